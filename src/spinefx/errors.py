@@ -1,0 +1,131 @@
+"""Everything that can go wrong, by name.
+
+::
+
+    SpinefxError
+    ├── InputError              something that was given cannot be used
+    │   ├── FileError           a file: unreadable, truncated, not an image, not a known format
+    │   ├── ArchiveError        a ZIP or DICOMDIR: bomb, traversal, broken
+    │   ├── GeometryError       voxels whose place in the patient is impossible or unknown
+    │   ├── SeriesError         slices that make no stack: gaps, duplicates, mixed
+    │   ├── PairError           no usable sagittal T1W + T2W pair
+    │   ├── BoxError            a box or lesion that does not fit its image
+    │   ├── PatchError          a patch that cannot be scored: flat, not finite
+    │   ├── TableError          a row or column of a table
+    │   └── RecipeError         a recipe: unknown key, value out of range
+    ├── RegistrationError       two series that cannot be brought together
+    ├── ModelError              a model folder: missing, tampered, other inputs
+    ├── LeakError               training data and test data met
+    └── WorkspaceError          a study folder: missing, of another schema, inconsistent
+        └── InterruptedWrite    a file could not be written whole; the old one stands
+"""
+
+__all__ = [
+    "ArchiveError",
+    "BoxError",
+    "FileError",
+    "GeometryError",
+    "InputError",
+    "InterruptedWrite",
+    "LeakError",
+    "ModelError",
+    "PairError",
+    "PatchError",
+    "RecipeError",
+    "RegistrationError",
+    "SeriesError",
+    "SpinefxError",
+    "TableError",
+    "WorkspaceError",
+]
+
+
+class SpinefxError(Exception):
+    """Base of all named errors; its text is one line that a user can act on.
+
+    Parameters
+    ----------
+    found : str
+        What was found.
+    where : str, optional
+        File and row, series or case. Never a patient's name, date or hospital identifier.
+    allowed : str, optional
+        What would have been accepted.
+    remedy : str, optional
+        What to do next.
+    """
+
+    def __init__(self, found: str, *, where: str = "", allowed: str = "", remedy: str = "") -> None:
+        self.found, self.where, self.allowed, self.remedy = found, where, allowed, remedy
+        text = f"{where}: {found}" if where else found
+        text += f"; allowed: {allowed}" if allowed else ""
+        text += f". {remedy}" if remedy else ""
+        super().__init__(" ".join(text.split()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only fields survive the way back from a worker process.
+        return _rebuild, (type(self), self.found, self.where, self.allowed, self.remedy)
+
+
+def _rebuild(kind: type[SpinefxError], found: str, where: str, allowed: str, remedy: str) -> SpinefxError:
+    return kind(found, where=where, allowed=allowed, remedy=remedy)
+
+
+class InputError(SpinefxError):
+    """Something that was given cannot be used."""
+
+
+class FileError(InputError):
+    """A file is unreadable, truncated, not an image, or of an unknown format."""
+
+
+class ArchiveError(InputError):
+    """A ZIP archive or DICOMDIR is broken, hostile or too large."""
+
+
+class GeometryError(InputError):
+    """Voxels whose place in the patient is impossible or unknown."""
+
+
+class SeriesError(InputError):
+    """Slices that make no stack: gaps, duplicates, mixed orientations."""
+
+
+class PairError(InputError):
+    """A study without a usable sagittal T1W and T2W pair."""
+
+
+class BoxError(InputError):
+    """A box or lesion that does not fit its image."""
+
+
+class PatchError(InputError):
+    """A patch that cannot be scored: a flat channel, values that are not finite."""
+
+
+class TableError(InputError):
+    """A row or a column of a table is missing, doubled or out of range."""
+
+
+class RecipeError(InputError):
+    """A recipe with an unknown key or a value out of range."""
+
+
+class RegistrationError(SpinefxError):
+    """Two series that cannot be brought together."""
+
+
+class ModelError(SpinefxError):
+    """A model folder is missing, tampered with, or made for other inputs."""
+
+
+class LeakError(SpinefxError):
+    """Training data and test data met."""
+
+
+class WorkspaceError(SpinefxError):
+    """A study folder is missing, of another schema, or inconsistent."""
+
+
+class InterruptedWrite(WorkspaceError):
+    """A file could not be written whole; what stood there before still stands."""

@@ -1,0 +1,93 @@
+"""One function over many independent items, on as many processes as are wanted, in order, with progress."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import TypeVar
+
+from spinefx.errors import SpinefxError
+
+__all__ = ["default_workers", "map_items"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+
+
+def default_workers() -> int:
+    """Number of processes to use where nobody said: one for each usable core.
+
+    Returns
+    -------
+    int
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def map_items(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int = 1, progress: Progress | None = None
+) -> list[Result | SpinefxError]:
+    """Apply a function to every item; a named error of one item takes its place and stops no other.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name, since other processes call it.
+    items : sequence
+    workers : int
+        1 stays in this process.
+    progress : callable, optional
+        Called with the number done and the number in all.
+
+    Returns
+    -------
+    list
+        In the order of the items, whatever finished first; a :class:`SpinefxError` where the item failed by name.
+    """
+    results: dict[int, Result | SpinefxError] = {}
+    if workers <= 1 or len(items) <= 1:
+        for number, item in enumerate(items):
+            results[number] = _attempt(function, item)
+            _tell(progress, len(results), len(items))
+        return [results[number] for number in range(len(items))]
+    # Spawned, not forked: a forked copy of a process with threads can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_one_thread_each)
+    try:
+        pending: dict[Future[Result | SpinefxError], int] = {}
+        queue = list(enumerate(items))[::-1]
+        while queue or pending:
+            # Few items wait in the pool, so that memory stays flat in the number of items.
+            while queue and len(pending) < 2 * workers:
+                number, item = queue.pop()
+                pending[pool.submit(_attempt, function, item)] = number
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                results[pending.pop(future)] = future.result()
+                _tell(progress, len(results), len(items))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return [results[number] for number in range(len(items))]
+
+
+def _attempt(function: Callable[[Item], Result], item: Item) -> Result | SpinefxError:
+    try:
+        return function(item)
+    except SpinefxError as error:
+        return error
+
+
+def _one_thread_each() -> None:
+    # Libraries read these when they are first loaded, which in a spawned process is later than this.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)

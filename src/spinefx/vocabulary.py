@@ -1,0 +1,135 @@
+"""The words of the problem: diagnoses, weightings, planes, levels, and the fifteen imaging signs.
+
+Identifiers are those of the tables on disk; labels are those of Yeh 2022, Table 1.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "BOX_SIGNS",
+    "LEVELS",
+    "SIGNS",
+    "SIGN_IDENTIFIERS",
+    "Arm",
+    "Diagnosis",
+    "Plane",
+    "Score",
+    "Sign",
+    "TruthSource",
+    "Weighting",
+    "is_anomalous_level",
+]
+
+
+class Diagnosis(StrEnum):
+    """The answer sought for one patient."""
+
+    BENIGN = "benign"
+    MALIGNANT = "malignant"
+
+
+class TruthSource(StrEnum):
+    """How the diagnosis of a case was established (protocol row 24)."""
+
+    BIOPSY = "biopsy"
+    PROGRESSION = "progression"
+    FOLLOW_UP = "follow_up"
+    PHANTOM = "phantom"
+
+
+class Weighting(StrEnum):
+    """Contrast of an MR series, as far as timing tells it."""
+
+    T1W = "T1w"
+    T2W = "T2w"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+class Plane(StrEnum):
+    """Anatomical plane nearest to a slice; ``mixed`` where one series holds several."""
+
+    SAGITTAL = "sagittal"
+    CORONAL = "coronal"
+    AXIAL = "axial"
+    MIXED = "mixed"
+
+
+class Arm(StrEnum):
+    """How a reading was made: without or with the model."""
+
+    UNAIDED = "unaided"
+    AIDED = "aided"
+
+
+class Score(StrEnum):
+    """One reader's answer on one sign."""
+
+    YES = "y"
+    NO = "n"
+    NOT_ASSESSABLE = "u"
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One qualitative imaging sign of Yeh 2022, Table 1.
+
+    Parameters
+    ----------
+    identifier : str
+        Column name in tables.
+    label : str
+        Table 1's wording.
+    in_box : bool
+        Whether it lies inside a box round the vertebral body.
+    """
+
+    identifier: str
+    label: str
+    in_box: bool
+
+
+SIGNS: tuple[Sign, ...] = (
+    Sign("absence_of_collapse", "Absence of collapse", True),
+    Sign("anterior_wedge", "Anterior wedge deformity (preserved posterior vertebral height)", True),
+    Sign("entire_body_compression", "Compression of entire body", True),
+    Sign("central_concave", "Central concave deformity", True),
+    Sign("homogeneous_marrow", "Homogeneous marrow signal (no marrow edema or infiltration)", True),
+    Sign("dark_line_band", "Intravertebral dark line, band", True),
+    Sign("band_pattern_oedema", "Band pattern bone marrow edema", True),
+    Sign("dark_patch", "Intravertebral dark patch", True),
+    Sign("fluid_necrotic_cleft", "Fluid or necrotic cleft", True),
+    Sign("diffuse_signal_change", "Diffuse signal change (marrow edema or replacement) of vertebral body > 3/4", True),
+    Sign("nodular_lesion", "Intravertebral mass-like or nodular lesion", True),
+    Sign("ap_protrusion", "Anterior/posterior protrusion of vertebral body", True),
+    Sign("epidural_paraspinal_mass", "Epidural/paraspinal soft tissue mass", False),
+    Sign("pedicle_posterior_element", "Pedicle and posterior element involvement", False),
+    Sign("skip_lesions", "Skipped nodular lesion or mass-like marrow replacement in other vertebra", False),
+)
+SIGN_IDENTIFIERS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS)
+BOX_SIGNS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS if sign.in_box)
+
+# Cranial to caudal. T13, L6 and the missing T12 or L5 of some people are anomalies: kept, and flagged.
+LEVELS: tuple[str, ...] = (
+    *(f"C{number}" for number in range(1, 8)),
+    *(f"T{number}" for number in range(1, 14)),
+    *(f"L{number}" for number in range(1, 7)),
+    *(f"S{number}" for number in range(1, 6)),
+)
+
+
+def is_anomalous_level(level: str) -> bool:
+    """Tell whether a level exists only in a numbering variant.
+
+    Parameters
+    ----------
+    level : str
+        One of :data:`LEVELS`.
+
+    Returns
+    -------
+    bool
+        True for T13 and L6.
+    """
+    return level in {"T13", "L6"}
