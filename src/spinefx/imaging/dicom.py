@@ -1,0 +1,457 @@
+"""DICOM headers: what one file says about its images, classic and Enhanced multi-frame alike."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import BinaryIO
+
+import numpy as np
+import pydicom.config
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+
+from spinefx.errors import FileError
+from spinefx.imaging.archive import Member
+from spinefx.imaging.dicom_elements import Outline, outline
+from spinefx.imaging.dicom_values import (
+    code_word,
+    first_item,
+    read_number,
+    read_numbers,
+    read_text,
+    read_texts,
+    read_time_ms,
+    read_whole,
+)
+
+__all__ = ["Frame", "Header", "PixelLayout", "lenient_reading", "read_directory", "read_header"]
+
+MAX_ROWS = 4096
+MAX_FRAMES = 10_000
+OLDEST_SHOWN_YEARS = 89.0
+# What pydicom lets through on broken bytes: one bad file stays one bad file.
+PARSE_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+
+TAGS = frozenset(
+    {0x00080005, 0x00080008, 0x00080016, 0x00080018, 0x00080020, 0x00080060, 0x0008103E}
+    | {0x00100020, 0x00100030, 0x00100040, 0x00101010}
+    | {0x00180010, 0x00180012, 0x00180015, 0x00180020, 0x00180022, 0x00180024, 0x00180050, 0x00180080, 0x00180081}
+    | {0x00180082, 0x00180086, 0x00181030, 0x00181314, 0x00189005, 0x00189008, 0x00189018, 0x00189025}
+    | {0x0020000D, 0x0020000E, 0x00200011, 0x00200012, 0x00200032, 0x00200037, 0x00200052, 0x00200100}
+    | {0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030}
+    | {0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00281052, 0x00281053}
+    | {0x52009229, 0x52009230}
+)
+NO_IMAGES = {
+    "RTPLAN": "an RT plan",
+    "RTSTRUCT": "an RT structure set",
+    "RTDOSE": "an RT dose",
+    "SR": "a structured report",
+    "PR": "a presentation state",
+    "KO": "a key object selection",
+    "DOC": "a document",
+    "SEG": "a segmentation",
+    "REG": "a registration",
+}
+
+
+@dataclass(frozen=True)
+class PixelLayout:
+    """How the stored pixels of one file are to be read.
+
+    Parameters
+    ----------
+    rows, columns, frames : int
+    bits_allocated, bits_stored, high_bit : int
+    signed, inverted : bool
+        Inverted: MONOCHROME1, where the lowest value is white.
+    """
+
+    rows: int
+    columns: int
+    frames: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    inverted: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a file.
+
+    Parameters
+    ----------
+    number : int
+        Position in the file, from 0.
+    affine : ndarray of float64, shape (4, 4)
+        Maps (0, row, column, 1) to LPS millimetres; the slice axis is the unit normal.
+    slope, intercept : float
+        Stored value to real value.
+    repetition_time_ms, echo_time_ms, inversion_time_ms, flip_angle_deg : float or None
+    image_type : tuple of str
+    acquisition, temporal_position : int or None
+    """
+
+    number: int
+    affine: NDArray[np.float64]
+    slope: float
+    intercept: float
+    repetition_time_ms: float | None
+    echo_time_ms: float | None
+    inversion_time_ms: float | None
+    flip_angle_deg: float | None
+    image_type: tuple[str, ...]
+    acquisition: int | None
+    temporal_position: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What one DICOM image file says. It still holds identifiers: it lives only until a Study is made of it.
+
+    Parameters
+    ----------
+    sop_uid, series_uid, study_uid, frame_of_reference_uid : str
+    patient_id, sex, modality, body_part, description : str
+        As written; empty where absent.
+    age_years : float or None
+        Whole years; above 89 it is 90.
+    series_number : int or None
+    scanning_sequence, scan_options : tuple of str
+        Upper case; those of Enhanced MR are translated to the classic words.
+    scan_options_known : bool
+        Whether the header speaks of fat suppression at all.
+    contrast_agent : bool
+    slice_thickness_mm : float or None
+    layout : PixelLayout
+    frames : tuple of Frame
+    """
+
+    sop_uid: str = field(repr=False)
+    series_uid: str = field(repr=False)
+    study_uid: str = field(repr=False)
+    frame_of_reference_uid: str = field(repr=False)
+    patient_id: str = field(repr=False)
+    sex: str
+    modality: str
+    body_part: str
+    description: str = field(repr=False)
+    age_years: float | None
+    series_number: int | None
+    scanning_sequence: tuple[str, ...]
+    scan_options: tuple[str, ...]
+    scan_options_known: bool
+    contrast_agent: bool
+    slice_thickness_mm: float | None
+    layout: PixelLayout
+    frames: tuple[Frame, ...]
+
+
+@contextlib.contextmanager
+def lenient_reading() -> Iterator[None]:
+    """Keep pydicom's opinions on odd values to itself: what matters is checked here, and its words may hold a name."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read_header(stream: BinaryIO, member: Member) -> tuple[Header, Outline] | None:
+    """Read one file's header; no pixel is touched. Call it inside :func:`lenient_reading`.
+
+    Parameters
+    ----------
+    stream : binary file
+        At its start.
+    member : Member
+
+    Returns
+    -------
+    (Header, Outline) or None
+        None for a DICOMDIR, which is a list and no image.
+
+    Raises
+    ------
+    FileError
+        When the file is no DICOM image, is cut off, or says impossible things; the text is one sentence about the file.
+    """
+    found = outline(stream, member.size, TAGS)
+    if found.sop_class == DIRECTORY_CLASS:
+        return None
+    try:
+        dataset = _dataset(found)
+        _check_kind(dataset, found)
+        layout = _layout(dataset, found)
+        return _header(dataset, layout), found
+    except FileError:
+        raise
+    except PARSE_ERRORS as error:
+        raise FileError(f"holds a value that cannot be read ({type(error).__name__})") from None
+
+
+def read_directory(stream: BinaryIO, member: Member) -> tuple[tuple[str, ...], ...]:
+    """Read the file names that a DICOMDIR lists, whatever its records' order, offsets or types.
+
+    Parameters
+    ----------
+    stream : binary file
+    member : Member
+
+    Returns
+    -------
+    tuple of tuple of str
+        The parts of each Referenced File ID (0004,1500).
+
+    Raises
+    ------
+    FileError
+        When it is no DICOMDIR.
+    """
+    found = outline(stream, member.size, {0x00041220})
+    if found.sop_class != DIRECTORY_CLASS:
+        raise FileError("is no DICOMDIR", where=member.label)
+    try:
+        records = _dataset(found).get("DirectoryRecordSequence") or []
+        return tuple(read_texts(record, "ReferencedFileID") for record in records if "ReferencedFileID" in record)
+    except PARSE_ERRORS as error:
+        raise FileError(f"is a DICOMDIR that cannot be read ({type(error).__name__})", where=member.label) from None
+
+
+def _dataset(found: Outline) -> Dataset:
+    return read_dataset(io.BytesIO(found.wanted), found.implicit, found.little_endian)
+
+
+def _check_kind(dataset: Dataset, found: Outline) -> None:
+    modality = read_text(dataset, "Modality")
+    if modality in NO_IMAGES:
+        raise FileError(f"is {NO_IMAGES[modality]}, not an image")
+    if found.pixel_offset < 0:
+        raise FileError("holds no pixels")
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        if not read_text(dataset, keyword):
+            raise FileError(f"has no {keyword}")
+    if modality != "MR" and "ImagePositionPatient" not in dataset and "PerFrameFunctionalGroupsSequence" not in dataset:
+        raise FileError(f"is no MR image (its modality is {code_word(modality)}) and has no position in the patient")
+
+
+def _layout(dataset: Dataset, found: Outline) -> PixelLayout:
+    """Check every number that decoding would trust (bar S3)."""
+    values = {}
+    for keyword, least, most in (
+        ("Rows", 1, MAX_ROWS),
+        ("Columns", 1, MAX_ROWS),
+        ("NumberOfFrames", 1, MAX_FRAMES),
+        ("BitsAllocated", 8, 32),
+        ("BitsStored", 1, 32),
+        ("HighBit", 0, 31),
+        ("PixelRepresentation", 0, 1),
+        ("SamplesPerPixel", 1, 1),
+    ):
+        value = read_whole(dataset, keyword)
+        if not read_texts(dataset, keyword) and keyword in {"NumberOfFrames", "SamplesPerPixel"}:
+            value = 1
+        if value is None or not least <= value <= most:
+            raise FileError(f"has {keyword} {'unknown' if value is None else value}, allowed {least} to {most}")
+        values[keyword] = value
+    allocated, stored, high = values["BitsAllocated"], values["BitsStored"], values["HighBit"]
+    if allocated not in {8, 16, 32} or not stored - 1 <= high < allocated:
+        raise FileError(
+            f"has BitsAllocated {allocated}, BitsStored {stored} and HighBit {high}, which do not fit together"
+        )
+    photometric = read_text(dataset, "PhotometricInterpretation")
+    if photometric not in {"MONOCHROME1", "MONOCHROME2"}:
+        raise FileError("is a colour image, not greyscale")
+    expected = values["Rows"] * values["Columns"] * values["NumberOfFrames"] * allocated // 8
+    present = found.size - found.pixel_offset
+    encapsulated = found.pixel_length == 0xFFFFFFFF
+    if present <= 0 or (not encapsulated and min(present, found.pixel_length) < expected):
+        raise FileError(f"has truncated pixels: {max(0, min(present, found.pixel_length))} of {expected} bytes")
+    return PixelLayout(
+        values["Rows"],
+        values["Columns"],
+        values["NumberOfFrames"],
+        allocated,
+        stored,
+        high,
+        values["PixelRepresentation"] == 1,
+        photometric == "MONOCHROME1",
+    )
+
+
+def _header(dataset: Dataset, layout: PixelLayout) -> Header:
+    shared = first_item(dataset, "SharedFunctionalGroupsSequence")
+    enhanced = "PerFrameFunctionalGroupsSequence" in dataset
+    scanning, options, known = _sequence_words(dataset, shared)
+    return Header(
+        sop_uid=read_text(dataset, "SOPInstanceUID"),
+        series_uid=read_text(dataset, "SeriesInstanceUID"),
+        study_uid=read_text(dataset, "StudyInstanceUID"),
+        frame_of_reference_uid=read_text(dataset, "FrameOfReferenceUID"),
+        patient_id=read_text(dataset, "PatientID"),
+        sex=read_text(dataset, "PatientSex").upper(),
+        modality=code_word(read_text(dataset, "Modality")),
+        body_part=read_text(dataset, "BodyPartExamined").upper() or _anatomy(shared),
+        description=" ".join(read_text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName")).strip(),
+        age_years=_age_years(dataset),
+        series_number=read_whole(dataset, "SeriesNumber"),
+        scanning_sequence=scanning,
+        scan_options=options,
+        scan_options_known=known,
+        contrast_agent=bool(read_text(dataset, "ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence")),
+        slice_thickness_mm=read_number(dataset, "SliceThickness"),
+        layout=layout,
+        frames=_enhanced_frames(dataset, shared, layout) if enhanced else _classic_frames(dataset, layout),
+    )
+
+
+def _sequence_words(dataset: Dataset, shared: Dataset) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """Return (scanning sequence, scan options, do they speak of fat suppression), Enhanced words made classic."""
+    scanning = [word.upper() for word in read_texts(dataset, "ScanningSequence")]
+    options = [word.upper() for word in read_texts(dataset, "ScanOptions")]
+    known = bool(options)
+    modifier, imaging = first_item(shared, "MRModifierSequence"), first_item(shared, "MRImagingModifierSequence")
+    echo = read_text(dataset, "EchoPulseSequence")
+    scanning += {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["SE", "GR"]}.get(echo, [])
+    scanning += ["EP"] if read_text(dataset, "EchoPlanarPulseSequence") == "YES" else []
+    scanning += ["IR"] if read_text(modifier, "InversionRecovery") == "YES" else []
+    for place in (dataset, modifier, imaging):
+        suppressed = read_text(place, "SpectrallySelectedSuppression")
+        options += ["FS"] if suppressed in {"FAT", "FAT_AND_WATER", "SILICON_FAT"} else []
+        options += ["FS"] if read_text(place, "SpectrallySelectedExcitation") == "WATER" else []
+        known = known or bool(suppressed)
+    return tuple(dict.fromkeys(scanning)), tuple(dict.fromkeys(options)), known
+
+
+def _classic_frames(dataset: Dataset, layout: PixelLayout) -> tuple[Frame, ...]:
+    if layout.frames != 1:
+        raise FileError(f"holds {layout.frames} frames without saying where each one lies")
+    spacing = read_numbers(dataset, "PixelSpacing", 2)
+    frame = Frame(
+        0,
+        _affine(
+            read_numbers(dataset, "ImagePositionPatient", 3),
+            read_numbers(dataset, "ImageOrientationPatient", 6),
+            spacing,
+        ),
+        *_rescale(dataset),
+        read_time_ms(dataset, "RepetitionTime"),
+        read_time_ms(dataset, "EchoTime"),
+        read_time_ms(dataset, "InversionTime"),
+        read_number(dataset, "FlipAngle"),
+        read_texts(dataset, "ImageType"),
+        read_whole(dataset, "AcquisitionNumber"),
+        read_whole(dataset, "TemporalPositionIdentifier"),
+    )
+    return (frame,)
+
+
+def _enhanced_frames(dataset: Dataset, shared: Dataset, layout: PixelLayout) -> tuple[Frame, ...]:
+    """Read every frame's functional groups: its own where it has them, else the shared ones (PS3.3 C.7.6.16)."""
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if len(groups) != layout.frames:
+        raise FileError(f"describes {len(groups)} frames but declares {layout.frames}")
+
+    def group(frame: Dataset, keyword: str) -> Dataset:
+        return first_item(frame, keyword) if keyword in frame else first_item(shared, keyword)
+
+    frames = []
+    for number, own in enumerate(groups):
+        timing = group(own, "MRTimingAndRelatedParametersSequence")
+        modifier, content = group(own, "MRModifierSequence"), group(own, "FrameContentSequence")
+        frames.append(
+            Frame(
+                number,
+                _affine(
+                    read_numbers(group(own, "PlanePositionSequence"), "ImagePositionPatient", 3),
+                    read_numbers(group(own, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
+                    read_numbers(group(own, "PixelMeasuresSequence"), "PixelSpacing", 2),
+                ),
+                *_rescale(group(own, "PixelValueTransformationSequence")),
+                read_time_ms(timing, "RepetitionTime"),
+                read_time_ms(group(own, "MREchoSequence"), "EffectiveEchoTime"),
+                read_time_ms(modifier, "InversionTimes") or read_time_ms(dataset, "InversionTime"),
+                read_number(timing, "FlipAngle"),
+                read_texts(group(own, "MRImageFrameTypeSequence"), "FrameType") or read_texts(dataset, "ImageType"),
+                read_whole(content, "FrameAcquisitionNumber"),
+                read_whole(content, "TemporalPositionIndex"),
+            )
+        )
+    return tuple(frames)
+
+
+def _affine(
+    position: Sequence[float] | None, orientation: Sequence[float] | None, spacing: Sequence[float] | None
+) -> NDArray[np.float64]:
+    """Build the map of PS3.3 C.7.6.2.1.1 from (row, column) to millimetres, the normal as slice axis."""
+    if position is None or orientation is None or spacing is None:
+        raise FileError(
+            "has no position in the patient (ImagePositionPatient, ImageOrientationPatient or PixelSpacing)"
+        )
+    across, down = orientation[:3], orientation[3:]
+    lengths = math.hypot(*across), math.hypot(*down)
+    # Writers round direction cosines, to three digits at worst; the unit vectors are restored.
+    skew = sum(first * second for first, second in zip(across, down, strict=True))
+    if not all(abs(length - 1) < 0.01 for length in lengths) or abs(skew) > 0.001:
+        raise FileError("has an ImageOrientationPatient that is no pair of perpendicular unit vectors")
+    if not all(0 < step < 100 for step in spacing):
+        raise FileError("has an impossible PixelSpacing")
+    x, y, z = (value / lengths[0] for value in across)
+    u, v, w = (value / lengths[1] for value in down)
+    normal = np.array([y * w - z * v, z * u - x * w, x * v - y * u])
+    affine = np.eye(4)
+    affine[:3, 0] = normal / math.hypot(*normal)
+    affine[:3, 1] = u * spacing[0], v * spacing[0], w * spacing[0]
+    affine[:3, 2] = x * spacing[1], y * spacing[1], z * spacing[1]
+    affine[:3, 3] = position
+    return affine
+
+
+def _rescale(dataset: Dataset) -> tuple[float, float]:
+    slope, intercept = read_number(dataset, "RescaleSlope"), read_number(dataset, "RescaleIntercept")
+    if slope == 0:
+        raise FileError("has a RescaleSlope of 0")
+    return 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+
+
+def _age_years(dataset: Dataset) -> float | None:
+    age = read_text(dataset, "PatientAge")
+    years: float | None = None
+    if len(age) == 4 and age[:3].isdigit() and age[3] in "DWMY":
+        years = float(math.floor(int(age[:3]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[age[3]]))
+    else:
+        born, seen = _date(read_text(dataset, "PatientBirthDate")), _date(read_text(dataset, "StudyDate"))
+        if born and seen and born <= seen:
+            years = float(seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day)))
+    # Ages above 89 identify a person (45 CFR 164.514): they are told as one group.
+    return 90.0 if years is not None and years > OLDEST_SHOWN_YEARS else years
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:8])) if len(text) == 8 and text.isdigit() else None
+    except ValueError:
+        return None
+
+
+def _anatomy(shared: Dataset) -> str:
+    region = first_item(first_item(shared, "FrameAnatomySequence"), "AnatomicRegionSequence")
+    return read_text(region, "CodeMeaning").upper()

@@ -1,0 +1,311 @@
+"""The skeleton of a DICOM file: which elements stand where, found without trusting a single length.
+
+pydicom recurses into sequences, inflates whole files and believes declared sizes; 7 kB of nested sequences end it with
+a RecursionError and 1 MB of deflate costs 2 GB. This walk is iterative and bounded, and pydicom is then handed only the
+few elements that are wanted.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from spinefx.errors import FileError
+
+__all__ = ["Outline", "outline"]
+
+MAX_DEPTH = 64
+# An Enhanced file of 200 frames holds some 60,000 elements.
+MAX_ELEMENTS = 200_000
+MAX_HEADER_BYTES = 512 * 2**20
+MAX_INFLATED_BYTES = 256 * 2**20
+MAX_RATIO = 200
+FREE_BYTES = 2**20
+FIRST_READ_BYTES = 256 * 2**10
+UNDEFINED = 0xFFFFFFFF
+
+PIXEL_DATA = 0x7FE00010
+FLOAT_PIXELS = frozenset({0x7FE00008, 0x7FE00009})
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+SHORT_VRS = frozenset(
+    {
+        b"AE",
+        b"AS",
+        b"AT",
+        b"CS",
+        b"DA",
+        b"DS",
+        b"DT",
+        b"FD",
+        b"FL",
+        b"IS",
+        b"LO",
+        b"LT",
+        b"PN",
+        b"SH",
+        b"SL",
+        b"SS",
+        b"ST",
+    }
+    | {b"TM", b"UI", b"UL", b"US"}
+)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Where the wanted parts of a DICOM file lie.
+
+    Parameters
+    ----------
+    transfer_syntax : str
+        UID; guessed from the bytes where the file names none.
+    sop_class : str
+        Media Storage SOP Class UID (0002,0002); empty where the file names none.
+    implicit, little_endian : bool
+        How the elements are written.
+    wanted : bytes
+        The wanted top-level elements, one after another, in that encoding.
+    pixel_vr : str
+        Value representation of the pixels; empty in implicit encoding.
+    pixel_offset, pixel_length : int
+        Where the value of Pixel Data (7FE0,0010) starts and how long it claims to be, bytes; -1 where there is none.
+        The length of encapsulated pixels is ``0xFFFFFFFF``.
+    size : int
+        Bytes of the file, after inflating.
+    inflated : bytes
+        The whole data set where the file was deflated, else empty; offsets count in it.
+    """
+
+    transfer_syntax: str
+    sop_class: str
+    implicit: bool
+    little_endian: bool
+    wanted: bytes
+    pixel_vr: str
+    pixel_offset: int
+    pixel_length: int
+    size: int
+    inflated: bytes = b""
+
+
+class _ShortError(Exception):
+    """The bytes at hand end inside an element; a longer look may help."""
+
+
+@dataclass(frozen=True)
+class _Meta:
+    """What the file meta information says, and where the data set starts."""
+
+    transfer_syntax: str
+    sop_class: str
+    start: int
+
+
+def outline(stream: BinaryIO, size: int, wanted: AbstractSet[int]) -> Outline:
+    """Find the wanted elements and the pixels of a DICOM file.
+
+    Parameters
+    ----------
+    stream : binary file
+        At its start; no more is read than the header needs.
+    size : int
+        Bytes of the file.
+    wanted : set of int
+        Tags of top-level elements to keep.
+
+    Returns
+    -------
+    Outline
+
+    Raises
+    ------
+    FileError
+        When it is no DICOM file, is cut off inside its header, nests sequences deeper than 64, inflates beyond measure
+        or is written in an unknown way.
+    """
+    data = stream.read(FIRST_READ_BYTES)
+    while True:
+        whole = len(data) >= size
+        try:
+            return _outline(data, size, wanted, stream)
+        except _ShortError:
+            if whole:
+                raise FileError("is cut off inside its header") from None
+        if len(data) >= MAX_HEADER_BYTES:
+            raise FileError("has a header beyond the size limit")
+        more = stream.read(7 * len(data))
+        if not more:
+            raise FileError("is shorter than the file system says")
+        data += more
+
+
+def _outline(data: bytes, size: int, wanted: AbstractSet[int], stream: BinaryIO) -> Outline:
+    meta = _read_meta(data)
+    syntax, start, inflated = meta.transfer_syntax, meta.start, b""
+    if syntax == DeflatedExplicitVRLittleEndian:
+        data = inflated = _inflate(data[start:] + stream.read(), size)
+        start, size = 0, len(inflated)
+    implicit, little = _encoding(data, start, syntax)
+    if not syntax:
+        named = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        syntax = str(named)
+    kept, vr, offset, length = _walk(data, start, implicit, little, wanted, whole=len(data) >= size)
+    return Outline(syntax, meta.sop_class, implicit, little, kept, vr, offset, length, size, inflated)
+
+
+def _read_meta(data: bytes) -> _Meta:
+    if not data:
+        raise FileError("is empty")
+    position = 132 if data[128:132] == b"DICM" else 0
+    if position == 0 and data[:4] not in {b"\x02\0\0\0", b"\x02\0\1\0", b"\x02\0\2\0", b"\x02\0\x10\0"}:
+        # Without preamble and meta header a data set starts with group 8 (or its length), little or big endian.
+        if data[:2] in {b"\x08\0", b"\0\x08"} and len(data) >= 8:
+            return _Meta("", "", 0)
+        raise FileError("is neither DICOM nor NIfTI")
+    texts = {0x00020010: "", 0x00020002: ""}
+    while data[position : position + 2] == b"\x02\0":
+        tag, vr, length, value = _element_at(data, position, implicit=False, little=True)
+        if length == UNDEFINED or vr == b"SQ":
+            raise FileError("has a file meta header that is no DICOM")
+        position = value + length
+        if position > len(data):
+            raise _ShortError
+        if tag in texts:
+            texts[tag] = data[value:position].decode("ascii", "replace").strip("\0 ")
+    return _Meta(texts[0x00020010], texts[0x00020002], position)
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    cap = min(MAX_INFLATED_BYTES, FREE_BYTES + MAX_RATIO * size)
+    try:
+        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, cap + 1)
+    except zlib.error:
+        raise FileError("cannot be inflated") from None
+    if len(inflated) > cap:
+        raise FileError("inflates beyond measure")
+    return inflated
+
+
+def _encoding(data: bytes, start: int, syntax: str) -> tuple[bool, bool]:
+    """Tell (implicit, little endian) from the transfer syntax, or from the first element where it says nothing true."""
+    if len(data) < start + 8:
+        raise _ShortError
+    lettered = data[start + 4 : start + 6] in LONG_VRS | SHORT_VRS
+    if not syntax:
+        return not lettered, not (lettered and data[start] == 0)
+    if syntax == ImplicitVRLittleEndian:
+        return not lettered, True
+    return not lettered, syntax != ExplicitVRBigEndian
+
+
+def _element_at(data: bytes, position: int, *, implicit: bool, little: bool) -> tuple[int, bytes, int, int]:
+    """Read one element's (tag, VR, length, offset of its value)."""
+    order = "<" if little else ">"
+    try:
+        group, element = struct.unpack_from(f"{order}HH", data, position)
+        tag = group << 16 | element
+        if implicit or group == 0xFFFE:
+            (length,) = struct.unpack_from(f"{order}I", data, position + 4)
+            return tag, b"", length, position + 8
+        vr = data[position + 4 : position + 6]
+        if vr in SHORT_VRS:
+            (length,) = struct.unpack_from(f"{order}H", data, position + 6)
+            return tag, vr, length, position + 8
+        if vr in LONG_VRS:
+            (length,) = struct.unpack_from(f"{order}I", data, position + 8)
+            return tag, vr, length, position + 12
+    except struct.error:
+        raise _ShortError from None
+    if len(vr) < 2:
+        raise _ShortError
+    raise FileError("holds an element of an unknown value representation")
+
+
+def _walk(
+    data: bytes, start: int, implicit: bool, little: bool, wanted: AbstractSet[int], *, whole: bool
+) -> tuple[bytes, str, int, int]:
+    """Go through the elements up to the pixels; return (wanted elements, pixels' VR, their offset, their length)."""
+    kept: list[bytes] = []
+    position, count = start, 0
+    while position < len(data):
+        tag, vr, length, value = _element_at(data, position, implicit=implicit, little=little)
+        if tag == PIXEL_DATA:
+            return b"".join(kept), vr.decode(), value, length
+        if tag in FLOAT_PIXELS:
+            raise FileError("holds floating-point pixels, which no scanner writes")
+        if tag >> 16 == 0xFFFE:
+            raise FileError("holds a sequence delimiter outside any sequence")
+        end = value + length
+        if length == UNDEFINED or vr == b"SQ" or (implicit and _is_sequence(tag)):
+            end, count = _skip_sequence(data, value, length, implicit or vr == b"UN", little, _content(vr), count)
+        elif end > len(data):
+            raise _ShortError
+        if tag in wanted:
+            kept.append(data[position:end])
+        count += 1
+        if count > MAX_ELEMENTS:
+            raise FileError(f"holds more than {MAX_ELEMENTS} elements")
+        position = end
+    if not whole:
+        raise _ShortError
+    return b"".join(kept), "", -1, -1
+
+
+def _skip_sequence(
+    data: bytes, position: int, length: int, implicit: bool, little: bool, holds: str, count: int
+) -> tuple[int, int]:
+    """Go through a sequence with a stack of our own; return (offset behind it, elements counted)."""
+    # One entry a level: (end or -1 where a delimiter closes it, what it holds, implicit).
+    stack = [(-1 if length == UNDEFINED else position + length, holds, implicit)]
+    while stack:
+        end, holds, implicit = stack[-1]
+        if end >= 0 and position >= end:
+            if position > end:
+                raise FileError("holds a sequence whose items are longer than itself")
+            stack.pop()
+            continue
+        tag, vr, length, value = _element_at(data, position, implicit=implicit, little=little)
+        count += 1
+        if count > MAX_ELEMENTS:
+            raise FileError(f"holds more than {MAX_ELEMENTS} elements")
+        position = value
+        if end < 0 and tag == (ITEM_END if holds == "elements" else SEQUENCE_END):
+            stack.pop()
+        elif holds != "elements" and tag != ITEM:
+            raise FileError("holds a sequence with something that is no item")
+        elif holds == "items":
+            stack.append((-1 if length == UNDEFINED else value + length, "elements", implicit))
+        elif holds == "fragments":
+            position = value + length
+        elif tag >> 16 == 0xFFFE:
+            raise FileError("holds an item with a stray delimiter")
+        elif length == UNDEFINED or vr == b"SQ" or (implicit and _is_sequence(tag)):
+            stack.append((-1 if length == UNDEFINED else value + length, _content(vr), implicit or vr == b"UN"))
+        else:
+            position = value + length
+        if position > len(data):
+            raise _ShortError
+        if len(stack) > 2 * MAX_DEPTH:
+            raise FileError(f"nests sequences deeper than {MAX_DEPTH}")
+    return position, count
+
+
+def _content(vr: bytes) -> str:
+    """Tell what an element of undefined length holds: a compressed icon's bytes lie in items that hold no elements."""
+    return "fragments" if vr in {b"OB", b"OW"} else "items"
+
+
+def _is_sequence(tag: int) -> bool:
+    return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"

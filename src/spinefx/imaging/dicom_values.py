@@ -1,0 +1,208 @@
+"""Single values of a DICOM header, checked as they are read."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+from pydicom.datadict import dictionary_VR
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
+
+from spinefx.errors import FileError
+
+__all__ = [
+    "code_word",
+    "first_item",
+    "read_number",
+    "read_numbers",
+    "read_text",
+    "read_texts",
+    "read_time_ms",
+    "read_whole",
+]
+
+MAX_TEXT_CHARACTERS = 1024
+# Philips writes 7.23e75 where a number is not known.
+LARGEST_NUMBER = 1e9
+TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UT"})
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+def first_item(dataset: Dataset, keyword: str) -> Dataset:
+    """Read the first item of a sequence.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+
+    Returns
+    -------
+    pydicom Dataset
+        Empty where there is no item.
+    """
+    items = dataset.get(keyword) if _tag(keyword) in dataset else None
+    return items[0] if items else Dataset()
+
+
+def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Read an element's values as texts.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+
+    Returns
+    -------
+    tuple of str
+        Stripped, at most 1024 characters each; empty where the element is absent or empty.
+    """
+    tag = _tag(keyword)
+    raw: Any = dataset.get_item(tag)
+    if raw is None:
+        return ()
+    if type(raw.value) is bytes:
+        # Plain ASCII and single shorts, the rule in headers, go past pydicom's conversion: it is half a scan's cost.
+        kind = raw.VR or dictionary_VR(tag)
+        if kind in TEXT_VRS and raw.value.isascii():
+            text = raw.value.decode("ascii").strip("\0 ")
+            return tuple(part.strip()[:MAX_TEXT_CHARACTERS] for part in text.split("\\")) if text else ()
+        if kind == "US" and len(raw.value) == 2:
+            return (str(int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")),)
+    value: Any = dataset.get(keyword)
+    if value is None or value == "":
+        return ()
+    values = [value] if isinstance(value, str | bytes | int | float) or not hasattr(value, "__iter__") else list(value)
+    return tuple(str(item).strip()[:MAX_TEXT_CHARACTERS] for item in values)
+
+
+def read_text(dataset: Dataset, keyword: str) -> str:
+    """Read an element as one text.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+
+    Returns
+    -------
+    str
+        Several values joined by a backslash; empty where the element is absent.
+    """
+    return "\\".join(read_texts(dataset, keyword)).strip("\0 ")
+
+
+def code_word(text: str) -> str:
+    """Keep a code string only where it is one, so that nothing else is ever shown in its place.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        The text, up to 16 letters; ``unknown`` for anything else; empty for an empty text.
+    """
+    return text if text.isascii() and text.isalpha() and len(text) <= 16 else "unknown" if text else ""
+
+
+def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Read an element that must hold so many finite numbers.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+    count : int
+
+    Returns
+    -------
+    tuple of float or None
+        None where the element is absent or empty.
+
+    Raises
+    ------
+    FileError
+        When it holds another count, no numbers, or numbers beyond all measure.
+    """
+    found = read_texts(dataset, keyword)
+    if not found:
+        return None
+    try:
+        values = tuple(float(text) for text in found)
+    except ValueError:
+        raise FileError(f"has a {keyword} that is no number") from None
+    if len(values) != count or not all(math.isfinite(value) and abs(value) < LARGEST_NUMBER for value in values):
+        raise FileError(f"has an impossible {keyword}")
+    return values
+
+
+def read_number(dataset: Dataset, keyword: str) -> float | None:
+    """Read an element that must hold one finite number.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+
+    Returns
+    -------
+    float or None
+        None where the element is absent or empty.
+
+    Raises
+    ------
+    FileError
+        As for :func:`read_numbers`.
+    """
+    values = read_numbers(dataset, keyword, 1)
+    return values[0] if values else None
+
+
+def read_time_ms(dataset: Dataset, keyword: str) -> float | None:
+    """Read a time in milliseconds.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+
+    Returns
+    -------
+    float or None
+        None where it is absent, no number, or 0 and less, which mean that it is not known.
+    """
+    found = read_texts(dataset, keyword)
+    try:
+        value = float(found[0]) if found else 0.0
+    except ValueError:
+        return None
+    return value if 0 < value < LARGEST_NUMBER else None
+
+
+def read_whole(dataset: Dataset, keyword: str) -> int | None:
+    """Read a whole number.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+
+    Returns
+    -------
+    int or None
+        None where it is absent or no whole number.
+    """
+    found = read_texts(dataset, keyword)
+    try:
+        return int(found[0]) if found else None
+    except ValueError:
+        return None

@@ -1,0 +1,199 @@
+"""Which two series are taken, and what is said of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spinefx.errors import PairError
+from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.study import open_study, scan
+from spinefx.imaging.volume import Volume
+
+from .conftest import sagittal_volume
+
+Write = Callable[..., Path]
+
+
+def axial_volume() -> Volume:
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    affine[:3, :3] = np.array([[0, 0, 0.9], [0, 0.9, 0], [4.0, 0, 0]])
+    return Volume(sagittal_volume().array, affine)
+
+
+DISTRACTORS: dict[str, tuple[dict[str, Any], str]] = {
+    "localizer": ({"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "a localizer"),
+    "axial": ({"volume": axial_volume()}, "axial, not sagittal"),
+    "stir": (
+        {"scanning_sequence": ("IR", "SE"), "inversion_time_ms": 160.0, "repetition_time_ms": 4000, "echo_time_ms": 60},
+        "fat-suppressed (STIR)",
+    ),
+    "fat saturated": ({"scan_options": ("FS",)}, "fat-suppressed"),
+    "gradient echo": ({"scanning_sequence": ("GR",), "echo_time_ms": 5.0}, "gradient echo"),
+    "echo planar": ({"scanning_sequence": ("SE", "EP")}, "gradient echo or echo planar"),
+    "enhanced": ({"contrast_agent": "Gadolinium"}, "contrast-enhanced"),
+    "few": ({"volume": sagittal_volume(2)}, "too few slices (2"),
+    "head": ({"body_part": "HEAD"}, "of the head"),
+    "knee": ({"body_part": "KNEE"}, "not of the spine"),
+    "wide": ({"volume": sagittal_volume(35)}, "from side to side"),
+    "projection": ({"image_type": ("DERIVED", "SECONDARY", "PROJECTION IMAGE")}, "a projection"),
+    "proton density": ({"repetition_time_ms": 2500, "echo_time_ms": 30}, "neither T1W nor T2W by its timing"),
+}
+
+
+@pytest.mark.parametrize("name", DISTRACTORS)
+def test_each_distractor_is_refused_with_its_reason(write_study: Write, name: str) -> None:
+    changes, reason = DISTRACTORS[name]
+    pair = choose_pair(open_study(write_study({"t1": {}, f"t1 {name}": changes, "t2": {}, f"t2 {name}": changes})))
+    assert (pair.t1w.number, pair.t2w.number) == (1, 3)
+    assert [reason in refused.reason for refused in pair.refused] == [True, True]
+    assert pair.refused[0].label.startswith("series 2 (")
+
+
+@pytest.mark.parametrize("name", DISTRACTORS)
+def test_without_a_usable_series_the_error_tells_every_reason(write_study: Write, name: str) -> None:
+    changes, reason = DISTRACTORS[name]
+    study = open_study(write_study({"t1": {}, "t2": changes}))
+    with pytest.raises(PairError) as caught:
+        choose_pair(study)
+    message = str(caught.value)
+    assert message.startswith(
+        "no T2w series among 2: series 1 (sagittal, TR 400 ms, TE 15 ms, 5 slices): usable as T1w"
+    )
+    assert reason in message
+    assert "\n" not in message
+
+
+def test_physics_outweighs_the_name(write_study: Write) -> None:
+    swapped = {"t1": {"description": "T2 SAG STIR"}, "t2": {"description": "T1 SAG"}}
+    pair = choose_pair(open_study(write_study(swapped)))
+    assert (pair.t1w.repetition_time_ms, pair.t2w.repetition_time_ms) == (400, 3200)
+
+
+def test_an_enhanced_series_is_known_by_its_name_where_the_header_is_silent(write_study: Write) -> None:
+    pair = choose_pair(open_study(write_study({"t1": {}, "t1 again": {"description": "T1 SAG +C"}, "t2": {}})))
+    assert pair.t1w.number == 1
+    assert pair.refused[0].reason == "contrast-enhanced, by its name"
+
+
+def test_three_tesla_t1_flair_counts_as_t1w(write_study: Write) -> None:
+    flair = {
+        "scanning_sequence": ("SE", "IR"),
+        "repetition_time_ms": 2200,
+        "echo_time_ms": 12,
+        "inversion_time_ms": 860.0,
+    }
+    assert choose_pair(open_study(write_study({"t1": flair, "t2": {}}))).t1w.number == 1
+
+
+def test_more_slices_then_finer_voxels_then_the_later_one(write_study: Write) -> None:
+    fine = sagittal_volume()
+    affine = fine.affine.copy()
+    affine[:3, 1:3] *= 2
+    series = {
+        "t1 few": {"volume": sagittal_volume(4)},
+        "t1": {},
+        "t2 coarse": {"volume": Volume(fine.array, affine)},
+        "t2": {},
+        "t2 repeat": {},
+    }
+    pair = choose_pair(open_study(write_study(series)))
+    assert (pair.t1w.number, pair.t2w.number) == (2, 5)
+    reasons = {refused.label[:8]: refused.reason for refused in pair.refused}
+    assert "has more slices (5, this one 4)" in reasons["series 1"]
+    assert "is finer (0.73 mm, this one 1.47 mm)" in reasons["series 3"]
+    assert "later" in reasons["series 4"]
+
+
+def test_the_pair_covers_one_region(write_study: Write) -> None:
+    lumbar = sagittal_volume()
+    affine = lumbar.affine.copy()
+    affine[2, 3] += 300
+    cervical = Volume(lumbar.array, affine)
+    pair = choose_pair(open_study(write_study({"t1": {}, "t1 neck": {"volume": cervical}, "t2": {}})))
+    assert pair.t1w.number == 1
+    assert "covers more" in pair.refused[0].reason
+
+
+def test_a_pair_of_two_regions_is_refused(write_study: Write) -> None:
+    lumbar = sagittal_volume()
+    affine = lumbar.affine.copy()
+    affine[2, 3] += 300
+    with pytest.raises(PairError, match="do not overlap"):
+        choose_pair(open_study(write_study({"t1": {"volume": Volume(lumbar.array, affine)}, "t2": {}})))
+
+
+def test_a_series_with_a_gap_gives_way_and_is_named(write_study: Write) -> None:
+    folder = write_study({"t1": {}, "t1 gap": {}, "t2": {}})
+    (folder / "t1 gap" / "IM0003.dcm").unlink()
+    pair = choose_pair(open_study(folder))
+    assert pair.t1w.number == 1
+    assert "slice 3 is missing" in pair.refused[0].reason
+
+
+def test_what_the_user_names_is_taken_and_said(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {}, "t1 fat": {"scan_options": ("FS",)}, "t2": {}}))
+    pair = choose_pair(study, t1w_uid="1.2.826.0.1.2")
+    assert pair.t1w.number == 2
+    assert "because it was named, although: fat-suppressed" in pair.overrides[0]
+    assert "was named" in pair.refused[0].reason
+    assert choose_pair(study, t1w_uid="1.2.826.0.1.1").overrides == ()
+
+
+def test_what_cannot_be_read_is_not_taken_even_when_named(write_study: Write) -> None:
+    folder = write_study({"t1": {}, "t2": {}})
+    (folder / "t2" / "IM0003.dcm").unlink()
+    with pytest.raises(PairError, match="slice 3 is missing"):
+        choose_pair(open_study(folder), t2w_uid="1.2.826.0.1.2")
+    with pytest.raises(PairError, match="no series named as T2w"):
+        choose_pair(open_study(folder), t2w_uid="9.9")
+
+
+def test_messages_carry_no_identifier(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {"description": "MUSTERMANN"}, "t2": {"scan_options": ("FS",)}}))
+    with pytest.raises(PairError) as caught:
+        choose_pair(study)
+    for planted in ("MUSTERMANN", "1.2.826"):
+        assert planted not in str(caught.value)
+
+
+def test_real_head_multistudy_and_phantom_are_refused(shared_data: Path) -> None:
+    def reasons(folder: str) -> str:
+        told = []
+        for study in scan(shared_data / folder).studies:
+            with pytest.raises(PairError) as caught:
+                choose_pair(study)
+            told.append(str(caught.value))
+        return "\n".join(told)
+
+    assert "of the head" in reasons("dicom_head_sagittal_t1")
+    several = reasons("dicom_multistudy_dicomdir")
+    for reason in ("not MR", "a localizer", "a projection"):
+        assert reason in several
+    assert "axial, not sagittal" in reasons("dicom_enhanced_t1w_tse_phantom")
+    assert "of the head" in reasons("dicom_enhanced_vs_classic_sagittal")
+    assert "axial, not sagittal" in reasons("abdomen_mr_totalsegmentator")
+
+
+def test_a_gradient_echo_is_refused_whatever_its_body_part(shared_data: Path) -> None:
+    (study,) = scan(shared_data / "dicom_head_sagittal_t1").studies
+    nameless = replace(study, series=tuple(replace(each, body_part="", description="") for each in study.series))
+    with pytest.raises(PairError, match="gradient echo"):
+        choose_pair(nameless)
+
+
+def test_real_nifti_pair_is_chosen_by_suffix(shared_data: Path) -> None:
+    pair = choose_pair(open_study(shared_data / "cervical_sct_t1_t2_pair"))
+    assert pair.t1w.load().shape == (42, 77, 76)
+    assert pair.t2w.load().shape == (52, 55, 60)
+    assert {refused.reason for refused in pair.refused} == {"a label map, not an image"}
+
+
+def test_real_lumbar_t2_alone_misses_its_t1w(shared_data: Path) -> None:
+    with pytest.raises(PairError, match=r"^no T1w series among 1: series 1 \(sagittal, T2w by name, 38 slices\)"):
+        choose_pair(open_study(shared_data / "lumbar_sct_t2_isotropic"))
