@@ -1,0 +1,1 @@
+"""Room 3: synthetic spines with known truth."""

@@ -1,0 +1,347 @@
+"""Vertebral bodies and the lesion in and round one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinefx.phantom.anatomy import Spine, Vertebra
+from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
+from spinefx.phantom.lesion import LesionDraw
+from spinefx.phantom.surroundings import Habitus, posterior_bone
+from spinefx.phantom.tissue import BONE_VOLUME
+
+__all__ = ["Spot", "paint_bodies", "paint_masses"]
+
+_Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
+_KEEP = np.float32(1 - BONE_VOLUME)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A focal change in one vertebral body that is not the lesion itself.
+
+    Parameters
+    ----------
+    level : str
+    kind : str
+        ``haemangioma``, ``metastasis``, ``replacement``, ``modic1``, ``modic2``, ``modic3``, ``schmorl`` or ``focus``.
+    centre : tuple of float, length 3
+        Lateral, depth and height in half extents of the body.
+    radius_mm : float
+    residual_fat : float
+        Fat fraction at its centre.
+    """
+
+    level: str
+    kind: str
+    centre: tuple[float, float, float]
+    radius_mm: float
+    residual_fat: float
+
+
+@dataclass
+class _Marrow:
+    """Marrow of one region while it is being worked out: fat fraction, foreign water, its signal, and dimming."""
+
+    fat: _Floats
+    share: _Floats
+    foreign: _Floats
+    gain: _Floats
+
+
+def paint_bodies(
+    canvas: Canvas,
+    spine: Spine,
+    habitus: Habitus,
+    texture: Texture,
+    palette: Palette,
+    lesion: LesionDraw,
+    spots: tuple[Spot, ...],
+) -> None:
+    """Paint all vertebral bodies: cortex, then marrow with everything in it.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Painted in place.
+    spine : Spine
+    habitus : Habitus
+    texture : Texture
+    palette : Palette
+    lesion : LesionDraw
+        Of the spine's target.
+    spots : tuple of Spot
+    """
+    for index, item in enumerate(spine.vertebrae):
+        half_depth = item.depth_mm / 2 + item.osteophyte_mm + item.deformity.bulge_mm + 2
+        half_height = item.height_mm * 0.56 + 3
+        half_width = item.width_mm / 2 + 2
+        region = canvas.box(item, (-half_width, -half_depth, -half_height), (half_width, half_depth, half_height))
+        if region is None:
+            continue
+        place = region.local(item)
+        inside = _inside(item, place)
+        marrow = _normal_marrow(region, item, place, habitus, texture, palette, index)
+        for spot in spots:
+            if spot.level == item.level:
+                _apply_spot(marrow, region, spot, item, place, texture, palette)
+        if index == spine.target:
+            _apply_lesion(marrow, region, lesion, item, place, texture, palette)
+        cortex = 0.9
+        canvas.blend(region, coverage(inside, canvas.pixel_mm), *palette.pair("cortex"))
+        own = palette.water("marrow_water")
+        water = _KEEP * (1 - marrow.fat) * (own + marrow.share * (marrow.foreign - own)) * marrow.gain
+        fat = _KEEP * marrow.fat * palette.fat * marrow.gain
+        canvas.blend(region, coverage(inside - cortex, canvas.pixel_mm), water, fat)
+        if index == spine.target:
+            _paint_cleft(canvas, region, lesion, item, place, inside, texture, palette)
+
+
+def _inside(item: Vertebra, place: tuple[_Floats, _Floats, _Floats]) -> _Floats:
+    """Signed distance to the body's surface, positive inside, corners rounded."""
+    side, depth, height = place
+    lower, upper = item.plates(side, depth)
+    front, back = item.walls(side, height)
+    plates = np.minimum(upper - height, height - lower)
+    walls = np.minimum(np.minimum(depth - front, back - depth), item.width_mm / 2 - np.abs(side))
+    radius = np.float32(2.2)
+    corner = radius - np.hypot(np.minimum(plates, radius) - radius, np.minimum(walls, radius) - radius)
+    result: _Floats = np.where((plates < radius) & (walls < radius), corner, np.minimum(plates, walls))
+    return result
+
+
+def _normal_marrow(
+    region: Region,
+    item: Vertebra,
+    place: tuple[_Floats, _Floats, _Floats],
+    habitus: Habitus,
+    texture: Texture,
+    palette: Palette,
+    index: int,
+) -> _Marrow:
+    side, depth, height = place
+    coarse = texture.sample(region, 9.0, 0)
+    fine = texture.sample(region, 3.2, 1)
+    level = 0.35 * np.sin(12.9898 * (index + 1) + 78.233 * habitus.marrow_fat)  # a fixed offset for each level
+    fat = habitus.marrow_fat + habitus.marrow_texture * (0.75 * coarse + 0.75 * fine + level)
+    # Around the basivertebral vein there is more fat, and the vein itself enters from behind.
+    half = item.depth_mm / 2
+    vein = np.hypot((depth - 0.95 * half) / (0.42 * half), height / 2.6) + np.abs(side) / 9
+    fat = fat + 0.10 * np.exp(-np.square(np.hypot((depth - 0.5 * half) / half, height / 7)))
+    share = np.clip(1.3 - 1.3 * vein, 0, 0.75).astype(np.float32)
+    fat = np.clip(fat, 0.03, 0.95) * (1 - 0.8 * share)
+    foreign = np.full_like(share, palette.water("fluid"))
+    return _Marrow(fat.astype(np.float32), share, foreign, np.ones_like(share))
+
+
+def _replace(marrow: _Marrow, alpha: _Floats, fat: float, water: float) -> None:
+    """Lay foreign tissue over what is there: its fat fraction and its water, by a share alpha."""
+    marrow.fat += alpha * (np.float32(fat) - marrow.fat)
+    left = (1 - alpha) * marrow.share
+    marrow.share = left + alpha
+    marrow.foreign = (left * marrow.foreign + alpha * np.float32(water)) / np.maximum(marrow.share, np.float32(1e-6))
+
+
+def _apply_spot(
+    marrow: _Marrow,
+    region: Region,
+    spot: Spot,
+    item: Vertebra,
+    place: tuple[_Floats, _Floats, _Floats],
+    texture: Texture,
+    palette: Palette,
+) -> None:
+    side, depth, height = place
+    half = item.width_mm / 2, item.depth_mm / 2, item.height_mm / 2
+    centre = [share * extent for share, extent in zip(spot.centre, half, strict=True)]
+    wobble = texture.sample(region, 5.0, 6)
+    distance = np.sqrt((side - centre[0]) ** 2 + (depth - centre[1]) ** 2 + (height - centre[2]) ** 2)
+    inside = np.float32(spot.radius_mm) * (1 + 0.16 * wobble) - distance
+    if spot.kind.startswith("modic") or spot.kind == "schmorl":
+        flat = np.abs(height - (half[2] if spot.centre[2] > 0 else -half[2]))
+        along = np.abs(depth - centre[1])
+        inside = np.minimum(spot.radius_mm * 0.62 - flat, spot.radius_mm * 1.5 - along) + 1.2 * wobble
+    if spot.kind == "replacement":
+        inside = np.float32(6) + 2 * wobble
+    tissue, fat, strength, softness = {
+        "haemangioma": ("haemangioma", 0.62 + 0.2 * spot.residual_fat, 0.9, 1.5),
+        "metastasis": ("lytic", spot.residual_fat, 0.95, 1.5),
+        "replacement": ("lytic", spot.residual_fat, 0.92, 1.5),
+        "focus": ("oedema", spot.residual_fat, 0.8, 2.0),
+        "modic1": ("oedema", spot.residual_fat + 0.1, 0.7, 3.0),
+        "modic2": ("marrow_water", 0.82, 0.8, 3.0),
+        "modic3": ("blastic", 0.12, 0.8, 2.5),
+        "schmorl": ("annulus", 0.02, 0.9, 1.5),
+    }[spot.kind]
+    if spot.kind == "schmorl":
+        inside = np.float32(0.45 * spot.radius_mm) - np.hypot(np.hypot(depth - centre[1], side - centre[0]), flat)
+    _replace(marrow, coverage(inside, softness) * np.float32(strength), fat, palette.water(tissue))
+
+
+def _apply_lesion(
+    marrow: _Marrow,
+    region: Region,
+    lesion: LesionDraw,
+    item: Vertebra,
+    place: tuple[_Floats, _Floats, _Floats],
+    texture: Texture,
+    palette: Palette,
+) -> None:
+    """Change the target's marrow: replacement or oedema, nodules, line and patch."""
+    side, depth, height = place
+    lower, upper = item.plates(side, depth)
+    span = np.maximum(upper - lower, 3.0)
+    level = np.clip((height - lower) / span, 0, 1)
+    amount = _amount(region, lesion, item, place, level, texture)
+    malignant = lesion.diagnosis.value == "malignant"
+    if lesion.marrow != "homogeneous" and lesion.marrow != "nodules":
+        uneven = 1 - lesion.heterogeneity * np.abs(texture.sample(region, 6.5, 7))
+        alpha = np.clip(amount * np.float32(lesion.amplitude) * uneven, 0, 1).astype(np.float32)
+        _replace(marrow, alpha, lesion.residual_fat, palette.water("lytic" if malignant else "oedema"))
+    half = item.width_mm / 2, item.depth_mm / 2, item.height_mm * 0.4
+    for *centre, radius, contrast in lesion.nodules:
+        offset = [share * extent for share, extent in zip(centre, half, strict=True)]
+        wobble = texture.sample(region, 7.0, 8)
+        distance = np.sqrt((side - offset[0]) ** 2 + (depth - offset[1]) ** 2 + (1.15 * (height - offset[2])) ** 2)
+        inside = np.float32(radius * 0.62 * item.depth_mm) * (1 + 0.15 * wobble) - distance
+        _replace(marrow, coverage(inside, 1.3), lesion.residual_fat * 0.5, palette.water("nodule") * contrast)
+    if lesion.signs["dark_line_band"]:
+        marrow.gain *= 1 - 0.72 * _line(lesion, item, place, (upper - height) / span, span, texture)
+    if lesion.signs["dark_patch"]:
+        along, up, radius, left = lesion.patch
+        wobble = texture.sample(region, 5.5, 9)
+        level_mm = (level - 0.5 - up / 2) * span
+        distance = np.hypot(np.hypot(depth - along * item.depth_mm / 2, side * 0.7), level_mm * 1.1)
+        size = np.minimum(radius * item.depth_mm, 0.48 * span)
+        blob = coverage(size * (1 + 0.25 * wobble) - distance, 1.5)
+        marrow.gain *= 1 - np.float32(1 - left) * blob
+
+
+def _amount(
+    region: Region,
+    lesion: LesionDraw,
+    item: Vertebra,
+    place: tuple[_Floats, _Floats, _Floats],
+    level: _Floats,
+    texture: Texture,
+) -> _Floats:
+    """Where the marrow is changed: 0 to 1."""
+    side, depth, _ = place
+    wobble = texture.sample(region, 8.0, 10)
+    if lesion.marrow == "band":
+        share = abs(lesion.band_share)
+        distance = (1 - level) if lesion.band_share > 0 else level
+        result: _Floats = coverage((share - distance) + 0.05 * wobble, 0.14)
+        return result
+    across, along = side / (item.width_mm / 2), depth / (item.depth_mm / 2)
+    up = 2 * level - 1
+    if lesion.marrow == "partial":
+        # A patch round a point, grown until it covers its share: the ball of that share of the body's half extents.
+        reach = 1.28 * lesion.covered ** (1 / 2)
+        x, y, z = (0.75 * value for value in lesion.spared)
+        distance = np.sqrt(0.5 * (across - 0.6 * x) ** 2 + (along - y) ** 2 + (up - z) ** 2)
+        return coverage(reach - distance + 0.14 * wobble, 0.35)
+    # Diffuse: all but a corner; the further along the spared direction, the later it is reached.
+    x, y, z = lesion.spared
+    norm = float(np.hypot(y, z)) or 1.0
+    corner = (along * y + up * z) / norm + 0.15 * across * x + 0.12 * wobble
+    limit = np.interp(lesion.covered, [0.78, 0.9, 0.97, 1.0, 1.05], [0.62, 0.88, 1.12, 1.3, 2.0])
+    return coverage(np.float32(limit) - corner, 0.25)
+
+
+def _line(
+    lesion: LesionDraw,
+    item: Vertebra,
+    place: tuple[_Floats, _Floats, _Floats],
+    depth_share: _Floats,
+    span: _Floats,
+    texture: Texture,
+) -> _Floats:
+    thickness, level, length, phase = lesion.line
+    side, depth, _ = place
+    along = depth / (item.depth_mm / 2)
+    wave = 0.05 * np.sin(4.2 * along + phase) + 0.03 * np.sin(9.1 * along + 2 * phase + 0.1 * side)
+    distance = np.abs(depth_share - level + wave) * span
+    start = 0.12 * np.sin(phase)
+    ends = (length - np.abs(along - start)) * item.depth_mm / 2
+    return coverage(np.minimum(thickness / 2 - distance, ends), 0.8)
+
+
+def _paint_cleft(
+    canvas: Canvas,
+    region: Region,
+    lesion: LesionDraw,
+    item: Vertebra,
+    place: tuple[_Floats, _Floats, _Floats],
+    inside: _Floats,
+    texture: Texture,
+    palette: Palette,
+) -> None:
+    if not lesion.signs["fluid_necrotic_cleft"]:
+        return
+    side, depth, height = place
+    thickness, length, gas = lesion.cleft
+    if lesion.diagnosis.value == "malignant":
+        wobble = texture.sample(region, 5.0, 11)
+        distance = np.sqrt(depth**2 + (0.6 * side) ** 2 + height**2)
+        cavity = np.float32(0.17 * item.depth_mm) * (1 + 0.4 * wobble) - distance
+    else:
+        lower, upper = item.plates(side, depth)
+        half = np.minimum(np.float32(thickness / 2), 0.2 * (upper - lower))  # a flat body has room for a thin slit
+        slit = half - np.abs(upper - height - 1.8 - half)
+        ends = length * item.depth_mm / 2 - np.hypot(depth + 0.12 * item.depth_mm, 0.6 * side)
+        cavity = np.minimum(slit, ends)
+    alpha = coverage(cavity, 0.8) * coverage(inside - 1, 1.0)
+    canvas.blend(region, alpha, palette.water("fluid") * (0.03 if gas else 1.0), 0.0)
+
+
+def paint_masses(canvas: Canvas, spine: Spine, texture: Texture, palette: Palette, lesion: LesionDraw) -> None:
+    """Paint what the lesion does outside its body: epidural and paraspinal mass, pedicle and posterior elements.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Painted in place.
+    spine : Spine
+    texture : Texture
+    palette : Palette
+    lesion : LesionDraw
+    """
+    item = spine.lesion_vertebra
+    reach = 1.4 * item.height_mm + 8
+    half = item.depth_mm / 2
+    region = canvas.box(item, (-26, -half - 16, -reach), (26, half + item.canal_mm + 34, reach))
+    if region is None:
+        return
+    side, depth, height = region.local(item)
+    malignant = lesion.diagnosis.value == "malignant"
+    tissue = "lytic" if malignant else "blood"
+    water = palette.water(tissue) * 1.02
+    mottle = (1 + 0.10 * texture.sample(region, 5.0, 12)) * np.float32(water)
+    share, length, offset = lesion.epidural
+    if share > 0:
+        half_length = length * (item.height_mm * 0.5 + 4) + 2
+        lobe = 1 - 0.28 * np.exp(-np.square(side / 2.2))  # the midline septum ties the lens down: two lobes
+        hump = np.sqrt(np.maximum(1 - np.square(height / half_length), 0)) * lobe
+        hump *= np.sqrt(np.maximum(1 - np.square((side - 3 * offset) / 11), 0))
+        bulge = item.deformity.bulge_mm * 0.8
+        inside = np.minimum(share * item.canal_mm * hump + bulge - (depth - half), depth - half + 0.6)
+        canvas.blend(region, coverage(inside, 1.0) * (hump > 0.02), mottle, 0.0)
+    if lesion.paraspinal_mm > 0:
+        hump = np.sqrt(np.maximum(1 - np.square(height / (0.75 * item.height_mm)), 0))
+        front, _ = item.walls(side, height)
+        inside = np.minimum(lesion.paraspinal_mm * hump - (front - depth), front - depth + 0.4)
+        canvas.blend(region, coverage(inside, 1.2) * (hump > 0.02), mottle, 0.0)
+    direction, expansion, spinous = lesion.pedicle
+    if direction != 0:
+        behind, rise = depth - half, height / item.height_mm
+        place = (side / np.float32(expansion**0.5), behind / np.float32(expansion**0.5), rise / np.float32(expansion))
+        bone = posterior_bone(place, item, 11.0)
+        part = coverage(side * np.float32(direction) - 4, 2.0)
+        if spinous:
+            part = np.maximum(part, coverage(behind - item.canal_mm - 2, 2.0) * coverage(5 - np.abs(side), 2.0))
+        canvas.blend(region, coverage(bone + 0.8, 1.2) * part, mottle, 0.02 * palette.fat)

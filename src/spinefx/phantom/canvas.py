@@ -1,0 +1,329 @@
+"""Two planes to paint on, water and fat, with the place of every voxel; and noise that belongs to the patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from spinefx.phantom.anatomy import Vertebra
+from spinefx.phantom.tissue import TISSUES, Pool, Sequence, fat_signal, water_signal
+
+__all__ = ["Canvas", "Palette", "Region", "Texture", "coverage"]
+
+Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
+_CORNERS = np.array([[corner >> axis & 1 for axis in range(3)] for corner in range(8)], bool)
+
+
+class Palette:
+    """Signals of all tissues under one sequence.
+
+    Parameters
+    ----------
+    sequence : Sequence
+    """
+
+    def __init__(self, sequence: Sequence) -> None:
+        self.sequence = sequence
+        self.fat = fat_signal(sequence)
+        self._water = {name: water_signal(pool, sequence) for name, pool in TISSUES.items()}
+
+    def water(self, tissue: str | Pool) -> float:
+        """Signal of a voxel filled with a tissue's water alone."""
+        return self._water[tissue] if isinstance(tissue, str) else water_signal(tissue, self.sequence)
+
+    def pair(self, tissue: str) -> tuple[float, float]:
+        """Water and fat signal of a voxel filled with a tissue."""
+        share = TISSUES[tissue].fat
+        return self._water[tissue] * (1 - share), self.fat * share
+
+
+class Texture:
+    """Smooth random fields fixed to the spine frame, so that every series shows the same marrow.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    """
+
+    _SIDE = 64
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        fields = rng.standard_normal((2, self._SIDE, self._SIDE, self._SIDE)).astype(np.float32)
+        self._fields = []
+        for field in fields:
+            smooth = ndimage.gaussian_filter(field, 1.1, mode="wrap")
+            self._fields.append(smooth / smooth.std())
+
+    def sample(
+        self, region: Region, scale_mm: float, channel: int = 0, stretch: tuple[float, float, float] = (1, 1, 1)
+    ) -> Floats:
+        """Look a field up over a region: once a slice, on a grid fit for the scale, then stretched.
+
+        Parameters
+        ----------
+        region : Region
+        scale_mm : float
+            Size of the blobs.
+        channel : int
+            Independent fields are shifted copies of two lattices.
+        stretch : tuple of float, length 3
+            Multiplies left, posterior and superior coordinates: strands run along the axis that is divided.
+
+        Returns
+        -------
+        ndarray of float32, shape of the region
+            Mean 0, standard deviation near 1; the thin slices of one slice are alike.
+        """
+        step, shift = scale_mm / 2.2, 17.37 * (channel // 2)
+        # A turned lattice: along an unturned one the eye finds rows and columns.
+        turn = np.array([[0.8, 0.6, 0], [-0.6, 0.8, 0.21], [-0.17, 0, 1.0]]) * stretch
+        matrix = turn @ region.affine[:3] / step
+        matrix[:, 3] += shift * np.array([1, 2, 3])
+        finest = scale_mm / max(stretch)
+        factor = max(1, round(finest / (2.4 * region.pixel_mm)))
+        _, rows, columns = region.shape
+        few = [-(-(size - 1) // factor) + 1 for size in (rows, columns)]
+        _, top, left = region.block
+        down, right = top.start + factor * np.arange(few[0]), left.start + factor * np.arange(few[1])
+        coordinates = np.stack([_affine_grid(row, (region.middles, down, right)) for row in matrix])
+        field = ndimage.map_coordinates(
+            self._fields[channel % 2], coordinates, order=1, mode="grid-wrap", output=np.float32
+        )
+        if factor > 1:
+            field = _hat(rows, few[0], factor) @ field @ _hat(columns, few[1], factor).T
+        return region.spread(field)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A block of voxels of a canvas.
+
+    Parameters
+    ----------
+    block : tuple of slice, length 3
+        Thin slices, rows, columns.
+    affine : ndarray, shape (4, 4)
+        Index -> spine frame.
+    thin : int
+        Thin slices a slice.
+    """
+
+    block: tuple[slice, slice, slice]
+    affine: NDArray[np.float64]
+    thin: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of thin slices, rows and columns."""
+        slices, rows, columns = (part.stop - part.start for part in self.block)
+        return slices, rows, columns
+
+    @property
+    def pixel_mm(self) -> float:
+        """Row spacing."""
+        return float(np.linalg.norm(self.affine[:3, 1]))
+
+    @property
+    def middles(self) -> NDArray[np.float64]:
+        """Index of the middle of every slice that the block touches, counted in thin slices."""
+        part = self.block[0]
+        slices = np.arange(part.start // self.thin, -(-part.stop // self.thin))
+        result: NDArray[np.float64] = slices * self.thin + (self.thin - 1) / 2
+        return result
+
+    def spread(self, values: Floats) -> Floats:
+        """Give every thin slice the values of its slice; the inverse of taking :attr:`middles`."""
+        first = self.block[0].start % self.thin
+        result: Floats = np.repeat(values, self.thin, axis=0)[first : first + self.shape[0]]
+        return result
+
+    def spine(self) -> tuple[Floats, Floats, Floats]:
+        """Left, posterior and superior coordinate of every voxel, spine frame, millimetres."""
+        axes = tuple(np.arange(part.start, part.stop) for part in self.block)
+        x, y, z = (_affine_grid(row, axes) for row in self.affine[:3])
+        return x, y, z
+
+    def spine_of_slices(self) -> tuple[Floats, Floats, Floats]:
+        """The same in the middle of every slice, shape (slices, rows, columns)."""
+        rows, columns = (np.arange(part.start, part.stop) for part in self.block[1:])
+        x, y, z = (_affine_grid(row, (self.middles, rows, columns)) for row in self.affine[:3])
+        return x, y, z
+
+    def local(self, vertebra: Vertebra) -> tuple[Floats, Floats, Floats]:
+        """Lateral, depth and height coordinate of every voxel in a vertebra's own frame, millimetres."""
+        turn = np.eye(4)
+        turn[:3, :3] = vertebra.axes
+        turn[:3, 3] = -vertebra.axes @ vertebra.centre_mm
+        axes = tuple(np.arange(part.start, part.stop) for part in self.block)
+        side, depth, height = (_affine_grid(row, axes) for row in (turn @ self.affine)[:3])
+        return side, depth, height
+
+
+def _affine_grid(row: NDArray[np.float64], axes: tuple[NDArray[Any], ...]) -> Floats:
+    """One coordinate on a grid of indices: row[:3] . index + row[3]."""
+    slices, rows, columns = (weight * axis for weight, axis in zip(row, axes, strict=False))
+    plane = (rows[:, None] + columns[None, :]).astype(np.float32)
+    result: Floats = (slices + row[3]).astype(np.float32)[:, None, None] + plane
+    return result
+
+
+class Canvas:
+    """Water and fat signal of a stack of thin slices, painted from far to near.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Thin slices, rows, columns.
+    affine : ndarray, shape (4, 4)
+        Index -> spine frame, millimetres.
+    thin : int
+        Thin slices a slice.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], affine: NDArray[np.float64], thin: int = 1) -> None:
+        self.thin = thin
+        self.water = np.zeros(shape, np.float32)
+        self.fat = np.zeros(shape, np.float32)
+        self.affine = np.array(affine, float)
+        self._inverse = np.linalg.inv(self.affine)
+
+    @property
+    def pixel_mm(self) -> float:
+        """Row spacing."""
+        return float(np.linalg.norm(self.affine[:3, 1]))
+
+    def coarse(self, pixel_mm: float) -> Canvas:
+        """Empty canvas through the middle of this one's slices, its pixels at least so large."""
+        thin_slices, rows, columns = self.water.shape
+        factor = max(1, round(pixel_mm / self.pixel_mm))
+        change = np.diag([float(self.thin), factor, factor, 1.0])
+        change[0, 3] = (self.thin - 1) / 2
+        shape = (thin_slices // self.thin, -(-(rows - 1) // factor) + 1, -(-(columns - 1) // factor) + 1)
+        return Canvas(shape, self.affine @ change)
+
+    def stretch(self, coarse: Canvas) -> None:
+        """Fill every thin slice from a canvas that :meth:`coarse` gave, by linear interpolation."""
+        factor = coarse.pixel_mm / self.pixel_mm
+        down, right = (
+            _hat(size, few, factor) for size, few in zip(self.water.shape[1:], coarse.water.shape[1:], strict=True)
+        )
+        for index in range(coarse.water.shape[0]):
+            block = slice(index * self.thin, (index + 1) * self.thin)
+            self.water[block] = down @ coarse.water[index] @ right.T
+            self.fat[block] = down @ coarse.fat[index] @ right.T
+
+    def slices(self) -> tuple[Floats, Floats]:
+        """Water and fat of every slice: the mean of its thin slices."""
+        shape = (-1, self.thin, *self.water.shape[1:])
+        return self.water.reshape(shape).mean(axis=1), self.fat.reshape(shape).mean(axis=1)
+
+    def whole(self) -> Region:
+        """All voxels."""
+        slices, rows, columns = self.water.shape
+        return Region((slice(0, slices), slice(0, rows), slice(0, columns)), self.affine, self.thin)
+
+    def region(self, corners_mm: NDArray[np.float64]) -> Region | None:
+        """Block of voxels round some points; None where it lies outside.
+
+        Parameters
+        ----------
+        corners_mm : ndarray, shape (n, 3)
+            Spine frame.
+
+        Returns
+        -------
+        Region or None
+        """
+        index = corners_mm @ self._inverse[:3, :3].T + self._inverse[:3, 3]
+        low = [max(int(np.floor(value)), 0) for value in index.min(axis=0)]
+        high = [
+            min(int(np.ceil(value)) + 1, size) for value, size in zip(index.max(axis=0), self.water.shape, strict=True)
+        ]
+        if any(start >= stop for start, stop in zip(low, high, strict=True)):
+            return None
+        return Region((slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])), self.affine, self.thin)
+
+    def bands(self, points_mm: NDArray[np.float64], rows: int) -> list[Region]:
+        """Blocks that together hold some points, each ``rows`` high and none overlapping another.
+
+        Parameters
+        ----------
+        points_mm : ndarray, shape (n, 3)
+            Spine frame.
+        rows : int
+
+        Returns
+        -------
+        list of Region
+        """
+        index = points_mm @ self._inverse[:3, :3].T + self._inverse[:3, 3]
+        if index[:, 0].max() < 0 or index[:, 0].min() > self.water.shape[0] - 1:
+            return []
+        found = []
+        for top in range(0, self.water.shape[1], rows):
+            near = index[(index[:, 1] > top - 4) & (index[:, 1] < top + rows + 4)]
+            if len(near):
+                left = max(int(np.floor(near[:, 2].min())), 0)
+                right = min(int(np.ceil(near[:, 2].max())) + 1, self.water.shape[2])
+                if left < right:
+                    bottom = min(top + rows, self.water.shape[1])
+                    block = (slice(0, self.water.shape[0]), slice(top, bottom), slice(left, right))
+                    found.append(Region(block, self.affine, self.thin))
+        return found
+
+    def box(self, vertebra: Vertebra, low_mm: tuple[float, ...], high_mm: tuple[float, ...]) -> Region | None:
+        """Block of voxels round a box given in a vertebra's own frame (lateral, depth, height)."""
+        low, high = np.array(low_mm), np.array(high_mm)
+        return self.region(vertebra.world(np.where(_CORNERS, high, low)))
+
+    def blend(self, region: Region, alpha: Floats, water: Any, fat: Any) -> None:
+        """Cover voxels by a share ``alpha`` with other signal.
+
+        Parameters
+        ----------
+        region : Region
+        alpha : ndarray, shape of the region
+            0 to 1.
+        water, fat : float or ndarray
+        """
+        for plane, value in ((self.water, water), (self.fat, fat)):
+            part = plane[region.block]
+            part += alpha * (value - part)
+
+    def scale(self, region: Region, alpha: Floats, factor: float) -> None:
+        """Dim voxels: by ``factor`` where ``alpha`` is 1."""
+        gain = 1 - alpha * np.float32(1 - factor)
+        self.water[region.block] *= gain
+        self.fat[region.block] *= gain
+
+
+@cache
+def _hat(size: int, few: int, factor: float) -> Floats:
+    """Matrix of linear interpolation from ``few`` nodes, ``factor`` samples apart, to ``size`` samples."""
+    place = np.arange(size)[:, None] / factor - np.arange(few)[None, :]
+    hat: Floats = np.maximum(1 - np.abs(place), 0).astype(np.float32)
+    return hat
+
+
+def coverage(inside_mm: Floats, softness_mm: float) -> Floats:
+    """Share of a voxel that lies inside, from its signed distance.
+
+    Parameters
+    ----------
+    inside_mm : ndarray
+        Distance to the surface, positive inside.
+    softness_mm : float
+        Width of the edge; a pixel for a sharp one.
+
+    Returns
+    -------
+    ndarray
+        0 to 1.
+    """
+    result: Floats = np.clip(inside_mm * np.float32(1 / softness_mm) + np.float32(0.5), 0, 1)
+    return result

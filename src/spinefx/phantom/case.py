@@ -1,0 +1,226 @@
+"""One synthetic patient: where its truth lies, and its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from spinefx.imaging.volume import Volume
+from spinefx.phantom.anatomy import Spine, build_spine
+from spinefx.phantom.bodies import paint_bodies, paint_masses
+from spinefx.phantom.canvas import Canvas, Palette, Texture
+from spinefx.phantom.draws import CaseDraw, Stream
+from spinefx.phantom.scanner import Protocol, acquire, acquisition_grid, image_affine
+from spinefx.phantom.surroundings import paint_canal, paint_discs, paint_posterior_elements, paint_trunk
+from spinefx.vocabulary import Diagnosis, Weighting
+
+__all__ = ["PhantomCase", "RenderedCase", "render_case", "truth_of"]
+
+_TRUNK_PIXEL_MM = 2.2
+# Planes of the localizer, as rotations of a sagittal stack: sagittal, coronal, axial.
+_LOCALIZER_TURNS = (
+    np.eye(3),
+    np.array([[0, 1.0, 0], [-1.0, 0, 0], [0, 0, 1.0]]),
+    np.array([[0, 1.0, 0], [0, 0, 1.0], [1.0, 0, 0]]),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomCase:
+    """The truth about one patient.
+
+    Parameters
+    ----------
+    name, patient_id : str
+    diagnosis : Diagnosis
+    age : int
+    sex, level : str
+    signs : dict of str to bool
+        The fifteen signs.
+    box_centre_mm : ndarray, shape (3,)
+        T2W frame.
+    box_side_mm : float
+        Longer side of the smallest rectangle round the vertebral body.
+    box_slice : int
+        T2W slice that the box lies on.
+    box_pixels : tuple of float, length 4
+        Left, top, right, bottom on that slice; pixel centres are whole numbers.
+    lesion_slices : tuple of int
+        T2W slices that hold the lesion.
+    t2w_sop_uids : tuple of str
+        Of every T2W slice.
+    t2w_to_t1w : ndarray, shape (4, 4)
+        T2W millimetres -> T1W millimetres.
+    vertebrae_mm, canals_mm : dict of str to ndarray, shape (3,)
+        Centres of the bodies, and of the canal behind each, T2W frame.
+    fat_shift_mm : dict of str to ndarray, shape (3,)
+        Displacement of fat in each series.
+    affines : dict of str to ndarray, shape (4, 4)
+        Of T1W, T2W and the fat-saturated series.
+    """
+
+    name: str
+    patient_id: str
+    diagnosis: Diagnosis
+    age: int
+    sex: str
+    level: str
+    signs: dict[str, bool]
+    box_centre_mm: NDArray[np.float64]
+    box_side_mm: float
+    box_slice: int
+    box_pixels: tuple[float, float, float, float]
+    lesion_slices: tuple[int, ...]
+    t2w_sop_uids: tuple[str, ...]
+    t2w_to_t1w: NDArray[np.float64]
+    vertebrae_mm: dict[str, NDArray[np.float64]]
+    canals_mm: dict[str, NDArray[np.float64]]
+    fat_shift_mm: dict[str, NDArray[np.float64]]
+    affines: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedCase:
+    """One patient's images with their truth.
+
+    Parameters
+    ----------
+    truth : PhantomCase
+    t1w, t2w, stir : Volume
+    localizer : tuple of Volume
+        One slice each in the sagittal, coronal and axial plane.
+    """
+
+    truth: PhantomCase
+    t1w: Volume
+    t2w: Volume
+    stir: Volume
+    localizer: tuple[Volume, ...]
+
+
+def _spine(draw: CaseDraw) -> Spine:
+    deformities = {**draw.healed, draw.level: draw.lesion.deformity}
+    rng = draw.settings.generator(draw.number, Stream.ANATOMY)
+    return build_spine(draw.level, deformities, draw.age, draw.sex, rng)
+
+
+def _series_affine(draw: CaseDraw, series: str) -> NDArray[np.float64]:
+    protocol: Protocol = getattr(draw, series)
+    turn = Rotation.from_euler("xyz", draw.oblique_deg[series], degrees=True).as_matrix()
+    return image_affine(protocol, np.array(draw.table_mm) + np.array(draw.field_mm[series]), turn)
+
+
+def truth_of(draw: CaseDraw) -> PhantomCase:
+    """Work out where everything lies, without rendering.
+
+    Parameters
+    ----------
+    draw : CaseDraw
+
+    Returns
+    -------
+    PhantomCase
+    """
+    spine = _spine(draw)
+    table = np.array(draw.table_mm)
+    affines = {series: _series_affine(draw, series) for series in ("t1w", "t2w", "stir")}
+    inverse = np.linalg.inv(affines["t2w"])
+    outline = (spine.lesion_vertebra.outline() + table) @ inverse[:3, :3].T + inverse[:3, 3]
+    middle = inverse[:3, :3] @ table + inverse[:3, 3]
+    box_slice = int(np.clip(round(float(middle[0])), 0, draw.t2w.slices - 1))
+    top, left = (float(value) for value in outline[:, 1:].min(axis=0))
+    bottom, right = (float(value) for value in outline[:, 1:].max(axis=0))
+    centre = affines["t2w"] @ [box_slice, (top + bottom) / 2, (left + right) / 2, 1]
+    near = tuple(index for index in (box_slice - 1, box_slice, box_slice + 1) if 0 <= index < draw.t2w.slices)
+    shifts = {}
+    for series, affine in affines.items():
+        protocol: Protocol = getattr(draw, series)
+        axis = affine[:3, 1] if protocol.frequency_axis == "SI" else affine[:3, 2]
+        shifts[series] = protocol.fat_shift_mm * axis / np.linalg.norm(axis)
+    return PhantomCase(
+        name=draw.name,
+        patient_id=draw.patient_id,
+        diagnosis=draw.diagnosis,
+        age=draw.age,
+        sex=draw.sex,
+        level=draw.level,
+        signs=dict(draw.lesion.signs),
+        box_centre_mm=centre[:3],
+        box_side_mm=max(bottom - top, right - left) * draw.t2w.fov_mm / draw.t2w.matrix,
+        box_slice=box_slice,
+        box_pixels=(left, top, right, bottom),
+        lesion_slices=near,
+        t2w_sop_uids=tuple(draw.uid("t2w", index) for index in range(draw.t2w.slices)),
+        t2w_to_t1w=draw.t2w_to_t1w,
+        vertebrae_mm={item.level: item.centre_mm + table for item in spine.vertebrae},
+        canals_mm={
+            item.level: item.world(np.array([0.0, (item.depth_mm + item.canal_mm) / 2, 0.0])) + table
+            for item in spine.vertebrae
+        },
+        fat_shift_mm=shifts,
+        affines=affines,
+    )
+
+
+def render_case(draw: CaseDraw) -> RenderedCase:
+    """Paint and scan one patient.
+
+    Parameters
+    ----------
+    draw : CaseDraw
+
+    Returns
+    -------
+    RenderedCase
+    """
+    truth = truth_of(draw)
+    spine = _spine(draw)
+    texture = Texture(draw.settings.generator(draw.number, Stream.TEXTURE))
+    noise = draw.settings.generator(draw.number, Stream.NOISE)
+    still = np.eye(4)
+    volumes = {}
+    for series, weighting in (("t1w", Weighting.T1W), ("t2w", Weighting.T2W), ("stir", Weighting.OTHER)):
+        moved = draw.t2w_to_t1w if series == "t1w" else still
+        array = _scan(draw, getattr(draw, series), truth.affines[series], moved, (spine, texture), noise)
+        volumes[series] = Volume(array, truth.affines[series], draw.uid("frame"), weighting)
+    middle = np.array(draw.table_mm) + np.array(draw.field_mm["t2w"])
+    scouts = []
+    for turn in _LOCALIZER_TURNS:
+        affine = image_affine(draw.localizer, middle, turn)
+        array = _scan(draw, draw.localizer, affine, still, (spine, texture), noise)
+        scouts.append(Volume(array, affine, draw.uid("frame"), Weighting.OTHER))
+    return RenderedCase(truth, volumes["t1w"], volumes["t2w"], volumes["stir"], tuple(scouts))
+
+
+def _scan(
+    draw: CaseDraw,
+    protocol: Protocol,
+    affine: NDArray[np.float64],
+    moved: NDArray[np.float64],
+    body: tuple[Spine, Texture],
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Paint every slice's thin slices, average them, and acquire the slice."""
+    spine, texture = body
+    palette = Palette(protocol.sequence)
+    to_spine = np.eye(4)
+    to_spine[:3, 3] = -np.array(draw.table_mm)
+    to_spine = to_spine @ np.linalg.inv(moved) @ affine
+    shape, grid = acquisition_grid(protocol, to_spine)
+    canvas = Canvas(shape, grid, protocol.thin)
+    # Soft tissue is smooth: painted coarse, once for all thin slices of a slice.
+    trunk = canvas.coarse(_TRUNK_PIXEL_MM)
+    paint_trunk(trunk, spine, draw.habitus, texture, palette)
+    canvas.stretch(trunk)
+    paint_canal(canvas, spine, draw.habitus, texture, palette)
+    paint_discs(canvas, spine, texture, palette)
+    paint_bodies(canvas, spine, draw.habitus, texture, palette, draw.lesion, draw.spots)
+    paint_posterior_elements(canvas, spine, draw.habitus, texture, palette)
+    paint_masses(canvas, spine, texture, palette, draw.lesion)
+    water, fat = canvas.slices()
+    _, behind, above = canvas.whole().spine_of_slices()
+    images = [acquire(protocol, draw.coil, (water[i], fat[i]), (behind[i], above[i]), rng) for i in range(len(water))]
+    return np.stack(images)
