@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from spinefx.errors import SpinefxError
@@ -46,6 +48,11 @@ def map_items(
     -------
     list
         In the order of the items, whatever finished first; a :class:`SpinefxError` where the item failed by name.
+
+    Raises
+    ------
+    SpinefxError
+        When a process was ended from outside.
     """
     results: dict[int, Result | SpinefxError] = {}
     if workers <= 1 or len(items) <= 1:
@@ -55,7 +62,7 @@ def map_items(
         return [results[number] for number in range(len(items))]
     # Spawned, not forked: a forked copy of a process with threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_one_thread_each)
+    pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_begin_worker)
     try:
         pending: dict[Future[Result | SpinefxError], int] = {}
         queue = list(enumerate(items))[::-1]
@@ -68,10 +75,12 @@ def map_items(
             for future in done:
                 results[pending.pop(future)] = future.result()
                 _tell(progress, len(results), len(items))
-    except BaseException:
+    except BrokenProcessPool:
+        raise SpinefxError(
+            "a process ended by itself", remedy="It may have run out of memory: use fewer workers, then run again."
+        ) from None
+    finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
     return [results[number] for number in range(len(items))]
 
 
@@ -82,7 +91,9 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Result | Spinefx
         return error
 
 
-def _one_thread_each() -> None:
+def _begin_worker() -> None:
+    # Control-C reaches the whole group; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Libraries read these when they are first loaded, which in a spawned process is later than this.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

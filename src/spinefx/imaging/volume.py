@@ -83,7 +83,8 @@ class Volume:
     @cached_property
     def directions(self) -> NDArray[np.float64]:
         """Unit vectors of the slice, row and column axes as columns, shape (3, 3), LPS."""
-        return np.asarray(self.affine[:3, :3] / np.array(self.spacing_mm), np.float64)
+        directions: NDArray[np.float64] = self.affine[:3, :3] / np.array(self.spacing_mm)
+        return directions
 
     @property
     def plane(self) -> Plane:
@@ -94,8 +95,7 @@ class Volume:
     def slice_positions_mm(self) -> NDArray[np.float64]:
         """Position of each slice along the slice axis, millimetres, shape (slice,); increasing."""
         origin = float(self.affine[:3, 3] @ self.directions[:, 0])
-        positions: NDArray[np.float64] = origin + self.spacing_mm[0] * np.arange(self.shape[0])
-        return positions
+        return origin + self.spacing_mm[0] * np.arange(self.shape[0], dtype=np.float64)
 
     @cached_property
     def voxel_digest(self) -> str:

@@ -1,0 +1,1 @@
+"""Room 2: what a patient is in this problem."""

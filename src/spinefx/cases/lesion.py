@@ -1,0 +1,124 @@
+"""The marked vertebra: a square box on the T2W series and the slices that hold the lesion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spinefx.errors import BoxError
+from spinefx.imaging.volume import Volume
+from spinefx.vocabulary import LEVELS
+
+__all__ = ["SIDE_LIMITS_MM", "Box", "Lesion"]
+
+# A C3 body is some 14 mm high, an L4 body with a mass some 70 mm across; beyond these it is a slip of the hand.
+SIDE_LIMITS_MM = (8.0, 120.0)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A square round a vertebral body, in the plane of the T2W slices.
+
+    Parameters
+    ----------
+    centre_mm : tuple of float, length 3
+        LPS, millimetres, in the T2W series' patient frame.
+    side_mm : float
+        Length of each side, millimetres; 8 to 120.
+
+    Raises
+    ------
+    BoxError
+        When a number is not finite or the side is out of range.
+    """
+
+    centre_mm: tuple[float, float, float]
+    side_mm: float
+
+    def __post_init__(self) -> None:
+        if len(self.centre_mm) != 3 or not np.isfinite([*self.centre_mm, self.side_mm]).all():
+            raise BoxError("a box whose centre or side is not a number", allowed="three finite mm and a side in mm")
+        low, high = SIDE_LIMITS_MM
+        if not low <= self.side_mm <= high:
+            raise BoxError(f"a box of {self.side_mm:.4g} mm", allowed=f"a side of {low:g} to {high:g} mm")
+
+    def grown(self, margin_percent: float) -> Box:
+        """Enlarge about the centre.
+
+        Parameters
+        ----------
+        margin_percent : float
+            Added to the side, in percent of it.
+
+        Returns
+        -------
+        Box
+        """
+        return Box(self.centre_mm, self.side_mm * (1 + margin_percent / 100))
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One abnormal vertebra as a person marked it.
+
+    Parameters
+    ----------
+    box : Box
+    first_slice, last_slice : int
+        Slices of the T2W volume (ordered by position) that hold the lesion, both included.
+    level : str, optional
+        One of :data:`spinefx.vocabulary.LEVELS`; empty where nobody counted.
+
+    Raises
+    ------
+    BoxError
+        When the slices are not an ascending range or the level is unknown.
+    """
+
+    box: Box
+    first_slice: int
+    last_slice: int
+    level: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first_slice <= self.last_slice:
+            raise BoxError(
+                f"lesion slices {self.first_slice} to {self.last_slice}", allowed="0 <= first_slice <= last_slice"
+            )
+        if self.level and self.level not in LEVELS:
+            raise BoxError(f"vertebral level {self.level!r}", allowed="C1 to C7, T1 to T13, L1 to L6, S1 to S5")
+
+    @property
+    def slices(self) -> tuple[int, ...]:
+        """Slice numbers that hold the lesion, ascending."""
+        return tuple(range(self.first_slice, self.last_slice + 1))
+
+    def check_inside(self, t2w: Volume) -> None:
+        """Refuse a lesion that does not lie in the stack it was marked on.
+
+        Parameters
+        ----------
+        t2w : Volume
+
+        Raises
+        ------
+        BoxError
+            When a slice is outside the stack, the box's centre is off the image, or the box is off the lesion's slices.
+        """
+        if self.last_slice >= t2w.shape[0]:
+            raise BoxError(
+                f"lesion slice {self.last_slice} lies outside the T2W stack", allowed=f"0 to {t2w.shape[0] - 1}"
+            )
+        slice_, row, column = (float(value) for value in t2w.to_index(self.box.centre_mm))
+        if not (-0.5 <= row <= t2w.shape[1] - 0.5 and -0.5 <= column <= t2w.shape[2] - 0.5):
+            raise BoxError(
+                f"the box's centre lies off the T2W image (row {row:.1f}, column {column:.1f})",
+                allowed=f"rows 0 to {t2w.shape[1] - 1}, columns 0 to {t2w.shape[2] - 1}",
+                remedy="Check that box and image belong together, and that millimetres are LPS.",
+            )
+        if not self.first_slice - 1 <= slice_ <= self.last_slice + 1:
+            raise BoxError(
+                f"the box's centre lies on slice {slice_:.1f}, away from the lesion's slices",
+                allowed=f"{self.first_slice} to {self.last_slice}, one slice of slack",
+            )

@@ -1,0 +1,1 @@
+"""The shell's verbs as functions: they return values and print nothing."""

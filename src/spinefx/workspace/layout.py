@@ -1,0 +1,273 @@
+"""The study folder: what lies where, and which schema it follows.
+
+This is the only place that knows a file name of a study folder. BIDS where BIDS speaks; the rest is listed in
+``.bidsignore``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spinefx import __version__
+from spinefx.cases.patch import PatchSettings
+from spinefx.errors import WorkspaceError
+from spinefx.files import write_text
+
+__all__ = ["SCHEMA", "Workspace", "read_json", "write_json"]
+
+SCHEMA = 1
+BIDS_VERSION = "1.10.0"
+PARTICIPANT = re.compile(r"sub-[0-9]{3,6}")
+EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
+README = """# A spinefx study
+
+- `participants.tsv`: who takes part, with the diagnosis and its source (`participants.json` explains the columns)
+- `sub-*/anat`: sagittal T1W and T2W of each participant, as NIfTI
+- `annotations`: the marked vertebrae (`lesions.tsv`), human readings (`readings.tsv`), sign scores (`signs.tsv`)
+- `derivatives`, `experiments`: rebuilt from the above at any time by `spinefx patch` and `spinefx train`
+
+Research use only, not a medical device. No patient's name, date or hospital identifier is kept here.
+"""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A study folder that exists and follows this version's schema.
+
+    Use :meth:`create` or :meth:`open`.
+
+    Parameters
+    ----------
+    root : Path
+    """
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> Workspace:
+        """Make an empty study folder, or open one that is there.
+
+        Parameters
+        ----------
+        root : Path
+            Absent, empty, or a study folder already.
+
+        Returns
+        -------
+        Workspace
+
+        Raises
+        ------
+        WorkspaceError
+            When the folder holds something else.
+        """
+        if (root / "workspace.json").exists():
+            return cls.open(root)
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise WorkspaceError(
+                "the place for the study folder is taken", where=root.name, allowed="a new or an empty folder"
+            )
+        workspace = cls(root)
+        write_text(root / "README.md", README)
+        write_text(root / ".bidsignore", "workspace.json\nannotations/\nexperiments/\n")
+        write_json(root / "dataset_description.json", _dataset_description("spinefx study", "raw"))
+        write_json(root / "workspace.json", {"schema": SCHEMA, "created_by": f"spinefx {__version__}"})
+        return workspace
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """Open a study folder.
+
+        Parameters
+        ----------
+        root : Path
+
+        Returns
+        -------
+        Workspace
+
+        Raises
+        ------
+        WorkspaceError
+            When it is no study folder, or one of another schema.
+        """
+        marker = root / "workspace.json"
+        if not marker.is_file():
+            raise WorkspaceError(
+                "no study folder (workspace.json is missing)",
+                where=root.name,
+                remedy="Make one with `spinefx ingest WORKSPACE EXPORT --table cases.csv`.",
+            )
+        schema = read_json(marker).get("schema")
+        if not isinstance(schema, int) or schema < 1:
+            raise WorkspaceError(f"schema {schema!r}", where="workspace.json", allowed=f"{SCHEMA}")
+        if schema > SCHEMA:
+            raise WorkspaceError(
+                f"the study folder follows schema {schema}, newer than this program knows",
+                where="workspace.json",
+                allowed=f"up to {SCHEMA}",
+                remedy="Install a newer spinefx; nothing was changed.",
+            )
+        return cls(root)
+
+    @property
+    def participants_table(self) -> Path:
+        """``participants.tsv``."""
+        return self.root / "participants.tsv"
+
+    @property
+    def lesions_table(self) -> Path:
+        """``annotations/lesions.tsv``."""
+        return self.root / "annotations" / "lesions.tsv"
+
+    @property
+    def readings_table(self) -> Path:
+        """``annotations/readings.tsv``."""
+        return self.root / "annotations" / "readings.tsv"
+
+    @property
+    def signs_table(self) -> Path:
+        """``annotations/signs.tsv``."""
+        return self.root / "annotations" / "signs.tsv"
+
+    @property
+    def refused_series_table(self) -> Path:
+        """``annotations/refused_series.tsv``."""
+        return self.root / "annotations" / "refused_series.tsv"
+
+    def image(self, participant_id: str, weighting: str) -> Path:
+        """Give the place of one series.
+
+        Parameters
+        ----------
+        participant_id : str
+            ``sub-001`` and so on.
+        weighting : {'T1w', 'T2w'}
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        WorkspaceError
+            For anything that is no participant identifier.
+        """
+        if not PARTICIPANT.fullmatch(participant_id):
+            raise WorkspaceError(f"participant {participant_id[:20]!r}", allowed="sub-001, sub-002 and so on")
+        return self.root / participant_id / "anat" / f"{participant_id}_acq-sag_{weighting}.nii.gz"
+
+    def participant_folders(self) -> tuple[Path, ...]:
+        """Folders of participants that are there, ordered.
+
+        Returns
+        -------
+        tuple of Path
+        """
+        return tuple(sorted(path for path in self.root.glob("sub-*") if path.is_dir()))
+
+    def patches_folder(self, settings: PatchSettings) -> Path:
+        """Folder of patches that were cut with given settings.
+
+        Parameters
+        ----------
+        settings : PatchSettings
+
+        Returns
+        -------
+        Path
+        """
+        name = "patches" if not settings.name else f"patches-{settings.name}"
+        return self.root / "derivatives" / name
+
+    def describe_derivative(self, folder: Path, name: str, **extra: Any) -> None:
+        """Write a derivative's ``dataset_description.json``.
+
+        Parameters
+        ----------
+        folder : Path
+        name : str
+        **extra
+            Further keys.
+        """
+        write_json(folder / "dataset_description.json", _dataset_description(name, "derivative") | extra)
+
+    def experiment_folder(self, name: str) -> Path:
+        """Folder of one experiment.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        WorkspaceError
+            For a name that would not be safe as a folder's.
+        """
+        if not EXPERIMENT.fullmatch(name):
+            raise WorkspaceError(f"experiment {name[:20]!r}", allowed="up to 41 letters, digits, _ and -")
+        return self.root / "experiments" / name
+
+    def experiment_names(self) -> tuple[str, ...]:
+        """Experiments that have at least a recipe, ordered by name.
+
+        Returns
+        -------
+        tuple of str
+        """
+        return tuple(sorted(path.parent.name for path in (self.root / "experiments").glob("*/recipe.toml")))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    WorkspaceError
+        When it is missing, broken, or no object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WorkspaceError(f"cannot be read ({error.strerror})", where=path.name) from error
+    except ValueError as error:
+        raise WorkspaceError("broken JSON", where=path.name, remedy="Rebuild or restore the file.") from error
+    if not isinstance(value, dict):
+        raise WorkspaceError("JSON that is no object", where=path.name)
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object for people to read, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    value : dict
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _dataset_description(name: str, kind: str) -> dict[str, Any]:
+    return {
+        "Name": name,
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": kind,
+        "GeneratedBy": [{"Name": "spinefx", "Version": __version__, "Description": "Research use only."}],
+    }

@@ -1,0 +1,139 @@
+"""Patches on disk: one array file, one JSON and one contact sheet a case."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinefx.cases.patch import PatchSettings, PatchStack
+from spinefx.errors import WorkspaceError
+from spinefx.files import digest_of, replacing
+from spinefx.workspace.layout import read_json, write_json
+
+__all__ = ["load_stack", "save_stack", "sheet_path", "stack_is_current"]
+
+
+def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: dict[str, Any]) -> None:
+    """Write one case's patches.
+
+    Parameters
+    ----------
+    folder : Path
+        Of all patches with these settings.
+    stack : PatchStack
+    source_digest : str
+        Digest of what the patches were made from: images, lesion and settings.
+    alignment : dict
+        How T1W was brought to T2W, for the JSON beside.
+    """
+    with replacing(_path(folder, stack, "patch.npz")) as temporary:
+        np.savez_compressed(
+            temporary, t1w=stack.t1w, t2w=stack.t2w, matrices=stack.matrices, slices=np.array(stack.slices)
+        )
+    write_json(
+        _path(folder, stack, "patch.json"),
+        {
+            "case_id": stack.case_id,
+            "participant_id": stack.participant_id,
+            "source": source_digest,
+            "arrays": digest_of(_path(folder, stack, "patch.npz").read_bytes()),
+            "settings": asdict(stack.settings),
+            "side_mm": stack.side_mm,
+            "mm_per_pixel": stack.side_mm / stack.settings.size,
+            "flags": list(stack.flags),
+            "alignment": alignment,
+        },
+    )
+
+
+def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
+    """Read one case's patches.
+
+    Parameters
+    ----------
+    folder : Path
+    participant_id, case_id : str
+
+    Returns
+    -------
+    PatchStack
+
+    Raises
+    ------
+    WorkspaceError
+        When they are missing or not what was written.
+    """
+    base = folder / participant_id / case_id
+    remedy = "Run `spinefx patch` on the study folder."
+    described = read_json(base.with_name(f"{case_id}_patch.json")) if _exists(base) else None
+    if described is None:
+        raise WorkspaceError("no patches", where=case_id, remedy=remedy)
+    path = base.with_name(f"{case_id}_patch.npz")
+    if digest_of(path.read_bytes()) != described.get("arrays"):
+        raise WorkspaceError("patches that are not what was written", where=path.name, remedy=remedy)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return PatchStack(
+                case_id=case_id,
+                participant_id=participant_id,
+                slices=tuple(int(number) for number in arrays["slices"]),
+                t1w=arrays["t1w"],
+                t2w=arrays["t2w"],
+                matrices=arrays["matrices"],
+                side_mm=float(described["side_mm"]),
+                flags=tuple(described["flags"]),
+                settings=PatchSettings(**described["settings"]),
+            )
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise WorkspaceError("patches that cannot be read", where=path.name, remedy=remedy) from error
+
+
+def stack_is_current(folder: Path, participant_id: str, case_id: str, source_digest: str) -> bool:
+    """Tell whether a case's patches are there and were made from the same source.
+
+    Parameters
+    ----------
+    folder : Path
+    participant_id, case_id : str
+    source_digest : str
+
+    Returns
+    -------
+    bool
+    """
+    base = folder / participant_id / case_id
+    if not _exists(base):
+        return False
+    try:
+        described = json.loads(base.with_name(f"{case_id}_patch.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(described, dict) and described.get("source") == source_digest
+
+
+def sheet_path(folder: Path, participant_id: str, case_id: str) -> Path:
+    """Place of a case's contact sheet.
+
+    Parameters
+    ----------
+    folder : Path
+    participant_id, case_id : str
+
+    Returns
+    -------
+    Path
+    """
+    return folder / participant_id / f"{case_id}_sheet.png"
+
+
+def _path(folder: Path, stack: PatchStack, ending: str) -> Path:
+    return folder / stack.participant_id / f"{stack.case_id}_{ending}"
+
+
+def _exists(base: Path) -> bool:
+    return all(base.with_name(f"{base.name}_patch.{ending}").is_file() for ending in ("npz", "json"))
