@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from spinefx.imaging.volume import Volume
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +21,32 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real test images (../shared/data) are not here")
     return folder
+
+
+def read_png_stack(folder: Path) -> tuple[Volume, dict[str, NDArray[np.float64]]]:
+    """A lumbar series of ../shared/data and its clicked vertebra centres, LPS mm; the frame of reference is unknown.
+
+    Slices are taken to run to the right; which way they run was not recorded.
+    """
+    notes = json.loads((folder / "annotation.json").read_text(encoding="utf-8"))
+    slices = [np.asarray(Image.open(path).convert("L"), np.float32) for path in sorted(folder.glob("slice_*.png"))]
+    row_mm, column_mm = notes["in_plane_spacing_mm"]
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = [-notes["slice_spacing_mm"], 0, 0], [0, 0, -row_mm], [0, column_mm, 0]
+    volume = Volume(np.stack(slices), affine)
+    centres = {
+        centre["level"]: volume.to_mm([centre["slice"], centre["row"], centre["column"]])
+        for centre in notes["vertebra_centres"]
+    }
+    return volume, centres
+
+
+@pytest.fixture(scope="session")
+def png_stack(shared_data: Path) -> Callable[[str], tuple[Volume, dict[str, NDArray[np.float64]]]]:
+    """Read one real lumbar series by its folder's name, ``t2_AKs5`` and the like."""
+
+    def read(name: str) -> tuple[Volume, dict[str, NDArray[np.float64]]]:
+        (folder,) = shared_data.glob(f"lumbar_*/{name}")
+        return read_png_stack(folder)
+
+    return read

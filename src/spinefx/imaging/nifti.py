@@ -227,8 +227,9 @@ def write_nifti(path: Path, volume: Volume, sidecar: Mapping[str, Any]) -> None:
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
     data: bytes = image.to_bytes()
-    # No time of writing in the gzip header: the same voxels keep the same digest.
-    write_bytes(path, gzip.compress(data, compresslevel=6, mtime=0) if path.name.casefold().endswith(".gz") else data)
+    # No time of writing in the gzip header: the same voxels keep the same bytes. Level 1, for noise does not compress:
+    # level 6 makes files 2% smaller and takes three times as long.
+    write_bytes(path, gzip.compress(data, compresslevel=1, mtime=0) if path.name.casefold().endswith(".gz") else data)
     content = {**sidecar, "SliceEncodingDirection": "k"}
     if volume.frame_of_reference:
         content["FrameOfReference"] = volume.frame_of_reference

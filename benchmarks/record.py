@@ -1,0 +1,63 @@
+"""How a benchmark's table is kept: figures, machine, versions and commit, as JSON beside the script."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+__all__ = ["record"]
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PACKAGES = ("numpy", "scipy", "torch", "nibabel", "pydicom")
+
+
+def record(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> None:
+    """Print a table and keep it for the docs page.
+
+    Parameters
+    ----------
+    name : str
+        File name without its ending; the script's own.
+    title : str
+    columns : sequence of str
+    rows : sequence of sequence
+    note : str
+    """
+    shown = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    print(title)
+    for line in (list(columns), *shown):
+        print("  ".join(f"{cell:>16}" for cell in line))
+    content = {
+        "title": title,
+        "command": f"python benchmarks/{name}.py",
+        "columns": list(columns),
+        "rows": shown,
+        "note": note,
+        "machine": f"{_processor()}, {os.cpu_count()} cores visible, {platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "commit": _commit(),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
+def _commit() -> str:
+    try:
+        answer = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return answer.stdout.strip()

@@ -1,0 +1,122 @@
+"""Write the pages that are drawn from the code: commands, recipes, errors. Run after a change of any of them.
+
+A test runs this and compares, so that these pages cannot grow stale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from spinefx import errors
+from spinefx.cli import app
+from spinefx.learning.recipe import PRESETS, Recipe
+
+HERE = Path(__file__).resolve().parent
+VERBS = ("demo", "phantom", "ingest", "check", "patch", "train", "report", "predict")
+
+
+def commands_page() -> str:
+    """Every verb with its own help."""
+    parts = [
+        "# Commands\n",
+        "Exit codes: 0 done, 1 the data or the answer is bad (said in one line), 2 wrong usage, 130 interrupted.\n",
+    ]
+    for verb in VERBS:
+        text = io.StringIO()
+        console = Console(file=text, width=110, no_color=True, force_terminal=False)
+        with contextlib.suppress(SystemExit):
+            app([verb, "--help"], console=console)
+        body = "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
+        parts.append(f"## spinefx {verb}\n\n```\n{body}\n```\n")
+    return "\n".join(parts)
+
+
+def recipes_page() -> str:
+    """Every field of a recipe, with the three presets side by side."""
+    presets = {name: Recipe.preset(name) for name in PRESETS}
+    lines = [
+        "# Recipes and honesty",
+        "",
+        "A recipe holds every number of an experiment, in one flat TOML file. Three come with spinefx:",
+        "",
+        "- **`honest`** (the default): the paper's experiment without its leaks. The number that a reader may believe.",
+        "- **`paper`**: the text of Yeh et al. 2022 taken literally, optimism included, and stamped so.",
+        "- **`quick`**: a small network and few copies for a CPU; said in its name and in every output.",
+        "",
+        "To change a number, copy a recipe out of any experiment's folder (`recipe.toml`), edit it, and give its path:",
+        "`spinefx train w --recipe my.toml`. An unknown key is refused with the nearest name.",
+        "",
+        "| field | " + " | ".join(PRESETS) + " | meaning |",
+        "|---|" + "---|" * len(PRESETS) + "---|",
+    ]
+    for key, field in Recipe.model_fields.items():
+        if key != "name":
+            values = " | ".join(f"`{getattr(recipe, key)}`" for recipe in presets.values())
+            lines.append(f"| `{key}` | {values} | {field.description} Allowed: {Recipe.allowed(key)}. |")
+    lines += [
+        "",
+        "Rows are those of the settled protocol; [Decisions](decisions.md) says why the program is as it is.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def errors_page() -> str:
+    """The tree of named errors."""
+    tree = inspect.getdoc(errors).split("::", 1)[1].strip("\n")  # type: ignore[union-attr]
+    lines = [
+        "# Errors",
+        "",
+        "Everything that can go wrong has a name. A message says what was found, where, what is allowed and what to",
+        "do next, in one line, and holds no patient's name, date or hospital identifier.",
+        "`SPINEFX_TRACEBACK=1` shows the way to it.",
+        "",
+        "```",
+        inspect.cleandoc(tree),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def benchmarks_page() -> str:
+    """Every recorded benchmark with its machine and command."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Each table is one command's, recorded with its machine, versions and commit in `benchmarks/results/`. Times",
+        "were taken on a shared machine: read ratios, not seconds. Figures on phantoms test software and say nothing",
+        "of patients.",
+    ]
+    for path in sorted((HERE.parent / "benchmarks" / "results").glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        lines += ["", f"## {found['title']}", "", "| " + " | ".join(found["columns"]) + " |"]
+        lines += ["|" + "---|" * len(found["columns"])]
+        lines += ["| " + " | ".join(row) + " |" for row in found["rows"]]
+        versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+        lines += [
+            "",
+            found["note"],
+            "",
+            f"`{found['command']}`; {found['machine']}; {versions}; commit {found['commit']}.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "commands.md": commands_page,
+    "recipes.md": recipes_page,
+    "errors.md": errors_page,
+    "benchmarks.md": benchmarks_page,
+}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")
+        print(f"wrote docs/{name}")

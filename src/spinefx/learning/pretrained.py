@@ -1,0 +1,151 @@
+"""Starting a ResNet50 from a local file of ImageNet weights in torchvision's format; nothing is ever fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from spinefx.errors import FileError
+from spinefx.files import digest_of
+from spinefx.learning.network import FractureNetwork
+from spinefx.learning.recipe import Recipe
+
+__all__ = ["Initialisation", "initialise"]
+
+ACCEPTED = "a torchvision ResNet50 as .safetensors, or as .pth (read with weights_only)"
+# Ours alone: ImageNet knows neither six channels nor one output.
+NEVER_LOADED = ("fc.weight", "fc.bias")
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """Where a network's weights started.
+
+    Parameters
+    ----------
+    said : str
+        One sentence for every output.
+    source_digest : str
+        SHA-256 of the file; empty without one.
+    loaded, new : tuple of str
+        Names of tensors taken from the file, and of those that start at random.
+    """
+
+    said: str
+    source_digest: str
+    loaded: tuple[str, ...]
+    new: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values for a JSON file.
+
+        Returns
+        -------
+        dict
+        """
+        return asdict(self) | {"loaded": list(self.loaded), "new": list(self.new)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Initialisation:
+        """Read what :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        values : mapping
+
+        Returns
+        -------
+        Initialisation
+        """
+        return cls(values["said"], values["source_digest"], tuple(values["loaded"]), tuple(values["new"]))
+
+
+def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -> Initialisation:
+    """Put ImageNet weights into a network, where the recipe wants them and a file is there.
+
+    Parameters
+    ----------
+    network : FractureNetwork
+        With random weights; changed in place.
+    recipe : Recipe
+    weights : Path or None
+        Local file in torchvision's format.
+
+    Returns
+    -------
+    Initialisation
+
+    Raises
+    ------
+    FileError
+        When the file is of another format, or its tensors are not a ResNet50's.
+    """
+    own = network.state_dict()
+    if recipe.initialisation == "random":
+        return Initialisation("random initialisation, as the recipe asks", "", (), tuple(own))
+    if weights is None:
+        return Initialisation("random initialisation (no ImageNet file was given)", "", (), tuple(own))
+    given, digest = _read(weights)
+    taken = _match(given, {key.removeprefix("body."): own[key] for key in own if key.startswith("body.")}, weights.name)
+    network.load_state_dict({**own, **{f"body.{key}": value for key, value in taken.items()}})
+    loaded = tuple(f"body.{key}" for key in taken)
+    new = tuple(key for key in own if key not in loaded and not key.endswith("num_batches_tracked"))
+    return Initialisation(
+        f"ImageNet weights from a local file ({len(loaded)} tensors; newly initialised: {', '.join(new)})",
+        digest,
+        loaded,
+        new,
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Read tensors by what the file holds, whatever it is called."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FileError("the weights file cannot be read", where=path.name, allowed=ACCEPTED) from error
+    is_safetensors = data[8:9] == b"{"
+    is_torch = data[:4] == b"PK\x03\x04" or data[:2] == b"\x80\x02"  # a ZIP since torch 1.6, a bare stream before
+    if not (is_safetensors or is_torch):
+        raise FileError("a file of another format", where=path.name, allowed=ACCEPTED)
+    try:
+        given = (
+            safetensors.torch.load(data) if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:  # whatever a hostile or torn file makes torch raise: it is refused, not run
+        raise FileError(
+            "a damaged file, or one that holds more than tensors", where=path.name, allowed=ACCEPTED
+        ) from error
+    if not isinstance(given, Mapping) or not all(isinstance(value, Tensor) for value in given.values()):
+        raise FileError("a file that holds more than named tensors", where=path.name, allowed=ACCEPTED)
+    return dict(given), digest_of(data)
+
+
+def _match(given: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Choose the tensors that fit, and refuse a file that is not a ResNet50's."""
+    needed = [key for key in own if key not in NEVER_LOADED and not key.endswith("num_batches_tracked")]
+    missing = [key for key in needed if key not in given]
+    unknown = [key for key in given if key not in own]
+    if missing or unknown:
+        found = f"{len(missing)} tensors missing ({', '.join(missing[:3]) or 'none'})"
+        found += f", {len(unknown)} unknown ({', '.join(unknown[:3]) or 'none'})"
+        raise FileError(found, where=where, allowed="torchvision's names for ResNet50")
+    # The stem alone may differ in shape: a 3x3 stem starts anew (protocol row 12).
+    wrong = [key for key in needed if given[key].shape != own[key].shape and key != "conv1.weight"]
+    if wrong:
+        key = wrong[0]
+        found = f"{key} of shape {tuple(given[key].shape)}"
+        raise FileError(found, where=where, allowed=f"{tuple(own[key].shape)}, as in torchvision's ResNet50")
+    if not all(bool(torch.isfinite(given[key]).all()) for key in needed):
+        raise FileError("weights that are not finite numbers", where=where)
+    return {
+        key: given[key]
+        for key in own
+        if key in given and key not in NEVER_LOADED and given[key].shape == own[key].shape
+    }

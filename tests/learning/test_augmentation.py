@@ -1,0 +1,152 @@
+"""Batches hold the same patches as single cuts; draws follow from their names; nothing is flipped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spinefx.cases.patch import Jitter, PatchStack
+from spinefx.errors import InputError, PatchError
+from spinefx.learning.augmentation import PatchBank
+from spinefx.learning.draws import Purpose, draw_jitter, plan_epoch, sample_key, stream
+from spinefx.learning.recipe import Recipe
+from spinefx.learning.training import reproducible
+
+Maker = Callable[..., PatchStack]
+
+
+@pytest.fixture(scope="module")
+def stacks(stack_maker: Maker) -> list[PatchStack]:
+    return [stack_maker(number, malignant=number % 2 == 0, slices=1 + number % 3) for number in range(9)]
+
+
+def test_batch_equals_single_cuts(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
+    bank = PatchBank(stacks, 64)
+    numbers = np.arange(len(jitters)) % len(bank.samples)
+    of_case = {stack.case_id: stack for stack in stacks}
+    cut = [
+        of_case[bank.samples[number].case_id].cut(bank.samples[number].position, jitter).array
+        for number, jitter in zip(numbers, jitters, strict=True)
+    ]
+    np.testing.assert_allclose(bank.sample(numbers, jitters).numpy(), np.stack(cut), atol=1e-4)
+
+
+def test_steep_planes_and_edges_equal_single_cuts(stacks: list[PatchStack]) -> None:
+    matrices = stacks[2].matrices.copy()
+    matrices[:, :3, 0, 0] = 3.0  # crosses four slices and leaves the stack at both ends
+    matrices[:, 3:, 1:, 2] += 40  # leaves the image
+    steep = replace(stacks[2], matrices=matrices, case_id="steep")
+    bank = PatchBank([stacks[0], steep], 32)
+    numbers = np.flatnonzero([sample.case_id == "steep" for sample in bank.samples])
+    cut = [steep.cut(position, size=32).array for position in range(len(numbers))]
+    np.testing.assert_allclose(bank.sample(numbers, [Jitter()] * len(numbers)).numpy(), np.stack(cut), atol=1e-4)
+
+
+def test_originals_are_the_cuts_themselves(stacks: list[PatchStack]) -> None:
+    bank = PatchBank(stacks, 64)
+    moved = Jitter(shift_row=0.05)
+    drawn = bank.draw(np.array([3, 0, 3]), [Jitter(), moved, moved])
+    sample = bank.samples[3]
+    stack = next(stack for stack in stacks if stack.case_id == sample.case_id)
+    assert np.array_equal(drawn[0].numpy(), stack.cut(sample.position).array)
+    assert not np.array_equal(drawn[2].numpy(), drawn[0].numpy())
+
+
+def test_flat_channel_is_refused_by_case(stacks: list[PatchStack]) -> None:
+    flat = replace(stacks[1], t2w=np.full_like(stacks[1].t2w, 812.3), case_id="flat")
+    bank = PatchBank([stacks[0], flat], 64)
+    with pytest.raises(PatchError, match=r"flat: channel T2W-1"):
+        bank.draw(bank.numbers_of([flat.participant_id]), [Jitter(shift_row=0.01)] * len(flat.slices))
+    with pytest.raises(InputError):
+        PatchBank([stacks[0], stacks[0]], 64)
+
+
+def test_batches_are_cheaper_than_single_cuts(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
+    bank = PatchBank(stacks, 64)
+    numbers = np.arange(len(jitters)) % len(bank.samples)
+    of_case = {stack.case_id: stack for stack in stacks}
+
+    def cut_each() -> None:
+        for number, jitter in zip(numbers, jitters, strict=True):
+            of_case[bank.samples[number].case_id].cut(bank.samples[number].position, jitter)
+
+    with reproducible():  # one thread, as in training
+        ratio = _cpu_seconds(cut_each) / _cpu_seconds(lambda: bank.sample(numbers, jitters))
+    assert ratio > 1.2, f"{ratio:.2f} times as quick"
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    spent = []
+    for _ in range(3):
+        start = time.process_time()
+        work()
+        spent.append(time.process_time() - start)
+    return min(spent)
+
+
+def test_streams_depend_on_every_part_of_their_name() -> None:
+    names = [
+        {"fold": fold, "epoch": epoch, "sample": sample, "copy": copy}
+        for fold in (1, 2)
+        for epoch in (1, 2)
+        for sample in (0, sample_key("sub-001", 3))
+        for copy in (0, 1)
+    ]
+    first = {float(stream(seed, purpose, **name).random()) for seed in (1, 2) for purpose in Purpose for name in names}
+    assert len(first) == 2 * len(Purpose) * len(names)
+    assert stream(1, Purpose.JITTER, epoch=3).random() == stream(1, Purpose.JITTER, epoch=3).random()
+
+
+def test_known_draw_stays() -> None:
+    # Guards stored experiments: if this number moves, old runs no longer replay.
+    assert sample_key("sub-001", 3) == 0x3C297F5FD8DECF7C
+    jitter = draw_jitter(Recipe.preset("honest"), fold=1, epoch=1, sample=sample_key("sub-001", 3), copy=1)
+    assert _values(jitter) == pytest.approx([0.09102382, 0.0339772451, 1.07346337, 12.2584663])
+
+
+def _values(jitter: Jitter) -> list[float]:
+    return [jitter.shift_row, jitter.shift_column, jitter.scale, jitter.rotation_deg]
+
+
+def test_draws_fill_the_ranges_without_flips() -> None:
+    recipe = Recipe.preset("honest")
+    drawn = [draw_jitter(recipe, fold=1, epoch=1, sample=sample, copy=1) for sample in range(4000)]
+    values = np.array([_values(jitter) for jitter in drawn])
+    low, high = [-0.1, -0.1, 0.9, -15.0], [0.1, 0.1, 1.1, 15.0]
+    assert (values >= low).all()
+    assert (values <= high).all()
+    assert (np.abs(values.mean(axis=0) - [0, 0, 1, 0]) < [0.004, 0.004, 0.004, 0.6]).all()
+    np.testing.assert_allclose(values.std(axis=0), (np.array(high) - low) / np.sqrt(12), rtol=0.05)
+    assert np.abs(np.corrcoef(values.T) - np.eye(4)).max() < 0.06
+    assert all(np.linalg.det(jitter.matrix()[:2, :2]) > 0 for jitter in drawn)
+
+
+@pytest.mark.parametrize("name", ["paper", "honest"])
+def test_copies_of_an_epoch(name: str) -> None:
+    recipe = Recipe.preset(name)
+    keys = np.array([sample_key("a", index) for index in range(4)], dtype=np.uint64)
+    malignant = np.array([True, False, False, True])
+    plans = [plan_epoch(recipe, keys, malignant, fold=1, epoch=epoch) for epoch in (1, 2)]
+    original = int(name == "paper")
+    for plan in plans:
+        np.testing.assert_array_equal(np.bincount(plan.rows), np.where(malignant, 40, 20) + original)
+        assert sum(jitter.is_identity for jitter in plan.jitters) == 4 * original
+    sets = [{(int(row), jitter) for row, jitter in zip(plan.rows, plan.jitters, strict=True)} for plan in plans]
+    # The paper draws once for all epochs; the honest recipe draws anew.
+    assert (sets[0] == sets[1]) is (name == "paper")
+    assert not (sets[0] & sets[1]) or name == "paper"
+    assert not np.array_equal(plans[0].rows, plans[1].rows)
+
+
+def test_batches_cover_the_epoch_and_leave_no_single_patch() -> None:
+    recipe = Recipe.preset("quick").changed(copies_benign=1, copies_malignant=1)
+    for count in (2, 31, 32, 33, 64, 65, 97):
+        plan = plan_epoch(recipe, np.arange(count, dtype=np.uint64), np.zeros(count, bool), fold=1, epoch=1)
+        sizes = [part.stop - part.start for part in plan.batches(32)]
+        assert sum(sizes) == count
+        assert min(sizes) > 1
+        assert max(sizes) <= 33

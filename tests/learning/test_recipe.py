@@ -1,0 +1,131 @@
+"""A recipe is complete, refuses what it does not know, and comes back from its file unchanged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spinefx.errors import RecipeError
+from spinefx.learning.recipe import PRESETS, Recipe
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_file_is_comment_and_dump(name: str) -> None:
+    recipe = Recipe.preset(name)
+    assert recipe.name == name
+    assert Recipe.parse(recipe.dump()) == recipe
+    text = (Path(sys.modules[Recipe.__module__].__file__ or "").parent / "recipes" / f"{name}.toml").read_text()
+    header, body = text.split("\n\n", 1)
+    assert all(line.startswith("#") for line in header.splitlines())
+    assert f"--recipe {name}" in header
+    assert body == recipe.dump()
+
+
+def test_paper_is_the_text_of_yeh_2022() -> None:
+    paper = Recipe.preset("paper")
+    stated = {"learning_rate": 1e-4, "beta1": 0.5, "batch_size": 32, "epochs": 100, "folds": 10, "threshold": 0.5}
+    stated |= {"copies_benign": 20, "copies_malignant": 40, "patch_size": 64, "initialisation": "imagenet"}
+    stated |= {"patient_score": "max", "network": "resnet50", "stem": "3x3_stride_2", "dropout": 0.5}
+    assert {key: getattr(paper, key) for key in stated} == stated
+    assert paper.inflation == pytest.approx(41 / 21)
+    assert Recipe.preset("honest").inflation == 2.0
+
+
+def test_only_paper_is_stamped_optimistic() -> None:
+    assert "test_fold" in Recipe.preset("paper").optimistic
+    assert not Recipe.preset("honest").optimistic
+    assert not Recipe.preset("quick").optimistic
+
+
+def test_unknown_key_names_the_nearest_and_the_list() -> None:
+    text = Recipe.preset("honest").dump() + "learnig_rate = 0.1\n"
+    with pytest.raises(RecipeError, match=r"'learnig_rate'.*'learning_rate'.*patient_score"):
+        Recipe.parse(text)
+
+
+def test_every_field_must_be_written() -> None:
+    for key in Recipe.model_fields:
+        lines = [line for line in Recipe.preset("paper").dump().splitlines() if not line.startswith(f"{key} =")]
+        with pytest.raises(RecipeError, match=f"missing: {key}"):
+            Recipe.parse("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 2.5),
+        ("dropout", -0.1),
+        ("rotation_deg", 16.0),
+        ("stem", "5x5"),
+        ("keep_original", 1),
+        ("threshold", float("nan")),
+        ("name", "../up"),
+        ("folds", "10"),
+    ],
+)
+def test_value_out_of_range_says_what_is_allowed(key: str, value: object) -> None:
+    with pytest.raises(RecipeError, match=rf"{key} = .*allowed: "):
+        Recipe.preset("paper").changed(**{key: value})
+
+
+def test_contradictions_are_refused() -> None:
+    with pytest.raises(RecipeError, match="patience"):
+        Recipe.preset("quick").changed(patience=3)
+    with pytest.raises(RecipeError, match="scale_low"):
+        Recipe.preset("quick").changed(scale_low=1.1, scale_high=0.9)
+    with pytest.raises(RecipeError, match="small_resnet"):
+        Recipe.preset("quick").changed(initialisation="imagenet")
+
+
+def test_every_field_says_what_it_means_and_allows() -> None:
+    for key, field in Recipe.model_fields.items():
+        assert field.description
+        assert Recipe.allowed(key)
+
+
+def test_digest_follows_the_values_alone() -> None:
+    recipe = Recipe.preset("honest")
+    assert Recipe.parse(recipe.dump()).digest == recipe.digest
+    for key, value in {"seed": 1, "dtype": "bfloat16", "beta2": 0.99, "threshold_on": "corrected"}.items():
+        assert recipe.changed(**{key: value}).digest != recipe.digest
+
+
+@given(
+    rate=st.floats(1e-7, 1.0),
+    seed=st.integers(0, 2**31 - 1),
+    shift=st.floats(0, 0.1),
+    stem=st.sampled_from(["3x3_stride_1"]),
+)
+def test_any_recipe_survives_its_file(rate: float, seed: int, shift: float, stem: str) -> None:
+    recipe = Recipe.preset("paper").changed(learning_rate=rate, seed=seed, shift_fraction=shift, stem=stem)
+    assert Recipe.parse(recipe.dump()) == recipe
+
+
+def test_repetitions_differ_in_seed_alone() -> None:
+    recipe = Recipe.preset("honest").changed(repeats=3)
+    assert [recipe.repetition(number).seed - recipe.seed for number in (1, 2, 3)] == [0, 1, 2]
+    with pytest.raises(RecipeError, match="1 to 3"):
+        recipe.repetition(4)
+
+
+def test_bad_files_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="honest"):
+        Recipe.load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError):
+        Recipe.load(tmp_path / "bad.toml")
+    with pytest.raises(RecipeError, match="TOML"):
+        Recipe.parse("epochs = = 3")
+    with pytest.raises(RecipeError, match="did you mean 'honest'"):
+        Recipe.preset("onest")
+
+
+def test_recipe_needs_no_torch() -> None:
+    code = "import sys, spinefx.learning.recipe as r; r.Recipe.preset('quick'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,71 @@
+"""What the docs show is true: drawn pages are fresh, shown commands parse, shown links and columns exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from spinefx import errors
+from spinefx.cli import app
+from spinefx.learning.recipe import Recipe
+from spinefx.verbs import enrolment
+from spinefx.vocabulary import SIGN_IDENTIFIERS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_drawn_pages_are_fresh(generator: ModuleType) -> None:
+    for name, page in generator.PAGES.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"run docs/generate.py: {name} is stale"
+
+
+def test_every_verb_and_error_and_field_is_documented(generator: ModuleType) -> None:
+    verbs = {name for name in app if not name.startswith("-")}
+    assert verbs == set(generator.VERBS)
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert all(name in page for name, _ in inspect.getmembers(errors, inspect.isclass) if name in errors.__all__)
+    recipes = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert all(f"`{key}`" in recipes for key in Recipe.model_fields if key != "name")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_shown_commands_parse(page: Path) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    for line in "\n".join(blocks).splitlines():
+        if line.startswith("spinefx "):
+            app.parse_args(shlex.split(line, comments=True)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+def test_every_column_of_the_door_is_documented() -> None:
+    page = (ROOT / "docs" / "own-cohort.md").read_text(encoding="utf-8")
+    for column in (*enrolment.OPTIONAL, *SIGN_IDENTIFIERS):
+        assert f"`{column}`" in page, column
+
+
+def test_research_use_is_said_where_it_must() -> None:
+    for path in ("README.md", "docs/index.md", "src/spinefx/evidence/templates/report.html", "src/spinefx/cli.py"):
+        assert "not a medical device" in (ROOT / path).read_text(encoding="utf-8").lower(), path
