@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from record import record
 from spinefx.imaging.registration import align
 from spinefx.phantom.case import PhantomCase, render_case
 from spinefx.phantom.draws import PhantomSettings, draw_case
@@ -57,11 +58,20 @@ def main(patients: int) -> None:
         print(f"{truth.name}{mark} {before:5.2f} mm {after:5.2f} mm {seconds:5.2f} s  {alignment.reason}", flush=True)
     before_mm, after_mm, spent_s, within = np.array(rows).T
     tame = within > 0
-    print(f"geometry alone: median {np.median(before_mm):.2f} mm, largest {before_mm.max():.2f} mm")
-    print(f"rigid:          median {np.median(after_mm):.2f} mm, largest {after_mm.max():.2f} mm")
-    print(f"below 1 mm: {np.sum(after_mm[tame] < 1)} of {tame.sum()} (* moved more than 8 mm or 6 degrees: left out)")
-    print(f"largest loss against geometry: {np.max(after_mm - before_mm):.2f} mm")
-    print(f"time: median {np.median(spent_s):.2f} s, largest {spent_s.max():.2f} s")
+    table = []
+    for name, errors in (("geometry alone", before_mm), ("rigid", after_mm)):
+        inside = f"{np.sum(errors[tame] < 1)} of {tame.sum()}"
+        loss = "0 mm" if name != "rigid" else f"{max(0.0, float(np.max(after_mm - before_mm))):.2f} mm"
+        seconds = "0 s" if name != "rigid" else f"{np.median(spent_s):.2f} s ({spent_s.max():.2f} s)"
+        table.append([name, f"{np.median(errors):.2f} mm", f"{errors[tame].max():.2f} mm", inside, loss, seconds])
+    record(
+        "registration",
+        f"T1W onto T2W on {patients} phantom pairs, 512 x 512, known motion doubled (phantom)",
+        ("method", "median error", "largest", "below 1 mm", "worst loss to geometry", "CPU time, median (largest)"),
+        table,
+        "Mean distance at the box's corners, the differential chemical shift counted. Pairs that moved more than 8 mm "
+        f"or 6 degrees ({patients - tame.sum()}) are left out of `largest` and `below 1 mm`.",
+    )
 
 
 if __name__ == "__main__":

@@ -324,12 +324,13 @@ def _print_report(written: WrittenReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    # A file or a pipe has no width: the table keeps its lines whole there.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     for stamp in written.stamps:
         console.print(stamp, style="bold", markup=False)
     grid = Table(title=written.table.title, title_justify="left")
     for column in written.table.columns:
-        grid.add_column(column, no_wrap=True)
+        grid.add_column(column)
     for row in written.table.to_text():
         grid.add_row(*row)
     console.print(grid)

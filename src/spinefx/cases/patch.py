@@ -190,7 +190,7 @@ class PatchStack:
         jitter = jitter or Jitter()
         size = size or self.settings.size
         plane = np.stack([*np.meshgrid(patch_grid(size), patch_grid(size), indexing="ij"), np.ones((size, size))])
-        coordinates = np.einsum("cij,jk,krs->cirs", self.matrices[position], jitter.matrix(), plane)
+        coordinates = np.tensordot(self.matrices[position] @ jitter.matrix(), plane, axes=1)
         array = np.empty((6, size, size), np.float32)
         for channel, index in enumerate(coordinates):
             source = self.t1w if channel < 3 else self.t2w
