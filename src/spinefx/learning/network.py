@@ -121,7 +121,7 @@ class SmallResNet(nn.Module):
         Share of the last features dropped, in training.
     """
 
-    WIDTHS = (24, 32, 64, 96)
+    WIDTHS = (16, 32, 64, 96)
 
     def __init__(self, stem: str = "3x3_stride_2", outputs: int = 1, dropout: float = 0.0) -> None:
         super().__init__()

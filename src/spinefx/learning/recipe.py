@@ -81,6 +81,9 @@ class Recipe(BaseModel):
     scale_low: float = Field(ge=0.9, le=1.1, description="Smallest scale (row 5).")
     scale_high: float = Field(ge=0.9, le=1.1, description="Largest scale (row 5).")
     rotation_deg: float = Field(ge=0.0, le=15.0, description="Largest rotation, degrees (row 5).")
+    mixup_alpha: float = Field(
+        ge=0.0, le=2.0, description="Blends training patches and their answers by Beta(alpha, alpha); 0 does not."
+    )
     registration: Literal["rigid", "affine", "geometry"] = Field(description="How T1W is brought to T2W (row 9).")
     margin_percent: float = Field(ge=0.0, le=100.0, description="Added to the side of the vertebra's box (row 8).")
     patch_size: int = Field(ge=32, le=256, description="Pixels along each side of a patch (row 10).")

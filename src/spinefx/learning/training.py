@@ -295,6 +295,8 @@ def _train_epoch(state: _State, training: Side, recipe: Recipe, fold: int, epoch
 
 def _step(state: _State, patches: Tensor, answers: Tensor, recipe: Recipe) -> float:
     is_short = recipe.dtype == "bfloat16"
+    if recipe.mixup_alpha:
+        patches, answers = _mixed(patches, answers, recipe.mixup_alpha)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_short):
         logits = state.network(patches.contiguous(memory_format=torch.channels_last))
     loss = functional.binary_cross_entropy_with_logits(logits.float(), answers)
@@ -302,6 +304,15 @@ def _step(state: _State, patches: Tensor, answers: Tensor, recipe: Recipe) -> fl
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimiser.step()
     return float(loss.item())
+
+
+def _mixed(patches: Tensor, answers: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Blend each patch and its answer with another of the batch (mixup, Zhang 2018), its own part the larger."""
+    own = torch.distributions.Beta(alpha, alpha).sample((len(answers),))
+    own = torch.maximum(own, 1 - own)
+    other = torch.randperm(len(answers))
+    weight = own[:, None, None, None]
+    return weight * patches + (1 - weight) * patches[other], own * answers + (1 - own) * answers[other]
 
 
 def _watch(network: nn.Module, watched: Side, recipe: Recipe) -> float:
