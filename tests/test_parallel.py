@@ -7,13 +7,15 @@ import signal
 
 import pytest
 
-from spinefx.errors import InputError, SpinefxError
+from spinefx.errors import InputError, InterruptedWrite, SpinefxError
 from spinefx.parallel import default_workers, map_items
 
 
 def square(number: int) -> int:
     if number == 3:
         raise InputError("three", where="item", allowed="any other")
+    if number == 28:
+        raise InterruptedWrite("the disk is full")
     if number == 99:
         os.kill(os.getpid(), signal.SIGKILL)
     return number * number
@@ -29,6 +31,12 @@ def test_order_progress_and_faults(workers: int) -> None:
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert map_items(square, [], workers=workers) == []
     assert default_workers() >= 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_stops_everything(workers: int) -> None:
+    with pytest.raises(InterruptedWrite, match="disk is full"):
+        map_items(square, [1, 28, 2, 3], workers=workers)
 
 
 def test_a_dead_process_is_said_by_name() -> None:

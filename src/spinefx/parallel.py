@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from spinefx.errors import SpinefxError
+from spinefx.errors import InterruptedWrite, SpinefxError
 
 __all__ = ["default_workers", "map_items"]
 
@@ -51,6 +51,8 @@ def map_items(
 
     Raises
     ------
+    InterruptedWrite
+        When a file could not be written: that stops everything.
     SpinefxError
         When a process was ended from outside.
     """
@@ -87,6 +89,8 @@ def map_items(
 def _attempt(function: Callable[[Item], Result], item: Item) -> Result | SpinefxError:
     try:
         return function(item)
+    except InterruptedWrite:
+        raise  # a full disk is no item's fault, and the next item would meet it too
     except SpinefxError as error:
         return error
 

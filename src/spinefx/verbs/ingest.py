@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from spinefx.cases.lesion import Box, Lesion
+from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError, PairError, SpinefxError, TableError, WorkspaceError
 from spinefx.files import write_text
 from spinefx.imaging.nifti import write_nifti
@@ -38,10 +40,12 @@ from spinefx.workspace.records import (
     write_refused_series,
     write_signs,
 )
+from spinefx.workspace.tables import Row, Table
 
 __all__ = ["IngestReport", "ingest"]
 
 Progress = Callable[[str, int, int], None]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,11 @@ def ingest(
     )
 
 
-def _optional(read, path: Path | None, enrolment: EnrolmentTable):  # type: ignore[no-untyped-def]
+def _optional(
+    read: Callable[[Path, Mapping[str, str]], tuple[list[Value], Table, list[Row]]],
+    path: Path | None,
+    enrolment: EnrolmentTable,
+) -> tuple[list[Value], list[str]]:
     """Read a table that may not be given; say which of its rows and columns go unused."""
     if path is None:
         return [], []
@@ -203,7 +211,7 @@ def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
     root, person, studies = job
     study, pair = _usable_pair(person, studies)
     t1w, t2w = pair.t1w.load(), pair.t2w.load()
-    lesion = _lesion(person, study, pair, t2w)
+    lesion = _lesion(person, pair, t2w)
     workspace = Workspace(root)
     for series, volume, weighting in ((pair.t1w, t1w, "T1w"), (pair.t2w, t2w, "T2w")):
         write_nifti(workspace.image(person.participant_id, weighting), volume, _sidecar(series, volume))
@@ -249,7 +257,7 @@ def _shows(series: Series, reference: str) -> bool:
     return bool(uid) and any(instance.sop_uid == uid for instance in series.instances)
 
 
-def _lesion(person: Enrolment, study: Study, pair: SeriesPair, t2w: Volume) -> Lesion | None:
+def _lesion(person: Enrolment, pair: SeriesPair, t2w: Volume) -> Lesion | None:
     if person.box is None:
         return None
     box = person.box
@@ -299,7 +307,9 @@ def _sidecar(series: Series, volume: Volume) -> dict[str, object]:
     return seconds | {"VoxelSha256": volume.voxel_digest}
 
 
-def _write_tables(workspace: Workspace, enrolled: Sequence[_Enrolled], readings: Sequence, signs: Sequence) -> None:  # type: ignore[type-arg]
+def _write_tables(
+    workspace: Workspace, enrolled: Sequence[_Enrolled], readings: Sequence[Reading], signs: Sequence[SignScores]
+) -> None:
     known = {one.participant.participant_id for one in enrolled}
     write_lesions(workspace, [one.lesion for one in enrolled if one.lesion is not None])
     if readings:
