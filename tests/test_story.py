@@ -113,7 +113,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_table(study: Path, tmp_path
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     models = study / "experiments" / "story" / "models"
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (models / "fold-02").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)

@@ -145,7 +145,7 @@ def _start(tmp_path: Path, recipe: Recipe, workers: int) -> subprocess.Popen[byt
     (tmp_path / "killed.py").write_text(KILLED)
     paths = (tmp_path / "killed.py", tmp_path / "run", Path(__file__).parent, tmp_path / "recipe.toml")
     process = subprocess.Popen([sys.executable, *paths, str(workers)], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list((tmp_path / "run").glob("fold-0*/checkpoint.safetensors")):
         assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
         assert time.monotonic() < deadline
@@ -167,7 +167,7 @@ def test_killed_run_resumes_to_the_same_bits(cohort: Cohort, tiny: Recipe, tmp_p
 def test_control_c_stops_all_processes_at_once(tiny: Recipe, tmp_path: Path) -> None:
     process = _start(tmp_path, tiny.changed(epochs=1000), workers=2)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=120)
     assert error.decode().rstrip().endswith("KeyboardInterrupt")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*")}
     time.sleep(0.5)
