@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -64,7 +66,9 @@ def map_items(
         return [results[number] for number in range(len(items))]
     # Spawned, not forked: a forked copy of a process with threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(
+        min(workers, len(items)), mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)
+    )
     try:
         pending: dict[Future[Result | SpinefxError], int] = {}
         queue = list(enumerate(items))[::-1]
@@ -95,12 +99,20 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Result | Spinefx
         return error
 
 
-def _begin_worker() -> None:
+def _begin_worker(parent: int) -> None:
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # Control-C reaches the whole group; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Libraries read these when they are first loaded, which in a spawned process is later than this.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
+
+
+def _end_with(parent: int) -> None:
+    # A killed parent cannot stop its workers, which would go on writing beside the next run.
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _tell(progress: Progress | None, done: int, total: int) -> None:
