@@ -23,7 +23,7 @@ from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 
 PATIENTS, MALIGNANT = 30, 12
-RECIPE = {"folds": 3, "epochs": 10, "copies_benign": 2, "copies_malignant": 3, "name": "story"}
+RECIPE = {"folds": 3, "epochs": 10, "copies_benign": 2, "copies_malignant": 3, "mixup_alpha": 0.4, "name": "story"}
 
 
 @pytest.fixture(scope="module")
