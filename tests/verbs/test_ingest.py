@@ -102,10 +102,13 @@ def test_readings_and_signs_follow_their_patients(ingested: tuple[Path, IngestRe
     for reading in readings:
         row = answers[names[reading.case_id], reading.reader_id]
         assert (reading.diagnosis, reading.arm) == (row["diagnosis"], row["arm"])
-    signs = {row["patient"]: row for row in read_rows(export / "signs.csv")}
-    for scores in read_signs(Workspace(study)):
-        row = signs[names[scores.case_id]]
-        assert all((scores.scores[name] == Score.YES) == (row[name] == "1") for name in SIGN_IDENTIFIERS)
+    signs = {(row["patient"], row["reader_id"]): row for row in read_rows(export / "signs.csv")}
+    found = read_signs(Workspace(study))
+    assert len(found) == len(signs) == 4 * len(names), "the truth and three readers"
+    words = {"1": Score.YES, "0": Score.NO} | {score.value: score for score in Score}
+    for scores in found:
+        row = signs[names[scores.case_id], scores.reader_id]
+        assert scores.scores == {name: words[row[name]] for name in SIGN_IDENTIFIERS}
 
 
 def test_nothing_of_the_hospital_stays_in_the_study_folder(

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,8 @@ from spinefx.imaging.dicom_export import SeriesHeader, StudyHeader, write_series
 from spinefx.imaging.volume import Volume
 from spinefx.parallel import map_items
 from spinefx.phantom.case import PhantomCase, RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, Stream, draw_case
-from spinefx.phantom.readers import READERS, read_case
+from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.readers import SimulatedReading, readings_of
 from spinefx.phantom.scanner import Protocol
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, TruthSource
 
@@ -37,6 +37,7 @@ def write_cohort(
     folder: Path,
     settings: PhantomSettings,
     *,
+    readers: bool = True,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -47,6 +48,8 @@ def write_cohort(
     folder : Path
         New or empty, or holding a cohort of the same settings that was cut off: finished patients are kept.
     settings : PhantomSettings
+    readers : bool
+        Let the simulated readers read: ``readings.csv``, and their scores beside the true ones in ``signs.csv``.
     workers : int
         Processes; the bytes written do not depend on it.
     progress : callable, optional
@@ -84,8 +87,12 @@ def write_cohort(
     draws = [draw_case(settings, number) for number in numbers]
     truths = [truth_of(draw) for draw in draws]
     files.write_text(folder / "cases.csv", _cases_table(truths))
-    files.write_text(folder / "signs.csv", _signs_table(truths))
-    files.write_text(folder / "readings.csv", _readings_table(draws, truths))
+    readings = {draw.patient_id: readings_of(draw) if readers else {} for draw in draws}
+    files.write_text(folder / "signs.csv", _signs_table(truths, readings))
+    if readers:
+        files.write_text(folder / "readings.csv", _readings_table(readings))
+    else:
+        (folder / "readings.csv").unlink(missing_ok=True)  # of an earlier run with readers
     files.write_text(folder / "truth.json", _truth_json(settings, draws, truths))
 
 
@@ -227,22 +234,21 @@ def _cases_table(truths: Sequence[PhantomCase]) -> str:
     return _table(header.split(","), rows)
 
 
-def _signs_table(truths: Sequence[PhantomCase]) -> str:
-    rows = [
-        (item.patient_id, "phantom_truth", *(int(item.signs[sign]) for sign in SIGN_IDENTIFIERS)) for item in truths
-    ]
+def _signs_table(truths: Sequence[PhantomCase], readings: Mapping[str, Mapping[str, SimulatedReading]]) -> str:
+    rows: list[tuple[object, ...]] = []
+    for item in truths:
+        rows.append((item.patient_id, "phantom_truth", *(int(item.signs[sign]) for sign in SIGN_IDENTIFIERS)))
+        for reader_id, reading in readings[item.patient_id].items():
+            rows.append((item.patient_id, reader_id, *(reading.scores[sign].value for sign in SIGN_IDENTIFIERS)))
     return _table(("patient", "reader_id", *SIGN_IDENTIFIERS), rows)
 
 
-def _readings_table(draws: Sequence[CaseDraw], truths: Sequence[PhantomCase]) -> str:
-    rows = []
-    for draw, item in zip(draws, truths, strict=True):
-        rng = draw.settings.generator(draw.number, Stream.READINGS)
-        for reader in READERS:
-            answer, confidence, seconds = read_case(reader, item.diagnosis, item.signs, rng)
-            rows.append(
-                (item.patient_id, reader.reader_id, Arm.UNAIDED.value, answer.value, confidence, f"{seconds:.1f}")
-            )
+def _readings_table(readings: Mapping[str, Mapping[str, SimulatedReading]]) -> str:
+    rows = [
+        (patient, reader_id, Arm.UNAIDED.value, said.diagnosis.value, said.confidence, f"{said.seconds:.1f}")
+        for patient, of_patient in readings.items()
+        for reader_id, said in of_patient.items()
+    ]
     return _table(("patient", "reader_id", "arm", "diagnosis", "confidence", "seconds"), rows)
 
 
