@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,3 +187,10 @@ def test_one_readers_habits_leave_the_next_reader_alone(draws: list[CaseDraw]) -
 def test_habits_out_of_range_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         replace(IDEAL, **wrong)  # type: ignore[arg-type]
+
+
+def test_the_docs_show_the_figures_that_were_recorded() -> None:
+    root = Path(__file__).resolve().parents[2]
+    recorded = json.loads((root / "benchmarks" / "results" / "simulated_readers.json").read_text(encoding="utf-8"))
+    page = (root / "docs" / "simulated-readers.md").read_text(encoding="utf-8")
+    assert "\n".join("| " + " | ".join(row) + " |" for row in recorded["rows"]) in page
