@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spinefx.errors import InputError
-from spinefx.phantom.canvas import Palette
-from spinefx.phantom.tissue import BONE_VOLUME, TISSUES, Pool, Sequence, disc_nucleus, fat_signal, water_signal
+from spinefx.phantom.tissue import BONE_VOLUME, TISSUES, Palette, Pool, Sequence, disc_nucleus, fat_signal, water_signal
 
 T1W = Sequence("se", 400, 15)
 T2W = Sequence("fse", 3200, 90, train_length=16, echo_spacing_ms=10.5)

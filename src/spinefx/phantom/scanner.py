@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from spinefx.phantom.canvas import Palette
-from spinefx.phantom.tissue import Sequence
+from spinefx.phantom.tissue import Palette, Sequence
 
 __all__ = ["FAT_OFFSET_HZ", "Coil", "Protocol", "acquire", "acquisition_grid", "image_affine"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spinefx.errors import InputError
 
-__all__ = ["BONE_VOLUME", "TISSUES", "Pool", "Sequence", "disc_nucleus", "fat_signal", "water_signal"]
+__all__ = ["BONE_VOLUME", "TISSUES", "Palette", "Pool", "Sequence", "disc_nucleus", "fat_signal", "water_signal"]
 
 BONE_VOLUME = 0.12
 """Share of a marrow voxel that is trabecular bone and gives no signal."""
@@ -182,3 +182,26 @@ def disc_nucleus(grade: float) -> Pool:
     """
     t1_ms, t2_ms, density = (float(np.interp(grade, _GRADES, row)) for row in _NUCLEUS)
     return Pool(t1_ms, t2_ms, density)
+
+
+class Palette:
+    """Signals of all tissues under one sequence.
+
+    Parameters
+    ----------
+    sequence : Sequence
+    """
+
+    def __init__(self, sequence: Sequence) -> None:
+        self.sequence = sequence
+        self.fat = fat_signal(sequence)
+        self._water = {name: water_signal(pool, sequence) for name, pool in TISSUES.items()}
+
+    def water(self, tissue: str | Pool) -> float:
+        """Signal of a voxel filled with a tissue's water alone."""
+        return self._water[tissue] if isinstance(tissue, str) else water_signal(tissue, self.sequence)
+
+    def pair(self, tissue: str) -> tuple[float, float]:
+        """Water and fat signal of a voxel filled with a tissue."""
+        share = TISSUES[tissue].fat
+        return self._water[tissue] * (1 - share), self.fat * share
