@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -22,14 +22,17 @@ from spinefx.imaging.dicom_export import SeriesHeader, StudyHeader, write_series
 from spinefx.imaging.volume import Volume
 from spinefx.parallel import map_items
 from spinefx.phantom.case import PhantomCase, RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, Stream, draw_case
+from spinefx.phantom.draws import CaseDraw, draw_case
 from spinefx.phantom.readers import READERS, read_case
 from spinefx.phantom.scanner import Protocol
+from spinefx.phantom.settings import PhantomSettings, Stream, case_name, number_of, patient_id
+from spinefx.phantom.vendors import VENDORS
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, TruthSource
 
 __all__ = ["CaseDraw", "PhantomCase", "PhantomSettings", "RenderedCase", "draw_case", "render_case", "write_cohort"]
 
-_VERSION = 1
+_VERSION = 2
+_TABLES = ("cases.csv", "signs.csv", "readings.csv", "truth.json")
 _FOLDERS = {"localizer": "S001_LOC", "t2w": "S002_SAG_T2", "t1w": "S003_SAG_T1", "stir": "S004_SAG_STIR"}
 
 
@@ -37,6 +40,7 @@ def write_cohort(
     folder: Path,
     settings: PhantomSettings,
     *,
+    only: Collection[str] = (),
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -47,6 +51,8 @@ def write_cohort(
     folder : Path
         New or empty, or holding a cohort of the same settings that was cut off: finished patients are kept.
     settings : PhantomSettings
+    only : collection of str, optional
+        Names of cases, ``phantom-017``: write just these, the same bytes as in the whole cohort.
     workers : int
         Processes; the bytes written do not depend on it.
     progress : callable, optional
@@ -57,36 +63,60 @@ def write_cohort(
     WorkspaceError
         Where the folder holds something else.
     RecipeError
-        For a number of workers below one.
+        For a number of workers below one, or a case outside the cohort.
     InterruptedWrite
         When something could not be written; run again to go on.
 
     Notes
     -----
     ``cases.csv`` gives each box in pixels of its T2W image, its edges as the smallest rectangle round the vertebral
-    body, whole numbers at pixel centres.
+    body, whole numbers at pixel centres. ``truth.json`` holds one case a line: the truth, and all that was drawn. Both
+    list the patients that the folder holds. Memory does not grow with the number of patients.
     """
     if workers < 1:
         raise RecipeError(f"{workers} workers", where="phantom", allowed="1 or more")
+    numbers: Sequence[int] = sorted({number_of(name) for name in only}) or range(1, settings.patients + 1)
+    if not 1 <= numbers[0] <= numbers[-1] <= settings.patients:
+        raise RecipeError(
+            "a case outside the cohort", where="phantom", allowed=f"{case_name(1)} to {case_name(settings.patients)}"
+        )
     _claim(folder, settings)
-    numbers = range(1, settings.patients + 1)
-    missing = [number for number in numbers if not (folder / draw_case(settings, number).patient_id).is_dir()]
-    done = settings.patients - len(missing)
+    missing = [number for number in numbers if not (folder / patient_id(number)).is_dir()]
+    done = len(numbers) - len(missing)
 
     def tell(more: int, _: int) -> None:
         if progress:
-            progress(done + more, settings.patients)
+            progress(done + more, len(numbers))
 
     tell(0, 0)
     for outcome in map_items(partial(_write_case, folder, settings), missing, workers=workers, progress=tell):
         if isinstance(outcome, SpinefxError):
             raise outcome
-    draws = [draw_case(settings, number) for number in numbers]
-    truths = [truth_of(draw) for draw in draws]
-    files.write_text(folder / "cases.csv", _cases_table(truths))
-    files.write_text(folder / "signs.csv", _signs_table(truths))
-    files.write_text(folder / "readings.csv", _readings_table(draws, truths))
-    files.write_text(folder / "truth.json", _truth_json(settings, draws, truths))
+    _write_tables(folder, settings)
+
+
+def _write_tables(folder: Path, settings: PhantomSettings) -> None:
+    """Work every finished patient's truth out again, one at a time, and add its lines to the four tables."""
+    with contextlib.ExitStack() as stack:
+
+        def table(name: str) -> TextIO:
+            path = stack.enter_context(files.replacing(folder / name))
+            return stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+
+        cases, signs, readings, truths = (table(name) for name in _TABLES)
+        truths.write('{"cases": [')
+        first = True
+        for number in range(1, settings.patients + 1):
+            if not (folder / patient_id(number)).is_dir():
+                continue
+            draw = draw_case(settings, number)
+            truth = truth_of(draw)
+            parts = (_cases_table([truth]), _signs_table([truth]), _readings_table([draw], [truth]))
+            for stream, text in zip((cases, signs, readings), parts, strict=True):
+                stream.write(text if first else text.partition("\n")[2])
+            truths.write(("\n" if first else ",\n") + _truth_line(draw, truth))
+            first = False
+        truths.write(f'\n], "phantom": {_VERSION}, "settings": {files.canonical_json(asdict(settings))}}}\n')
 
 
 def _claim(folder: Path, settings: PhantomSettings) -> None:
@@ -150,6 +180,7 @@ def _write_images(folder: Path, draw: CaseDraw, case: RenderedCase) -> None:
 
 def _study_header(draw: CaseDraw) -> StudyHeader:
     birth_year = int(draw.study_date[:4]) - draw.age
+    vendor = VENDORS[draw.vendor]
     return StudyHeader(
         patient_id=draw.patient_id,
         patient_name=f"PHANTOM^{draw.number:03d}",
@@ -161,10 +192,12 @@ def _study_header(draw: CaseDraw) -> StudyHeader:
         frame_of_reference_uid=draw.uid("frame"),
         study_description="SPINE MR (SYNTHETIC)",
         institution="SPINEFX PHANTOM",
-        manufacturer="SPINEFX",
-        model="DIGITAL PHANTOM",
+        manufacturer=vendor.manufacturer,
+        model=vendor.model,
         station="PHANTOM",
-        field_strength_t=1.5,
+        software=f"spinefx phantom {_VERSION}",
+        field_strength_t=draw.settings.field_t,
+        is_phantom=True,
         comment="Synthetic image of a digital phantom. No patient.",
     )
 
@@ -189,12 +222,13 @@ def _series_header(protocol: Protocol, number: int) -> SeriesHeader:
         slice_thickness_mm=protocol.thickness_mm,
         scanning_sequence=scanning,
         sequence_variant=variant,
-        scan_options=("SAT_GEMS",) if protocol.saturation < 1 else (),
+        scan_options=("SP",) if protocol.saturation < 1 else (),
         image_type=("ORIGINAL", "PRIMARY", "OTHER"),
         echo_train_length=sequence.train_length,
         phase_encoding="ROW" if protocol.frequency_axis == "SI" else "COL",
         pixel_bandwidth_hz=round(protocol.bandwidth_hz, 2),
         acquisition_matrix=protocol.samples,
+        series_time=f"09{5 * number:02d}00",
     )
 
 
@@ -246,14 +280,10 @@ def _readings_table(draws: Sequence[CaseDraw], truths: Sequence[PhantomCase]) ->
     return _table(("patient", "reader_id", "arm", "diagnosis", "confidence", "seconds"), rows)
 
 
-def _truth_json(settings: PhantomSettings, draws: Sequence[CaseDraw], truths: Sequence[PhantomCase]) -> str:
-    cases = []
-    for draw, item in zip(draws, truths, strict=True):
-        drawn = asdict(draw)
-        del drawn["settings"]
-        cases.append({"truth": asdict(item), "drawn": drawn})
-    record = {"phantom": _VERSION, "settings": asdict(settings), "cases": cases}
-    return json.dumps(_plain(record), indent=1, sort_keys=True) + "\n"
+def _truth_line(draw: CaseDraw, truth: PhantomCase) -> str:
+    drawn = asdict(draw)
+    del drawn["settings"]
+    return files.canonical_json(_plain({"truth": asdict(truth), "drawn": drawn}))
 
 
 def _plain(value: Any) -> Any:
