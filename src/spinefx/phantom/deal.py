@@ -127,7 +127,7 @@ def _deck(settings: PhantomSettings, diagnosis: Diagnosis, patients: int) -> _De
             chances = _chances(diagnosis, sign, cells, has)
             restricted = settings.force or settings.forbid or settings.no_collapse
             expected = chances.sum() if restricted else TABLE_1[diagnosis][sign] / PATIENTS[diagnosis] * patients
-            has[sign] = _sample(chances, round(float(expected)), rng(purpose))
+            has[sign] = _sample(chances, cells, round(float(expected)), rng(purpose))
     cement = np.zeros(patients, bool)
     if "dark_patch" not in settings.forbid:
         # Cement takes the place of sclerotic patches first.
@@ -265,10 +265,10 @@ def _chances(diagnosis: Diagnosis, sign: str, cells: NDArray[np.int64], has: dic
     return result
 
 
-def _sample(chances: _Reals, total: int, rng: np.random.Generator) -> _Flags:
+def _sample(chances: _Reals, cells: NDArray[np.int64], total: int, rng: np.random.Generator) -> _Flags:
     """Exactly so many patients, each with its chance scaled to that total; sure ones always, impossible ones never.
 
-    Patients of one chance stand together in random order, so that each such group too gets its share, rounded.
+    Patients of one chance, shape and marrow stand together in random order, so that each such group too gets its share.
     """
     picked: _Flags = chances >= 1
     open_places = min(total - int(picked.sum()), int((chances > 0).sum() - picked.sum()))
@@ -281,7 +281,7 @@ def _sample(chances: _Reals, total: int, rng: np.random.Generator) -> _Flags:
         weights = np.where(full, 1.0, np.minimum(weights * scale, 1.0))
         if abs(weights.sum() - open_places) < 1e-9:
             break
-    order = np.lexsort((rng.random(len(chances)), chances))
+    order = np.lexsort((rng.random(len(chances)), cells, chances))
     rungs = np.floor(_climb(weights[order], open_places) + rng.random())
     picked[order] |= np.diff(rungs, prepend=0) > 0
     return picked

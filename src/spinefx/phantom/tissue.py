@@ -181,7 +181,7 @@ def fat_signal(sequence: Sequence) -> float:
         Relative to free, fully relaxed water. On echo trains fat decays more slowly (Henkelman 1992).
     """
     t1_ms = _at_field(_FAT_T1_MS, _FAT_T1_RISE, sequence)
-    apparent = _FAT_T2_SE_MS if sequence.kind in {"se", "gre"} else _FAT_T2_FSE_MS
+    apparent = _FAT_T2_SE_MS if sequence.kind in {"se", "gre"} else _FAT_T2_FSE_MS * _STIMULATED_ECHO_GAIN
     if sequence.kind == "stir":
         left = sequence.repetition_ms - sequence.train_length * sequence.echo_spacing_ms
         unsuppressed = _FAT_DENSITY * (1 - np.exp(-left / t1_ms)) * np.exp(-sequence.echo_ms / apparent)
