@@ -151,7 +151,8 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
     if dealt.irradiated:
         spots = (*_draw_irradiation(level, settings.generator(number, Stream.IRRADIATION)), *spots)
     scan = settings.generator(number, Stream.SCAN)
-    vendor = str(scan.choice(list(VENDORS))) if settings.vendor == "any" else settings.vendor
+    any_vendor = str(scan.choice(list(VENDORS)))
+    vendor = any_vendor if settings.vendor == "any" else settings.vendor
     t1w, t2w, stir, localizer, coil = _draw_protocols(settings, VENDORS[vendor], scan)
     if settings.contrast == "random":
         drawn = settings.generator(number, Stream.CONTRAST)
@@ -260,12 +261,13 @@ def _draw_protocols(
     settings: PhantomSettings, vendor: Vendor, rng: np.random.Generator
 ) -> tuple[Protocol, Protocol, Protocol, Protocol, Coil]:
     off = set(settings.without)
+    correction = float(rng.uniform(0.6, 0.85))
     coil = Coil(
         depth_mm=float(rng.uniform(75, 140)),
         length_mm=float(rng.uniform(170, 220)),
         ripple=float(rng.uniform(0, 0.10)),
         ripple_phase=float(rng.uniform(0, 6.28)),
-        correction=float(rng.uniform(0.6, 0.85)) if rng.random() < vendor.corrected else 0.0,
+        correction=correction if rng.random() < vendor.corrected else 0.0,
     )
     saturated, remains, start = rng.random() < 0.75, rng.uniform(0.1, 0.35), rng.uniform(24, 36)
     gain = float(rng.uniform(280, 520))
