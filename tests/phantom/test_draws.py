@@ -97,6 +97,19 @@ def test_nothing_outside_the_table_tells_the_class(value: Callable[[CaseDraw], f
     assert stats.mannwhitneyu(*groups).pvalue > 0.001
 
 
+def test_all_of_it_together_does_not_tell_the_class_either(draws: list[CaseDraw]) -> None:
+    table = np.array([[float(value(draw)) for value in VALUES] for draw in draws])
+    table = np.column_stack([(table - table.mean(axis=0)) / table.std(axis=0), np.ones(len(table))])
+    truth = np.array([draw.diagnosis is Diagnosis.MALIGNANT for draw in draws])
+    scores = np.empty(len(draws))
+    for half in (slice(0, None, 2), slice(1, None, 2)):
+        rest = np.ones(len(draws), bool)
+        rest[half] = False
+        scores[half] = table[half] @ np.linalg.lstsq(table[rest], truth[rest] - 0.5, rcond=None)[0]
+    pairs = stats.mannwhitneyu(scores[truth], scores[~truth]).statistic / (truth.sum() * (~truth).sum())
+    assert pairs == pytest.approx(0.5, abs=0.08)
+
+
 def test_confounders_can_be_tied_to_the_class() -> None:
     settings = PhantomSettings(
         *(160, 2), malignant=80, healed=ByClass(0.6, 0.0), age_years=ByClass(75.0, 55.0), irradiation=ByClass(1.0, 0.0)

@@ -162,7 +162,8 @@ def acquisition_grid(
 
     Notes
     -----
-    Zero filling keeps the first sample where it is, so painted and reconstructed grids share it.
+    Zero filling keeps the first sample where it is, so painted and reconstructed grids share it. Thin slices share out
+    the distance between slices, the gap included: the profile of a real slice has flanks that reach into it.
     """
     side, thin = protocol.painted, protocol.thin
     step = 1 / thin
