@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,8 @@ app = App(
 )
 
 Workers = Annotated[int | None, Parameter(help="Processes at work; by default one for each core.")]
+Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
+Pair = Annotated[tuple[float, float], Parameter(negative="")]
 Steps = Callable[[str, int, int], None]
 
 
@@ -95,41 +98,103 @@ def phantom(
     patients: int = 190,
     seed: int = 1,
     difficulty: float = 0.6,
+    malignant: float | None = None,
+    only: Names = (),
+    force: Names = (),
+    forbid: Names = (),
+    no_collapse: Annotated[tuple[float, float] | None, Parameter(negative="")] = None,
+    cement: Pair = (0.06, 0.06),
+    irradiation: Pair = (0.0, 0.08),
+    healed: Pair = (0.23, 0.23),
+    age: Pair = (66.0, 66.0),
+    field: float = 1.5,
+    vendor: str = "any",
+    without: Names = (),
     motion: float = 1.0,
+    noise: float = 1.0,
+    matrix: int = 512,
+    contrast: str = "physics",
     readers: bool = True,
     workers: Workers = None,
 ) -> None:
     """Write a phantom cohort as DICOM, with its truth as the tables that ingest takes.
+
+    Flags that take two numbers take the benign patients' first, then the malignant patients'.
 
     Parameters
     ----------
     folder
         Where to write; absent or empty.
     patients
-        About a quarter of them malignant, as in the paper.
+        50 of 190 malignant, with the signs of the paper's Table 1, counted.
     seed
         The same seed writes the same bytes.
     difficulty
         0 (as separable as quantitative fat fractions) to 1.
+    malignant
+        How many patients, or which share (0.5).
+    only
+        Cases to write, by name (phantom-017), the same as in the whole cohort.
+    force
+        Signs that every patient shows, in both classes.
+    forbid
+        Signs that no patient shows.
+    no_collapse
+        Share of vertebrae without collapse.
+    cement
+        Share of vertebrae with cement.
+    irradiation
+        Share with irradiated marrow.
+    healed
+        Chance of each of four healed fractures elsewhere.
+    age
+        Mean age.
+    field
+        1.5 or 3 tesla.
+    vendor
+        ge, siemens, philips, or any: drawn for each patient.
+    without
+        Artefacts to switch off: chemical_shift, coil, ghosts, partial_volume, saturation_band, zero_fill.
     motion
         Scales the patient's motion between the series; 0 is none.
+    noise
+        Scales the noise; 0 is none.
+    matrix
+        Side of the images in pixels.
+    contrast
+        physics, or random: tissues of drawn brightness, to train a localiser.
     readers
         Add what three simulated readers say: readings.csv, and their scores in signs.csv.
     """
-    from spinefx.phantom.cohort import PhantomSettings, write_cohort
+    from spinefx.phantom.cohort import write_cohort
+    from spinefx.phantom.settings import ByClass, PhantomSettings
 
-    settings = PhantomSettings(patients=patients, seed=seed, difficulty=difficulty, motion=motion)
-    with _steps() as steps:
-        write_cohort(
-            folder,
-            settings,
-            readers=readers,
-            workers=_count(workers),
-            progress=lambda done, n: steps("rendering phantoms", done, n),
-        )
-    print(
-        f"{patients} phantom patients in {folder}; next: spinefx ingest WORKSPACE {folder} --table {folder}/cases.csv"
+    settings = PhantomSettings(
+        patients=patients,
+        seed=seed,
+        difficulty=difficulty,
+        malignant=malignant if malignant is None or malignant % 1 else int(malignant),
+        motion=motion,
+        noise=noise,
+        matrix=matrix,
+        force=tuple(force),
+        forbid=tuple(forbid),
+        no_collapse=ByClass(*no_collapse) if no_collapse else None,
+        cement=ByClass(*cement),
+        irradiation=ByClass(*irradiation),
+        healed=ByClass(*healed),
+        age_years=ByClass(*age),
+        field_t=field,
+        vendor=vendor,
+        without=tuple(without),
+        contrast=contrast,
     )
+    count = _count(workers)
+    with _steps() as steps:
+        tell = partial(steps, "rendering phantoms")
+        write_cohort(folder, settings, only=only, readers=readers, workers=count, progress=tell)
+    written = len(set(only)) or patients
+    print(f"{written} phantom patients in {folder}; next: spinefx ingest WORKSPACE {folder} --table {folder}/cases.csv")
 
 
 @app.command

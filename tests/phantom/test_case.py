@@ -43,10 +43,10 @@ def spared_levels(draw: CaseDraw) -> list[str]:
 
 def test_shapes_and_planes_are_those_of_a_spine_study(cases: list[tuple[CaseDraw, RenderedCase]]) -> None:
     for draw, case in cases:
-        assert case.t1w.shape == (draw.t1w.slices, 192, 192)
+        assert case.t1w.shape == (draw.t1w.slices, draw.t1w.matrix, draw.t1w.matrix)
         assert case.t2w.shape == (draw.t2w.slices, 192, 192)
         assert case.t1w.plane is case.t2w.plane is case.stir.plane is Plane.SAGITTAL
-        assert case.t2w.spacing_mm == pytest.approx((4.4, 300 / 192, 300 / 192))
+        assert case.t2w.spacing_mm == pytest.approx((draw.t2w.spacing_mm, 300 / 192, 300 / 192))
         assert [part.plane for part in case.localizer] == [Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL]
         for volume in (case.t1w, case.t2w, case.stir, *case.localizer):
             assert volume.array.min() >= 0

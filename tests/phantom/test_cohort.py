@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
+import re
 import shutil
+import tracemalloc
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
 from spinefx.errors import RecipeError, WorkspaceError
-from spinefx.phantom.cohort import PhantomSettings, draw_case, write_cohort
+from spinefx.phantom import cohort as cohort_module
+from spinefx.phantom.case import truth_of
+from spinefx.phantom.cohort import CaseDraw, PhantomSettings, draw_case, write_cohort
 from spinefx.vocabulary import SIGN_IDENTIFIERS
 
 SETTINGS = PhantomSettings(patients=3, malignant=1, seed=4, matrix=96)
@@ -56,6 +63,71 @@ def test_a_cohort_that_was_cut_off_goes_on(cohort: Path, tmp_path: Path) -> None
     assert not list(folder.glob(".part-*"))
 
 
+def test_single_cases_are_the_same_as_in_the_whole_cohort(cohort: Path, tmp_path: Path) -> None:
+    write_cohort(tmp_path / "two", SETTINGS, only=["phantom-003", "phantom-001"])
+    few, all_of_them = contents(tmp_path / "two"), contents(cohort)
+    images = {name: data for name, data in all_of_them.items() if name.startswith(("PHANTOM001/", "PHANTOM003/"))}
+    assert {name: data for name, data in few.items() if name.startswith("PHANTOM")} == images
+    for table in ("cases.csv", "signs.csv", "readings.csv"):
+        kept = [line for line in all_of_them[table].splitlines() if not line.startswith(b"PHANTOM002")]
+        assert few[table].splitlines() == kept
+    named = [case["truth"]["name"] for case in json.loads(few["truth.json"])["cases"]]
+    assert named == ["phantom-001", "phantom-003"]
+    # The rest can follow: tables list what the folder holds.
+    write_cohort(tmp_path / "two", SETTINGS, only=["phantom-002"])
+    assert contents(tmp_path / "two") == all_of_them
+    for wrong in (["phantom-004"], ["phantom-000"], ["PHANTOM001"]):
+        with pytest.raises(RecipeError, match="phantom"):
+            write_cohort(tmp_path / "none", SETTINGS, only=wrong)
+    assert not (tmp_path / "none").exists()
+
+
+def test_every_drawn_value_is_recorded(cohort: Path) -> None:
+    text = (cohort / "truth.json").read_text(encoding="utf-8")
+    record = json.loads(text)
+    assert record["settings"]["seed"] == 4
+    assert {field.name for field in fields(PhantomSettings)} == set(record["settings"])
+    lines = text.splitlines()[1:-1]
+    assert [json.loads(line.rstrip(",")) for line in lines] == record["cases"]  # one case a line
+    for number, case in enumerate(record["cases"], start=1):
+        draw = draw_case(SETTINGS, number)
+        assert {field.name for field in fields(CaseDraw)} - {"settings"} == set(case["drawn"])
+        truth = truth_of(draw)
+        assert {field.name for field in fields(truth)} == set(case["truth"])
+        assert case["truth"]["signs"] == draw.lesion.signs
+        assert case["drawn"]["t1w"]["samples"] == list(draw.t1w.samples)
+        assert case["drawn"]["lesion"]["deformity"]["anterior"] == draw.lesion.deformity.anterior
+        assert np.array(case["truth"]["t2w_to_t1w"]) == pytest.approx(draw.t2w_to_t1w)
+        assert set(case["truth"]["vertebrae_mm"]) == set(truth.vertebrae_mm)
+
+
+def test_writing_the_tables_takes_no_memory_for_more_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(settings: PhantomSettings, number: int) -> CaseDraw:
+        gc.collect()  # what is merely not swept up yet does not count
+        return draw_case(settings, number)
+
+    monkeypatch.setattr(cohort_module, "draw_case", drawn)
+    gc.freeze()  # sweep quickly: only what comes from here on
+
+    def peak(patients: int) -> int:
+        settings = PhantomSettings(patients=patients, matrix=64)
+        folder = tmp_path / str(patients)
+        cohort_module._claim(folder, settings)
+        for number in range(1, patients + 1):
+            (folder / f"PHANTOM{number:03d}").mkdir()
+        tracemalloc.start()
+        write_cohort(folder, settings)  # all are there: only the tables are to do
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(json.loads((folder / "truth.json").read_text())["cases"]) == patients
+        return highest
+
+    peak(3)  # what is loaded or worked out once
+    few, many = peak(6), peak(46)
+    gc.unfreeze()
+    assert many - few < 40 * 2000  # a patient's line in truth.json alone has 12 thousand characters
+
+
 def test_other_folders_are_left_alone(cohort: Path, tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="other settings"):
         write_cohort(cohort, PhantomSettings(patients=3, malignant=1, seed=5, matrix=96))
@@ -81,11 +153,21 @@ def test_identifiers_are_unique_and_headers_hold_together(cohort: Path) -> None:
         assert {str(item.PatientID) for item in read} == {patient.name}
         assert all(str(item.PatientName).startswith("PHANTOM^") for item in read)
         assert all("ynthetic" in item.ImageComments for item in read)
+        assert all(item.QualityControlSubject == "YES" for item in read)
+        assert all(re.fullmatch(r"SPINEFX \(\w+-like\)", item.Manufacturer) for item in read)
+        assert not any(element.tag.is_private for item in read for element in item)
+        assert all(35 <= int(item.PatientAge[:3]) <= 92 for item in read)
+        assert all(
+            int(item.StudyDate[:4]) - int(item.PatientBirthDate[:4]) == int(item.PatientAge[:3]) for item in read
+        )
+        assert all("20120101" < item.StudyDate < "20180101" for item in read)
         assert all(item.pixel_array.max() > 0 for item in read)
 
 
 def test_timing_tells_the_series_apart(cohort: Path) -> None:
     first = {path.name: pydicom.dcmread(path / "IM0001.dcm") for path in (cohort / "PHANTOM001").iterdir()}
+    times = [int(first[name].SeriesTime) for name in sorted(first)]
+    assert times == sorted(set(times))
     t1w, t2w, stir = (first[name] for name in ("S003_SAG_T1", "S002_SAG_T2", "S004_SAG_STIR"))
     assert t1w.RepetitionTime < 800
     assert t1w.EchoTime < 30
@@ -111,10 +193,11 @@ def test_tables_agree_with_images_and_truth(cohort: Path) -> None:
             for path in (cohort / row["patient"] / "S002_SAG_T2").iterdir()
         }
         lesion = row["lesion_sop_uids"].split()
+        spacing = truth[row["patient"]]["drawn"]["t2w"]["spacing_mm"]
         assert row["box_sop_uid"] in lesion
         assert set(lesion) <= set(images)
         positions = sorted(images[uid].SliceLocation for uid in lesion)
-        assert positions[-1] - positions[0] == pytest.approx(4.4 * (len(lesion) - 1), abs=1e-3)
+        assert positions[-1] - positions[0] == pytest.approx(spacing * (len(lesion) - 1), abs=1e-3)
         image = images[row["box_sop_uid"]]
         edges = [float(row[f"box_{edge}"]) for edge in ("left", "top", "right", "bottom")]
         assert 0 < edges[0] < edges[2] < image.Columns

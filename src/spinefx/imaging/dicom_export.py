@@ -49,6 +49,8 @@ class StudyHeader:
         Free text.
     field_strength_t : float
         Tesla.
+    is_phantom : bool
+        Whether the subject is a phantom, which the header then says (Quality Control Subject).
     comment : str
         Image comments, written into every file; synthetic images say so here.
 
@@ -76,6 +78,7 @@ class StudyHeader:
     station: str = ""
     software: str = ""
     field_strength_t: float = 1.5
+    is_phantom: bool = False
     comment: str = ""
 
     def __post_init__(self) -> None:
@@ -117,6 +120,8 @@ class SeriesHeader:
     contrast_agent : str
         Empty without one.
     body_part : str
+    series_time : str
+        ``HHMMSS``; the study's where empty.
 
     Raises
     ------
@@ -143,6 +148,7 @@ class SeriesHeader:
     contrast_agent: str = ""
     body_part: str = "SPINE"
     protocol_name: str = "SPINE"
+    series_time: str = ""
 
     def __post_init__(self) -> None:
         if self.phase_encoding not in {"ROW", "COL"}:
@@ -265,6 +271,8 @@ def _study_dataset(study: StudyHeader) -> Dataset:
     dataset.PatientBirthDate = study.birth_date
     dataset.PatientSex = study.sex
     dataset.PatientAge = f"{study.age_years:03d}Y"
+    if study.is_phantom:
+        dataset.QualityControlSubject = "YES"
     dataset.MagneticFieldStrength = _decimal(study.field_strength_t)
     dataset.SoftwareVersions = study.software
     dataset.StudyInstanceUID = study.study_uid
@@ -279,6 +287,8 @@ def _study_dataset(study: StudyHeader) -> Dataset:
 def _add_series(dataset: Dataset, series: SeriesHeader, series_uid: str) -> None:
     dataset.ImageType = list(series.image_type)
     dataset.SeriesInstanceUID = series_uid
+    if series.series_time:
+        dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = series.series_time
     dataset.SeriesNumber = series.series_number
     dataset.SeriesDescription = series.description
     dataset.ProtocolName = series.protocol_name

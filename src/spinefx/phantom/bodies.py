@@ -28,7 +28,8 @@ class Spot:
     ----------
     level : str
     kind : str
-        ``haemangioma``, ``metastasis``, ``replacement``, ``modic1``, ``modic2``, ``modic3``, ``schmorl`` or ``focus``.
+        ``haemangioma``, ``metastasis``, ``replacement``, ``modic1``, ``modic2``, ``modic3``, ``schmorl``, ``focus``, or
+        ``irradiated``: all marrow between two straight edges.
     centre : tuple of float, length 3
         Lateral, depth and height in half extents of the body.
     radius_mm : float
@@ -167,10 +168,13 @@ def _apply_spot(
         inside = np.minimum(spot.radius_mm * 0.62 - flat, spot.radius_mm * 1.5 - along) + 1.2 * wobble
     if spot.kind == "replacement":
         inside = np.float32(6) + 2 * wobble
+    if spot.kind == "irradiated":
+        inside = np.float32(spot.radius_mm) - np.abs(height - centre[2])
     tissue, fat, strength, softness = {
         "haemangioma": ("haemangioma", 0.62 + 0.2 * spot.residual_fat, 0.9, 1.5),
         "metastasis": ("lytic", spot.residual_fat, 0.95, 1.5),
         "replacement": ("lytic", spot.residual_fat, 0.92, 1.5),
+        "irradiated": ("marrow_water", spot.residual_fat, 1.0, 1.5),
         "focus": ("oedema", spot.residual_fat, 0.8, 2.0),
         "modic1": ("oedema", spot.residual_fat + 0.1, 0.7, 3.0),
         "modic2": ("marrow_water", 0.82, 0.8, 3.0),

@@ -11,35 +11,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from spinefx.phantom.anatomy import Vertebra
-from spinefx.phantom.tissue import TISSUES, Pool, Sequence, fat_signal, water_signal
+from spinefx.phantom.tissue import Palette
 
 __all__ = ["Canvas", "Palette", "Region", "Texture", "coverage"]
 
 Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
 _CORNERS = np.array([[corner >> axis & 1 for axis in range(3)] for corner in range(8)], bool)
-
-
-class Palette:
-    """Signals of all tissues under one sequence.
-
-    Parameters
-    ----------
-    sequence : Sequence
-    """
-
-    def __init__(self, sequence: Sequence) -> None:
-        self.sequence = sequence
-        self.fat = fat_signal(sequence)
-        self._water = {name: water_signal(pool, sequence) for name, pool in TISSUES.items()}
-
-    def water(self, tissue: str | Pool) -> float:
-        """Signal of a voxel filled with a tissue's water alone."""
-        return self._water[tissue] if isinstance(tissue, str) else water_signal(tissue, self.sequence)
-
-    def pair(self, tissue: str) -> tuple[float, float]:
-        """Water and fat signal of a voxel filled with a tissue."""
-        share = TISSUES[tissue].fat
-        return self._water[tissue] * (1 - share), self.fat * share
 
 
 class Texture:

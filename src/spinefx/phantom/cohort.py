@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import io
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -22,21 +21,31 @@ from spinefx.imaging.dicom_export import SeriesHeader, StudyHeader, write_series
 from spinefx.imaging.volume import Volume
 from spinefx.parallel import map_items
 from spinefx.phantom.case import PhantomCase, RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.draws import CaseDraw, draw_case
 from spinefx.phantom.readers import SimulatedReading, readings_of
 from spinefx.phantom.scanner import Protocol
+from spinefx.phantom.settings import PhantomSettings, case_name, number_of, patient_id
+from spinefx.phantom.vendors import VENDORS
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, TruthSource
 
 __all__ = ["CaseDraw", "PhantomCase", "PhantomSettings", "RenderedCase", "draw_case", "render_case", "write_cohort"]
 
-_VERSION = 1
+_VERSION = 2
+_CASE_COLUMNS = (
+    *("patient", "diagnosis", "truth_source", "age", "sex", "level"),
+    *("box_sop_uid", "box_left", "box_top", "box_right", "box_bottom", "lesion_sop_uids"),
+)
+_READING_COLUMNS = ("patient", "reader_id", "arm", "diagnosis", "confidence", "seconds")
 _FOLDERS = {"localizer": "S001_LOC", "t2w": "S002_SAG_T2", "t1w": "S003_SAG_T1", "stir": "S004_SAG_STIR"}
+
+_Row = tuple[object, ...]
 
 
 def write_cohort(
     folder: Path,
     settings: PhantomSettings,
     *,
+    only: Collection[str] = (),
     readers: bool = True,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -48,6 +57,8 @@ def write_cohort(
     folder : Path
         New or empty, or holding a cohort of the same settings that was cut off: finished patients are kept.
     settings : PhantomSettings
+    only : collection of str, optional
+        Names of cases, ``phantom-017``: write just these, the same bytes as in the whole cohort.
     readers : bool
         Let the simulated readers read: ``readings.csv``, and their scores beside the true ones in ``signs.csv``.
     workers : int
@@ -60,40 +71,71 @@ def write_cohort(
     WorkspaceError
         Where the folder holds something else.
     RecipeError
-        For a number of workers below one.
+        For a number of workers below one, or a case outside the cohort.
     InterruptedWrite
         When something could not be written; run again to go on.
 
     Notes
     -----
     ``cases.csv`` gives each box in pixels of its T2W image, its edges as the smallest rectangle round the vertebral
-    body, whole numbers at pixel centres.
+    body, whole numbers at pixel centres. ``truth.json`` holds one case a line: the truth, and all that was drawn. Both
+    list the patients that the folder holds. Memory does not grow with the number of patients.
     """
     if workers < 1:
         raise RecipeError(f"{workers} workers", where="phantom", allowed="1 or more")
+    numbers: Sequence[int] = sorted({number_of(name) for name in only}) or range(1, settings.patients + 1)
+    if not 1 <= numbers[0] <= numbers[-1] <= settings.patients:
+        raise RecipeError(
+            "a case outside the cohort", where="phantom", allowed=f"{case_name(1)} to {case_name(settings.patients)}"
+        )
     _claim(folder, settings)
-    numbers = range(1, settings.patients + 1)
-    missing = [number for number in numbers if not (folder / draw_case(settings, number).patient_id).is_dir()]
-    done = settings.patients - len(missing)
+    missing = [number for number in numbers if not (folder / patient_id(number)).is_dir()]
+    done = len(numbers) - len(missing)
 
     def tell(more: int, _: int) -> None:
         if progress:
-            progress(done + more, settings.patients)
+            progress(done + more, len(numbers))
 
     tell(0, 0)
     for outcome in map_items(partial(_write_case, folder, settings), missing, workers=workers, progress=tell):
         if isinstance(outcome, SpinefxError):
             raise outcome
-    draws = [draw_case(settings, number) for number in numbers]
-    truths = [truth_of(draw) for draw in draws]
-    files.write_text(folder / "cases.csv", _cases_table(truths))
-    readings = {draw.patient_id: readings_of(draw) if readers else {} for draw in draws}
-    files.write_text(folder / "signs.csv", _signs_table(truths, readings))
-    if readers:
-        files.write_text(folder / "readings.csv", _readings_table(readings))
-    else:
+    _write_tables(folder, settings, readers=readers)
+
+
+def _write_tables(folder: Path, settings: PhantomSettings, *, readers: bool) -> None:
+    """Work every finished patient's truth out again, one at a time, and add its lines to the tables."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(name: str) -> TextIO:
+            path = stack.enter_context(files.replacing(folder / name))
+            return stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+
+        def table(name: str, columns: Sequence[str]) -> Callable[[Iterable[_Row]], object]:
+            writer = csv.writer(opened(name), lineterminator="\n")
+            writer.writerow(columns)
+            return writer.writerows
+
+        add_cases = table("cases.csv", _CASE_COLUMNS)
+        add_signs = table("signs.csv", ("patient", "reader_id", *SIGN_IDENTIFIERS))
+        add_readings = table("readings.csv", _READING_COLUMNS) if readers else None
+        truths = opened("truth.json")
+        truths.write('{"cases": [')
+        comma = ""
+        for number in range(1, settings.patients + 1):
+            if not (folder / patient_id(number)).is_dir():
+                continue
+            draw = draw_case(settings, number)
+            truth, said = truth_of(draw), readings_of(draw) if readers else {}
+            add_cases([_case_row(truth)])
+            add_signs(_sign_rows(truth, said))
+            if add_readings:
+                add_readings(_reading_rows(truth, said))
+            truths.write(f"{comma}\n{_truth_line(draw, truth)}")
+            comma = ","
+        truths.write(f'\n], "phantom": {_VERSION}, "settings": {files.canonical_json(asdict(settings))}}}\n')
+    if not readers:
         (folder / "readings.csv").unlink(missing_ok=True)  # of an earlier run with readers
-    files.write_text(folder / "truth.json", _truth_json(settings, draws, truths))
 
 
 def _claim(folder: Path, settings: PhantomSettings) -> None:
@@ -157,6 +199,7 @@ def _write_images(folder: Path, draw: CaseDraw, case: RenderedCase) -> None:
 
 def _study_header(draw: CaseDraw) -> StudyHeader:
     birth_year = int(draw.study_date[:4]) - draw.age
+    vendor = VENDORS[draw.vendor]
     return StudyHeader(
         patient_id=draw.patient_id,
         patient_name=f"PHANTOM^{draw.number:03d}",
@@ -168,10 +211,12 @@ def _study_header(draw: CaseDraw) -> StudyHeader:
         frame_of_reference_uid=draw.uid("frame"),
         study_description="SPINE MR (SYNTHETIC)",
         institution="SPINEFX PHANTOM",
-        manufacturer="SPINEFX",
-        model="DIGITAL PHANTOM",
+        manufacturer=vendor.manufacturer,
+        model=vendor.model,
         station="PHANTOM",
-        field_strength_t=1.5,
+        software=f"spinefx phantom {_VERSION}",
+        field_strength_t=draw.settings.field_t,
+        is_phantom=True,
         comment="Synthetic image of a digital phantom. No patient.",
     )
 
@@ -196,70 +241,46 @@ def _series_header(protocol: Protocol, number: int) -> SeriesHeader:
         slice_thickness_mm=protocol.thickness_mm,
         scanning_sequence=scanning,
         sequence_variant=variant,
-        scan_options=("SAT_GEMS",) if protocol.saturation < 1 else (),
+        scan_options=("SP",) if protocol.saturation < 1 else (),
         image_type=("ORIGINAL", "PRIMARY", "OTHER"),
         echo_train_length=sequence.train_length,
         phase_encoding="ROW" if protocol.frequency_axis == "SI" else "COL",
         pixel_bandwidth_hz=round(protocol.bandwidth_hz, 2),
         acquisition_matrix=protocol.samples,
+        series_time=f"09{5 * number:02d}00",
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
-def _cases_table(truths: Sequence[PhantomCase]) -> str:
-    header = (
-        "patient,diagnosis,truth_source,age,sex,level,box_sop_uid,box_left,box_top,box_right,box_bottom,lesion_sop_uids"
+def _case_row(truth: PhantomCase) -> _Row:
+    return (
+        truth.patient_id,
+        truth.diagnosis.value,
+        TruthSource.PHANTOM.value,
+        truth.age,
+        truth.sex,
+        truth.level,
+        truth.t2w_sop_uids[truth.box_slice],
+        *(f"{value:.2f}" for value in truth.box_pixels),
+        " ".join(truth.t2w_sop_uids[index] for index in truth.lesion_slices),
     )
-    rows = [
-        (
-            item.patient_id,
-            item.diagnosis.value,
-            TruthSource.PHANTOM.value,
-            item.age,
-            item.sex,
-            item.level,
-            item.t2w_sop_uids[item.box_slice],
-            *(f"{value:.2f}" for value in item.box_pixels),
-            " ".join(item.t2w_sop_uids[index] for index in item.lesion_slices),
-        )
-        for item in truths
-    ]
-    return _table(header.split(","), rows)
 
 
-def _signs_table(truths: Sequence[PhantomCase], readings: Mapping[str, Mapping[str, SimulatedReading]]) -> str:
-    rows: list[tuple[object, ...]] = []
-    for item in truths:
-        rows.append((item.patient_id, "phantom_truth", *(int(item.signs[sign]) for sign in SIGN_IDENTIFIERS)))
-        for reader_id, reading in readings[item.patient_id].items():
-            rows.append((item.patient_id, reader_id, *(reading.scores[sign].value for sign in SIGN_IDENTIFIERS)))
-    return _table(("patient", "reader_id", *SIGN_IDENTIFIERS), rows)
+def _sign_rows(truth: PhantomCase, said: Mapping[str, SimulatedReading]) -> Iterator[_Row]:
+    yield (truth.patient_id, "phantom_truth", *(int(truth.signs[sign]) for sign in SIGN_IDENTIFIERS))
+    for reader_id, reading in said.items():
+        yield (truth.patient_id, reader_id, *(reading.scores[sign].value for sign in SIGN_IDENTIFIERS))
 
 
-def _readings_table(readings: Mapping[str, Mapping[str, SimulatedReading]]) -> str:
-    rows = [
-        (patient, reader_id, Arm.UNAIDED.value, said.diagnosis.value, said.confidence, f"{said.seconds:.1f}")
-        for patient, of_patient in readings.items()
-        for reader_id, said in of_patient.items()
-    ]
-    return _table(("patient", "reader_id", "arm", "diagnosis", "confidence", "seconds"), rows)
+def _reading_rows(truth: PhantomCase, said: Mapping[str, SimulatedReading]) -> Iterator[_Row]:
+    for reader_id, reading in said.items():
+        answer = (Arm.UNAIDED.value, reading.diagnosis.value, reading.confidence, f"{reading.seconds:.1f}")
+        yield (truth.patient_id, reader_id, *answer)
 
 
-def _truth_json(settings: PhantomSettings, draws: Sequence[CaseDraw], truths: Sequence[PhantomCase]) -> str:
-    cases = []
-    for draw, item in zip(draws, truths, strict=True):
-        drawn = asdict(draw)
-        del drawn["settings"]
-        cases.append({"truth": asdict(item), "drawn": drawn})
-    record = {"phantom": _VERSION, "settings": asdict(settings), "cases": cases}
-    return json.dumps(_plain(record), indent=1, sort_keys=True) + "\n"
+def _truth_line(draw: CaseDraw, truth: PhantomCase) -> str:
+    drawn = asdict(draw)
+    del drawn["settings"]
+    return files.canonical_json(_plain({"truth": asdict(truth), "drawn": drawn}))
 
 
 def _plain(value: Any) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
-from enum import IntEnum
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,85 +13,20 @@ from scipy.spatial.transform import Rotation
 from spinefx.errors import RecipeError
 from spinefx.phantom.anatomy import TARGET_LEVELS, Deformity
 from spinefx.phantom.bodies import Spot
+from spinefx.phantom.deal import deal
 from spinefx.phantom.lesion import LesionDraw, draw_lesion
-from spinefx.phantom.scanner import Coil, Protocol
+from spinefx.phantom.scanner import FAT_OFFSET_HZ_PER_T, Coil, Protocol
+from spinefx.phantom.settings import PhantomSettings, Stream, case_name, patient_id
 from spinefx.phantom.surroundings import Habitus
-from spinefx.phantom.tissue import Sequence
+from spinefx.phantom.tissue import Sequence, draw_brightness
+from spinefx.phantom.vendors import VENDORS, Vendor
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["CaseDraw", "PhantomSettings", "Stream", "draw_case"]
 
-_MALIGNANT_SHARE = 50 / 190
-
-
-class Stream(IntEnum):
-    """Purposes of randomness: each has its own stream, so that a change in one leaves the others as they were."""
-
-    PATIENT = 0
-    LESION = 1
-    SPOTS = 2
-    SCAN = 3
-    ANATOMY = 4
-    TEXTURE = 5
-    NOISE = 6
-    READINGS = 7
-
-
-@dataclass(frozen=True)
-class PhantomSettings:
-    """The dials of a cohort.
-
-    Parameters
-    ----------
-    patients : int
-        1 to 9999.
-    seed : int
-        0 or more.
-    difficulty : float
-        0 to 1; how far the residual fat of oedema and tumour overlap.
-    malignant : int, optional
-        How many of the patients; 50 of 190 in proportion by default.
-    motion : float
-        Multiplies the drawn motion between series; 0 for none.
-    noise : float
-        Multiplies the noise; 0 for none.
-    matrix : int
-        Side of the reconstructed T1W and T2W images: 64 to 1024. Below 448 fewer samples are acquired.
-
-    Raises
-    ------
-    RecipeError
-        For a value out of range.
-    """
-
-    patients: int = 190
-    seed: int = 1
-    difficulty: float = 0.6
-    malignant: int | None = None
-    motion: float = 1.0
-    noise: float = 1.0
-    matrix: int = 512
-
-    def __post_init__(self) -> None:
-        limits: dict[str, tuple[float, float]] = {
-            "patients": (1, 9999),
-            "seed": (0, 2**63 - 1),
-            "difficulty": (0, 1),
-            "motion": (0, 3),
-            "noise": (0, 20),
-            "matrix": (64, 1024),
-        }
-        if self.malignant is None:
-            object.__setattr__(self, "malignant", round(_MALIGNANT_SHARE * self.patients))
-        limits["malignant"] = (0, self.patients)
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise RecipeError(f"{name} = {value}", where="phantom settings", allowed=f"{low} to {high}")
-
-    def generator(self, number: int, stream: Stream) -> np.random.Generator:
-        """Randomness of one patient and one purpose, whatever else is drawn."""
-        return np.random.default_rng([self.seed, number, stream])
+_BODIES = [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)]
+_NOISE_AT_3_T = 0.6
+"""Noise over that at 1.5 T: a design choice between twice the signal in theory and what is traded for speed."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +47,14 @@ class CaseDraw:
         Of the lesion.
     lesion : LesionDraw
     habitus : Habitus
+    irradiated : bool
+        Whether marrow was turned to fat by irradiation; its ``spots`` say where.
     spots : tuple of Spot
-        Focal changes elsewhere: distractors and skip lesions.
+        Changes of marrow elsewhere: distractors, skip lesions, irradiation.
     healed : dict of str to Deformity
         Old fractures of other levels.
+    vendor : str
+        Preset of the scanner.
     coil : Coil
     t1w, t2w, stir, localizer : Protocol
     table_mm : tuple of float, length 3
@@ -139,8 +77,10 @@ class CaseDraw:
     level: str
     lesion: LesionDraw
     habitus: Habitus
+    irradiated: bool
     spots: tuple[Spot, ...]
     healed: dict[str, Deformity]
+    vendor: str
     coil: Coil
     t1w: Protocol
     t2w: Protocol
@@ -156,12 +96,12 @@ class CaseDraw:
     @property
     def name(self) -> str:
         """Case identifier, ``phantom-001``."""
-        return f"phantom-{self.number:03d}"
+        return case_name(self.number)
 
     @property
     def patient_id(self) -> str:
         """DICOM PatientID, ``PHANTOM001``."""
-        return f"PHANTOM{self.number:03d}"
+        return patient_id(self.number)
 
     @property
     def t2w_to_t1w(self) -> NDArray[np.float64]:
@@ -175,7 +115,7 @@ class CaseDraw:
 
     def uid(self, *parts: object) -> str:
         """Unique identifier of something about this case, the same every time."""
-        text = "/".join(str(part) for part in ("spinefx-phantom", *asdict(self.settings).items(), self.number, *parts))
+        text = "/".join(str(part) for part in ("spinefx-phantom", self.settings, self.number, *parts))
         return f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
 
 
@@ -199,31 +139,38 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
     """
     if not 1 <= number <= settings.patients:
         raise RecipeError(f"patient {number}", where="phantom", allowed=f"1 to {settings.patients}")
-    order = np.random.default_rng([settings.seed, 0]).permutation(settings.patients)
-    malignant = int(order[number - 1]) < (settings.malignant or 0)
-    diagnosis = Diagnosis.MALIGNANT if malignant else Diagnosis.BENIGN
+    dealt = deal(settings, number)
     patient = settings.generator(number, Stream.PATIENT)
-    age = int(np.clip(round(patient.normal(66, 11)), 35, 92))
+    age = int(np.clip(round(patient.normal(settings.age_years.of(dealt.diagnosis), 11)), 35, 92))
     sex = "F" if patient.random() < 0.6 else "M"
     weights = np.array(list(TARGET_LEVELS.values()), float)
     level = str(patient.choice(list(TARGET_LEVELS), p=weights / weights.sum()))
     habitus = _draw_habitus(age, sex, patient)
-    lesion = draw_lesion(diagnosis, settings.difficulty, settings.generator(number, Stream.LESION))
+    lesion = draw_lesion(dealt, settings.difficulty, settings.generator(number, Stream.LESION))
     spots, healed = _draw_elsewhere(level, lesion, settings, settings.generator(number, Stream.SPOTS))
+    if dealt.irradiated:
+        spots = (*_draw_irradiation(level, settings.generator(number, Stream.IRRADIATION)), *spots)
     scan = settings.generator(number, Stream.SCAN)
-    t1w, t2w, stir, localizer, coil = _draw_protocols(settings, scan)
+    any_vendor = str(scan.choice(list(VENDORS)))
+    vendor = any_vendor if settings.vendor == "any" else settings.vendor
+    t1w, t2w, stir, localizer, coil = _draw_protocols(settings, VENDORS[vendor], scan)
+    if settings.contrast == "random":
+        drawn = settings.generator(number, Stream.CONTRAST)
+        t1w, t2w, stir, localizer = (_with_drawn_contrast(item, drawn) for item in (t1w, t2w, stir, localizer))
     day = int(scan.integers(0, 2000))
     return CaseDraw(
         settings=settings,
         number=number,
-        diagnosis=diagnosis,
+        diagnosis=dealt.diagnosis,
         age=age,
         sex=sex,
         level=level,
         lesion=lesion,
         habitus=habitus,
+        irradiated=dealt.irradiated,
         spots=spots,
         healed=healed,
+        vendor=vendor,
         coil=coil,
         t1w=t1w,
         t2w=t2w,
@@ -257,10 +204,9 @@ def _draw_habitus(age: int, sex: str, rng: np.random.Generator) -> Habitus:
 def _draw_elsewhere(
     level: str, lesion: LesionDraw, settings: PhantomSettings, rng: np.random.Generator
 ) -> tuple[tuple[Spot, ...], dict[str, Deformity]]:
-    names = [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)]
-    here = names.index(level)
-    others = [name for name in names if name != level and abs(names.index(name) - here) <= 6]
-    distance = np.array([abs(names.index(name) - here) for name in others], float)
+    here = _BODIES.index(level)
+    others = [name for name in _BODIES if name != level and abs(_BODIES.index(name) - here) <= 6]
+    distance = np.array([abs(_BODIES.index(name) - here) for name in others], float)
     weights = np.exp(-distance / 4)
     malignant = lesion.diagnosis is Diagnosis.MALIGNANT
     spots = []
@@ -283,7 +229,7 @@ def _draw_elsewhere(
             side = 1.0 if rng.random() < 0.5 else -1.0
             spots.append(replace(plate, centre=(plate.centre[0], plate.centre[1], side)))
     healed = {}
-    for where in rng.choice(free, size=int(rng.binomial(4, 0.09 if malignant else 0.28)), replace=False):
+    for where in rng.choice(free, size=int(rng.binomial(4, settings.healed.of(lesion.diagnosis))), replace=False):
         healed[str(where)] = Deformity(
             anterior=float(rng.uniform(0.15, 0.40)),
             posterior=float(rng.uniform(0, 0.12)),
@@ -293,58 +239,88 @@ def _draw_elsewhere(
     return tuple(spots), healed
 
 
+def _draw_irradiation(level: str, rng: np.random.Generator) -> list[Spot]:
+    """A field that ends within a body above and one below the lesion's, all marrow between its edges fat."""
+    here = _BODIES.index(level)
+    top, bottom = here - int(rng.integers(1, 4)), here + int(rng.integers(1, 4))
+    fat = float(rng.uniform(0.85, 0.95))
+    reach_mm = rng.uniform(6, 14, 2)
+    spots = []
+    for index in range(max(top, 0), min(bottom, len(_BODIES) - 1) + 1):
+        # From the far plate of an end body to the field's edge; a body between holds no edge.
+        height, radius = {top: (-1.0, reach_mm[0]), bottom: (1.0, reach_mm[1])}.get(index, (0.0, 60.0))
+        spots.append(Spot(_BODIES[index], "irradiated", (0.0, 0.0, height), float(radius), fat))
+    return spots
+
+
+def _with_drawn_contrast(protocol: Protocol, rng: np.random.Generator) -> Protocol:
+    return replace(protocol, sequence=replace(protocol.sequence, brightness=draw_brightness(rng)))
+
+
 def _draw_protocols(
-    settings: PhantomSettings, rng: np.random.Generator
+    settings: PhantomSettings, vendor: Vendor, rng: np.random.Generator
 ) -> tuple[Protocol, Protocol, Protocol, Protocol, Coil]:
+    off = set(settings.without)
+    correction = float(rng.uniform(0.6, 0.85))
     coil = Coil(
         depth_mm=float(rng.uniform(75, 140)),
         length_mm=float(rng.uniform(170, 220)),
         ripple=float(rng.uniform(0, 0.10)),
         ripple_phase=float(rng.uniform(0, 6.28)),
-        correction=float(rng.uniform(0.6, 0.85)) if rng.random() < 0.6 else 0.0,
+        correction=correction if rng.random() < vendor.corrected else 0.0,
     )
     saturated, remains, start = rng.random() < 0.75, rng.uniform(0.1, 0.35), rng.uniform(24, 36)
     gain = float(rng.uniform(280, 520))
+    noise = settings.noise * (_NOISE_AT_3_T if settings.field_t > 2 else 1.0)
 
     def protocol(
         sequence: Sequence, name: str, size: tuple[int, int], matrix: int, band: tuple[float, float]
     ) -> Protocol:
         samples = min(size[0], matrix) // 2 * 2, min(size[1], matrix) // 2 * 2
+        if "zero_fill" in off:
+            samples = matrix, matrix
+        ghost = float(rng.uniform(0.01, 0.08))
         return Protocol(
-            sequence=sequence,
+            sequence=replace(sequence, field_t=settings.field_t),
             description=name,
             samples=samples,
             matrix=matrix,
             fov_mm=300.0,
             slices=int(rng.choice([13, 14, 15], p=[0.25, 0.25, 0.5])),
-            spacing_mm=4.4,
+            spacing_mm=vendor.spacing_mm,
             thickness_mm=4.0,
-            # Fewer samples over the same field: more hertz for each, and the same shift of fat in millimetres.
+            # Other samples over the same field: other hertz for each, and the same shift of fat in millimetres.
             bandwidth_hz=float(rng.uniform(*band)) * size[0] / samples[0],
+            fat_offset_hz=0.0 if "chemical_shift" in off else FAT_OFFSET_HZ_PER_T * settings.field_t,
             frequency_axis="SI" if rng.random() < 0.6 else "AP",
             polarity=1 if rng.random() < 0.5 else -1,
-            noise=settings.noise / float(rng.uniform(22, 44)),
-            saturation=float(remains) if saturated else 1.0,
+            noise=noise / float(rng.uniform(22, 44)),
+            saturation=float(remains) if saturated and "saturation_band" not in off else 1.0,
             saturation_mm=float(start),
-            ghost=float(rng.uniform(0.01, 0.08)),
+            ghost=0.0 if "ghosts" in off else ghost,
             ghost_shift=float(rng.uniform(0.08, 0.35)),
             gain=gain * float(rng.uniform(0.85, 1.2)),
-            thin=2,
+            thin=1 if "partial_volume" in off else 3,
             painted=min(samples[0], 352),
+            filter_edge=vendor.filter_edge,
+            filter_width=vendor.filter_width,
             reverse=bool(rng.random() < 0.5),
         )
 
     t1 = Sequence("se", float(rng.uniform(380, 460)), float(rng.uniform(11, 16)))
-    t2 = Sequence("fse", float(rng.uniform(3000, 3600)), float(rng.uniform(84, 100)), 0, 16, 10.5)
+    train = vendor.train_length, vendor.echo_spacing_ms
+    t2 = Sequence("fse", float(rng.uniform(3000, 3600)), float(rng.uniform(84, 100)), 0, *train)
     inversion = Sequence("stir", float(rng.uniform(3400, 4200)), float(rng.uniform(36, 48)), 150.0, 10, 9.0)
     scout = Sequence("gre", 8.0, 2.4, flip_deg=30.0)
     small = max(64, settings.matrix // 2)
-    t1w = protocol(t1, "SAG T1", (320, 192), settings.matrix, (97.7, 162.8))
-    t2w = protocol(t2, "SAG T2", (448, 224), settings.matrix, (93.0, 186.0))
-    stir = protocol(inversion, "SAG STIR", (256, 192), small, (120.0, 200.0))
+    own = max(64, int(settings.matrix * vendor.t1w_reconstructed) // 2 * 2)
+    t1w = protocol(t1, "SAG T1", vendor.t1w_samples, own, vendor.t1w_hz)
+    t2w = protocol(t2, "SAG T2", vendor.t2w_samples, settings.matrix, vendor.t2w_hz)
+    stir = protocol(inversion, "SAG STIR", vendor.stir_samples, small, vendor.stir_hz)
     localizer = protocol(scout, "LOC", (192, 128), small, (300.0, 400.0))
     localizer = replace(localizer, slices=1, spacing_mm=10.0, thickness_mm=8.0, fov_mm=380.0, ghost=0.0, thin=1)
-    return t1w, t2w, replace(stir, slices=13, thin=1, painted=min(stir.samples[0], 192)), localizer, coil
+    stir = replace(stir, slices=13, thin=1, painted=min(stir.samples[0], 192))
+    return t1w, t2w, stir, localizer, Coil.even() if "coil" in off else coil
 
 
 def _draw_places(motion: float, rng: np.random.Generator) -> dict[str, Any]:

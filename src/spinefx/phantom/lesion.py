@@ -1,33 +1,17 @@
-"""What the lesion looks like: fifteen signs drawn jointly, and the numbers behind each.
-
-The joint rules make every margin of Yeh 2022, Table 1, come true over many draws (50 malignant, 140 benign): shape and
-marrow are drawn together, the other signs given those two.
-"""
+"""What a lesion looks like: the numbers behind each of its signs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.phantom.anatomy import Deformity
-from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
+from spinefx.phantom.deal import Dealt
+from spinefx.vocabulary import Diagnosis
 
 __all__ = ["LesionDraw", "draw_lesion"]
-
-_SHAPES = ("none", "wedge", "wedge_concave", "entire", "entire_concave", "concave")
-_SHAPE_COUNTS = {Diagnosis.BENIGN: (3, 49, 28, 29, 25, 6), Diagnosis.MALIGNANT: (17, 4, 3, 15, 10, 1)}
-_MARROW_COUNTS = {
-    Diagnosis.BENIGN: {"homogeneous": 48, "band": 44, "diffuse": 31, "partial": 17},
-    Diagnosis.MALIGNANT: {"diffuse": 44, "band": 2, "nodules": 4},
-}
-_AFFINITY = 1.8
-# Given benign marrow.
-_LINE = {"homogeneous": 0.05, "band": 0.45, "diffuse": 0.26, "partial": 0.40}
-_PATCH = {"homogeneous": 0.06, "band": 0.08, "diffuse": 0.10, "partial": 0.27}
-_CLEFT = {"homogeneous": 0.0, "band": 0.07, "diffuse": 0.12, "partial": 0.07}
 
 
 @dataclass(frozen=True)
@@ -52,6 +36,8 @@ class LesionDraw:
         Share of the height that a band takes; above zero from the upper plate, below from the lower.
     line : tuple of float, length 4
         Thickness (mm), depth below the end plate as share of the height, length as share of the depth, phase.
+    cement : bool
+        Whether the dark patch is cement, not sclerosis.
     patch : tuple of float, length 4
         Centre (depth, height in half extents), radius as share of the depth, signal left.
     cleft : tuple of float, length 3
@@ -80,6 +66,7 @@ class LesionDraw:
     spared: tuple[float, float, float]
     band_share: float
     line: tuple[float, float, float, float]
+    cement: bool
     patch: tuple[float, float, float, float]
     cleft: tuple[float, float, float]
     nodules: tuple[tuple[float, float, float, float, float], ...]
@@ -89,34 +76,12 @@ class LesionDraw:
     skips: int
 
 
-@cache
-def _joint(diagnosis: Diagnosis) -> NDArray[np.float64]:
-    """Probability of each shape (row) with each marrow (column), by iterative proportional fitting."""
-    marrow = _MARROW_COUNTS[diagnosis]
-    rows = np.array(_SHAPE_COUNTS[diagnosis], float)
-    columns = np.array(list(marrow.values()), float)
-    table = np.ones((len(rows), len(columns)))
-    for column, name in enumerate(marrow):
-        for row, shape in enumerate(_SHAPES):
-            partner = {"band": "wedge", "diffuse": "entire", "partial": "concave"}.get(name, "")
-            if partner and partner in shape:
-                table[row, column] = _AFFINITY
-            if shape == "none" and name == "homogeneous":
-                table[row, column] = 0.0
-    for _ in range(200):
-        table *= (rows / table.sum(axis=1))[:, None]
-        table *= columns / table.sum(axis=0)
-    table /= table.sum()
-    table.setflags(write=False)
-    return table
-
-
-def draw_lesion(diagnosis: Diagnosis, difficulty: float, rng: np.random.Generator) -> LesionDraw:
-    """Draw one lesion: its signs jointly, then the numbers that render them.
+def draw_lesion(dealt: Dealt, difficulty: float, rng: np.random.Generator) -> LesionDraw:
+    """Draw the numbers that render a lesion whose signs were dealt.
 
     Parameters
     ----------
-    diagnosis : Diagnosis
+    dealt : Dealt
     difficulty : float
         0 to 1; moves the residual fat of oedema and tumour towards each other.
     rng : numpy.random.Generator
@@ -125,12 +90,8 @@ def draw_lesion(diagnosis: Diagnosis, difficulty: float, rng: np.random.Generato
     -------
     LesionDraw
     """
-    joint = _joint(diagnosis)
-    cell = int(rng.choice(joint.size, p=joint.ravel()))
-    shape = _SHAPES[cell // joint.shape[1]]
-    marrow = list(_MARROW_COUNTS[diagnosis])[cell % joint.shape[1]]
-    signs = _signs(diagnosis, shape, marrow, rng)
-    malignant = diagnosis is Diagnosis.MALIGNANT
+    signs, marrow = dealt.signs, dealt.marrow
+    malignant = dealt.diagnosis is Diagnosis.MALIGNANT
     if malignant:
         fat = rng.normal(0.04 + 0.06 * difficulty, 0.03 + 0.05 * difficulty)
     else:
@@ -140,12 +101,12 @@ def draw_lesion(diagnosis: Diagnosis, difficulty: float, rng: np.random.Generato
     low = 0.82 if malignant else 0.80
     side = 1.0 if rng.random() < 0.78 else -1.0
     partial = marrow == "partial"
+    mass = signs["epidural_paraspinal_mass"]
     return LesionDraw(
-        diagnosis=diagnosis,
+        diagnosis=dealt.diagnosis,
         signs=signs,
-        shape=shape,
+        shape=dealt.shape,
         marrow=marrow,
-        deformity=_deformity(shape, signs["ap_protrusion"], malignant, rng),
         residual_fat=float(np.clip(fat, 0.0, 0.45)),
         amplitude=float(rng.uniform(0.82, 1.0)),
         covered=float(rng.uniform(0.35, 0.62) if partial else rng.uniform(low + 0.02, 1.05 if malignant else 1.0)),
@@ -153,44 +114,17 @@ def draw_lesion(diagnosis: Diagnosis, difficulty: float, rng: np.random.Generato
         spared=_triple(spared),
         band_share=side * float(rng.uniform(0.43, 0.65)),
         line=(rng.uniform(1.4, 2.5), rng.uniform(0.28, 0.50), rng.uniform(0.50, 0.92), rng.uniform(0, 6.28)),
-        patch=_patch(malignant, rng),
-        cleft=(rng.uniform(3, 5), rng.uniform(0.35, 0.7), float(not malignant and rng.random() < 0.2)),
+        cement=dealt.cement,
+        patch=_patch(dealt.cement, rng),
+        cleft=(rng.uniform(3, 5), rng.uniform(0.35, 0.7), float(rng.random() < 0.2 and not malignant)),
         nodules=_nodules(signs["nodular_lesion"], marrow, rng),
-        epidural=_epidural(signs["epidural_paraspinal_mass"], malignant, rng),
-        paraspinal_mm=float(rng.uniform(5, 12)) if malignant and signs["epidural_paraspinal_mass"] else 0.0,
+        epidural=_epidural(mass, malignant, rng),
+        paraspinal_mm=_paraspinal(mass and malignant, rng),
         pedicle=_pedicle(signs["pedicle_posterior_element"], rng),
         skips=_skips(signs["skip_lesions"], malignant, rng),
+        # The last, since shapes need different numbers: the same lesion in another shape is the same otherwise.
+        deformity=_deformity(dealt.shape, signs["ap_protrusion"], malignant, rng),
     )
-
-
-def _signs(diagnosis: Diagnosis, shape: str, marrow: str, rng: np.random.Generator) -> dict[str, bool]:
-    yes = dict.fromkeys(SIGN_IDENTIFIERS, False)
-    chance = iter(rng.random(8))
-    collapsed = shape != "none"
-    yes["absence_of_collapse"] = not collapsed
-    yes["anterior_wedge"] = shape.startswith("wedge")
-    yes["entire_body_compression"] = shape.startswith("entire")
-    yes["central_concave"] = shape.endswith("concave")
-    yes["homogeneous_marrow"] = marrow == "homogeneous"
-    yes["band_pattern_oedema"] = marrow == "band"
-    yes["diffuse_signal_change"] = marrow == "diffuse"
-    if diagnosis is Diagnosis.BENIGN:
-        yes["dark_line_band"] = next(chance) < _LINE[marrow]
-        yes["dark_patch"] = next(chance) < _PATCH[marrow]
-        yes["fluid_necrotic_cleft"] = next(chance) < _CLEFT[marrow]
-        bulging = {"entire": 0.22, "entire_concave": 0.22, "wedge": 0.08, "wedge_concave": 0.08, "concave": 0.15}
-        yes["ap_protrusion"] = next(chance) < bulging.get(shape, 0.0)
-        yes["epidural_paraspinal_mass"] = next(chance) < 0.0133 and marrow in {"band", "diffuse"}
-        yes["skip_lesions"] = next(chance) < 0.057
-        return yes
-    yes["nodular_lesion"] = next(chance) < (1.0 if marrow == "nodules" else 0.16)
-    yes["dark_patch"] = next(chance) < 0.10
-    yes["fluid_necrotic_cleft"] = next(chance) < (0.03 if collapsed else 0.0)
-    yes["ap_protrusion"] = next(chance) < (0.355 if collapsed else 0.25)
-    yes["epidural_paraspinal_mass"] = next(chance) < (0.70 if yes["ap_protrusion"] else 0.32)
-    yes["pedicle_posterior_element"] = next(chance) < (0.18 if yes["epidural_paraspinal_mass"] else 0.037)
-    yes["skip_lesions"] = next(chance) < 0.78
-    return yes
 
 
 def _deformity(shape: str, protruding: bool, malignant: bool, rng: np.random.Generator) -> Deformity:
@@ -218,8 +152,7 @@ def _deformity(shape: str, protruding: bool, malignant: bool, rng: np.random.Gen
     )
 
 
-def _patch(malignant: bool, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    cement = rng.random() < 0.6 and not malignant
+def _patch(cement: bool, rng: np.random.Generator) -> tuple[float, float, float, float]:
     centre = rng.uniform([-0.35, -0.3], [0.35, 0.3])
     return float(centre[0]), float(centre[1]), float(rng.uniform(0.24, 0.36)), 0.07 if cement else 0.38
 
@@ -248,6 +181,11 @@ def _epidural(present: bool, malignant: bool, rng: np.random.Generator) -> tuple
     if not present:
         return 0.0, 0.0, 0.0
     return float(share if malignant else 0.6 * share), float(reach), float(side)
+
+
+def _paraspinal(present: bool, rng: np.random.Generator) -> float:
+    thickness = rng.uniform(5, 12)
+    return float(thickness) if present else 0.0
 
 
 def _pedicle(present: bool, rng: np.random.Generator) -> tuple[float, float, float]:

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from spinefx.phantom.canvas import Palette
-from spinefx.phantom.tissue import Sequence
+from spinefx.phantom.tissue import Palette, Sequence
 
-__all__ = ["FAT_OFFSET_HZ", "Coil", "Protocol", "acquire", "acquisition_grid", "image_affine"]
+__all__ = ["FAT_OFFSET_HZ_PER_T", "Coil", "Protocol", "acquire", "acquisition_grid", "image_affine"]
 
-FAT_OFFSET_HZ = 220.0
-"""How much slower fat precesses than water at 1.5 T."""
+FAT_OFFSET_HZ_PER_T = 220.0 / 1.5
+"""How much slower fat precesses than water, per tesla: 3.4 parts per million."""
 
 _TRAIN_DECAY = 0.35
 _Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
@@ -43,6 +42,11 @@ class Coil:
     ripple: float
     ripple_phase: float
     correction: float
+
+    @classmethod
+    def even(cls) -> Coil:
+        """A coil that sees all places alike."""
+        return cls(depth_mm=1e6, length_mm=1e6, ripple=0.0, ripple_phase=0.0, correction=0.0)
 
     def sensitivity(self, behind_mm: _Floats, above_mm: _Floats) -> _Floats:
         """Sensitivity relative to the lesion's place.
@@ -79,12 +83,14 @@ class Protocol:
         Between slice centres, and of each slice.
     bandwidth_hz : float
         Hertz a pixel along frequency.
+    fat_offset_hz : float
+        How much slower fat precesses than water; 0 for no chemical shift.
     frequency_axis : str
         ``SI`` or ``AP``.
     polarity : int
         1 or -1, of the frequency gradient.
     noise : float
-        Standard deviation of the complex noise over the reference signal (0.6 of muscle and fat's mean); 0 for none.
+        Standard deviation of each part of the complex noise over the palette's reference signal; 0 for none.
     saturation : float
         Signal left in the anterior saturation band; 1 for no band.
     saturation_mm : float
@@ -99,6 +105,8 @@ class Protocol:
         Thin slices painted for each slice; their mean is the partial volume.
     painted : int
         Side of the painted grid: finer samples than this add noise but no detail.
+    filter_edge, filter_width : float
+        Where the Fermi filter of k-space halves the signal, and how softly, as shares of the sampled radius.
     reverse : bool
         Instance numbers run from right to left when False.
     """
@@ -112,6 +120,7 @@ class Protocol:
     spacing_mm: float
     thickness_mm: float
     bandwidth_hz: float
+    fat_offset_hz: float
     frequency_axis: str
     polarity: int
     noise: float
@@ -122,6 +131,8 @@ class Protocol:
     gain: float
     thin: int
     painted: int
+    filter_edge: float
+    filter_width: float
     reverse: bool
 
     @property
@@ -129,7 +140,7 @@ class Protocol:
         """How far fat is displaced along the frequency axis, signed: towards higher rows or columns when positive."""
         if self.sequence.kind == "stir":
             return 0.0
-        return self.polarity * FAT_OFFSET_HZ / self.bandwidth_hz * self.fov_mm / self.samples[0]
+        return self.polarity * self.fat_offset_hz / self.bandwidth_hz * self.fov_mm / self.samples[0]
 
 
 def acquisition_grid(
@@ -151,7 +162,8 @@ def acquisition_grid(
 
     Notes
     -----
-    Zero filling keeps the first sample where it is, so painted and reconstructed grids share it.
+    Zero filling keeps the first sample where it is, so painted and reconstructed grids share it. Thin slices share out
+    the distance between slices, the gap included: the profile of a real slice has flanks that reach into it.
     """
     side, thin = protocol.painted, protocol.thin
     step = 1 / thin
@@ -210,10 +222,7 @@ def acquire(
     ndarray of float32, shape (matrix, matrix)
         0 to 65535.
     """
-    palette = Palette(protocol.sequence)
-    reference = 0.6 * (sum(palette.pair("muscle")) + palette.fat) / 2
-    if protocol.sequence.kind == "stir":
-        reference = 0.6 * sum(palette.pair("muscle"))
+    reference = Palette(protocol.sequence).reference
     behind, above = place
     gain = coil.sensitivity(behind, above)
     band = protocol.saturation + (1 - protocol.saturation) / (1 + np.exp(-(behind + protocol.saturation_mm) / 3))
@@ -270,7 +279,7 @@ def _filter(protocol: Protocol, rows: int, columns: int) -> _Floats:
     down = np.abs(np.arange(rows) - rows // 2) / (size[0] / 2)
     right = np.abs(np.arange(columns) - columns // 2) / (size[1] / 2)
     radius = np.hypot(down[:, None], right[None, :])
-    weight = 1 / (1 + np.exp((radius - 0.92) / 0.09))
+    weight = 1 / (1 + np.exp((radius - protocol.filter_edge) / protocol.filter_width))
     if protocol.sequence.train_length > 1:
         along = right[None, :] if protocol.frequency_axis == "SI" else down[:, None]
         weight = weight * np.exp(-_TRAIN_DECAY * along)

@@ -1,7 +1,8 @@
-"""What tissues are made of at 1.5 T, and how bright a sequence shows them.
+"""What tissues are made of, and how bright a sequence shows them.
 
-Every voxel of the phantom is water plus fat: two planes, because scanners displace fat. Relaxation times, proton
-densities and equations are those of the phantom's design notes (SyMRI, PDFF and T2 mapping studies of the spine).
+Every voxel of the phantom is water plus fat: two planes, because scanners displace fat. Relaxation times at 1.5 T,
+proton densities and equations are those of the phantom's design notes (SyMRI, PDFF and T2 mapping studies of the
+spine). At 3 T every T1 is longer and T2 stays as it is (Stanisz 2006, ISMRM 14:2494); by how much is a design choice.
 """
 
 from __future__ import annotations
@@ -14,14 +15,26 @@ from numpy.typing import NDArray
 
 from spinefx.errors import InputError
 
-__all__ = ["BONE_VOLUME", "TISSUES", "Pool", "Sequence", "disc_nucleus", "fat_signal", "water_signal"]
+__all__ = [
+    "BONE_VOLUME",
+    "TISSUES",
+    "Palette",
+    "Pool",
+    "Sequence",
+    "disc_nucleus",
+    "draw_brightness",
+    "fat_signal",
+    "water_signal",
+]
 
 BONE_VOLUME = 0.12
 """Share of a marrow voxel that is trabecular bone and gives no signal."""
 
-_FAT_T1_MS, _FAT_T2_SE_MS, _FAT_T2_FSE_MS, _FAT_DENSITY = 265.0, 75.0, 120.0, 0.95
+_FAT_T1_MS, _FAT_T2_SE_MS, _FAT_T2_FSE_MS, _FAT_DENSITY, _FAT_T1_RISE = 265.0, 75.0, 120.0, 0.95, 1.25
 _STIMULATED_ECHO_GAIN = 1.06
 _FAT_SATURATION_RESIDUE = 0.07
+_FAT_ITSELF = "fat itself"  # beside the tissue "fat", which holds a little water
+_DRAWN_REFERENCE = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,12 +49,15 @@ class Pool:
         Proton density relative to water.
     fat : float
         Share of the voxel that is fat instead.
+    t1_rise : float
+        T1 at 3 T over T1 at 1.5 T.
     """
 
     t1_ms: float
     t2_ms: float
     density: float
     fat: float = 0.0
+    t1_rise: float = 1.25
 
 
 TISSUES: MappingProxyType[str, Pool] = MappingProxyType(
@@ -55,9 +71,9 @@ TISSUES: MappingProxyType[str, Pool] = MappingProxyType(
         "blastic": Pool(750, 42, 0.40),
         "cement": Pool(400, 5, 0.03),
         "blood": Pool(500, 60, 0.85),
-        "fluid": Pool(3000, 700, 1.0),
+        "fluid": Pool(3000, 700, 1.0, t1_rise=1.0),
         "annulus": Pool(650, 38, 0.50),
-        "csf": Pool(4270, 1580, 1.07),
+        "csf": Pool(4270, 1580, 1.07, t1_rise=1.0),
         "cord": Pool(790, 92, 0.75),
         "roots": Pool(850, 78, 0.75),
         "muscle": Pool(900, 40, 0.80, 0.05),
@@ -89,6 +105,10 @@ class Sequence:
     echo_spacing_ms : float
     flip_deg : float
         Used by ``gre`` alone.
+    field_t : float
+        1.5 or 3 tesla.
+    brightness : tuple of (str, float)
+        Drawn signal of every tissue's water and of fat, instead of the physics; empty for the physics.
 
     Raises
     ------
@@ -103,6 +123,8 @@ class Sequence:
     train_length: int = 1
     echo_spacing_ms: float = 0.0
     flip_deg: float = 90.0
+    field_t: float = 1.5
+    brightness: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in {"se", "fse", "stir", "gre"}:
@@ -139,7 +161,11 @@ def water_signal(pool: Pool, sequence: Sequence) -> float:
         Relative to free, fully relaxed water.
     """
     gain = _STIMULATED_ECHO_GAIN if sequence.kind in {"fse", "stir"} else 1.0
-    return _signal(pool.t1_ms, pool.t2_ms * gain, pool.density, sequence)
+    return _signal(_at_field(pool.t1_ms, pool.t1_rise, sequence), pool.t2_ms * gain, pool.density, sequence)
+
+
+def _at_field(t1_ms: float, rise: float, sequence: Sequence) -> float:
+    return t1_ms * (rise if sequence.field_t > 2 else 1.0)
 
 
 def fat_signal(sequence: Sequence) -> float:
@@ -154,12 +180,13 @@ def fat_signal(sequence: Sequence) -> float:
     float
         Relative to free, fully relaxed water. On echo trains fat decays more slowly (Henkelman 1992).
     """
-    apparent = _FAT_T2_SE_MS if sequence.kind in {"se", "gre"} else _FAT_T2_FSE_MS
+    t1_ms = _at_field(_FAT_T1_MS, _FAT_T1_RISE, sequence)
+    apparent = _FAT_T2_SE_MS if sequence.kind in {"se", "gre"} else _FAT_T2_FSE_MS * _STIMULATED_ECHO_GAIN
     if sequence.kind == "stir":
         left = sequence.repetition_ms - sequence.train_length * sequence.echo_spacing_ms
-        unsuppressed = _FAT_DENSITY * (1 - np.exp(-left / _FAT_T1_MS)) * np.exp(-sequence.echo_ms / apparent)
+        unsuppressed = _FAT_DENSITY * (1 - np.exp(-left / t1_ms)) * np.exp(-sequence.echo_ms / apparent)
         return float(_FAT_SATURATION_RESIDUE * unsuppressed)
-    return _signal(_FAT_T1_MS, apparent, _FAT_DENSITY, sequence)
+    return _signal(t1_ms, apparent, _FAT_DENSITY, sequence)
 
 
 _GRADES = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
@@ -182,3 +209,59 @@ def disc_nucleus(grade: float) -> Pool:
     """
     t1_ms, t2_ms, density = (float(np.interp(grade, _GRADES, row)) for row in _NUCLEUS)
     return Pool(t1_ms, t2_ms, density)
+
+
+class Palette:
+    """Signals of all tissues under one sequence.
+
+    Parameters
+    ----------
+    sequence : Sequence
+    """
+
+    def __init__(self, sequence: Sequence) -> None:
+        self.sequence = sequence
+        self._water = dict(sequence.brightness)
+        self.fat = self._water.pop(_FAT_ITSELF, 0.0)
+        if not sequence.brightness:
+            self.fat = fat_signal(sequence)
+            self._water = {name: water_signal(pool, sequence) for name, pool in TISSUES.items()}
+
+    @property
+    def reference(self) -> float:
+        """The signal that noise and stored values refer to: 0.6 of muscle and fat's mean; of muscle, without fat."""
+        if self.sequence.brightness:
+            return _DRAWN_REFERENCE
+        muscle = sum(self.pair("muscle"))
+        return 0.6 * (muscle if self.sequence.kind == "stir" else (muscle + self.fat) / 2)
+
+    def water(self, tissue: str | Pool) -> float:
+        """Signal of a voxel filled with a tissue's water alone."""
+        if isinstance(tissue, str):
+            return self._water[tissue]
+        if not self.sequence.brightness:
+            return water_signal(tissue, self.sequence)
+        # Nuclei lie between the annulus and fluid, the wetter the nearer.
+        return float(np.interp(tissue.t2_ms, [45, 150], [self._water["annulus"], self._water["fluid"]]))
+
+    def pair(self, tissue: str) -> tuple[float, float]:
+        """Water and fat signal of a voxel filled with a tissue."""
+        share = TISSUES[tissue].fat
+        return self.water(tissue) * (1 - share), self.fat * share
+
+
+def draw_brightness(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+    """Draw an intensity for every tissue's water and for fat, whatever the physics says (as SynthSeg does).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tuple of (str, float)
+        For :class:`Sequence`; air stays dark.
+    """
+    names = [name for name in TISSUES if name != "air"]
+    drawn = rng.uniform(0.03, 0.60, len(names) + 1)
+    return (("air", 0.0), *((name, float(value)) for name, value in zip([*names, _FAT_ITSELF], drawn, strict=True)))
