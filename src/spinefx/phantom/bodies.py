@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from spinefx.phantom.anatomy import Spine, Vertebra
 from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
 from spinefx.phantom.lesion import LesionDraw
-from spinefx.phantom.surroundings import Habitus, posterior_bone
+from spinefx.phantom.posterior import posterior_bone
+from spinefx.phantom.structure import Kind
+from spinefx.phantom.surroundings import Habitus
 from spinefx.phantom.tissue import BONE_VOLUME
 
 __all__ = ["Spot", "paint_bodies", "paint_masses"]
@@ -45,12 +47,16 @@ class Spot:
 
 @dataclass
 class _Marrow:
-    """Marrow of one region while it is being worked out: fat fraction, foreign water, its signal, and dimming."""
+    """Marrow of one region while it is being worked out.
+
+    Fat fraction, share and signal of foreign water, dimming, and how far the lesion has changed it.
+    """
 
     fat: _Floats
     share: _Floats
     foreign: _Floats
     gain: _Floats
+    changed: _Floats
 
 
 def paint_bodies(
@@ -77,7 +83,7 @@ def paint_bodies(
     spots : tuple of Spot
     """
     for index, item in enumerate(spine.vertebrae):
-        half_depth = item.depth_mm / 2 + item.osteophyte_mm + item.deformity.bulge_mm + 2
+        half_depth = item.depth_mm / 2 + item.osteophyte_mm + item.deformity.bulge_mm + 3.5
         half_height = item.height_mm * 0.56 + 3
         half_width = item.width_mm / 2 + 2
         region = canvas.box(item, (-half_width, -half_depth, -half_height), (half_width, half_depth, half_height))
@@ -92,13 +98,23 @@ def paint_bodies(
         if index == spine.target:
             _apply_lesion(marrow, region, lesion, item, place, texture, palette)
         cortex = 0.9
-        canvas.blend(region, coverage(inside, canvas.pixel_mm), *palette.pair("cortex"))
+        whole = coverage(inside, canvas.pixel_mm)
+        # Segmental vessels run round the waist, just before the cortex.
+        vessel = coverage(1.1 - np.hypot(inside + 1.9, place[2]), 1.0) * (place[1] < 0.3 * item.depth_mm)
+        canvas.blend(region, vessel * 0.8, 0.02, 0.0)
+        canvas.blend(region, whole, *palette.pair("cortex"))
+        canvas.mark(region, whole, Kind.BODY, index)
         own = palette.water("marrow_water")
         water = _KEEP * (1 - marrow.fat) * (own + marrow.share * (marrow.foreign - own)) * marrow.gain
         fat = _KEEP * marrow.fat * palette.fat * marrow.gain
-        canvas.blend(region, coverage(inside - cortex, canvas.pixel_mm), water, fat)
+        inner = coverage(inside - cortex, canvas.pixel_mm)
+        canvas.blend(region, inner, water, fat)
         if index == spine.target:
-            _paint_cleft(canvas, region, lesion, item, place, inside, texture, palette)
+            canvas.mark(region, inner * marrow.changed, Kind.LESION, index)
+            alpha = _cleft(region, lesion, item, place, inside, texture)
+            if alpha is not None:
+                canvas.blend(region, alpha, palette.water("fluid") * (0.03 if lesion.cleft[2] else 1.0), 0.0)
+                canvas.mark(region, alpha, Kind.LESION, index)
 
 
 def _inside(item: Vertebra, place: tuple[_Floats, _Floats, _Floats]) -> _Floats:
@@ -107,8 +123,11 @@ def _inside(item: Vertebra, place: tuple[_Floats, _Floats, _Floats]) -> _Floats:
     lower, upper = item.plates(side, depth)
     front, back = item.walls(side, height)
     plates = np.minimum(upper - height, height - lower)
-    walls = np.minimum(np.minimum(depth - front, back - depth), item.width_mm / 2 - np.abs(side))
-    radius = np.float32(2.2)
+    # Side walls are hollow between the end plates.
+    rise = np.clip(height * np.float32(2 / item.height_mm), -1, 1)
+    flank = np.float32(item.width_mm / 2) - np.abs(side) - 2.2 * (1 - rise * rise)
+    walls = np.minimum(np.minimum(depth - front, back - depth), flank)
+    radius = np.float32(1.5)
     corner = radius - np.hypot(np.minimum(plates, radius) - radius, np.minimum(walls, radius) - radius)
     result: _Floats = np.where((plates < radius) & (walls < radius), corner, np.minimum(plates, walls))
     return result
@@ -126,8 +145,9 @@ def _normal_marrow(
     side, depth, height = place
     coarse = texture.sample(region, 9.0, 0)
     fine = texture.sample(region, 3.2, 1)
+    grain = texture.sample(region, 1.7, 14, (1.0, 1.0, 0.6))  # trabeculae stand upright
     level = 0.35 * np.sin(12.9898 * (index + 1) + 78.233 * habitus.marrow_fat)  # a fixed offset for each level
-    fat = habitus.marrow_fat + habitus.marrow_texture * (0.75 * coarse + 0.75 * fine + level)
+    fat = habitus.marrow_fat + habitus.marrow_texture * (0.6 * coarse + 0.6 * fine + 0.8 * grain + level)
     # Around the basivertebral vein there is more fat, and the vein itself enters from behind.
     half = item.depth_mm / 2
     vein = np.hypot((depth - 0.95 * half) / (0.42 * half), height / 2.6) + np.abs(side) / 9
@@ -135,7 +155,7 @@ def _normal_marrow(
     share = np.clip(1.3 - 1.3 * vein, 0, 0.75).astype(np.float32)
     fat = np.clip(fat, 0.03, 0.95) * (1 - 0.8 * share)
     foreign = np.full_like(share, palette.water("fluid"))
-    return _Marrow(fat.astype(np.float32), share, foreign, np.ones_like(share))
+    return _Marrow(fat.astype(np.float32), share, foreign, np.ones_like(share), np.zeros_like(share))
 
 
 def _replace(marrow: _Marrow, alpha: _Floats, fat: float, water: float) -> None:
@@ -144,6 +164,11 @@ def _replace(marrow: _Marrow, alpha: _Floats, fat: float, water: float) -> None:
     left = (1 - alpha) * marrow.share
     marrow.share = left + alpha
     marrow.foreign = (left * marrow.foreign + alpha * np.float32(water)) / np.maximum(marrow.share, np.float32(1e-6))
+
+
+def _note(marrow: _Marrow, alpha: _Floats) -> None:
+    """Remember where the lesion has changed the marrow."""
+    np.maximum(marrow.changed, alpha, out=marrow.changed)
 
 
 def _apply_spot(
@@ -202,15 +227,20 @@ def _apply_lesion(
         uneven = 1 - lesion.heterogeneity * np.abs(texture.sample(region, 6.5, 7))
         alpha = np.clip(amount * np.float32(lesion.amplitude) * uneven, 0, 1).astype(np.float32)
         _replace(marrow, alpha, lesion.residual_fat, palette.water("lytic" if malignant else "oedema"))
+        _note(marrow, amount)
     half = item.width_mm / 2, item.depth_mm / 2, item.height_mm * 0.4
     for *centre, radius, contrast in lesion.nodules:
         offset = [share * extent for share, extent in zip(centre, half, strict=True)]
         wobble = texture.sample(region, 7.0, 8)
         distance = np.sqrt((side - offset[0]) ** 2 + (depth - offset[1]) ** 2 + (1.15 * (height - offset[2])) ** 2)
         inside = np.float32(radius * 0.62 * item.depth_mm) * (1 + 0.15 * wobble) - distance
-        _replace(marrow, coverage(inside, 1.3), lesion.residual_fat * 0.5, palette.water("nodule") * contrast)
+        alpha = coverage(inside, 1.3)
+        _replace(marrow, alpha, lesion.residual_fat * 0.5, palette.water("nodule") * contrast)
+        _note(marrow, alpha)
     if lesion.signs["dark_line_band"]:
-        marrow.gain *= 1 - 0.72 * _line(lesion, item, place, (upper - height) / span, span, texture)
+        line = _line(lesion, item, place, (upper - height) / span, span)
+        marrow.gain *= 1 - 0.72 * line
+        _note(marrow, line)
     if lesion.signs["dark_patch"]:
         along, up, radius, left = lesion.patch
         wobble = texture.sample(region, 5.5, 9)
@@ -219,6 +249,7 @@ def _apply_lesion(
         size = np.minimum(radius * item.depth_mm, 0.48 * span)
         blob = coverage(size * (1 + 0.25 * wobble) - distance, 1.5)
         marrow.gain *= 1 - np.float32(1 - left) * blob
+        _note(marrow, blob)
 
 
 def _amount(
@@ -259,7 +290,6 @@ def _line(
     place: tuple[_Floats, _Floats, _Floats],
     depth_share: _Floats,
     span: _Floats,
-    texture: Texture,
 ) -> _Floats:
     thickness, level, length, phase = lesion.line
     side, depth, _ = place
@@ -271,20 +301,19 @@ def _line(
     return coverage(np.minimum(thickness / 2 - distance, ends), 0.8)
 
 
-def _paint_cleft(
-    canvas: Canvas,
+def _cleft(
     region: Region,
     lesion: LesionDraw,
     item: Vertebra,
     place: tuple[_Floats, _Floats, _Floats],
     inside: _Floats,
     texture: Texture,
-    palette: Palette,
-) -> None:
+) -> _Floats | None:
+    """Where the cleft holds fluid, gas or necrosis; None without one."""
     if not lesion.signs["fluid_necrotic_cleft"]:
-        return
+        return None
     side, depth, height = place
-    thickness, length, gas = lesion.cleft
+    thickness, length, _ = lesion.cleft
     if lesion.diagnosis.value == "malignant":
         wobble = texture.sample(region, 5.0, 11)
         distance = np.sqrt(depth**2 + (0.6 * side) ** 2 + height**2)
@@ -295,8 +324,7 @@ def _paint_cleft(
         slit = half - np.abs(upper - height - 1.8 - half)
         ends = length * item.depth_mm / 2 - np.hypot(depth + 0.12 * item.depth_mm, 0.6 * side)
         cavity = np.minimum(slit, ends)
-    alpha = coverage(cavity, 0.8) * coverage(inside - 1, 1.0)
-    canvas.blend(region, alpha, palette.water("fluid") * (0.03 if gas else 1.0), 0.0)
+    return coverage(cavity, 0.8) * coverage(inside - 1, 1.0)
 
 
 def paint_masses(canvas: Canvas, spine: Spine, texture: Texture, palette: Palette, lesion: LesionDraw) -> None:
@@ -330,18 +358,24 @@ def paint_masses(canvas: Canvas, spine: Spine, texture: Texture, palette: Palett
         hump *= np.sqrt(np.maximum(1 - np.square((side - 3 * offset) / 11), 0))
         bulge = item.deformity.bulge_mm * 0.8
         inside = np.minimum(share * item.canal_mm * hump + bulge - (depth - half), depth - half + 0.6)
-        canvas.blend(region, coverage(inside, 1.0) * (hump > 0.02), mottle, 0.0)
+        alpha = coverage(inside, 1.0) * (hump > 0.02)
+        canvas.blend(region, alpha, mottle, 0.0)
+        canvas.mark(region, alpha, Kind.MASS, spine.target)
     if lesion.paraspinal_mm > 0:
         hump = np.sqrt(np.maximum(1 - np.square(height / (0.75 * item.height_mm)), 0))
         front, _ = item.walls(side, height)
         inside = np.minimum(lesion.paraspinal_mm * hump - (front - depth), front - depth + 0.4)
-        canvas.blend(region, coverage(inside, 1.2) * (hump > 0.02), mottle, 0.0)
+        alpha = coverage(inside, 1.2) * (hump > 0.02)
+        canvas.blend(region, alpha, mottle, 0.0)
+        canvas.mark(region, alpha, Kind.MASS, spine.target)
     direction, expansion, spinous = lesion.pedicle
     if direction != 0:
-        behind, rise = depth - half, height / item.height_mm
-        place = (side / np.float32(expansion**0.5), behind / np.float32(expansion**0.5), rise / np.float32(expansion))
-        bone = posterior_bone(place, item, 11.0)
+        behind = depth - half
+        place = (side / np.float32(expansion**0.5), behind / np.float32(expansion**0.5), height / np.float32(expansion))
+        bone = posterior_bone(place, item)
         part = coverage(side * np.float32(direction) - 4, 2.0)
         if spinous:
             part = np.maximum(part, coverage(behind - item.canal_mm - 2, 2.0) * coverage(5 - np.abs(side), 2.0))
-        canvas.blend(region, coverage(bone + 0.8, 1.2) * part, mottle, 0.02 * palette.fat)
+        alpha = coverage(bone + 0.8, 1.2) * part
+        canvas.blend(region, alpha, mottle, 0.02 * palette.fat)
+        canvas.mark(region, alpha, Kind.MASS, spine.target)

@@ -16,6 +16,7 @@ from spinefx.phantom.tissue import TISSUES, Pool, Sequence, fat_signal, water_si
 __all__ = ["Canvas", "Palette", "Region", "Texture", "coverage"]
 
 Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
+Stretch = tuple[float, float, float] | NDArray[np.float64]
 _CORNERS = np.array([[corner >> axis & 1 for axis in range(3)] for corner in range(8)], bool)
 
 
@@ -60,7 +61,7 @@ class Texture:
             self._fields.append(smooth / smooth.std())
 
     def sample(
-        self, region: Region, scale_mm: float, channel: int = 0, stretch: tuple[float, float, float] = (1, 1, 1)
+        self, region: Region, scale_mm: float, channel: int = 0, stretch: Stretch = (1, 1, 1), *, thin: bool = True
     ) -> Floats:
         """Look a field up over a region: once a slice, on a grid fit for the scale, then stretched.
 
@@ -71,20 +72,25 @@ class Texture:
             Size of the blobs.
         channel : int
             Independent fields are shifted copies of two lattices.
-        stretch : tuple of float, length 3
+        stretch : tuple of float, length 3, or ndarray, shape (3, 3)
             Multiplies left, posterior and superior coordinates: strands run along the axis that is divided.
+        thin : bool
+            Whether to give every thin slice the values of its slice.
 
         Returns
         -------
-        ndarray of float32, shape of the region
+        ndarray of float32, shape of the region, or (slices, rows, columns) without thin slices
             Mean 0, standard deviation near 1; the thin slices of one slice are alike.
         """
         step, shift = scale_mm / 2.2, 17.37 * (channel // 2)
         # A turned lattice: along an unturned one the eye finds rows and columns.
-        turn = np.array([[0.8, 0.6, 0], [-0.6, 0.8, 0.21], [-0.17, 0, 1.0]]) * stretch
+        pull = np.asarray(stretch, float)
+        turn = np.array([[0.8, 0.6, 0], [-0.6, 0.8, 0.21], [-0.17, 0, 1.0]]) @ (
+            np.diag(pull) if pull.ndim == 1 else pull
+        )
         matrix = turn @ region.affine[:3] / step
         matrix[:, 3] += shift * np.array([1, 2, 3])
-        finest = scale_mm / max(stretch)
+        finest = scale_mm / float(np.abs(pull).max())
         factor = max(1, round(finest / (2.4 * region.pixel_mm)))
         _, rows, columns = region.shape
         few = [-(-(size - 1) // factor) + 1 for size in (rows, columns)]
@@ -96,7 +102,7 @@ class Texture:
         )
         if factor > 1:
             field = _hat(rows, few[0], factor) @ field @ _hat(columns, few[1], factor).T
-        return region.spread(field)
+        return region.spread(field) if thin else field
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +140,13 @@ class Region:
         part = self.block[0]
         slices = np.arange(part.start // self.thin, -(-part.stop // self.thin))
         result: NDArray[np.float64] = slices * self.thin + (self.thin - 1) / 2
+        return result
+
+    def corners(self) -> NDArray[np.float64]:
+        """Corners of the block, shape (8, 3), spine frame, millimetres."""
+        ends = np.array([[part.start, part.stop - 1] for part in self.block], float)
+        index = np.where(_CORNERS, ends[:, 1], ends[:, 0])
+        result: NDArray[np.float64] = index @ self.affine[:3, :3].T + self.affine[:3, 3]
         return result
 
     def spread(self, values: Floats) -> Floats:
@@ -294,6 +307,37 @@ class Canvas:
         for plane, value in ((self.water, water), (self.fat, fat)):
             part = plane[region.block]
             part += alpha * (value - part)
+
+    def blend_slices(self, region: Region, alpha: Floats, water: Any, fat: Any) -> None:
+        """Cover all thin slices of each slice alike.
+
+        Parameters
+        ----------
+        region : Region
+            Over whole slices, as :meth:`bands` gives it.
+        alpha : ndarray, shape (slices, rows, columns)
+            0 to 1.
+        water, fat : float or ndarray of the same shape
+        """
+        _, rows, columns = region.block
+        for plane, value in ((self.water, water), (self.fat, fat)):
+            part = plane.reshape(-1, self.thin, *plane.shape[1:])[:, :, rows, columns]
+            each = np.broadcast_to(np.asarray(value, np.float32), alpha.shape)
+            part += alpha[:, None] * (each[:, None] - part)
+
+    def mark(self, region: Region, alpha: Floats, kind: int, owner: Any = 0) -> None:
+        """Say what has just been painted; pictures need no names, so nothing happens here.
+
+        Parameters
+        ----------
+        region : Region
+        alpha : ndarray, shape of the region
+            Share of each voxel that was covered.
+        kind : int
+            0 for what bears no name.
+        owner : int or ndarray
+            Index of the vertebra that it belongs to.
+        """
 
     def scale(self, region: Region, alpha: Floats, factor: float) -> None:
         """Dim voxels: by ``factor`` where ``alpha`` is 1."""
