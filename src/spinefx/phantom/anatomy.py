@@ -200,10 +200,11 @@ class Vertebra:
         edge = np.maximum(across - 0.45, 0) / 0.55
         round_back = half * (0.9 * edge * edge - 0.09 * (1 - square))
         waist = self.waist_mm * (1 - rise * rise)
-        lip = self.osteophyte_mm * np.square(np.square(np.square(rise)))
+        sixth = np.square(rise * rise * rise)
+        lip = self.osteophyte_mm * sixth
         front = -half + round_front + waist - lip
         change = self.deformity
-        back = half - round_back - 0.6 * waist
+        back = half - round_back - 0.6 * waist + 0.2 * lip
         if change.bulge_mm > 0:
             place = rise - 0.62 * change.bulge_height
             back += change.bulge_mm * np.exp(-(place * place) / (0.55 - 0.33 * change.bulge_height)) * (1 - square)
@@ -412,7 +413,7 @@ def _body(name: str, row: NDArray[np.float64], ratio: float, age: int, rng: np.r
         "waist_mm": float(rng.uniform(0.5, 1.6)) * depth / 32,
         "disc_grade": grade,
         "disc_bulge_mm": float(bulge),
-        "osteophyte_mm": float(max(0.0, rng.normal(0.03 * (age - 50), 0.8))),
+        "osteophyte_mm": float(np.clip(rng.normal(0.05 * (age - 50), 1.3), 0, 6)),
         "waves": tuple(
             (abs(rng.normal(0, 0.35)), rng.uniform(0, 6.28), abs(rng.normal(0, 0.18)), rng.uniform(0, 6.28))
             for _ in range(2)

@@ -53,7 +53,7 @@ def _paint_piece(
     skin = surface + along(spine, z, ENVELOPE)[0] - region.spine_of_slices()[1]
     pixel = canvas.pixel_mm
     aside = np.abs(lateral)
-    strands = texture.sample(region, 2.6, 3, _BUNDLES, thin=False)
+    strands = texture.sample(region, 3.1, 3, _BUNDLES, thin=False)
     coarse = texture.sample(region, 12.0, 2, thin=False)
     fat_water, fat_fat = palette.pair("fat")
     water, lipid = palette.pair("muscle")
@@ -63,7 +63,7 @@ def _paint_piece(
     share = np.clip(0.45 * layers * np.clip(0.6 + 0.5 * coarse, 0.15, 1) + 0.7 * clumps, 0, 0.9)
     # In the midline ligaments between the spinous processes, streaked with fat.
     midline = coverage(4.0 - aside, 3.0) * coverage(behind - canal - 2, 2.0)
-    share = share + midline * (np.clip(0.30 + 0.16 * strands + 0.10 * coarse, 0.03, 0.8) - share)
+    share = share + midline * (np.clip(0.38 + 0.08 * strands + 0.18 * coarse, 0.05, 0.85) - share)
     flesh = coverage(behind + 5 + np.clip(aside - 18, 0, 10), 3.0)
     base = water * (1 + 0.05 * coarse) * (1 - 0.30 * midline)
     canvas.blend_slices(region, flesh, base + share * (fat_water - base), lipid + share * (fat_fat - lipid))

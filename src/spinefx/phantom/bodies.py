@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from spinefx.phantom.anatomy import Spine, Vertebra
 from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
 from spinefx.phantom.lesion import LesionDraw
-from spinefx.phantom.posterior import posterior_bone
 from spinefx.phantom.structure import Kind
 from spinefx.phantom.surroundings import Habitus
-from spinefx.phantom.tissue import BONE_VOLUME
+from spinefx.phantom.tissue import BONE_VOLUME, disc_nucleus
 
-__all__ = ["Spot", "paint_bodies", "paint_masses"]
+__all__ = ["Spot", "paint_bodies"]
 
 _Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
 _KEEP = np.float32(1 - BONE_VOLUME)
@@ -92,8 +91,9 @@ def paint_bodies(
         place = region.local(item)
         inside = _inside(item, place)
         marrow = _normal_marrow(region, item, place, habitus, texture, palette, index)
+        nodes = [spot for spot in spots if spot.level == item.level and spot.kind == "schmorl"]
         for spot in spots:
-            if spot.level == item.level:
+            if spot.level == item.level and spot.kind != "schmorl":
                 _apply_spot(marrow, region, spot, item, place, texture, palette)
         if index == spine.target:
             _apply_lesion(marrow, region, lesion, item, place, texture, palette)
@@ -109,6 +109,8 @@ def paint_bodies(
         fat = _KEEP * marrow.fat * palette.fat * marrow.gain
         inner = coverage(inside - cortex, canvas.pixel_mm)
         canvas.blend(region, inner, water, fat)
+        for spot in nodes:
+            _paint_node(canvas, region, spot, item, place, texture, palette)
         if index == spine.target:
             canvas.mark(region, inner * marrow.changed, Kind.LESION, index)
             alpha = _cleft(region, lesion, item, place, inside, texture)
@@ -160,7 +162,9 @@ def _normal_marrow(
 
 def _replace(marrow: _Marrow, alpha: _Floats, fat: float, water: float) -> None:
     """Lay foreign tissue over what is there: its fat fraction and its water, by a share alpha."""
-    marrow.fat += alpha * (np.float32(fat) - marrow.fat)
+    # A tenth of the marrow's unevenness stays: nothing that has grown is flat.
+    marrow.fat += alpha * (np.float32(fat) + np.float32(0.12) * (marrow.fat - marrow.fat.mean()) - marrow.fat)
+    np.maximum(marrow.fat, 0, out=marrow.fat)
     left = (1 - alpha) * marrow.share
     marrow.share = left + alpha
     marrow.foreign = (left * marrow.foreign + alpha * np.float32(water)) / np.maximum(marrow.share, np.float32(1e-6))
@@ -186,10 +190,11 @@ def _apply_spot(
     wobble = texture.sample(region, 5.0, 6)
     distance = np.sqrt((side - centre[0]) ** 2 + (depth - centre[1]) ** 2 + (height - centre[2]) ** 2)
     inside = np.float32(spot.radius_mm) * (1 + 0.16 * wobble) - distance
-    if spot.kind.startswith("modic") or spot.kind == "schmorl":
-        flat = np.abs(height - (half[2] if spot.centre[2] > 0 else -half[2]))
-        along = np.abs(depth - centre[1])
-        inside = np.minimum(spot.radius_mm * 0.62 - flat, spot.radius_mm * 1.5 - along) + 1.2 * wobble
+    if spot.kind.startswith("modic"):
+        lower, upper = item.plates(side, depth)
+        under = upper - height if spot.centre[2] > 0 else height - lower
+        along = np.abs(depth - np.float32(centre[1]))
+        inside = np.minimum(spot.radius_mm * 0.75 - under, spot.radius_mm * 1.5 - along) + 1.2 * wobble
     if spot.kind == "replacement":
         inside = np.float32(6) + 2 * wobble
     tissue, fat, strength, softness = {
@@ -197,14 +202,33 @@ def _apply_spot(
         "metastasis": ("lytic", spot.residual_fat, 0.95, 1.5),
         "replacement": ("lytic", spot.residual_fat, 0.92, 1.5),
         "focus": ("oedema", spot.residual_fat, 0.8, 2.0),
-        "modic1": ("oedema", spot.residual_fat + 0.1, 0.7, 3.0),
-        "modic2": ("marrow_water", 0.82, 0.8, 3.0),
-        "modic3": ("blastic", 0.12, 0.8, 2.5),
-        "schmorl": ("annulus", 0.02, 0.9, 1.5),
+        "modic1": ("oedema", 0.5 * spot.residual_fat + 0.05, 0.85, 2.5),
+        "modic2": ("marrow_water", 0.88, 0.9, 2.5),
+        "modic3": ("blastic", 0.08, 0.85, 2.5),
     }[spot.kind]
-    if spot.kind == "schmorl":
-        inside = np.float32(0.45 * spot.radius_mm) - np.hypot(np.hypot(depth - centre[1], side - centre[0]), flat)
     _replace(marrow, coverage(inside, softness) * np.float32(strength), fat, palette.water(tissue))
+
+
+def _paint_node(
+    canvas: Canvas,
+    region: Region,
+    spot: Spot,
+    item: Vertebra,
+    place: tuple[_Floats, _Floats, _Floats],
+    texture: Texture,
+    palette: Palette,
+) -> None:
+    """Paint a Schmorl's node: disc that has broken through an end plate, with a hard rim."""
+    side, depth, height = place
+    lower, upper = item.plates(side, depth)
+    under = upper - height if spot.centre[2] > 0 else height - lower
+    x, y = spot.centre[0] * item.width_mm / 2, spot.centre[1] * item.depth_mm / 2
+    broad = np.hypot(side - np.float32(x), depth - np.float32(y))
+    node = np.float32(0.6 * spot.radius_mm) * (1 + 0.12 * texture.sample(region, 5.0, 6)) - np.hypot(broad, under)
+    bounds = coverage(under + 1.5, 1.0)
+    canvas.blend(region, coverage(node + 1.2, 1.0) * bounds, *palette.pair("cortex"))
+    nucleus = 0.6 * palette.water(disc_nucleus(item.disc_grade)) + 0.4 * palette.water("annulus")
+    canvas.blend(region, coverage(node, 1.2) * bounds, nucleus, 0.0)
 
 
 def _apply_lesion(
@@ -321,61 +345,9 @@ def _cleft(
     else:
         lower, upper = item.plates(side, depth)
         half = np.minimum(np.float32(thickness / 2), 0.2 * (upper - lower))  # a flat body has room for a thin slit
-        slit = half - np.abs(upper - height - 1.8 - half)
-        ends = length * item.depth_mm / 2 - np.hypot(depth + 0.12 * item.depth_mm, 0.6 * side)
-        cavity = np.minimum(slit, ends)
+        reach = np.float32(length * item.depth_mm / 2)
+        along = np.hypot(depth + np.float32(0.12 * item.depth_mm), 0.6 * side) / reach
+        # A lens whose ends taper, its surfaces not quite even.
+        thick = half * np.sqrt(np.maximum(1 - np.square(np.square(along)), 0)) + 0.25 * texture.sample(region, 5.0, 11)
+        cavity = np.minimum(thick - np.abs(upper - height - 1.8 - half), (1 - along) * reach)
     return coverage(cavity, 0.8) * coverage(inside - 1, 1.0)
-
-
-def paint_masses(canvas: Canvas, spine: Spine, texture: Texture, palette: Palette, lesion: LesionDraw) -> None:
-    """Paint what the lesion does outside its body: epidural and paraspinal mass, pedicle and posterior elements.
-
-    Parameters
-    ----------
-    canvas : Canvas
-        Painted in place.
-    spine : Spine
-    texture : Texture
-    palette : Palette
-    lesion : LesionDraw
-    """
-    item = spine.lesion_vertebra
-    reach = 1.4 * item.height_mm + 8
-    half = item.depth_mm / 2
-    region = canvas.box(item, (-26, -half - 16, -reach), (26, half + item.canal_mm + 34, reach))
-    if region is None:
-        return
-    side, depth, height = region.local(item)
-    malignant = lesion.diagnosis.value == "malignant"
-    tissue = "lytic" if malignant else "blood"
-    water = palette.water(tissue) * 1.02
-    mottle = (1 + 0.10 * texture.sample(region, 5.0, 12)) * np.float32(water)
-    share, length, offset = lesion.epidural
-    if share > 0:
-        half_length = length * (item.height_mm * 0.5 + 4) + 2
-        lobe = 1 - 0.28 * np.exp(-np.square(side / 2.2))  # the midline septum ties the lens down: two lobes
-        hump = np.sqrt(np.maximum(1 - np.square(height / half_length), 0)) * lobe
-        hump *= np.sqrt(np.maximum(1 - np.square((side - 3 * offset) / 11), 0))
-        bulge = item.deformity.bulge_mm * 0.8
-        inside = np.minimum(share * item.canal_mm * hump + bulge - (depth - half), depth - half + 0.6)
-        alpha = coverage(inside, 1.0) * (hump > 0.02)
-        canvas.blend(region, alpha, mottle, 0.0)
-        canvas.mark(region, alpha, Kind.MASS, spine.target)
-    if lesion.paraspinal_mm > 0:
-        hump = np.sqrt(np.maximum(1 - np.square(height / (0.75 * item.height_mm)), 0))
-        front, _ = item.walls(side, height)
-        inside = np.minimum(lesion.paraspinal_mm * hump - (front - depth), front - depth + 0.4)
-        alpha = coverage(inside, 1.2) * (hump > 0.02)
-        canvas.blend(region, alpha, mottle, 0.0)
-        canvas.mark(region, alpha, Kind.MASS, spine.target)
-    direction, expansion, spinous = lesion.pedicle
-    if direction != 0:
-        behind = depth - half
-        place = (side / np.float32(expansion**0.5), behind / np.float32(expansion**0.5), height / np.float32(expansion))
-        bone = posterior_bone(place, item)
-        part = coverage(side * np.float32(direction) - 4, 2.0)
-        if spinous:
-            part = np.maximum(part, coverage(behind - item.canal_mm - 2, 2.0) * coverage(5 - np.abs(side), 2.0))
-        alpha = coverage(bone + 0.8, 1.2) * part
-        canvas.blend(region, alpha, mottle, 0.02 * palette.fat)
-        canvas.mark(region, alpha, Kind.MASS, spine.target)

@@ -58,7 +58,8 @@ class Texture:
         self._fields = []
         for field in fields:
             smooth = ndimage.gaussian_filter(field, 1.1, mode="wrap")
-            self._fields.append(smooth / smooth.std())
+            # One more plane on each axis, equal to the first: a neighbour above is always there.
+            self._fields.append(np.pad(smooth / smooth.std(), ((0, 1),) * 3, mode="wrap"))
 
     def sample(
         self, region: Region, scale_mm: float, channel: int = 0, stretch: Stretch = (1, 1, 1), *, thin: bool = True
@@ -96,10 +97,8 @@ class Texture:
         few = [-(-(size - 1) // factor) + 1 for size in (rows, columns)]
         _, top, left = region.block
         down, right = top.start + factor * np.arange(few[0]), left.start + factor * np.arange(few[1])
-        coordinates = np.stack([_affine_grid(row, (region.middles, down, right)) for row in matrix])
-        field = ndimage.map_coordinates(
-            self._fields[channel % 2], coordinates, order=1, mode="grid-wrap", output=np.float32
-        )
+        place = [_affine_grid(row, (region.middles, down, right)) for row in matrix]
+        field = _trilinear(self._fields[channel % 2], place)
         if factor > 1:
             field = _hat(rows, few[0], factor) @ field @ _hat(columns, few[1], factor).T
         return region.spread(field) if thin else field
@@ -175,6 +174,30 @@ class Region:
         axes = tuple(np.arange(part.start, part.stop) for part in self.block)
         side, depth, height = (_affine_grid(row, axes) for row in (turn @ self.affine)[:3])
         return side, depth, height
+
+
+def _trilinear(field: Floats, place: list[Floats]) -> Floats:
+    """Interpolate a field that repeats itself, its first planes given again after the last.
+
+    Does what ``scipy.ndimage.map_coordinates`` does at order 1, in less than half the time.
+    """
+    side = field.shape[0]
+    flat = field.ravel()
+    base = np.zeros(place[0].shape, np.int32)
+    parts = []
+    for axis in place:
+        whole = np.floor(axis)
+        parts.append(axis - whole)
+        base = base * side + (whole.astype(np.int32) & (side - 2))  # the period is a power of two
+
+    def along(start: NDArray[np.int32], axis: int) -> Floats:
+        if axis == 3:
+            return flat.take(start)
+        low = along(start, axis + 1)
+        low += parts[axis] * (along(start + side ** (2 - axis), axis + 1) - low)
+        return low
+
+    return along(base, 0)
 
 
 def _affine_grid(row: NDArray[np.float64], axes: tuple[NDArray[Any], ...]) -> Floats:

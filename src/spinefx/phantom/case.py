@@ -11,9 +11,10 @@ from scipy.spatial.transform import Rotation
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.anatomy import Extent, Spine, build_spine
 from spinefx.phantom.back import paint_back
-from spinefx.phantom.bodies import paint_bodies, paint_masses
+from spinefx.phantom.bodies import paint_bodies
 from spinefx.phantom.canvas import Canvas, Palette, Texture
 from spinefx.phantom.draws import CaseDraw, Stream
+from spinefx.phantom.masses import paint_masses
 from spinefx.phantom.posterior import paint_posterior_elements
 from spinefx.phantom.scanner import Protocol, acquire, acquisition_grid, image_affine
 from spinefx.phantom.surroundings import paint_canal, paint_discs
@@ -22,7 +23,7 @@ from spinefx.vocabulary import Diagnosis, Weighting
 
 __all__ = ["PhantomCase", "RenderedCase", "paint_spine", "render_case", "spine_frame", "spine_of", "truth_of"]
 
-_TRUNK_PIXEL_MM = 2.2
+_TRUNK_PIXEL_MM = 2.6
 # Planes of the localizer, as rotations of a sagittal stack: sagittal, coronal, axial.
 _LOCALIZER_TURNS = (
     np.eye(3),
@@ -272,7 +273,7 @@ def paint_spine(canvas: Canvas, draw: CaseDraw, spine: Spine, texture: Texture, 
     texture : Texture
     palette : Palette
     """
-    paint_canal(canvas, spine, draw.habitus, texture, palette)
+    paint_canal(canvas, spine, draw.habitus, texture, palette, draw.lesion)
     paint_discs(canvas, spine, texture, palette)
     paint_bodies(canvas, spine, draw.habitus, texture, palette, draw.lesion, draw.spots)
     paint_posterior_elements(canvas, spine, draw.habitus, texture, palette)

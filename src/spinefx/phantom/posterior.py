@@ -39,30 +39,76 @@ def paint_posterior_elements(
             continue
         if item.level == "C2":
             _paint_atlas(canvas, item, index, habitus, palette)
-        reach = item.canal_mm + 36
+        half, tall = item.depth_mm / 2, item.height_mm
         low = 1.5 if item.level[0] == "T" else 1.25
-        region = canvas.box(
-            item,
-            (-22, item.depth_mm / 2 - 4, -low * item.height_mm - 4),
-            (22, item.depth_mm / 2 + reach, 0.8 * item.height_mm),
-        )
-        if region is None:
-            continue
-        side, depth, height = region.local(item)
-        place = (side, depth - item.depth_mm / 2, height)
-        _paint_foramen(canvas, region, place, item, palette)
-        _paint_between_laminae(canvas, region, place, item, habitus, palette)
-        bone = posterior_bone(place, item) + 0.5 * texture.sample(region, 7.0, 6)
-        mottle = texture.sample(region, 5.0, 5)
-        fat = np.clip(habitus.marrow_fat + 0.08 + habitus.marrow_texture * mottle, 0, 1)
-        alpha = coverage(bone, canvas.pixel_mm)
-        canvas.blend(region, alpha, *palette.pair("cortex"))
-        canvas.mark(region, alpha, Kind.POSTERIOR, index)
-        marrow = _KEEP * (1 - fat) * palette.water("marrow_water"), _KEEP * fat * palette.fat
-        canvas.blend(region, coverage(bone - 0.9, canvas.pixel_mm), *marrow)
-        # Marrow runs from the body into the pedicle without a cortical line between them.
-        door = np.minimum(_pedicle(place, item) - 1.2, 3.5 - np.abs(place[1] + 0.5))
-        canvas.blend(region, coverage(door, 1.2), *marrow)
+        # Two boxes, since only the midline reaches far back.
+        for paint, low_mm, high_mm in (
+            (_paint_arch, (-22, half - 4, -1.2 * tall - 2), (22, half + item.canal_mm + 13, 0.85 * tall)),
+            (
+                _paint_process,
+                (-6, half + item.canal_mm - 4, -low * tall - 4),
+                (6, half + item.canal_mm + 36, 0.3 * tall),
+            ),
+        ):
+            region = canvas.box(item, low_mm, high_mm)
+            if region is not None:
+                side, depth, height = region.local(item)
+                paint(canvas, region, (side, depth - half, height), (item, index), habitus, texture, palette)
+
+
+def _paint_arch(
+    canvas: Canvas,
+    region: Region,
+    place: _Place,
+    owner: tuple[Vertebra, int],
+    habitus: Habitus,
+    texture: Texture,
+    palette: Palette,
+) -> None:
+    item, _ = owner
+    _paint_foramen(canvas, region, place, item, palette)
+    _paint_between_laminae(canvas, region, place, item, habitus, palette)
+    pedicle = _pedicle(place, item)
+    bone = np.maximum(pedicle, np.maximum(_joint(place, item), _lamina(place, item)))
+    marrow = _paint_bone(canvas, region, bone, owner, habitus, texture, palette)
+    # Marrow runs from the body into the pedicle without a cortical line between them.
+    door = np.minimum(pedicle - 1.2, 3.5 - np.abs(place[1] + 0.5))
+    canvas.blend(region, coverage(door, 1.2), *marrow)
+
+
+def _paint_process(
+    canvas: Canvas,
+    region: Region,
+    place: _Place,
+    owner: tuple[Vertebra, int],
+    habitus: Habitus,
+    texture: Texture,
+    palette: Palette,
+) -> None:
+    # The lamina again: no cortex parts it from its process.
+    bone = np.maximum(_lamina(place, owner[0]), _spinous(place, owner[0]))
+    _paint_bone(canvas, region, bone, owner, habitus, texture, palette)
+
+
+def _paint_bone(
+    canvas: Canvas,
+    region: Region,
+    bone: _Floats,
+    owner: tuple[Vertebra, int],
+    habitus: Habitus,
+    texture: Texture,
+    palette: Palette,
+) -> tuple[_Floats, _Floats]:
+    """Paint cortex and marrow; gives the marrow's water and fat."""
+    mottle = texture.sample(region, 5.5, 5)
+    bone = bone + 0.5 * mottle
+    fat = np.clip(habitus.marrow_fat + 0.08 + habitus.marrow_texture * mottle, 0, 1)
+    alpha = coverage(bone, canvas.pixel_mm)
+    canvas.blend(region, alpha, *palette.pair("cortex"))
+    canvas.mark(region, alpha, Kind.POSTERIOR, owner[1])
+    marrow = _KEEP * (1 - fat) * palette.water("marrow_water"), _KEEP * fat * palette.fat
+    canvas.blend(region, coverage(bone - 0.9, canvas.pixel_mm), *marrow)
+    return marrow
 
 
 def _paint_atlas(canvas: Canvas, item: Vertebra, index: int, habitus: Habitus, palette: Palette) -> None:
@@ -131,25 +177,45 @@ def posterior_bone(place: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], item:
     ndarray
         Positive inside, roughly millimetres.
     """
-    side, behind, height = place
-    aside = np.abs(side)
-    tall, canal, half_canal = item.height_mm, item.canal_mm, _half_canal(item)
-    seen = (behind, height)
-    thick = 0.17 * tall  # of the articular processes
-    upper = _rod(seen, (canal * 0.92, 0.05 * tall), (canal * 0.80, 0.68 * tall), (thick + 0.8, 0.72 * thick))
-    lower = _rod(seen, (canal + 1.5, 0.0), (canal + 6.0, -0.88 * tall), (thick, 0.9 * thick))
-    joint = np.minimum(np.maximum(upper, lower), 5.5 - np.abs(aside - np.float32(half_canal + 4)))
-    # Laminae slope forward to the sides.
-    back = behind + 0.35 * aside
-    lamina = _rod((back, height), (canal + 2.8, 0.0), (canal + 6.5, -0.46 * tall), (0.12 * tall, 0.16 * tall))
-    lamina = np.minimum(lamina, half_canal + 3 - aside)
-    spinous = np.minimum(_spinous(seen, item), 3.8 - aside)
-    result: NDArray[Any] = np.maximum(np.maximum(_pedicle(place, item), joint), np.maximum(lamina, spinous))
+    arch = np.maximum(_pedicle(place, item), _joint(place, item))
+    result: NDArray[Any] = np.maximum(arch, np.maximum(_lamina(place, item), _spinous(place, item)))
     return result
 
 
-def _spinous(seen: tuple[_Floats, _Floats], item: Vertebra) -> _Floats:
-    """Signed distance to the spinous process, seen from the side: a hatchet in the loins, a rod above."""
+def _joint(place: _Place, item: Vertebra) -> _Floats:
+    """Signed distance to the articular processes of both sides."""
+    side, behind, height = place
+    tall, canal = item.height_mm, item.canal_mm
+    thick = 0.17 * tall
+    seen = (behind, height)
+    upper = _rod(seen, (canal * 0.92, 0.05 * tall), (canal * 0.80, 0.68 * tall), (thick + 0.8, 0.72 * thick))
+    lower = _rod(seen, (canal + 1.5, 0.0), (canal + 6.0, -0.88 * tall), (thick, 0.9 * thick))
+    result: _Floats = np.minimum(
+        np.maximum(upper, lower), 5.5 - np.abs(np.abs(side) - np.float32(_half_canal(item) + 4))
+    )
+    return result
+
+
+def _lamina(place: _Place, item: Vertebra) -> _Floats:
+    """Signed distance to the laminae, which slope forward to the sides."""
+    side, behind, height = place
+    tall, canal = item.height_mm, item.canal_mm
+    aside = np.abs(side)
+    seen = (behind + np.float32(0.35) * aside, height)
+    lamina = _rod(seen, (canal + 2.8, 0.0), (canal + 6.5, -0.46 * tall), (0.12 * tall, 0.16 * tall))
+    result: _Floats = np.minimum(lamina, np.float32(_half_canal(item) + 3) - aside)
+    return result
+
+
+def _spinous(place: _Place, item: Vertebra) -> _Floats:
+    """Signed distance to the spinous process."""
+    seen = _spinous_seen(place[1:], item)
+    result: _Floats = np.minimum(seen, np.float32(3.8) - np.abs(place[0]))
+    return result
+
+
+def _spinous_seen(seen: tuple[_Floats, _Floats], item: Vertebra) -> _Floats:
+    """The same seen from the side: a hatchet in the loins, a rod above."""
     tall, canal = item.height_mm, item.canal_mm
     start = (canal + 4.0, -0.24 * tall)
     if item.level[0] != "L":
@@ -193,7 +259,12 @@ def _paint_between_laminae(
     side, behind, height = place
     tall, canal = item.height_mm, item.canal_mm
     back = behind + 0.35 * np.abs(side)
-    pad_mm = (1.2 + 2.6 * habitus.epidural_fat) * (1.0 if item.level[0] == "L" else 0.55)
+    # Levels differ: some pads are thick, some nearly missing.
+    pad_mm = (
+        (0.9 + 0.5 * np.sin(37.0 * item.height_mm))
+        * (1.2 + 2.6 * habitus.epidural_fat)
+        * (1.0 if item.level[0] == "L" else 0.55)
+    )
     part = np.clip((height + np.float32(0.80 * tall)) / np.float32(0.34 * tall), -1.2, 1.2)
     pad = np.float32(pad_mm) * (1 - part * part) - np.abs(back - canal - 0.8 - 1.6 * part)
     pad = np.minimum(pad, 6.5 - np.abs(side))

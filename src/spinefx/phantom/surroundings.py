@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from spinefx.phantom.anatomy import Spine, Vertebra
 from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
 from spinefx.phantom.course import BEHIND_BODY, FRONT, MIDDLE, along, behind_wall, owner
+from spinefx.phantom.lesion import LesionDraw
 from spinefx.phantom.structure import Kind
 from spinefx.phantom.tissue import disc_nucleus
 
-__all__ = ["Habitus", "paint_canal", "paint_discs"]
+__all__ = ["Habitus", "epidural_lens", "paint_canal", "paint_discs"]
 
 _Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
 _BAND_ROWS = 32
@@ -52,7 +53,33 @@ class Habitus:
     front_mm: float
 
 
-def paint_canal(canvas: Canvas, spine: Spine, habitus: Habitus, texture: Texture, palette: Palette) -> None:
+def epidural_lens(lesion: LesionDraw, item: Vertebra, side: NDArray[Any], height: NDArray[Any]) -> NDArray[Any]:
+    """Thickness of the mass between body and sac: a lens that the midline septum ties down into two lobes.
+
+    Parameters
+    ----------
+    lesion : LesionDraw
+    item : Vertebra
+        That carries the lesion.
+    side, height : ndarray, any one shape
+        Millimetres in the vertebra's own frame.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Millimetres; 0 without a mass and beyond its ends.
+    """
+    share, length, offset = lesion.epidural
+    half_length = length * (item.height_mm * 0.5 + 4) + 2
+    hump = np.sqrt(np.maximum(1 - np.square(height / half_length), 0))
+    hump = hump * np.sqrt(np.maximum(1 - np.square((side - 3 * offset) / 11), 0))
+    result: NDArray[Any] = share * item.canal_mm * hump * (1 - 0.28 * np.exp(-np.square(side / 2.2)))
+    return result
+
+
+def paint_canal(
+    canvas: Canvas, spine: Spine, habitus: Habitus, texture: Texture, palette: Palette, lesion: LesionDraw
+) -> None:
     """Paint epidural fat, dural sac, cord and roots.
 
     Parameters
@@ -63,6 +90,8 @@ def paint_canal(canvas: Canvas, spine: Spine, habitus: Habitus, texture: Texture
     habitus : Habitus
     texture : Texture
     palette : Palette
+    lesion : LesionDraw
+        Its mass and the body's bulge push sac and cord back.
     """
     heights = canvas.whole().corners()[:, 2]
     z = np.arange(max(heights.min(), spine.sac_end_mm - 30), heights.max() + 4, 4.0)
@@ -70,16 +99,34 @@ def paint_canal(canvas: Canvas, spine: Spine, habitus: Habitus, texture: Texture
     corners = [np.stack([middle + x, front + y, z], -1) for x in (-24, 24) for y in (-6, 26)]
     # In bands, since a block round the whole of a curved canal would be mostly something else.
     for region in canvas.bands(np.concatenate(corners), _BAND_ROWS):
-        _paint_canal_piece(canvas, region, spine, habitus, texture, palette)
+        _paint_canal_piece(canvas, region, spine, habitus, texture, palette, lesion)
+
+
+def _pushed(spine: Spine, lateral: _Floats, z: _Floats, lesion: LesionDraw) -> _Floats:
+    """How far the lesion reaches behind the bodies' back walls."""
+    item = spine.lesion_vertebra
+    height = (z - np.float32(item.centre_mm[2])) * np.float32(1 / item.axes[2][2])
+    reach = item.walls(lateral, height)[1] - np.float32(item.depth_mm / 2)
+    reach = np.maximum(reach, 0) * np.clip(4.5 - 5 * np.abs(height) / np.float32(item.height_mm), 0, 1)
+    result: _Floats = reach + epidural_lens(lesion, item, lateral, height)
+    return result
 
 
 def _paint_canal_piece(
-    canvas: Canvas, region: Region, spine: Spine, habitus: Habitus, texture: Texture, palette: Palette
+    canvas: Canvas,
+    region: Region,
+    spine: Spine,
+    habitus: Habitus,
+    texture: Texture,
+    palette: Palette,
+    lesion: LesionDraw,
 ) -> None:
-    _, behind, canal, z = behind_wall(spine, region)
+    aside, behind, canal, z = behind_wall(spine, region)
     (body,) = along(spine, z, BEHIND_BODY)
     fullness = np.float32(habitus.epidural_fat)
     front_gap = 0.8 + (0.5 + 1.3 * fullness) * body  # veins and fat behind the body, none behind the disc
+    if lesion.epidural[0] > 0 or spine.lesion_vertebra.deformity.bulge_mm > 0:
+        front_gap = np.maximum(front_gap, np.minimum(_pushed(spine, aside, z, lesion) + 0.4, 0.75 * canal))
     back_gap = 0.7 + canal * (0.04 + 0.13 * fullness)
     sac_half, sac_middle = (canal - front_gap - back_gap) / 2, (canal + front_gap - back_gap) / 2
     # All but the distance to the side hardly changes within a slice.
@@ -92,7 +139,8 @@ def _paint_canal_piece(
     # The canal and, beside it, the foramina: fat at first; bone comes over it later.
     back = canal * np.float32(0.97) - np.maximum(aside - 7, 0) * np.float32(1.1)
     space = np.minimum(np.minimum(behind + 0.5, np.maximum(back, half) - behind), 18 - aside)
-    canvas.blend(region, coverage(space, 1.5), *palette.pair("fat"))
+    water, fat = palette.pair("fat")
+    canvas.blend(region, coverage(space, 1.5), water, fat * (1 - 0.22 * coverage(aside - 10, 3.0)))  # veins among it
     tube = half * (1 - np.hypot(aside / 11.5, (behind - half) / half))
     sac = sac_half * (1 - np.hypot(aside / 9.5, (behind - sac_middle) / sac_half))
     sac = np.minimum(sac, (z - np.float32(spine.sac_end_mm)) * 0.4)
@@ -125,7 +173,8 @@ def _paint_nerves(
     radius = np.clip((above + 14) / 14, 0, 1) * (3.1 + 0.8 * swell)
     # The cord hugs the front of the canal in the kyphosis and drops back towards the conus (supine).
     middle = sac_middle + np.clip((60 - above) / 60, -0.6, 1) * 1.1
-    cord = radius - np.hypot(lateral / 1.25, behind - middle)
+    flat = np.maximum(radius / np.maximum(np.minimum(radius, sac_half - 0.2), 1.0), 1)  # where the sac is too narrow
+    cord = radius - np.hypot(lateral / 1.25, (behind - middle) * flat)
     if palette.sequence.kind == "fse" and float(above.max()) > 0:
         # Fluid that pulses behind the thoracic cord loses its signal on echo trains (Lisanti 2007).
         swirl = texture.sample(region, 8.0, 13, (1.0, 1.6, 0.5))

@@ -93,7 +93,7 @@ def _paint_abdomen(
     canvas.blend(whole, coverage(inside - 2.5, 2.5), content * (1 - gas), lipid * (1 - gas))
     top = height_of(spine, "T12")
     liver = _ball(place, (-48, 72, top + 4), (74, 62, 82)) + 2 * coarse
-    vessels = coverage(0.16 - np.abs(texture.sample(whole, 22.0, 5)), 0.2)
+    vessels = coverage(texture.sample(whole, 8.0, 5) - 1.7, 0.4)
     water, lipid = palette.pair("liver")
     canvas.blend(whole, coverage(liver, 2.5), water * (1 - 0.7 * vessels), lipid)
     stomach = _ball(place, (34, 62, top - 2), (34, 30, 44)) + 2 * coarse
@@ -179,7 +179,9 @@ def _paint_beside_bodies(
     aside = np.abs(lateral)
     low, high = height_of(spine, "L4"), height_of(spine, "T12")
     fat = palette.pair("fat")
-    near = coverage(3.5 + 2 * np.sin(z / 23) - ahead, 2.5) * coverage(28 - aside, 4.0)
+    # In the chest the lungs reach back beside the bodies.
+    width = 17 + 11 * np.clip((high + 25 - z) / 30, 0, 1)
+    near = coverage(3.5 + 2 * np.sin(z / 23) - ahead, 2.5) * coverage(width - aside, 4.0)
     canvas.blend(whole, near * 0.8, *fat)
     crus = np.minimum(np.minimum(3.2 - np.abs(ahead - 5), 13 - aside), (z - low - 20) * 0.3)
     crus = np.minimum(crus, (high + 25 - z) * 0.3)
@@ -220,5 +222,5 @@ def _paint_vessels(
     origin = height_of(spine, "L1")
     path = 26 + 10 * np.clip((origin - z) / 40, 0, 1)
     artery = 3.5 - np.hypot(lateral - 5, ahead - path)
-    shown = (z < origin + 3) & (z > origin - 60)
+    shown = coverage(np.minimum(origin + 3 - z, z - origin + 60), 8.0)
     canvas.blend(whole, coverage(artery, 2.5) * shown, 0.02, 0.0)
