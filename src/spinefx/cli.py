@@ -96,6 +96,7 @@ def phantom(
     seed: int = 1,
     difficulty: float = 0.6,
     motion: float = 1.0,
+    labels: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
     """Write a phantom cohort as DICOM, with its truth as the tables that ingest takes.
@@ -112,13 +113,19 @@ def phantom(
         0 (as separable as quantitative fat fractions) to 1.
     motion
         Scales the patient's motion between the series; 0 is none.
+    labels
+        Also write which tissue every T2W voxel holds, as NIfTI in labels/.
     """
     from spinefx.phantom.cohort import PhantomSettings, write_cohort
 
     settings = PhantomSettings(patients=patients, seed=seed, difficulty=difficulty, motion=motion)
     with _steps() as steps:
         write_cohort(
-            folder, settings, workers=_count(workers), progress=lambda done, n: steps("rendering phantoms", done, n)
+            folder,
+            settings,
+            workers=_count(workers),
+            labels=labels,
+            progress=lambda done, n: steps("rendering phantoms", done, n),
         )
     print(
         f"{patients} phantom patients in {folder}; next: spinefx ingest WORKSPACE {folder} --table {folder}/cases.csv"

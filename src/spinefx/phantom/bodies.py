@@ -147,9 +147,9 @@ def _normal_marrow(
     side, depth, height = place
     coarse = texture.sample(region, 9.0, 0)
     fine = texture.sample(region, 3.2, 1)
-    grain = texture.sample(region, 1.7, 14, (1.0, 1.0, 0.6))  # trabeculae stand upright
+    grain = texture.sample(region, 1.5, 14, (1.0, 1.0, 0.7))  # trabeculae stand upright
     level = 0.35 * np.sin(12.9898 * (index + 1) + 78.233 * habitus.marrow_fat)  # a fixed offset for each level
-    fat = habitus.marrow_fat + habitus.marrow_texture * (0.6 * coarse + 0.6 * fine + 0.8 * grain + level)
+    fat = habitus.marrow_fat + habitus.marrow_texture * (0.45 * coarse + 0.45 * fine + 0.95 * grain + level)
     # Around the basivertebral vein there is more fat, and the vein itself enters from behind.
     half = item.depth_mm / 2
     vein = np.hypot((depth - 0.95 * half) / (0.42 * half), height / 2.6) + np.abs(side) / 9

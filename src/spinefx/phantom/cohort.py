@@ -23,6 +23,7 @@ from spinefx.imaging.volume import Volume
 from spinefx.parallel import map_items
 from spinefx.phantom.case import PhantomCase, RenderedCase, render_case, truth_of
 from spinefx.phantom.draws import CaseDraw, PhantomSettings, Stream, draw_case
+from spinefx.phantom.labels import write_labels
 from spinefx.phantom.readers import READERS, read_case
 from spinefx.phantom.scanner import Protocol
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, TruthSource
@@ -38,6 +39,7 @@ def write_cohort(
     settings: PhantomSettings,
     *,
     workers: int = 1,
+    labels: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a cohort: one folder a patient, ``cases.csv``, ``signs.csv``, ``readings.csv`` and ``truth.json``.
@@ -49,6 +51,8 @@ def write_cohort(
     settings : PhantomSettings
     workers : int
         Processes; the bytes written do not depend on it.
+    labels : bool
+        Whether to write a label map of each new patient, as :func:`spinefx.phantom.labels.write_labels` does.
     progress : callable, optional
         Called with the number of patients done and their total.
 
@@ -78,7 +82,7 @@ def write_cohort(
             progress(done + more, settings.patients)
 
     tell(0, 0)
-    for outcome in map_items(partial(_write_case, folder, settings), missing, workers=workers, progress=tell):
+    for outcome in map_items(partial(_write_case, folder, settings, labels), missing, workers=workers, progress=tell):
         if isinstance(outcome, SpinefxError):
             raise outcome
     draws = [draw_case(settings, number) for number in numbers]
@@ -108,12 +112,14 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
     files.write_text(card, text)
 
 
-def _write_case(folder: Path, settings: PhantomSettings, number: int) -> None:
+def _write_case(folder: Path, settings: PhantomSettings, labels: bool, number: int) -> None:
     draw = draw_case(settings, number)
     final = folder / draw.patient_id
     temporary = folder / f".part-{secrets.token_hex(4)}-{draw.patient_id}"
     try:
         _write_images(temporary, draw, render_case(draw))
+        if labels:
+            write_labels(folder, draw)
         os.replace(temporary, final)
     except OSError as error:
         raise InterruptedWrite(

@@ -127,7 +127,6 @@ def write_labels(folder: Path, draw: CaseDraw) -> Path:
         "Description": "Labels of a digital phantom, no patient: 100 x kind + level (C1 1, T1 8, L1 20, S1 25)",
         "Kinds": {str(int(kind)): kind.name.lower() for kind in Kind},
         "Manual": False,
-        "Resolution": f"that of the T2W series of {draw.patient_id}",
     }
     rows = ["index\tname", *(f"{value}\t{name}" for value, name in names.items())]
     write_text(path.with_name(f"{stem_of(path.name)}.tsv"), "\n".join(rows) + "\n")

@@ -48,7 +48,7 @@ def paint_masses(canvas: Canvas, spine: Spine, texture: Texture, palette: Palett
         canvas.mark(region, alpha, Kind.MASS, spine.target)
     if lesion.paraspinal_mm > 0:
         hump = np.sqrt(np.maximum(1 - np.square(height / (0.75 * item.height_mm)), 0))
-        front, _ = item.walls(side, height)
+        front, _ = item.walls(side, np.zeros_like(height))  # at the waist: lips would give the mass ears
         inside = np.minimum(lesion.paraspinal_mm * hump - (front - depth), front - depth + 0.4)
         alpha = coverage(inside, 1.2) * (hump > 0.02)
         canvas.blend(region, alpha, mottle, 0.0)

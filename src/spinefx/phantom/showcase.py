@@ -210,7 +210,9 @@ _PLACES: dict[str, Callable[[LesionDraw, Vertebra], NDArray[np.float64]]] = {
     "entire_body_compression": lambda _, item: _inside(item, 0.0, 1.0),
     "central_concave": lambda _, item: _inside(item, 0.0, 1.0),
     "homogeneous_marrow": lambda _, item: _inside(item, 0.0, 0.5),
-    "dark_line_band": lambda lesion, item: _inside(item, 0.0, 1 - lesion.line[1] + 0.05 * np.sin(lesion.line[3])),
+    "dark_line_band": lambda lesion, item: _inside(
+        item, 0.0, 1 - lesion.line[1] + 0.05 * np.sin(lesion.line[3]) + 0.03 * np.sin(2 * lesion.line[3])
+    ),
     "band_pattern_oedema": lambda lesion, item: _inside(
         item, 0.0, 1 - lesion.band_share / 2 if lesion.band_share > 0 else -lesion.band_share / 2
     ),

@@ -180,7 +180,7 @@ def _paint_beside_bodies(
     low, high = height_of(spine, "L4"), height_of(spine, "T12")
     fat = palette.pair("fat")
     # In the chest the lungs reach back beside the bodies.
-    width = 17 + 11 * np.clip((high + 25 - z) / 30, 0, 1)
+    width = 14 + 14 * np.clip((high + 25 - z) / 30, 0, 1)
     near = coverage(3.5 + 2 * np.sin(z / 23) - ahead, 2.5) * coverage(width - aside, 4.0)
     canvas.blend(whole, near * 0.8, *fat)
     crus = np.minimum(np.minimum(3.2 - np.abs(ahead - 5), 13 - aside), (z - low - 20) * 0.3)
@@ -205,7 +205,7 @@ def _paint_vessels(
 ) -> None:
     """Paint aorta and vena cava as flow voids with a wall; they end where they fork."""
     lateral, ahead, z = place
-    for side, radius, near, end, top in ((9.0, 10.0, 13.0, "L4", None), (-15.0, 10.0, 15.0, "L5", "T8")):
+    for side, radius, near, end, top in ((13.0, 9.5, 13.0, "L4", None), (-17.0, 9.5, 15.0, "L5", "T8")):
         low = height_of(spine, end)
         below = np.maximum(low - z, 0)  # past the fork a branch leaves the midline
         taper = np.where(below > 0, 0.6, 1.0)
