@@ -1,10 +1,13 @@
 """Draw the phantom's gallery: the clearest case of each sign and distractor, and the page that shows them.
 
-Run as ``python docs/phantom_gallery.py``; writes ``docs/images/phantom/*.png`` and ``docs/gallery.md``.
+Run as ``python docs/phantom_gallery.py``; writes ``docs/images/phantom/*.png`` and ``docs/gallery.md``, and lays the
+table that ``benchmarks/phantom_realism.py`` recorded into ``docs/is-it-real.md``.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +155,20 @@ def _entry(name: str, title: str) -> list[str]:
     return [f"### {title}", "", DEFINITIONS[name], "", f"![phantom: {name}](images/phantom/{name}.png)", ""]
 
 
+def with_table(text: str) -> str:
+    """Lay the recorded comparison with a real pair into a page, between its two marks.
+
+    Parameters
+    ----------
+    text : str
+    """
+    path = DOCS.parent / "benchmarks" / "results" / "phantom_realism.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    lines = [f"| {' | '.join(row)} |" for row in (table["columns"], ["---"] * len(table["columns"]), *table["rows"])]
+    block = "\n".join(("<!-- table -->", "", *lines, "", "<!-- end of table -->"))
+    return re.sub("<!-- table -->.*<!-- end of table -->", lambda _: block, text, flags=re.S)
+
+
 def main() -> None:
     """Draw all."""
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -160,6 +177,8 @@ def main() -> None:
         draw(name).save(path, optimize=True)
         print(f"{path.name} {path.stat().st_size // 1024} kB")
     (DOCS / "gallery.md").write_text(page(), encoding="utf-8")
+    real = DOCS / "is-it-real.md"
+    real.write_text(with_table(real.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -44,8 +44,9 @@ def test_the_script_still_draws_what_the_page_shows(gallery: ModuleType) -> None
     assert np.abs(np.asarray(gallery.draw("central_concave"), float) - kept).mean() < 0.5, "run docs/phantom_gallery.py"
 
 
-def test_what_differs_from_a_real_spine_is_said() -> None:
+def test_what_differs_from_a_real_spine_is_said(gallery: ModuleType) -> None:
     page = (ROOT / "docs" / "is-it-real.md").read_text(encoding="utf-8")
+    assert page == gallery.with_table(page), "run docs/phantom_gallery.py"
     table = json.loads((ROOT / "benchmarks" / "results" / "phantom_realism.json").read_text(encoding="utf-8"))
     apart = table["columns"].index("sd apart")
     differing = [row[0] for row in table["rows"] if abs(float(row[apart])) > 2]

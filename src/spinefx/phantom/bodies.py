@@ -100,8 +100,9 @@ def paint_bodies(
         cortex = 0.9
         whole = coverage(inside, canvas.pixel_mm)
         # Segmental vessels run round the waist, just before the cortex.
-        vessel = coverage(1.1 - np.hypot(inside + 1.9, place[2]), 1.0) * (place[1] < 0.3 * item.depth_mm)
-        canvas.blend(region, vessel * 0.8, 0.02, 0.0)
+        if item.level[0] in "TL":
+            vessel = coverage(1.1 - np.hypot(inside + 1.9, place[2]), 1.0) * (place[1] < 0.3 * item.depth_mm)
+            canvas.blend(region, vessel * 0.7, 0.02, 0.0)
         canvas.blend(region, whole, *palette.pair("cortex"))
         canvas.mark(region, whole, Kind.BODY, index)
         own = palette.water("marrow_water")

@@ -45,7 +45,7 @@ def paint_posterior_elements(
         for paint, low_mm, high_mm in (
             (_paint_arch, (-22, half - 4, -1.2 * tall - 2), (22, half + item.canal_mm + 13, 0.85 * tall)),
             (
-                _paint_process,
+                _paint_midline,
                 (-6, half + item.canal_mm - 4, -low * tall - 4),
                 (6, half + item.canal_mm + 36, 0.3 * tall),
             ),
@@ -76,7 +76,7 @@ def _paint_arch(
     canvas.blend(region, coverage(door, 1.2), *marrow)
 
 
-def _paint_process(
+def _paint_midline(
     canvas: Canvas,
     region: Region,
     place: _Place,

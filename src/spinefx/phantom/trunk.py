@@ -122,6 +122,7 @@ def _paint_pelvis(
     held = np.clip(0.45 + 0.4 * np.sin(z / 13) + 0.2 * coarse, 0, 1)
     canvas.blend(whole, coverage(rectum - 3, 2.0), palette.water("bowel") * held, 0.0)
     water, lipid = palette.pair("bowel")
+    canvas.blend(whole, coverage(low - 88 - z + 6 * coarse, 8.0), *palette.pair("muscle"))
     organ = _ball(place, (0, 54, low - 42), (26, 19, 30)) + 2 * coarse
     canvas.blend(whole, coverage(organ, 2.5), water * (0.8 + 0.15 * coarse), lipid)
     bladder = _ball(place, (0, 92, low - 56), (38, 24, 30)) + 1.5 * coarse
@@ -159,7 +160,7 @@ def _paint_thorax(
     chambers = np.minimum(heart - 8, septum)
     canvas.blend(whole, coverage(chambers, 3.0), 0.25 * palette.water("blood"), 0.0)
     fork = height_of(spine, "T5")
-    airway = np.minimum(8.5 - np.hypot(lateral, ahead - 26), z - fork)
+    airway = np.minimum(8.5 - np.hypot(lateral, ahead - 26), 0.3 * (z - fork))
     canvas.blend(whole, coverage(airway, 2.0), 0.0, 0.0)
     gullet = np.minimum(6 - np.hypot((lateral - 3) * 0.7, ahead - 11), z - height_of(spine, "T10"))
     canvas.blend(whole, coverage(gullet, 2.0), *palette.pair("muscle"))
