@@ -115,6 +115,7 @@ def phantom(
     matrix: int = 512,
     contrast: str = "physics",
     readers: bool = True,
+    labels: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
     """Write a phantom cohort as DICOM, with its truth as the tables that ingest takes.
@@ -165,6 +166,8 @@ def phantom(
         physics, or random: tissues of drawn brightness, to train a localiser.
     readers
         Add what three simulated readers say: readings.csv, and their scores in signs.csv.
+    labels
+        Also write which tissue every T2W voxel holds, as NIfTI in labels/.
     """
     from spinefx.phantom.cohort import write_cohort
     from spinefx.phantom.settings import ByClass, PhantomSettings
@@ -192,7 +195,7 @@ def phantom(
     count = _count(workers)
     with _steps() as steps:
         tell = partial(steps, "rendering phantoms")
-        write_cohort(folder, settings, only=only, readers=readers, workers=count, progress=tell)
+        write_cohort(folder, settings, only=only, readers=readers, labels=labels, workers=count, progress=tell)
     written = len(set(only)) or patients
     print(f"{written} phantom patients in {folder}; next: spinefx ingest WORKSPACE {folder} --table {folder}/cases.csv")
 

@@ -19,6 +19,7 @@ from spinefx.errors import RecipeError, WorkspaceError
 from spinefx.phantom import cohort as cohort_module
 from spinefx.phantom.case import truth_of
 from spinefx.phantom.cohort import CaseDraw, PhantomSettings, draw_case, write_cohort
+from spinefx.verbs.ingest import ingest
 from spinefx.vocabulary import SIGN_IDENTIFIERS
 
 SETTINGS = PhantomSettings(patients=3, malignant=1, seed=4, matrix=96)
@@ -226,3 +227,13 @@ def test_a_cohort_without_readers_holds_the_truth_alone(cohort: Path, tmp_path: 
     assert {name for name in full if quiet.get(name) != full[name]} == {"signs.csv", "readings.csv"}
     write_cohort(tmp_path / "quiet", SETTINGS)
     assert contents(tmp_path / "quiet") == full
+
+
+def test_labels_can_be_had_later_and_stay_out_of_the_door(cohort: Path, tmp_path: Path) -> None:
+    shutil.copytree(cohort, tmp_path / "labelled")
+    write_cohort(tmp_path / "labelled", SETTINGS, labels=True)
+    new = set(contents(tmp_path / "labelled")) - set(contents(cohort))
+    kinds = (".nii.gz", ".json", ".tsv")
+    assert new == {f"labels/PHANTOM{n:03d}_T2w_dseg{kind}" for n in (1, 2, 3) for kind in kinds}
+    report = ingest(tmp_path / "study", tmp_path / "labelled", table=tmp_path / "labelled" / "cases.csv")
+    assert report.participants == report.lesions == 3

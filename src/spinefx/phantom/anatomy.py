@@ -13,16 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["TARGET_LEVELS", "Deformity", "Spine", "Vertebra", "build_spine"]
+__all__ = ["LEVEL_NAMES", "TARGET_LEVELS", "Deformity", "Extent", "Spine", "Vertebra", "build_spine"]
 
-_LEVEL_NAMES = tuple(
-    [f"C{n}" for n in range(3, 8)] + [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)]
+LEVEL_NAMES = tuple(
+    [f"C{n}" for n in range(2, 8)] + [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)]
     + [f"S{n}" for n in range(1, 6)]
 )  # fmt: skip
+"""Levels of every phantom, from the top down."""
+
 # Columns: depth, posterior height, width, canal depth, disc below (mm), tilt (degrees, positive leans back).
 # Panjabi 1991/1992, Jentzsch 2024, Fletcher 2015; lordosis and kyphosis of the recumbent adult.
 _TABLE = np.array(
     [
+        [15.4, 19.5, 17.0, 16.0, 4.8, -2],
         [15.8, 13.6, 17.5, 14.5, 5.0, -5], [16.0, 13.3, 18.5, 14.5, 5.1, -8], [16.4, 13.0, 20, 14.6, 5.2, -11],
         [17.2, 13.0, 22, 14.8, 5.4, -16], [18.0, 13.6, 24, 15.0, 5.2, -21],
         [18.6, 14.8, 26, 16.2, 4.6, -23], [20.0, 15.3, 26, 15.9, 3.8, -22], [21.5, 15.9, 26, 15.6, 3.2, -20],
@@ -36,7 +39,7 @@ _TABLE = np.array(
     ],
     dtype=float,
 )  # fmt: skip
-_ANTERIOR_RATIO = np.interp(np.arange(len(_LEVEL_NAMES)), [0, 4, 11, 16, 20, 21, 26], [1, 1, 0.94, 0.97, 1.06, 1.17, 1])
+_ANTERIOR_RATIO = np.interp(np.arange(len(LEVEL_NAMES)), [0, 5, 12, 17, 21, 22, 27], [1, 1, 0.94, 0.97, 1.06, 1.17, 1])
 
 TARGET_LEVELS: dict[str, float] = {
     "T5": 3, "T6": 4, "T7": 5, "T8": 5, "T9": 6, "T10": 7, "T11": 10, "T12": 16, "L1": 20, "L2": 12, "L3": 9, "L4": 7,
@@ -70,6 +73,25 @@ class Deformity:
     exponent: float = 1.2
     bulge_mm: float = 0.0
     bulge_height: float = 0.0
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How large a vertebral body is, after any collapse.
+
+    Parameters
+    ----------
+    depth_mm, width_mm : float
+        Front to back in the midline at mid-height; side to side at the end plates.
+    front_mm, middle_mm, back_mm : float
+        Heights in the midline at the front wall, the middle and the back wall.
+    """
+
+    depth_mm: float
+    width_mm: float
+    front_mm: float
+    middle_mm: float
+    back_mm: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,10 +200,11 @@ class Vertebra:
         edge = np.maximum(across - 0.45, 0) / 0.55
         round_back = half * (0.9 * edge * edge - 0.09 * (1 - square))
         waist = self.waist_mm * (1 - rise * rise)
-        lip = self.osteophyte_mm * np.square(np.square(np.square(rise)))
+        sixth = np.square(rise * rise * rise)
+        lip = self.osteophyte_mm * sixth
         front = -half + round_front + waist - lip
         change = self.deformity
-        back = half - round_back - 0.6 * waist
+        back = half - round_back - 0.6 * waist + 0.2 * lip
         if change.bulge_mm > 0:
             place = rise - 0.62 * change.bulge_height
             back += change.bulge_mm * np.exp(-(place * place) / (0.55 - 0.33 * change.bulge_height)) * (1 - square)
@@ -207,6 +230,36 @@ class Vertebra:
         """Back to the spine frame; the inverse of :meth:`local`."""
         result: NDArray[np.float64] = np.asarray(local_mm, float) @ self.axes + self.centre_mm
         return result
+
+    def extent(self) -> Extent:
+        """Size of the body, measured on the surface that is painted.
+
+        Returns
+        -------
+        Extent
+        """
+        depth = np.array([-0.5, 0.0, 0.5], np.float32) * np.float32(self.depth_mm)
+        lower, upper = self.plates(np.zeros_like(depth), depth)
+        middle = np.asarray((lower[1:2] + upper[1:2]) / 2, np.float32)
+        front, back = self.walls(np.zeros_like(middle), middle)
+        heights = (float(value) for value in upper - lower)
+        return Extent(float(back[0] - front[0]), self.width_mm, *heights)
+
+    def centroid(self) -> NDArray[np.float64]:
+        """Centre of the body's midsagittal section, which a collapse moves away from the origin.
+
+        Returns
+        -------
+        ndarray, shape (3,)
+            Spine frame, millimetres.
+        """
+        depth = np.linspace(-0.6, 0.6, 121, dtype=np.float32)[:, None] * np.float32(self.depth_mm)
+        height = np.linspace(-0.6, 0.6, 121, dtype=np.float32)[None, :] * np.float32(self.height_mm)
+        depth, height = np.broadcast_arrays(depth, height)
+        lower, upper = self.plates(np.zeros_like(depth), depth)
+        front, back = self.walls(np.zeros_like(depth), height)
+        inside = (height > lower) & (height < upper) & (depth > front) & (depth < back)
+        return self.world(np.array([0.0, depth[inside].mean(), height[inside].mean()]))
 
     def outline(self) -> NDArray[np.float64]:
         """Points on the body's midsagittal outline.
@@ -238,14 +291,17 @@ class Spine:
     vertebrae : tuple of Vertebra
     target : int
         Index of the vertebra that carries the lesion.
-    knots : ndarray, shape (n, 7)
+    knots : ndarray, shape (n, 9)
         Every 2 mm of the superior coordinate (increasing, first column): lateral and posterior coordinate of the
-        canal's front wall in the midline, canal depth, cosine of the canal's tilt, body depth, and the posterior
-        coordinate smoothed, which the trunk's front and back follow.
+        canal's front wall in the midline, canal depth, cosine of the canal's tilt, body depth, the posterior
+        coordinate smoothed, which the trunk's front and back follow, 1 behind the middle of a body and 0 behind a
+        disc, and the index of the vertebra whose body or disc below lies in front.
     conus_mm : float
         Superior coordinate of the cord's end.
     sac_end_mm : float
         Superior coordinate of the dural sac's end.
+    flow_void : float
+        0 to 1, how much pulsating fluid behind the thoracic cord loses on echo trains.
     """
 
     vertebrae: tuple[Vertebra, ...]
@@ -253,6 +309,7 @@ class Spine:
     knots: NDArray[np.float64]
     conus_mm: float
     sac_end_mm: float
+    flow_void: float
 
     @property
     def lesion_vertebra(self) -> Vertebra:
@@ -286,21 +343,21 @@ def build_spine(level: str, deformities: dict[str, Deformity], age: int, sex: st
     table = _patient_table(sex, rng)
     bow = _CoronalBow(rng)
     tilt = np.deg2rad(table[:, 5])
-    target = _LEVEL_NAMES.index(level)
-    for index, name in enumerate(_LEVEL_NAMES):
+    target = LEVEL_NAMES.index(level)
+    for index, name in enumerate(LEVEL_NAMES):
         if name in deformities:
             change = deformities[name]
             # A wedged body tips everything above it forward, and the discs give some of that back.
             wedge = (change.anterior - change.posterior) * table[index, 1] / table[index, 0]
             tilt[:index] -= 0.7 * 0.55 * wedge * (1 if index == target else 0.5)
-    bodies = [_body(name, table[row], float(_ANTERIOR_RATIO[row]), age, rng) for row, name in enumerate(_LEVEL_NAMES)]
+    bodies = [_body(name, table[row], float(_ANTERIOR_RATIO[row]), age, rng) for row, name in enumerate(LEVEL_NAMES)]
     centres = _stack(bodies, tilt, target, deformities)
     vertebrae = []
     for index, values in enumerate(bodies):
         centre = centres[index]
         centre[0] = bow(centre[2]) - bow(0.0)
         axes = _axes(tilt[index], (bow(centre[2] + 5) - bow(centre[2] - 5)) / 10)
-        change = deformities.get(_LEVEL_NAMES[index], Deformity())
+        change = deformities.get(LEVEL_NAMES[index], Deformity())
         vertebrae.append(Vertebra(centre_mm=centre, axes=axes, deformity=change, **values))
     return _with_canal(tuple(vertebrae), target, rng)
 
@@ -315,7 +372,7 @@ def _patient_table(sex: str, rng: np.random.Generator) -> NDArray[np.float64]:
     table[:, 4] *= np.clip(1 + 0.10 * rng.standard_normal(rows), 0.7, 1.3)
     lordosis = float(np.clip(1 + 0.3 * rng.standard_normal(), 0.35, 1.6))
     kyphosis = float(np.clip(1 + 0.25 * rng.standard_normal(), 0.5, 1.7))
-    names = np.array([name[0] for name in _LEVEL_NAMES])
+    names = np.array([name[0] for name in LEVEL_NAMES])
     table[names == "T", 5] *= kyphosis
     table[names == "L", 5] *= lordosis
     table[names == "S", 5] = table[names == "S", 5] * 0.8 + 0.2 * table[names == "S", 5] * lordosis
@@ -356,7 +413,7 @@ def _body(name: str, row: NDArray[np.float64], ratio: float, age: int, rng: np.r
         "waist_mm": float(rng.uniform(0.5, 1.6)) * depth / 32,
         "disc_grade": grade,
         "disc_bulge_mm": float(bulge),
-        "osteophyte_mm": float(max(0.0, rng.normal(0.03 * (age - 50), 0.8))),
+        "osteophyte_mm": float(np.clip(rng.normal(0.05 * (age - 50), 1.3), 0, 6)),
         "waves": tuple(
             (abs(rng.normal(0, 0.35)), rng.uniform(0, 6.28), abs(rng.normal(0, 0.18)), rng.uniform(0, 6.28))
             for _ in range(2)
@@ -420,7 +477,8 @@ def _with_canal(vertebrae: tuple[Vertebra, ...], target: int, rng: np.random.Gen
     course = np.stack([np.interp(heights, order[:, 0], column) for column in order.T], -1)
     course[:, 1:] = ndimage.gaussian_filter1d(course[:, 1:], 2.5, axis=0, mode="nearest")
     envelope = ndimage.gaussian_filter1d(course[:, 2], 25, mode="nearest")
-    course = np.column_stack([course, 0.75 * envelope + 0.25 * envelope.max()])
+    behind_body = _behind_bodies(vertebrae, heights)
+    course = np.column_stack([course, 0.75 * envelope + 0.25 * envelope.max(), *behind_body])
     conus_level = rng.choice(["T12", "L1", "L2"], p=[0.26, 0.51, 0.23])
     centres = {item.level: float(item.centre_mm[2]) for item in vertebrae}
     return Spine(
@@ -429,4 +487,19 @@ def _with_canal(vertebrae: tuple[Vertebra, ...], target: int, rng: np.random.Gen
         course,
         conus_mm=centres[str(conus_level)] + float(rng.normal(0, 5)),
         sac_end_mm=centres["S2"] + float(rng.normal(0, 5)),
+        flow_void=float(rng.uniform(0.1, 0.75)),
     )
+
+
+def _behind_bodies(
+    vertebrae: tuple[Vertebra, ...], heights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Whether a body or a disc lies in front of the canal, smoothly, and which vertebra's."""
+    centres = np.array([item.world(np.array([0.0, item.depth_mm / 2, 0.0]))[2] for item in vertebrae])[::-1]
+    discs = (centres[1:] + centres[:-1]) / 2
+    places = np.sort(np.concatenate([centres, discs]))
+    body = np.interp(heights, places, np.arange(len(places)) % 2 == 0)
+    # The disc below belongs to the upper of its two vertebrae: borders lie at the lower one's upper end plate.
+    above = [item.world(np.array([0.0, item.depth_mm / 2, item.height_mm / 2]))[2] for item in vertebrae]
+    owner = len(vertebrae) - 1 - np.searchsorted(np.array(above)[::-1], heights)
+    return body, np.maximum(owner, 0).astype(float)

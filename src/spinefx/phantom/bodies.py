@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from spinefx.phantom.anatomy import Spine, Vertebra
 from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
 from spinefx.phantom.lesion import LesionDraw
-from spinefx.phantom.surroundings import Habitus, posterior_bone
-from spinefx.phantom.tissue import BONE_VOLUME
+from spinefx.phantom.structure import Kind
+from spinefx.phantom.surroundings import Habitus
+from spinefx.phantom.tissue import BONE_VOLUME, disc_nucleus
 
-__all__ = ["Spot", "paint_bodies", "paint_masses"]
+__all__ = ["Spot", "paint_bodies"]
 
 _Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
 _KEEP = np.float32(1 - BONE_VOLUME)
@@ -46,12 +47,16 @@ class Spot:
 
 @dataclass
 class _Marrow:
-    """Marrow of one region while it is being worked out: fat fraction, foreign water, its signal, and dimming."""
+    """Marrow of one region while it is being worked out.
+
+    Fat fraction, share and signal of foreign water, dimming, and how far the lesion has changed it.
+    """
 
     fat: _Floats
     share: _Floats
     foreign: _Floats
     gain: _Floats
+    changed: _Floats
 
 
 def paint_bodies(
@@ -78,7 +83,7 @@ def paint_bodies(
     spots : tuple of Spot
     """
     for index, item in enumerate(spine.vertebrae):
-        half_depth = item.depth_mm / 2 + item.osteophyte_mm + item.deformity.bulge_mm + 2
+        half_depth = item.depth_mm / 2 + item.osteophyte_mm + item.deformity.bulge_mm + 3.5
         half_height = item.height_mm * 0.56 + 3
         half_width = item.width_mm / 2 + 2
         region = canvas.box(item, (-half_width, -half_depth, -half_height), (half_width, half_depth, half_height))
@@ -87,19 +92,33 @@ def paint_bodies(
         place = region.local(item)
         inside = _inside(item, place)
         marrow = _normal_marrow(region, item, place, habitus, texture, palette, index)
+        nodes = [spot for spot in spots if spot.level == item.level and spot.kind == "schmorl"]
         for spot in spots:
-            if spot.level == item.level:
+            if spot.level == item.level and spot.kind != "schmorl":
                 _apply_spot(marrow, region, spot, item, place, texture, palette)
         if index == spine.target:
             _apply_lesion(marrow, region, lesion, item, place, texture, palette)
         cortex = 0.9
-        canvas.blend(region, coverage(inside, canvas.pixel_mm), *palette.pair("cortex"))
+        whole = coverage(inside, canvas.pixel_mm)
+        # Segmental vessels run round the waist, just before the cortex.
+        if item.level[0] in "TL":
+            vessel = coverage(1.1 - np.hypot(inside + 1.9, place[2]), 1.0) * (place[1] < 0.3 * item.depth_mm)
+            canvas.blend(region, vessel * 0.7, 0.02, 0.0)
+        canvas.blend(region, whole, *palette.pair("cortex"))
+        canvas.mark(region, whole, Kind.BODY, index)
         own = palette.water("marrow_water")
         water = _KEEP * (1 - marrow.fat) * (own + marrow.share * (marrow.foreign - own)) * marrow.gain
         fat = _KEEP * marrow.fat * palette.fat * marrow.gain
-        canvas.blend(region, coverage(inside - cortex, canvas.pixel_mm), water, fat)
+        inner = coverage(inside - cortex, canvas.pixel_mm)
+        canvas.blend(region, inner, water, fat)
+        for spot in nodes:
+            _paint_node(canvas, region, spot, item, place, texture, palette)
         if index == spine.target:
-            _paint_cleft(canvas, region, lesion, item, place, inside, texture, palette)
+            canvas.mark(region, inner * marrow.changed, Kind.LESION, index)
+            alpha = _cleft(region, lesion, item, place, inside, texture)
+            if alpha is not None:
+                canvas.blend(region, alpha, palette.water("fluid") * (0.03 if lesion.cleft[2] else 1.0), 0.0)
+                canvas.mark(region, alpha, Kind.LESION, index)
 
 
 def _inside(item: Vertebra, place: tuple[_Floats, _Floats, _Floats]) -> _Floats:
@@ -108,8 +127,11 @@ def _inside(item: Vertebra, place: tuple[_Floats, _Floats, _Floats]) -> _Floats:
     lower, upper = item.plates(side, depth)
     front, back = item.walls(side, height)
     plates = np.minimum(upper - height, height - lower)
-    walls = np.minimum(np.minimum(depth - front, back - depth), item.width_mm / 2 - np.abs(side))
-    radius = np.float32(2.2)
+    # Side walls are hollow between the end plates.
+    rise = np.clip(height * np.float32(2 / item.height_mm), -1, 1)
+    flank = np.float32(item.width_mm / 2) - np.abs(side) - 2.2 * (1 - rise * rise)
+    walls = np.minimum(np.minimum(depth - front, back - depth), flank)
+    radius = np.float32(1.5)
     corner = radius - np.hypot(np.minimum(plates, radius) - radius, np.minimum(walls, radius) - radius)
     result: _Floats = np.where((plates < radius) & (walls < radius), corner, np.minimum(plates, walls))
     return result
@@ -127,8 +149,9 @@ def _normal_marrow(
     side, depth, height = place
     coarse = texture.sample(region, 9.0, 0)
     fine = texture.sample(region, 3.2, 1)
+    grain = texture.sample(region, 1.5, 14, (1.0, 1.0, 0.7))  # trabeculae stand upright
     level = 0.35 * np.sin(12.9898 * (index + 1) + 78.233 * habitus.marrow_fat)  # a fixed offset for each level
-    fat = habitus.marrow_fat + habitus.marrow_texture * (0.75 * coarse + 0.75 * fine + level)
+    fat = habitus.marrow_fat + habitus.marrow_texture * (0.45 * coarse + 0.45 * fine + 0.95 * grain + level)
     # Around the basivertebral vein there is more fat, and the vein itself enters from behind.
     half = item.depth_mm / 2
     vein = np.hypot((depth - 0.95 * half) / (0.42 * half), height / 2.6) + np.abs(side) / 9
@@ -136,15 +159,22 @@ def _normal_marrow(
     share = np.clip(1.3 - 1.3 * vein, 0, 0.75).astype(np.float32)
     fat = np.clip(fat, 0.03, 0.95) * (1 - 0.8 * share)
     foreign = np.full_like(share, palette.water("fluid"))
-    return _Marrow(fat.astype(np.float32), share, foreign, np.ones_like(share))
+    return _Marrow(fat.astype(np.float32), share, foreign, np.ones_like(share), np.zeros_like(share))
 
 
 def _replace(marrow: _Marrow, alpha: _Floats, fat: float, water: float) -> None:
     """Lay foreign tissue over what is there: its fat fraction and its water, by a share alpha."""
-    marrow.fat += alpha * (np.float32(fat) - marrow.fat)
+    # A tenth of the marrow's unevenness stays: nothing that has grown is flat.
+    marrow.fat += alpha * (np.float32(fat) + np.float32(0.12) * (marrow.fat - marrow.fat.mean()) - marrow.fat)
+    np.maximum(marrow.fat, 0, out=marrow.fat)
     left = (1 - alpha) * marrow.share
     marrow.share = left + alpha
     marrow.foreign = (left * marrow.foreign + alpha * np.float32(water)) / np.maximum(marrow.share, np.float32(1e-6))
+
+
+def _note(marrow: _Marrow, alpha: _Floats) -> None:
+    """Remember where the lesion has changed the marrow."""
+    np.maximum(marrow.changed, alpha, out=marrow.changed)
 
 
 def _apply_spot(
@@ -162,10 +192,11 @@ def _apply_spot(
     wobble = texture.sample(region, 5.0, 6)
     distance = np.sqrt((side - centre[0]) ** 2 + (depth - centre[1]) ** 2 + (height - centre[2]) ** 2)
     inside = np.float32(spot.radius_mm) * (1 + 0.16 * wobble) - distance
-    if spot.kind.startswith("modic") or spot.kind == "schmorl":
-        flat = np.abs(height - (half[2] if spot.centre[2] > 0 else -half[2]))
-        along = np.abs(depth - centre[1])
-        inside = np.minimum(spot.radius_mm * 0.62 - flat, spot.radius_mm * 1.5 - along) + 1.2 * wobble
+    if spot.kind.startswith("modic"):
+        lower, upper = item.plates(side, depth)
+        under = upper - height if spot.centre[2] > 0 else height - lower
+        along = np.abs(depth - np.float32(centre[1]))
+        inside = np.minimum(spot.radius_mm * 0.75 - under, spot.radius_mm * 1.5 - along) + 1.2 * wobble
     if spot.kind == "replacement":
         inside = np.float32(6) + 2 * wobble
     if spot.kind == "irradiated":
@@ -176,14 +207,33 @@ def _apply_spot(
         "replacement": ("lytic", spot.residual_fat, 0.92, 1.5),
         "irradiated": ("marrow_water", spot.residual_fat, 1.0, 1.5),
         "focus": ("oedema", spot.residual_fat, 0.8, 2.0),
-        "modic1": ("oedema", spot.residual_fat + 0.1, 0.7, 3.0),
-        "modic2": ("marrow_water", 0.82, 0.8, 3.0),
-        "modic3": ("blastic", 0.12, 0.8, 2.5),
-        "schmorl": ("annulus", 0.02, 0.9, 1.5),
+        "modic1": ("oedema", 0.5 * spot.residual_fat + 0.05, 0.85, 2.5),
+        "modic2": ("marrow_water", 0.88, 0.9, 2.5),
+        "modic3": ("blastic", 0.08, 0.85, 2.5),
     }[spot.kind]
-    if spot.kind == "schmorl":
-        inside = np.float32(0.45 * spot.radius_mm) - np.hypot(np.hypot(depth - centre[1], side - centre[0]), flat)
     _replace(marrow, coverage(inside, softness) * np.float32(strength), fat, palette.water(tissue))
+
+
+def _paint_node(
+    canvas: Canvas,
+    region: Region,
+    spot: Spot,
+    item: Vertebra,
+    place: tuple[_Floats, _Floats, _Floats],
+    texture: Texture,
+    palette: Palette,
+) -> None:
+    """Paint a Schmorl's node: disc that has broken through an end plate, with a hard rim."""
+    side, depth, height = place
+    lower, upper = item.plates(side, depth)
+    under = upper - height if spot.centre[2] > 0 else height - lower
+    x, y = spot.centre[0] * item.width_mm / 2, spot.centre[1] * item.depth_mm / 2
+    broad = np.hypot(side - np.float32(x), depth - np.float32(y))
+    node = np.float32(0.6 * spot.radius_mm) * (1 + 0.12 * texture.sample(region, 5.0, 6)) - np.hypot(broad, under)
+    bounds = coverage(under + 1.5, 1.0)
+    canvas.blend(region, coverage(node + 1.2, 1.0) * bounds, *palette.pair("cortex"))
+    nucleus = 0.6 * palette.water(disc_nucleus(item.disc_grade)) + 0.4 * palette.water("annulus")
+    canvas.blend(region, coverage(node, 1.2) * bounds, nucleus, 0.0)
 
 
 def _apply_lesion(
@@ -206,15 +256,20 @@ def _apply_lesion(
         uneven = 1 - lesion.heterogeneity * np.abs(texture.sample(region, 6.5, 7))
         alpha = np.clip(amount * np.float32(lesion.amplitude) * uneven, 0, 1).astype(np.float32)
         _replace(marrow, alpha, lesion.residual_fat, palette.water("lytic" if malignant else "oedema"))
+        _note(marrow, amount)
     half = item.width_mm / 2, item.depth_mm / 2, item.height_mm * 0.4
     for *centre, radius, contrast in lesion.nodules:
         offset = [share * extent for share, extent in zip(centre, half, strict=True)]
         wobble = texture.sample(region, 7.0, 8)
         distance = np.sqrt((side - offset[0]) ** 2 + (depth - offset[1]) ** 2 + (1.15 * (height - offset[2])) ** 2)
         inside = np.float32(radius * 0.62 * item.depth_mm) * (1 + 0.15 * wobble) - distance
-        _replace(marrow, coverage(inside, 1.3), lesion.residual_fat * 0.5, palette.water("nodule") * contrast)
+        alpha = coverage(inside, 1.3)
+        _replace(marrow, alpha, lesion.residual_fat * 0.5, palette.water("nodule") * contrast)
+        _note(marrow, alpha)
     if lesion.signs["dark_line_band"]:
-        marrow.gain *= 1 - 0.72 * _line(lesion, item, place, (upper - height) / span, span, texture)
+        line = _line(lesion, item, place, (upper - height) / span, span)
+        marrow.gain *= 1 - 0.72 * line
+        _note(marrow, line)
     if lesion.signs["dark_patch"]:
         along, up, radius, left = lesion.patch
         wobble = texture.sample(region, 5.5, 9)
@@ -223,6 +278,7 @@ def _apply_lesion(
         size = np.minimum(radius * item.depth_mm, 0.48 * span)
         blob = coverage(size * (1 + 0.25 * wobble) - distance, 1.5)
         marrow.gain *= 1 - np.float32(1 - left) * blob
+        _note(marrow, blob)
 
 
 def _amount(
@@ -263,7 +319,6 @@ def _line(
     place: tuple[_Floats, _Floats, _Floats],
     depth_share: _Floats,
     span: _Floats,
-    texture: Texture,
 ) -> _Floats:
     thickness, level, length, phase = lesion.line
     side, depth, _ = place
@@ -275,20 +330,19 @@ def _line(
     return coverage(np.minimum(thickness / 2 - distance, ends), 0.8)
 
 
-def _paint_cleft(
-    canvas: Canvas,
+def _cleft(
     region: Region,
     lesion: LesionDraw,
     item: Vertebra,
     place: tuple[_Floats, _Floats, _Floats],
     inside: _Floats,
     texture: Texture,
-    palette: Palette,
-) -> None:
+) -> _Floats | None:
+    """Where the cleft holds fluid, gas or necrosis; None without one."""
     if not lesion.signs["fluid_necrotic_cleft"]:
-        return
+        return None
     side, depth, height = place
-    thickness, length, gas = lesion.cleft
+    thickness, length, _ = lesion.cleft
     if lesion.diagnosis.value == "malignant":
         wobble = texture.sample(region, 5.0, 11)
         distance = np.sqrt(depth**2 + (0.6 * side) ** 2 + height**2)
@@ -296,56 +350,9 @@ def _paint_cleft(
     else:
         lower, upper = item.plates(side, depth)
         half = np.minimum(np.float32(thickness / 2), 0.2 * (upper - lower))  # a flat body has room for a thin slit
-        slit = half - np.abs(upper - height - 1.8 - half)
-        ends = length * item.depth_mm / 2 - np.hypot(depth + 0.12 * item.depth_mm, 0.6 * side)
-        cavity = np.minimum(slit, ends)
-    alpha = coverage(cavity, 0.8) * coverage(inside - 1, 1.0)
-    canvas.blend(region, alpha, palette.water("fluid") * (0.03 if gas else 1.0), 0.0)
-
-
-def paint_masses(canvas: Canvas, spine: Spine, texture: Texture, palette: Palette, lesion: LesionDraw) -> None:
-    """Paint what the lesion does outside its body: epidural and paraspinal mass, pedicle and posterior elements.
-
-    Parameters
-    ----------
-    canvas : Canvas
-        Painted in place.
-    spine : Spine
-    texture : Texture
-    palette : Palette
-    lesion : LesionDraw
-    """
-    item = spine.lesion_vertebra
-    reach = 1.4 * item.height_mm + 8
-    half = item.depth_mm / 2
-    region = canvas.box(item, (-26, -half - 16, -reach), (26, half + item.canal_mm + 34, reach))
-    if region is None:
-        return
-    side, depth, height = region.local(item)
-    malignant = lesion.diagnosis.value == "malignant"
-    tissue = "lytic" if malignant else "blood"
-    water = palette.water(tissue) * 1.02
-    mottle = (1 + 0.10 * texture.sample(region, 5.0, 12)) * np.float32(water)
-    share, length, offset = lesion.epidural
-    if share > 0:
-        half_length = length * (item.height_mm * 0.5 + 4) + 2
-        lobe = 1 - 0.28 * np.exp(-np.square(side / 2.2))  # the midline septum ties the lens down: two lobes
-        hump = np.sqrt(np.maximum(1 - np.square(height / half_length), 0)) * lobe
-        hump *= np.sqrt(np.maximum(1 - np.square((side - 3 * offset) / 11), 0))
-        bulge = item.deformity.bulge_mm * 0.8
-        inside = np.minimum(share * item.canal_mm * hump + bulge - (depth - half), depth - half + 0.6)
-        canvas.blend(region, coverage(inside, 1.0) * (hump > 0.02), mottle, 0.0)
-    if lesion.paraspinal_mm > 0:
-        hump = np.sqrt(np.maximum(1 - np.square(height / (0.75 * item.height_mm)), 0))
-        front, _ = item.walls(side, height)
-        inside = np.minimum(lesion.paraspinal_mm * hump - (front - depth), front - depth + 0.4)
-        canvas.blend(region, coverage(inside, 1.2) * (hump > 0.02), mottle, 0.0)
-    direction, expansion, spinous = lesion.pedicle
-    if direction != 0:
-        behind, rise = depth - half, height / item.height_mm
-        place = (side / np.float32(expansion**0.5), behind / np.float32(expansion**0.5), rise / np.float32(expansion))
-        bone = posterior_bone(place, item, 11.0)
-        part = coverage(side * np.float32(direction) - 4, 2.0)
-        if spinous:
-            part = np.maximum(part, coverage(behind - item.canal_mm - 2, 2.0) * coverage(5 - np.abs(side), 2.0))
-        canvas.blend(region, coverage(bone + 0.8, 1.2) * part, mottle, 0.02 * palette.fat)
+        reach = np.float32(length * item.depth_mm / 2)
+        along = np.hypot(depth + np.float32(0.12 * item.depth_mm), 0.6 * side) / reach
+        # A lens whose ends taper, its surfaces not quite even.
+        thick = half * np.sqrt(np.maximum(1 - np.square(np.square(along)), 0)) + 0.25 * texture.sample(region, 5.0, 11)
+        cavity = np.minimum(thick - np.abs(upper - height - 1.8 - half), (1 - along) * reach)
+    return coverage(cavity, 0.8) * coverage(inside - 1, 1.0)

@@ -9,17 +9,21 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from spinefx.imaging.volume import Volume
-from spinefx.phantom.anatomy import Spine, build_spine
-from spinefx.phantom.bodies import paint_bodies, paint_masses
+from spinefx.phantom.anatomy import Extent, Spine, build_spine
+from spinefx.phantom.back import paint_back
+from spinefx.phantom.bodies import paint_bodies
 from spinefx.phantom.canvas import Canvas, Palette, Texture
 from spinefx.phantom.draws import CaseDraw, Stream
+from spinefx.phantom.masses import paint_masses
+from spinefx.phantom.posterior import paint_posterior_elements
 from spinefx.phantom.scanner import Protocol, acquire, acquisition_grid, image_affine
-from spinefx.phantom.surroundings import paint_canal, paint_discs, paint_posterior_elements, paint_trunk
+from spinefx.phantom.surroundings import paint_canal, paint_discs
+from spinefx.phantom.trunk import paint_trunk
 from spinefx.vocabulary import Diagnosis, Weighting
 
-__all__ = ["PhantomCase", "RenderedCase", "render_case", "truth_of"]
+__all__ = ["PhantomCase", "RenderedCase", "paint_spine", "render_case", "spine_frame", "spine_of", "truth_of"]
 
-_TRUNK_PIXEL_MM = 2.2
+_TRUNK_PIXEL_MM = 2.6
 # Planes of the localizer, as rotations of a sagittal stack: sagittal, coronal, axial.
 _LOCALIZER_TURNS = (
     np.eye(3),
@@ -55,7 +59,10 @@ class PhantomCase:
     t2w_to_t1w : ndarray, shape (4, 4)
         T2W millimetres -> T1W millimetres.
     vertebrae_mm, canals_mm : dict of str to ndarray, shape (3,)
-        Centres of the bodies, and of the canal behind each, T2W frame.
+        Centres of the bodies (of what is left of a collapsed one, in its midsagittal plane), and of the canal behind
+        each, T2W frame.
+    extents_mm : dict of str to Extent
+        Depth, heights and width of every body; C2 without its dens.
     fat_shift_mm : dict of str to ndarray, shape (3,)
         Displacement of fat in each series.
     affines : dict of str to ndarray, shape (4, 4)
@@ -78,6 +85,7 @@ class PhantomCase:
     t2w_to_t1w: NDArray[np.float64]
     vertebrae_mm: dict[str, NDArray[np.float64]]
     canals_mm: dict[str, NDArray[np.float64]]
+    extents_mm: dict[str, Extent]
     fat_shift_mm: dict[str, NDArray[np.float64]]
     affines: dict[str, NDArray[np.float64]]
 
@@ -101,7 +109,18 @@ class RenderedCase:
     localizer: tuple[Volume, ...]
 
 
-def _spine(draw: CaseDraw) -> Spine:
+def spine_of(draw: CaseDraw) -> Spine:
+    """Build the spine of a patient.
+
+    Parameters
+    ----------
+    draw : CaseDraw
+
+    Returns
+    -------
+    Spine
+        The lesion vertebra's centre is the origin.
+    """
     deformities = {**draw.healed, draw.level: draw.lesion.deformity}
     rng = draw.settings.generator(draw.number, Stream.ANATOMY)
     return build_spine(draw.level, deformities, draw.age, draw.sex, rng)
@@ -124,7 +143,7 @@ def truth_of(draw: CaseDraw) -> PhantomCase:
     -------
     PhantomCase
     """
-    spine = _spine(draw)
+    spine = spine_of(draw)
     table = np.array(draw.table_mm)
     affines = {series: _series_affine(draw, series) for series in ("t1w", "t2w", "stir")}
     inverse = np.linalg.inv(affines["t2w"])
@@ -155,11 +174,12 @@ def truth_of(draw: CaseDraw) -> PhantomCase:
         lesion_slices=near,
         t2w_sop_uids=tuple(draw.uid("t2w", index) for index in range(draw.t2w.slices)),
         t2w_to_t1w=draw.t2w_to_t1w,
-        vertebrae_mm={item.level: item.centre_mm + table for item in spine.vertebrae},
+        vertebrae_mm={item.level: item.centroid() + table for item in spine.vertebrae},
         canals_mm={
             item.level: item.world(np.array([0.0, (item.depth_mm + item.canal_mm) / 2, 0.0])) + table
             for item in spine.vertebrae
         },
+        extents_mm={item.level: item.extent() for item in spine.vertebrae},
         fat_shift_mm=shifts,
         affines=affines,
     )
@@ -177,7 +197,7 @@ def render_case(draw: CaseDraw) -> RenderedCase:
     RenderedCase
     """
     truth = truth_of(draw)
-    spine = _spine(draw)
+    spine = spine_of(draw)
     texture = Texture(draw.settings.generator(draw.number, Stream.TEXTURE))
     noise = draw.settings.generator(draw.number, Stream.NOISE)
     still = np.eye(4)
@@ -206,21 +226,55 @@ def _scan(
     """Paint every slice's thin slices, average them, and acquire the slice."""
     spine, texture = body
     palette = Palette(protocol.sequence)
-    to_spine = np.eye(4)
-    to_spine[:3, 3] = -np.array(draw.table_mm)
-    to_spine = to_spine @ np.linalg.inv(moved) @ affine
-    shape, grid = acquisition_grid(protocol, to_spine)
+    shape, grid = acquisition_grid(protocol, spine_frame(draw, affine, moved))
     canvas = Canvas(shape, grid, protocol.thin)
     # Soft tissue is smooth: painted coarse, once for all thin slices of a slice.
     trunk = canvas.coarse(_TRUNK_PIXEL_MM)
     paint_trunk(trunk, spine, draw.habitus, texture, palette)
     canvas.stretch(trunk)
-    paint_canal(canvas, spine, draw.habitus, texture, palette)
-    paint_discs(canvas, spine, texture, palette)
-    paint_bodies(canvas, spine, draw.habitus, texture, palette, draw.lesion, draw.spots)
-    paint_posterior_elements(canvas, spine, draw.habitus, texture, palette)
-    paint_masses(canvas, spine, texture, palette, draw.lesion)
+    paint_back(canvas, spine, draw.habitus, texture, palette)
+    paint_spine(canvas, draw, spine, texture, palette)
     water, fat = canvas.slices()
     _, behind, above = canvas.whole().spine_of_slices()
     images = [acquire(protocol, draw.coil, (water[i], fat[i]), (behind[i], above[i]), rng) for i in range(len(water))]
     return np.stack(images)
+
+
+def spine_frame(draw: CaseDraw, affine: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take a series' indices to the spine frame.
+
+    Parameters
+    ----------
+    draw : CaseDraw
+    affine : ndarray, shape (4, 4)
+        Index -> scanner millimetres.
+    moved : ndarray, shape (4, 4)
+        Where the patient has gone since the T2W series, scanner millimetres.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+    """
+    to_spine = np.eye(4)
+    to_spine[:3, 3] = -np.array(draw.table_mm)
+    result: NDArray[np.float64] = to_spine @ np.linalg.inv(moved) @ affine
+    return result
+
+
+def paint_spine(canvas: Canvas, draw: CaseDraw, spine: Spine, texture: Texture, palette: Palette) -> None:
+    """Paint canal, discs, bodies, posterior elements and what the lesion adds, from far to near.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Painted in place.
+    draw : CaseDraw
+    spine : Spine
+    texture : Texture
+    palette : Palette
+    """
+    paint_canal(canvas, spine, draw.habitus, texture, palette, draw.lesion)
+    paint_discs(canvas, spine, texture, palette)
+    paint_bodies(canvas, spine, draw.habitus, texture, palette, draw.lesion, draw.spots)
+    paint_posterior_elements(canvas, spine, draw.habitus, texture, palette)
+    paint_masses(canvas, spine, texture, palette, draw.lesion)

@@ -22,6 +22,7 @@ from spinefx.imaging.volume import Volume
 from spinefx.parallel import map_items
 from spinefx.phantom.case import PhantomCase, RenderedCase, render_case, truth_of
 from spinefx.phantom.draws import CaseDraw, draw_case
+from spinefx.phantom.labels import label_path, write_labels
 from spinefx.phantom.readers import SimulatedReading, readings_of
 from spinefx.phantom.scanner import Protocol
 from spinefx.phantom.settings import PhantomSettings, case_name, number_of, patient_id
@@ -48,6 +49,7 @@ def write_cohort(
     only: Collection[str] = (),
     readers: bool = True,
     workers: int = 1,
+    labels: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a cohort: one folder a patient, ``cases.csv``, ``signs.csv``, ``readings.csv`` and ``truth.json``.
@@ -63,6 +65,8 @@ def write_cohort(
         Let the simulated readers read: ``readings.csv``, and their scores beside the true ones in ``signs.csv``.
     workers : int
         Processes; the bytes written do not depend on it.
+    labels : bool
+        Whether to write a label map of each patient, as :func:`spinefx.phantom.labels.write_labels` does.
     progress : callable, optional
         Called with the number of patients done and their total.
 
@@ -89,7 +93,7 @@ def write_cohort(
             "a case outside the cohort", where="phantom", allowed=f"{case_name(1)} to {case_name(settings.patients)}"
         )
     _claim(folder, settings)
-    missing = [number for number in numbers if not (folder / patient_id(number)).is_dir()]
+    missing = [number for number in numbers if not _is_written(folder, patient_id(number), labels=labels)]
     done = len(numbers) - len(missing)
 
     def tell(more: int, _: int) -> None:
@@ -97,7 +101,7 @@ def write_cohort(
             progress(done + more, len(numbers))
 
     tell(0, 0)
-    for outcome in map_items(partial(_write_case, folder, settings), missing, workers=workers, progress=tell):
+    for outcome in map_items(partial(_write_case, folder, settings, labels), missing, workers=workers, progress=tell):
         if isinstance(outcome, SpinefxError):
             raise outcome
     _write_tables(folder, settings, readers=readers)
@@ -157,13 +161,20 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
     files.write_text(card, text)
 
 
-def _write_case(folder: Path, settings: PhantomSettings, number: int) -> None:
+def _is_written(folder: Path, patient: str, *, labels: bool) -> bool:
+    return (folder / patient).is_dir() and (not labels or label_path(folder, patient).is_file())
+
+
+def _write_case(folder: Path, settings: PhantomSettings, labels: bool, number: int) -> None:
     draw = draw_case(settings, number)
     final = folder / draw.patient_id
     temporary = folder / f".part-{secrets.token_hex(4)}-{draw.patient_id}"
     try:
-        _write_images(temporary, draw, render_case(draw))
-        os.replace(temporary, final)
+        if labels:
+            write_labels(folder, draw)
+        if not final.is_dir():
+            _write_images(temporary, draw, render_case(draw))
+            os.replace(temporary, final)
     except OSError as error:
         raise InterruptedWrite(
             f"could not be written ({error.strerror or type(error).__name__})",

@@ -229,7 +229,8 @@ def _draw_elsewhere(
             side = 1.0 if rng.random() < 0.5 else -1.0
             spots.append(replace(plate, centre=(plate.centre[0], plate.centre[1], side)))
     healed = {}
-    for where in rng.choice(free, size=int(rng.binomial(4, settings.healed.of(lesion.diagnosis))), replace=False):
+    count = int(rng.binomial(4, settings.healed.of(lesion.diagnosis)))
+    for where in rng.choice(free, size=min(count, len(free)), replace=False):  # skip lesions may leave few levels
         healed[str(where)] = Deformity(
             anterior=float(rng.uniform(0.15, 0.40)),
             posterior=float(rng.uniform(0, 0.12)),

@@ -1,0 +1,150 @@
+"""Which tissue every voxel holds: label maps painted by the very functions that paint the pictures.
+
+A label is 100 times the kind plus the level's number (C1 is 1, so C2 is 2, T1 8, L1 20 and S1 25); 0 is background:
+
+===== ========================================================
+kind  meaning
+===== ========================================================
+1     vertebral body with its cortex (C2 with the dens)
+2     disc below the level
+3     thecal sac behind the level's body and the disc below it, without the cord
+4     spinal cord, likewise
+5     posterior elements: pedicles, articular processes, laminae, spinous process
+6     changed marrow of the lesion: oedema, replacement, nodules, dark line or patch, cleft
+7     mass outside the body: epidural, paraspinal, or in the posterior elements
+===== ========================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinefx.files import write_text
+from spinefx.imaging.nifti import stem_of, write_nifti
+from spinefx.imaging.volume import Volume
+from spinefx.phantom.canvas import Canvas, Palette, Region, Texture
+from spinefx.phantom.case import paint_spine, spine_frame, spine_of, truth_of
+from spinefx.phantom.draws import CaseDraw, Stream
+from spinefx.phantom.scanner import acquisition_grid
+from spinefx.phantom.structure import Kind, label_names, label_value
+from spinefx.vocabulary import Weighting
+
+__all__ = ["label_path", "render_labels", "write_labels"]
+
+_THIN = 5  # thin slices whose majority a voxel's label is
+
+
+class _LabelCanvas(Canvas):
+    """Keeps names instead of signals."""
+
+    def __init__(self, shape: tuple[int, int, int], affine: NDArray[np.float64], levels: tuple[str, ...]) -> None:
+        super().__init__(shape, affine, _THIN)
+        self.labels = np.zeros(shape, np.int16)
+        self._values = {kind: np.array([label_value(kind, level) for level in levels], np.int16) for kind in Kind}
+
+    def blend(self, region: Region, alpha: Any, water: Any, fat: Any) -> None:
+        """Leave signals alone: a name is all that is wanted."""
+
+    def mark(self, region: Region, alpha: NDArray[Any], kind: int, owner: Any = 0) -> None:
+        """Name the voxels that are covered by more than half."""
+        named = np.broadcast_to(self._values[Kind(kind)][owner], region.shape)
+        part = self.labels[region.block]
+        np.copyto(part, named, where=alpha > 0.5)
+
+    def majority(self) -> NDArray[np.int16]:
+        """Label of every slice: what most of its thin slices hold there; the middle one's where all differ."""
+        thin = self.labels.reshape(-1, self.thin, *self.labels.shape[1:])
+        best = thin[:, self.thin // 2].copy()
+        votes = (thin == best[:, None]).sum(axis=1, dtype=np.int8)
+        for index in range(self.thin):
+            other = thin[:, index]
+            count = (thin == other[:, None]).sum(axis=1, dtype=np.int8)
+            more = count > votes
+            best[more], votes[more] = other[more], count[more]
+        return best
+
+
+def render_labels(draw: CaseDraw, series: str = "t2w") -> Volume:
+    """Label every voxel of a series by the tissue that covers most of it.
+
+    Parameters
+    ----------
+    draw : CaseDraw
+    series : str
+        ``t2w``, ``t1w`` or ``stir``.
+
+    Returns
+    -------
+    Volume
+        On the grid of the series' image; whole numbers as this module's docstring lists them.
+
+    Notes
+    -----
+    Labels lie where the tissue lies, which is where its water is seen; the image shows fat displaced by
+    ``PhantomCase.fat_shift_mm``.
+    """
+    truth = truth_of(draw)
+    protocol = getattr(draw, series)
+    spine = spine_of(draw)
+    moved = draw.t2w_to_t1w if series == "t1w" else np.eye(4)
+    fine = replace(protocol, thin=_THIN, painted=protocol.matrix)
+    shape, grid = acquisition_grid(fine, spine_frame(draw, truth.affines[series], moved))
+    canvas = _LabelCanvas(shape, grid, tuple(item.level for item in spine.vertebrae))
+    texture = Texture(draw.settings.generator(draw.number, Stream.TEXTURE))
+    paint_spine(canvas, draw, spine, texture, Palette(protocol.sequence))
+    return Volume(canvas.majority().astype(np.float32), truth.affines[series], draw.uid("frame"), Weighting.OTHER)
+
+
+def label_path(folder: Path, patient_id: str) -> Path:
+    """Where a patient's label map lies in a cohort's folder.
+
+    Parameters
+    ----------
+    folder : Path
+    patient_id : str
+
+    Returns
+    -------
+    Path
+        ``labels/<patient>_T2w_dseg.nii.gz``.
+    """
+    return folder / "labels" / f"{patient_id}_T2w_dseg.nii.gz"
+
+
+def write_labels(folder: Path, draw: CaseDraw) -> Path:
+    """Write a patient's label map on the T2W grid, as BIDS derivatives have it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the cohort; files go to ``labels`` in it.
+    draw : CaseDraw
+
+    Returns
+    -------
+    Path
+        As :func:`label_path` gives it; beside it a JSON sidecar, and a TSV with ``index`` and ``name`` of every label
+        that occurs.
+
+    Raises
+    ------
+    InterruptedWrite
+        When a file could not be written.
+    """
+    path = label_path(folder, draw.patient_id)
+    volume = render_labels(draw)
+    names = {value: name for value, name in label_names().items() if value in set(np.unique(volume.array).tolist())}
+    sidecar = {
+        "Description": "Labels of a digital phantom, no patient: 100 x kind + level (C1 1, T1 8, L1 20, S1 25)",
+        "Kinds": {str(int(kind)): kind.name.lower() for kind in Kind},
+        "Manual": False,
+    }
+    rows = ["index\tname", *(f"{value}\t{name}" for value, name in names.items())]
+    write_text(path.with_name(f"{stem_of(path.name)}.tsv"), "\n".join(rows) + "\n")
+    write_nifti(path, volume, sidecar)
+    return path
