@@ -270,3 +270,12 @@ def test_streams_of_randomness_do_not_meet() -> None:
     settings = PhantomSettings()
     firsts = {float(settings.generator(number, stream).random()) for number in range(1, 40) for stream in Stream}
     assert len(firsts) == 39 * len(Stream)
+
+
+def test_skip_lesions_may_leave_few_levels_for_healed_fractures() -> None:
+    settings = PhantomSettings(patients=300, malignant=0.5, force=("skip_lesions",), healed=ByClass(1, 1))
+    draws = [draw_case(settings, number) for number in range(1, 301)]
+    assert {len(draw.healed) for draw in draws} >= {2, 4}
+    assert not any(
+        set(draw.healed) & {spot.level for spot in draw.spots if spot.kind == "metastasis"} for draw in draws
+    )
