@@ -186,9 +186,9 @@ def predictive_values(confusion: Confusion, prevalence: float, confidence: float
         raise InputError(f"a prevalence of {prevalence}", allowed="above 0, below 1")
     odds = prevalence / (1 - prevalence)
     positive, negative = likelihood_ratios(confusion, confidence)
-    ppv = [_share(odds * ratio) for ratio in (positive.value, positive.low, positive.high)]
-    npv = [1 - _share(odds * ratio) for ratio in (negative.value, negative.high, negative.low)]
-    return Estimate(*ppv, note=positive.note), Estimate(*npv, note=negative.note)
+    ppv, ppv_low, ppv_high = (_share(odds * ratio) for ratio in (positive.value, positive.low, positive.high))
+    npv, npv_low, npv_high = (1 - _share(odds * ratio) for ratio in (negative.value, negative.high, negative.low))
+    return Estimate(ppv, ppv_low, ppv_high, note=positive.note), Estimate(npv, npv_low, npv_high, note=negative.note)
 
 
 def kappa(confusion: Confusion, confidence: float = 0.95) -> Estimate:
