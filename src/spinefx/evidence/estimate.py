@@ -62,6 +62,8 @@ class Estimate:
     def __str__(self) -> str:
         if np.isnan(self.value):
             return "n/a"
+        if np.isnan([self.low, self.high]).all():
+            return f"{self.value:.3f}"
         if self.n is None:
             return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
         return f"{100 * self.value:.0f}% ({self.k}/{self.n}) [{100 * self.low:.0f}, {100 * self.high:.0f}]"
