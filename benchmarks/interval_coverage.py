@@ -222,8 +222,8 @@ def main(studies: int) -> None:
         ("of", "interval", "truth", "covered", "missed below, above (%)", "intervals made"),
         rows,
         "About 50 malignant and 140 benign patients, two readers whose scores correlate by 0.5. A share counted over "
-        "2,000 studies is itself uncertain by 1 point. Clopper-Pearson and the odds ratios, which rest on few "
-        "discordant cases, cover more than they say, as exact intervals do; `wald` is there to be compared with.",
+        "2,000 studies is itself uncertain by 1 point. Exact intervals cover more than they say, by design; `wald` and "
+        "DeLong's on the plain scale are no default, and stand here to be compared with.",
     )
 
 

@@ -205,6 +205,29 @@ def test_non_inferiority_agrees_with_tangos_interval(table: PairedTable, margin:
         assert (found.p < 0.025) == (found.estimate.low > -margin)
 
 
+@given(tables)
+def test_each_interval_says_what_its_test_says(table: PairedTable) -> None:
+    """Tango's score at 0 is McNemar's; the exact and mid-p odds ratios invert the exact and mid-p tests."""
+    difference = paired_difference(table)
+    if table.n == 0 or table.first_only + table.second_only == 0:
+        assert not difference.low > 0
+        return
+    pairs = [("chi2", difference.low > 0 or difference.high < 0)]
+    for method in ("exact", "midp"):
+        odds = paired_odds_ratio(table, method)
+        pairs.append((method, odds.low > 1 or odds.high < 1))
+    for method, apart in pairs:
+        p = mcnemar(table, method).p
+        if abs(p - 0.05) > 1e-6:
+            assert (p < 0.05) == apart, method
+
+
+def test_statistics_of_large_tables_are_finite() -> None:
+    large = PairedTable(0, 50_000, 10, 0)
+    assert mcnemar(large, "chi2").statistic == pytest.approx(49_990**2 / 50_010)
+    assert "p < 1e-300" in str(mcnemar(large, "chi2cc"))
+
+
 def test_non_inferiority_of_both_needs_both() -> None:
     pair = PairedAccuracy(PairedTable(45, 2, 2, 1), PairedTable(80, 2, 53, 5))
     sensitivity, specificity, p = non_inferiority_of_both(pair, 0.1, 0.1)

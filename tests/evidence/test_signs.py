@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from spinefx.cases.reading import SignScores
 from spinefx.errors import InputError
@@ -121,6 +122,16 @@ def test_fisher_is_what_enumeration_gives(n1: int, n2: int, data: st.DataObject)
     found = fisher_exact(k1, n1, k2, n2)
     assert found.note if np.isnan(found.estimate.value) else found.estimate.low <= found.estimate.high
     assert 0 <= chi_square_p(k1, n1, k2, n2) <= chi_square_p(k1, n1, k2, n2, corrected=True) <= 1
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.data())
+def test_conditional_odds_ratio_is_scipys(n1: int, n2: int, data: st.DataObject) -> None:
+    k1, k2 = data.draw(st.integers(0, n1)), data.draw(st.integers(0, n2))
+    if 0 < k1 + k2 < n1 + n2:
+        oracle = stats.contingency.odds_ratio([[k1, n1 - k1], [k2, n2 - k2]])
+        limits, found = oracle.confidence_interval(0.95), fisher_exact(k1, n1, k2, n2).estimate
+        wanted = (oracle.statistic, limits.low, limits.high)
+        assert (found.value, found.low, found.high) == pytest.approx(wanted, rel=1e-7)
 
 
 def test_impossible_counts_and_scores_are_refused() -> None:

@@ -24,7 +24,7 @@ from spinefx.evidence.claims import (
     parse_shares,
 )
 from spinefx.evidence.comparison import MCNEMAR_METHODS, attainable_mcnemar
-from spinefx.evidence.estimate import format_p, holm
+from spinefx.evidence.estimate import bare_p, holm
 from spinefx.evidence.paired import PairedTable, paired_difference
 from spinefx.evidence.tables import ResultTable
 from spinefx.evidence.twogroups import chi_square_p, fisher_p
@@ -171,9 +171,9 @@ def _group_p(claim: Claim) -> dict[str, float]:
 
 def _groups(claim: Claim, families: Mapping[str, Mapping[Claim, tuple[float, float]]]) -> AuditedClaim:
     printed, found = parse_p(claim.printed, claim.claim), _group_p(claim)
-    recomputed = ", ".join(f"{name} {_bare(p)}" for name, p in found.items())
+    recomputed = ", ".join(f"{name} {bare_p(p)}" for name, p in found.items())
     if claim.family:
-        recomputed += f"; Fisher after Holm {_bare(families[claim.family_name][claim][1])}"
+        recomputed += f"; Fisher after Holm {bare_p(families[claim.family_name][claim][1])}"
     if printed.fits(found["Fisher"]):
         return AuditedClaim(claim, recomputed, Verdict.CONFIRMED)
     fitting = [name for name, p in found.items() if printed.fits(p)]
@@ -197,8 +197,8 @@ def _paired(claim: Claim) -> AuditedClaim:
         raise TableError(f"{n} and {n2} cases", where=claim.claim, allowed="the same cases for both readers")
     attainable = attainable_mcnemar(e1, e2, n)
     spans = {name: attainable.span(method) for method, name in SHORT.items()}
-    recomputed = ", ".join(f"{name} {_bare(low)} to {_bare(high)}" for name, (low, high) in spans.items())
-    recomputed += f"; unpaired Fisher {_bare(fisher_p(e1, n, e2, n))}"
+    recomputed = ", ".join(f"{name} {bare_p(low)} to {bare_p(high)}" for name, (low, high) in spans.items())
+    recomputed += f"; unpaired Fisher {bare_p(fisher_p(e1, n, e2, n))}"
     fits = {
         table.shared: [method for method in MCNEMAR_METHODS if printed.fits(table.p[method])]
         for table in attainable.tables
@@ -355,7 +355,3 @@ def _named(counts: list[int], n: int) -> str:
     if len(counts) > MOST_COUNTS_NAMED:
         return f"{counts[0]} to {counts[-1]} of {n}"
     return f"{' or '.join(map(str, counts))} of {n}" if counts else ""
-
-
-def _bare(p: float) -> str:
-    return format_p(p).removeprefix("p = ")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.evidence.estimate import Pairing, PValue, format_p, holm
+from spinefx.evidence.estimate import Pairing, PValue, bare_p, holm
 from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference, tango_terms
 from spinefx.evidence.tables import ResultTable
 from spinefx.vocabulary import Diagnosis
@@ -121,8 +122,7 @@ def mcnemar_p(first_only: ArrayLike, second_only: ArrayLike, method: str = "exac
     b, c = np.broadcast_arrays(np.asarray(first_only, float), np.asarray(second_only, float))
     discordant, smaller = b + c, np.minimum(b, c)
     if method.startswith("chi2"):
-        gap = np.abs(b - c) if method == "chi2" else np.maximum(np.abs(b - c) - 1, 0)
-        return np.asarray(stats.chi2.sf(gap**2 / np.maximum(discordant, 1), 1))
+        return np.asarray(stats.chi2.sf(_chi_square(b, c, corrected=method == "chi2cc"), 1))
     exact = np.minimum(1.0, 2 * stats.binom.cdf(smaller, discordant, 0.5))
     if method == "exact":
         return np.asarray(exact)
@@ -170,9 +170,12 @@ def mcnemar(
         return PValue(np.nan, name, said, estimate, 0, Pairing.PAIRED, note=note)
     discordant = table.first_only + table.second_only
     note = "no case on which the two differ" if discordant == 0 else ""
-    statistic = float(stats.chi2.isf(p, 1)) if method.startswith("chi2") else None
-    df = 1.0 if method.startswith("chi2") else None
-    return PValue(p, name, said, estimate, table.n, Pairing.PAIRED, statistic=statistic, df=df, note=note)
+    if not method.startswith("chi2"):
+        return PValue(p, name, said, estimate, table.n, Pairing.PAIRED, note=note)
+    statistic = float(
+        _chi_square(*map(np.asarray, (table.first_only, table.second_only)), corrected=method == "chi2cc")
+    )
+    return PValue(p, name, said, estimate, table.n, Pairing.PAIRED, statistic=statistic, df=1.0, note=note)
 
 
 def generalised_mcnemar(pair: PairedAccuracy) -> PValue:
@@ -189,7 +192,7 @@ def generalised_mcnemar(pair: PairedAccuracy) -> PValue:
         the difference of sensitivity.
     """
     tables = (pair.malignant, pair.benign)
-    parts = [(t.first_only - t.second_only) ** 2 / max(1, t.first_only + t.second_only) for t in tables]
+    parts = [float(_chi_square(np.asarray(t.first_only), np.asarray(t.second_only))) for t in tables]
     df = sum(t.first_only + t.second_only > 0 for t in tables)
     quantity = "difference of sensitivity (specificity is tested with it), first minus second"
     estimate = paired_difference(pair.malignant)
@@ -330,7 +333,7 @@ def comparison_table(truth: Mapping[str, Diagnosis], answers: Mapping[str, Mappi
             shares = (table.first, table.second, paired_difference(table), paired_difference(table, "newcombe10"))
             rows.append((one, other, measure, *cells, *shares, *tests))
     adjusted = holm([float(row[13]) for row in rows]) if rows else ()  # type: ignore[arg-type]
-    shown = [(*row[:13], *map(_shown_p, row[13:]), _shown_p(p)) for row, p in zip(rows, adjusted, strict=True)]
+    shown = [(*row[:13], *map(bare_p, [*row[13:], p])) for row, p in zip(rows, adjusted, strict=True)]  # type: ignore[arg-type]
     cell_names = ("cases", "both right", "only first right", "only second right", "both wrong", "read by one only")
     names = ("first", "second", "difference (Tango)", "difference (Newcombe 10)")
     tests_named = ("p exact", "p mid-p", "p chi-square", "p chi-square, corrected", "p exact, Holm")
@@ -344,5 +347,6 @@ def comparison_table(truth: Mapping[str, Diagnosis], answers: Mapping[str, Mappi
     return ResultTable("comparison", "Readers compared, case by case", columns, tuple(shown), note)
 
 
-def _shown_p(p: object) -> str:
-    return format_p(float(p)).removeprefix("p = ").removeprefix("p ")  # type: ignore[arg-type]
+def _chi_square(b: NDArray[Any], c: NDArray[Any], *, corrected: bool = False) -> NDArray[np.float64]:
+    gap = np.maximum(np.abs(b - c) - (1 if corrected else 0), 0)
+    return np.asarray(gap**2 / np.maximum(b + c, 1))

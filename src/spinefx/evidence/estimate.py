@@ -16,6 +16,7 @@ __all__ = [
     "Estimate",
     "PValue",
     "Pairing",
+    "bare_p",
     "clopper_pearson",
     "delta_variance",
     "format_p",
@@ -145,6 +146,21 @@ def format_p(p: float) -> str:
         if all((float(text) < limit) == (p < limit) for limit in BOUNDARIES):
             break
     return "p = 1" if float(text) == 1 else f"p = {text}"
+
+
+def bare_p(p: float) -> str:
+    """Write a p-value for a column that is headed ``p``.
+
+    Parameters
+    ----------
+    p : float
+
+    Returns
+    -------
+    str
+        As :func:`format_p` without ``p =``; ``n/a`` where there is none.
+    """
+    return "n/a" if np.isnan(p) else format_p(p).removeprefix("p ").removeprefix("= ")
 
 
 def holm(p_values: Sequence[float], size: int | None = None) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spinefx.cases.reading import SignScores
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Confusion
-from spinefx.evidence.estimate import Estimate, PValue, format_p, holm, wilson
+from spinefx.evidence.estimate import Estimate, PValue, bare_p, holm, wilson
 from spinefx.evidence.tables import ResultTable
 from spinefx.evidence.twogroups import fisher_exact
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
@@ -180,8 +180,8 @@ def sign_table(
             one.second,
             one.not_assessable,
             one.test.estimate,
-            format_p(one.test.p).removeprefix("p = "),
-            format_p(one.holm_p).removeprefix("p = "),
+            bare_p(one.test.p),
+            bare_p(one.holm_p),
         )
         for one in comparisons
     )
