@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -172,9 +171,7 @@ def mcnemar(
     note = "no case on which the two differ" if discordant == 0 else ""
     if not method.startswith("chi2"):
         return PValue(p, name, said, estimate, table.n, Pairing.PAIRED, note=note)
-    statistic = float(
-        _chi_square(*map(np.asarray, (table.first_only, table.second_only)), corrected=method == "chi2cc")
-    )
+    statistic = float(_chi_square(table.first_only, table.second_only, corrected=method == "chi2cc"))
     return PValue(p, name, said, estimate, table.n, Pairing.PAIRED, statistic=statistic, df=1.0, note=note)
 
 
@@ -192,7 +189,7 @@ def generalised_mcnemar(pair: PairedAccuracy) -> PValue:
         the difference of sensitivity.
     """
     tables = (pair.malignant, pair.benign)
-    parts = [float(_chi_square(np.asarray(t.first_only), np.asarray(t.second_only))) for t in tables]
+    parts = [float(_chi_square(t.first_only, t.second_only)) for t in tables]
     df = sum(t.first_only + t.second_only > 0 for t in tables)
     quantity = "difference of sensitivity (specificity is tested with it), first minus second"
     estimate = paired_difference(pair.malignant)
@@ -325,15 +322,17 @@ def comparison_table(truth: Mapping[str, Diagnosis], answers: Mapping[str, Mappi
         For an answer without a truth.
     """
     rows: list[tuple[object, ...]] = []
+    tests: list[list[float]] = []
     for one, other in combinations(answers, 2):
         for among, measure in ((Diagnosis.MALIGNANT, "sensitivity"), (Diagnosis.BENIGN, "specificity")):
             table = PairedTable.of(answers[one], answers[other], truth, among)
             cells = (table.n, table.both, table.first_only, table.second_only, table.neither, table.left_out)
-            tests = [mcnemar(table, method).p for method in MCNEMAR_METHODS]
             shares = (table.first, table.second, paired_difference(table), paired_difference(table, "newcombe10"))
-            rows.append((one, other, measure, *cells, *shares, *tests))
-    adjusted = holm([float(row[13]) for row in rows]) if rows else ()  # type: ignore[arg-type]
-    shown = [(*row[:13], *map(bare_p, [*row[13:], p])) for row, p in zip(rows, adjusted, strict=True)]  # type: ignore[arg-type]
+            p = [float(mcnemar_p(table.first_only, table.second_only, method)) for method in MCNEMAR_METHODS]
+            rows.append((one, other, measure, *cells, *shares))
+            tests.append(p if table.n else [np.nan] * len(p))
+    adjusted = holm([p[0] for p in tests])
+    shown = [(*row, *map(bare_p, p), bare_p(last)) for row, p, last in zip(rows, tests, adjusted, strict=True)]
     cell_names = ("cases", "both right", "only first right", "only second right", "both wrong", "read by one only")
     names = ("first", "second", "difference (Tango)", "difference (Newcombe 10)")
     tests_named = ("p exact", "p mid-p", "p chi-square", "p chi-square, corrected", "p exact, Holm")
@@ -347,6 +346,7 @@ def comparison_table(truth: Mapping[str, Diagnosis], answers: Mapping[str, Mappi
     return ResultTable("comparison", "Readers compared, case by case", columns, tuple(shown), note)
 
 
-def _chi_square(b: NDArray[Any], c: NDArray[Any], *, corrected: bool = False) -> NDArray[np.float64]:
-    gap = np.maximum(np.abs(b - c) - (1 if corrected else 0), 0)
-    return np.asarray(gap**2 / np.maximum(b + c, 1))
+def _chi_square(b: ArrayLike, c: ArrayLike, *, corrected: bool = False) -> NDArray[np.float64]:
+    first, second = np.asarray(b, float), np.asarray(c, float)
+    gap = np.maximum(np.abs(first - second) - (1 if corrected else 0), 0)
+    return np.asarray(gap**2 / np.maximum(first + second, 1))
