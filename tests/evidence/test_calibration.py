@@ -82,6 +82,16 @@ def test_true_probabilities_are_found_true_and_the_band_holds_them() -> None:
     assert sharp.brier.value > sharp.brier_of_prevalence
 
 
+def test_the_band_is_as_wide_as_the_curve_scatters() -> None:
+    """Two routes to the curve's error: the smoother's weights, and 100 redrawn outcomes of the same patients."""
+    rng = np.random.default_rng(7)
+    p = rng.beta(2, 3, 150)
+    drawn = [calibrate(p, rng.random(150) < p).curve for _ in range(100)]
+    middle = slice(30, -30)
+    wide = np.mean([(curve.high - curve.low)[middle] for curve in drawn], axis=0) / 2 / 1.96
+    assert wide == pytest.approx(np.std([curve.observed[middle] for curve in drawn], axis=0), rel=0.25)
+
+
 def of(probabilities: list[float], truth: list[int]) -> Calibration:
     return calibrate(probabilities, np.array(truth, bool))
 

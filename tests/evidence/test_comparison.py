@@ -287,6 +287,9 @@ def test_power_by_enumeration_and_sample_size_without_gaps() -> None:
     size = mcnemar_sample_size(p1, p2)
     assert all(mcnemar_power(p1, p2, more) >= 0.8 for more in range(size, size + 10))
     assert mcnemar_power(p1, p2, size - 1) < 0.8
+    # Exact tests saw: 786 cases have the power, some number soon after has not.
+    assert mcnemar_power(0.55, 0.45, 786) >= 0.8
+    assert mcnemar_sample_size(0.55, 0.45) == 820
     assert discordant_shares(0.78, 0.94, 1.0) == pytest.approx((0.0, 0.16))
     for refused in (lambda: mcnemar_sample_size(0.1, 0.1), lambda: mcnemar_power(0.6, 0.6, 5)):
         with pytest.raises(InputError):

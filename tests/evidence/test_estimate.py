@@ -58,8 +58,8 @@ def test_a_p_value_says_what_it_is_of() -> None:
 
 
 def test_holm_by_hand() -> None:
-    """Holm 1979: 0.01 x 4, then 0.02 x 3, then 0.03 x 2 but never below its predecessor."""
-    assert holm([0.03, 0.01, 0.02, 0.9]) == pytest.approx((0.06, 0.04, 0.06, 0.9))
+    """Holm 1979: 0.01 x 4, then 0.02 x 3, then 0.025 x 2 but never below its predecessor."""
+    assert holm([0.025, 0.01, 0.02, 0.9]) == pytest.approx((0.06, 0.04, 0.06, 0.9))
     assert holm([0.01], size=15) == pytest.approx((0.15,))
     assert holm([0.2, np.nan])[0] == pytest.approx(0.4)
     assert holm([]) == ()
