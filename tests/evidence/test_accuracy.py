@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spinefx.cases.reading import Reading
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import (
     Confusion,
@@ -24,7 +25,8 @@ from spinefx.evidence.accuracy import (
 )
 from spinefx.evidence.delong import auc_difference, auc_difference_unpaired, auc_estimate, delong_covariance
 from spinefx.evidence.estimate import clopper_pearson
-from spinefx.vocabulary import Diagnosis
+from spinefx.evidence.measures import answers_by_reader, measure_table
+from spinefx.vocabulary import Arm, Diagnosis
 
 Reference = Callable[[str], Any]
 ReferenceTable = Callable[[str], list[dict[str, str]]]
@@ -155,6 +157,27 @@ def test_predictive_values_at_the_cohorts_own_prevalence_are_the_cohorts() -> No
     assert rare.low < rare.value < rare.high < 0.6
     with pytest.raises(InputError, match="prevalence"):
         predictive_values(TABLE_2["r1"][0], 0.0)
+
+
+def test_all_measures_stand_in_one_table() -> None:
+    """Yeh 2022's R1 as readings, beside a reader who was aided and read malignant cases only."""
+    truth = {f"m{i:02d}": M for i in range(50)} | {f"b{i:03d}": B for i in range(140)}
+    right = {case for case in truth if int(case[1:]) < {"m": 39, "b": 86}[case[0]]}
+    other = {M: B, B: M}
+    readings = [Reading(c, "r1", Arm.UNAIDED, d if c in right else other[d]) for c, d in truth.items()]
+    readings += [Reading(c, "r1", Arm.AIDED, M) for c in truth if c[0] == "m"]
+    readings.append(Reading("stranger", "r1", Arm.UNAIDED, M))
+    table = measure_table(truth, answers_by_reader(readings, truth), prevalence=0.1)
+    alone, aided = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+    assert (alone["reader"], aided["reader"]) == ("r1", "r1, aided")
+    assert str(alone["sensitivity"]) == "78% (39/50) [64, 88]"
+    assert str(alone["PPV"]).startswith("42% (39/93)")
+    assert str(alone["LR+"]) == "2.022 [1.566, 2.611]"
+    assert str(alone["kappa"]).startswith("0.309")
+    assert str(alone["PPV at 10%"]).startswith("0.183")
+    assert str(aided["kappa"]) == "n/a"
+    assert len(table.to_tsv().splitlines()) == 3
+    assert "PPV at 10%" not in measure_table(truth, {}).columns
 
 
 @pytest.mark.parametrize(
