@@ -1,4 +1,4 @@
-"""Write the pages that are drawn from the code: commands, recipes, errors. Run after a change of any of them.
+"""Write the pages that are drawn from the code: commands, recipes, errors, the audit. Run after any of them changed.
 
 A test runs this and compares, so that these pages cannot grow stale.
 """
@@ -15,10 +15,12 @@ from rich.console import Console
 
 from spinefx import errors
 from spinefx.cli import app
+from spinefx.evidence.audit import audit, audit_table, example_claims
+from spinefx.evidence.claims import KINDS, Verdict
 from spinefx.learning.recipe import PRESETS, Recipe
 
 HERE = Path(__file__).resolve().parent
-VERBS = ("demo", "phantom", "ingest", "check", "patch", "train", "report", "predict")
+VERBS = ("demo", "phantom", "ingest", "check", "patch", "train", "report", "predict", "audit")
 
 
 def commands_page() -> str:
@@ -109,7 +111,68 @@ def benchmarks_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+AUDIT_OPENING = """\
+# The audit of printed tables
+
+`spinefx audit FILE` takes what a paper prints, and the counts that it prints beside it, and says what can be true.
+No image and no patient is needed. The p-value of a paired test depends on how many errors two readers shared, which
+papers seldom print: so every number of shared errors that the counts allow is tried, and the range is given.
+
+```sh
+spinefx audit yeh2022
+spinefx audit claims.tsv
+```
+
+The first is the worked example below. Run it on your own tables before you send them away: exit code 1 means that a
+claim cannot stand as it is printed.
+
+## The file
+
+A TSV or CSV with the columns `claim`, `kind`, `printed` and `counts`, or JSON: `{"claims": [{"claim": "...", ...}]}`.
+Four more fields may be left out: `family` (tests that are corrected together; `R1 errors/15` where 15 were made and
+not all are printed), `shared` (errors that both readers made, where the text says so), `needs` (what would have to be
+printed to judge) and `note`.
+"""
+AUDIT_EXAMPLE = """
+## The worked example: Yeh et al. 2022
+
+The claims were typed in from a text copy of [the paper](https://doi.org/10.1007/s00586-022-07121-1) that was made by
+optical character recognition. A verdict is of the numbers as they stand in that copy: it cannot tell a slip of the
+author from one of the press or of the copy, and it says nothing of how the study was done. Where the paper itself is
+at hand, the paper decides. The sensitivities, specificities and accuracies of all four readers agree with their counts.
+"""
+AUDIT_CLOSING = """
+The range of a paired test is over every number of shared errors; *unpaired Fisher* is what comes out when the two
+readers are taken for different patients, which they are not. Confirmed claims are listed by the command.
+"""
+
+
+def audit_page() -> str:
+    """The worked example of an audit, recomputed."""
+    audited = audit(example_claims())
+    others = [one for one in audited if one.verdict != Verdict.CONFIRMED]
+    table = audit_table(others)
+    kinds = ["| kind | counts |", "|---|---|", *(f"| `{kind}` | {meaning} |" for kind, meaning in KINDS.items())]
+    verdicts = ["| verdict | meaning |", "|---|---|", *(f"| {verdict} | {VERDICTS[verdict]} |" for verdict in Verdict)]
+    rows = ["| " + " | ".join(table.columns) + " |", "|---|---|---|---|---|"]
+    rows += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in table.to_text()]
+    count = f"{len(audited)} claims, of which {len(audited) - len(others)} are confirmed. The others:"
+    parts = (AUDIT_OPENING, *kinds, "", *verdicts, AUDIT_EXAMPLE, count, "", *rows)
+    return "\n".join(parts) + "\n" + AUDIT_CLOSING
+
+
+VERDICTS = {
+    Verdict.CONFIRMED: "true for every table that the counts allow",
+    Verdict.POSSIBLE: "true for some of them, or of another usual test; the remark says which",
+    Verdict.INCOMPLETE: "may be true, but what is needed to judge it is not printed",
+    Verdict.NOT_REPRODUCED: "none of the usual tests gives it",
+    Verdict.INCONSISTENT: "does not agree with the counts beside it",
+    Verdict.CONTRADICTED: "possible by the counts, but not together with what the text says",
+    Verdict.IMPOSSIBLE: "true for no table that the counts allow",
+}
+
 PAGES = {
+    "audit.md": audit_page,
     "commands.md": commands_page,
     "recipes.md": recipes_page,
     "errors.md": errors_page,

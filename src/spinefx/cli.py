@@ -22,6 +22,7 @@ from spinefx import __version__
 from spinefx.errors import SpinefxError
 
 if TYPE_CHECKING:
+    from spinefx.evidence.tables import ResultTable
     from spinefx.verbs.reporting import WrittenReport
 
 __all__ = ["app", "main"]
@@ -395,21 +396,44 @@ def predict(
     print(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+@app.command
+def audit(file: Path) -> None:
+    """Say which printed percentages, sums, means and p-values the printed counts allow; exit 1 where one cannot stand.
+
+    Parameters
+    ----------
+    file
+        Claims as JSON or TSV; yeh2022 is the worked example.
+    """
+    from spinefx.verbs.auditing import audit as run
+
+    found = run(file)
+    _print_table(found.table)
+    if found.fallen:
+        _fail(found.table.note)
+    print(found.table.note)
+
+
 def _print_report(written: WrittenReport) -> None:
+    _print_table(written.table, written.stamps)
+    print(f"report: {written.page}")
+
+
+def _print_table(table: ResultTable, stamps: Sequence[str] = ()) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     # A file or a pipe has no width: the table keeps its lines whole there.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    for stamp in written.stamps:
+    for stamp in stamps:
         console.print(stamp, style="bold", markup=False)
-    grid = Table(title=written.table.title, title_justify="left")
-    for column in written.table.columns:
+    grid = Table(title=table.title, title_justify="left")
+    for column in table.columns:
         grid.add_column(column)
-    for row in written.table.to_text():
-        grid.add_row(*row)
+    for row in table.to_text():
+        grid.add_row(*(Text(cell) for cell in row))
     console.print(grid)
-    print(f"report: {written.page}")
 
 
 def _count(workers: int | None) -> int:

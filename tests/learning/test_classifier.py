@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinefx.cases.patch import PatchStack
+from spinefx.cases.reading import correct_prior
 from spinefx.errors import ModelError
 from spinefx.files import canonical_json, digest_of
-from spinefx.learning.classifier import Classifier, correct_prior
+from spinefx.learning.classifier import Classifier
 from spinefx.learning.network import build_network
 from spinefx.learning.pretrained import initialise
 from spinefx.learning.recipe import Recipe

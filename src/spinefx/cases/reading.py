@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from spinefx.errors import InputError
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
-__all__ = ["Prediction", "Reading", "SignScores", "patient_probability", "patient_readings"]
+__all__ = ["Prediction", "Reading", "SignScores", "correct_prior", "patient_probability", "patient_readings"]
 
 PATIENT_SCORES = ("max", "mean", "noisy_or")
 
@@ -114,6 +115,27 @@ class SignScores:
         if missing or unknown:
             found = f"signs missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
             raise InputError(found, where=self.case_id, allowed="the fifteen identifiers, each once")
+
+
+def correct_prior(probability: ArrayLike, inflation: float) -> NDArray[np.float64]:
+    """Take back the change of class odds that training copies made (protocol row 6).
+
+    Parameters
+    ----------
+    probability : array_like
+        As the network gives it, 0 to 1.
+    inflation : float
+        How many times the copies multiplied the odds of malignancy; above 0.
+
+    Returns
+    -------
+    ndarray of float64
+        The probability whose odds are ``inflation`` times smaller: 0.5 becomes 1/3 where malignant slices were copied
+        twice as often.
+    """
+    raw = np.asarray(probability, dtype=np.float64)
+    corrected: NDArray[np.float64] = raw / (raw + inflation * (1 - raw))
+    return corrected
 
 
 def patient_probability(slice_probabilities: Iterable[float], rule: str = "max") -> float:

@@ -12,46 +12,25 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import nn
 
 from spinefx import __version__
 from spinefx.cases.patch import CHANNELS, PatchSettings, PatchStack
-from spinefx.cases.reading import Prediction
+from spinefx.cases.reading import Prediction, correct_prior
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of, write_bytes, write_text
 from spinefx.learning.network import FractureNetwork, in_channel_order
 from spinefx.learning.pretrained import Initialisation
 from spinefx.learning.recipe import Recipe
 
-__all__ = ["MODEL_FILE", "WEIGHTS_FILE", "Classifier", "ModelCard", "correct_prior", "software_versions"]
+__all__ = ["MODEL_FILE", "WEIGHTS_FILE", "Classifier", "ModelCard", "software_versions"]
 
 SCHEMA = "spinefx model 1"
 INTENDED_USE = "Research use only, not a medical device."
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
-
-
-def correct_prior(probability: ArrayLike, inflation: float) -> NDArray[np.float64]:
-    """Take back the change of class odds that training copies made (protocol row 6).
-
-    Parameters
-    ----------
-    probability : array_like
-        As the network gives it, 0 to 1.
-    inflation : float
-        How many times the copies multiplied the odds of malignancy; above 0.
-
-    Returns
-    -------
-    ndarray of float64
-        The probability whose odds are ``inflation`` times smaller: 0.5 becomes 1/3 where malignant slices were copied
-        twice as often.
-    """
-    raw = np.asarray(probability, dtype=np.float64)
-    corrected: NDArray[np.float64] = raw / (raw + inflation * (1 - raw))
-    return corrected
 
 
 def software_versions() -> dict[str, str]:

@@ -1,0 +1,302 @@
+"""What every number is said with: an interval, the counts behind it, and for a p-value the test, the pairing and n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from spinefx.errors import InputError
+
+__all__ = [
+    "Estimate",
+    "PValue",
+    "Pairing",
+    "bare_p",
+    "clopper_pearson",
+    "delta_variance",
+    "format_p",
+    "holm",
+    "normal_quantile",
+    "normal_test",
+    "wilson",
+]
+
+# A p-value is not rounded across one of these: 0.0496 is not shown as 0.05.
+BOUNDARIES = (0.001, 0.01, 0.05)
+COMPLEX_STEP = 1e-100
+
+
+class Pairing(StrEnum):
+    """How the two sides of a comparison hang together."""
+
+    PAIRED = "paired"
+    UNPAIRED = "unpaired"
+    ONE_SAMPLE = "one sample"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95% interval, and the counts behind it where it is a proportion.
+
+    Parameters
+    ----------
+    value, low, high : float
+        NaN where there is nothing to estimate from.
+    k, n : int or None
+        Successes and trials of a proportion.
+    note : str
+        Why the value or a limit is not what was asked for; empty where nothing need be said.
+    """
+
+    value: float
+    low: float
+    high: float
+    k: int | None = None
+    n: int | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "n/a"
+        if np.isnan([self.low, self.high]).all():
+            return f"{self.value:.3f}"
+        if self.n is None:
+            return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{100 * self.value:.0f}% ({self.k}/{self.n}) [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+
+
+@dataclass(frozen=True)
+class PValue:
+    """A p-value in the company that it must not leave.
+
+    Parameters
+    ----------
+    p : float
+        0 to 1, or NaN with a note that says why there is none.
+    test : str
+        Its name and variant, for instance ``McNemar, exact``.
+    quantity : str
+        What was estimated, with its direction.
+    estimate : Estimate
+    n : int
+        Cases compared.
+    pairing : Pairing
+    statistic, df : float or None
+        Of an asymptotic test.
+    sided : str
+        ``two-sided`` or ``one-sided``.
+    note : str
+
+    Raises
+    ------
+    InputError
+        For a p-value out of range, or without a test, a quantity, or a reason for its absence.
+    """
+
+    p: float
+    test: str
+    quantity: str
+    estimate: Estimate
+    n: int
+    pairing: Pairing
+    statistic: float | None = None
+    df: float | None = None
+    sided: str = "two-sided"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.p <= 1 or (np.isnan(self.p) and self.note)):
+            raise InputError(f"a p-value of {self.p}", where=self.test, allowed="0 to 1, or NaN with a note")
+        if not self.test or not self.quantity:
+            raise InputError("a p-value without the test or the quantity that it is of")
+
+    def __str__(self) -> str:
+        said = f"no p ({self.note})" if np.isnan(self.p) else format_p(self.p)
+        return f"{said} ({self.test}, {self.sided}, {self.pairing}, n = {self.n}); {self.quantity} {self.estimate}"
+
+
+def format_p(p: float) -> str:
+    """Write a p-value with two significant digits, never rounded across 0.05, 0.01 or 0.001.
+
+    Parameters
+    ----------
+    p : float
+
+    Returns
+    -------
+    str
+        ``p = 0.0078``; ``p < 1e-300`` where the machine holds no smaller number.
+
+    Examples
+    --------
+    >>> format_p(0.0078125), format_p(0.04996), format_p(8.4e-9)
+    ('p = 0.0078', 'p = 0.04996', 'p = 8.4e-09')
+    """
+    if np.isnan(p):
+        return "p not available"
+    if p < 1e-300:
+        return "p < 1e-300"
+    for digits in range(2, 17):
+        text = f"{p:#.{digits}g}" if p >= 1e-4 else f"{p:.{digits - 1}e}"
+        if all((float(text) < limit) == (p < limit) for limit in BOUNDARIES):
+            break
+    return "p = 1" if float(text) == 1 else f"p = {text}"
+
+
+def bare_p(p: float) -> str:
+    """Write a p-value for a column that is headed ``p``.
+
+    Parameters
+    ----------
+    p : float
+
+    Returns
+    -------
+    str
+        As :func:`format_p` without ``p =``; ``n/a`` where there is none.
+    """
+    return "n/a" if np.isnan(p) else format_p(p).removeprefix("p ").removeprefix("= ")
+
+
+def holm(p_values: Sequence[float], size: int | None = None) -> tuple[float, ...]:
+    """Adjust p-values for their number (Holm S. Scand J Stat 1979;6:65-70).
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        NaN stays NaN and is counted: a test that could not be made was still meant.
+    size : int, optional
+        Of the family where only some p-values are known; the others are taken as larger than all that are.
+
+    Returns
+    -------
+    tuple of float
+        In the order given.
+
+    Raises
+    ------
+    InputError
+        For a family smaller than its members.
+    """
+    values = np.asarray(p_values, float)
+    family = values.size if size is None else size
+    if family < values.size:
+        raise InputError(f"a family of {family} tests with {values.size} p-values")
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * (family - np.arange(values.size)))
+    adjusted = np.empty(values.size)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return tuple(float(value) for value in adjusted)
+
+
+def wilson(k: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Estimate a proportion with Wilson's score interval.
+
+    Parameters
+    ----------
+    k, n : int
+        Successes and trials.
+    confidence : float
+
+    Returns
+    -------
+    Estimate
+        NaN for no trials.
+
+    Notes
+    -----
+    Wilson EB. J Am Stat Assoc 1927;22:209-212.
+    """
+    return _proportion(k, n, confidence, "wilson")
+
+
+def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Estimate a proportion with the exact interval, which never covers less than it says.
+
+    Parameters
+    ----------
+    k, n : int
+        Successes and trials.
+    confidence : float
+
+    Returns
+    -------
+    Estimate
+        NaN for no trials.
+
+    Notes
+    -----
+    Clopper CJ, Pearson ES. Biometrika 1934;26:404-413.
+    """
+    return _proportion(k, n, confidence, "exact")
+
+
+def normal_quantile(confidence: float) -> float:
+    """Give how many standard errors an interval reaches to either side.
+
+    Parameters
+    ----------
+    confidence : float
+        Above 0, below 1.
+
+    Returns
+    -------
+    float
+        1.959964 for 0.95.
+
+    Raises
+    ------
+    InputError
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"a confidence of {confidence}", allowed="above 0, below 1")
+    return float(stats.norm.ppf(0.5 + confidence / 2))
+
+
+def normal_test(statistic: float) -> float:
+    """Give the two-sided p-value of a standard normal statistic.
+
+    Parameters
+    ----------
+    statistic : float
+
+    Returns
+    -------
+    float
+    """
+    return float(2 * stats.norm.sf(abs(statistic)))
+
+
+def delta_variance(function: Callable[[NDArray[np.complex128]], complex], counts: ArrayLike) -> float:
+    """Variance of a function of multinomial cell counts by the delta method.
+
+    Parameters
+    ----------
+    function : callable
+        Of the cell counts; homogeneous of degree 0 (it depends on shares alone) and analytic. Its gradient is taken by
+        a complex step, exact to the last digits (Squire W, Trapp G. SIAM Rev 1998;40:110-112).
+    counts : array_like, shape (cell,)
+
+    Returns
+    -------
+    float
+        Zero or more.
+    """
+    cells = np.asarray(counts, float)
+    gradient = np.array(
+        [function(cells + 1j * COMPLEX_STEP * unit).imag / COMPLEX_STEP for unit in np.eye(cells.size)], float
+    )
+    # The gradient is orthogonal to the counts, so that the multinomial's second term vanishes.
+    return float(gradient**2 @ cells)
+
+
+def _proportion(k: int, n: int, confidence: float, method: str) -> Estimate:
+    if n == 0:
+        return Estimate(np.nan, np.nan, np.nan, k, n, "no case to count")
+    interval = stats.binomtest(k, n).proportion_ci(confidence, method=method)
+    return Estimate(k / n, float(interval.low), float(interval.high), k, n)
