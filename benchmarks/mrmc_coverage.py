@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from record import record
-from spinefx.evidence.clustered import clustered_auc, clustered_proportion
+from spinefx.evidence.clustered import clustered_auc, clustered_sensitivity, clustered_specificity
 from spinefx.evidence.effect import Effect
 from spinefx.evidence.mrmc import mrmc
 from spinefx.evidence.mrmc_panel import ai_vs_readers
@@ -113,8 +113,8 @@ def clustered(studies: int) -> dict[str, np.ndarray]:
         called = scores >= SEPARATION / 2
         results = (
             clustered_auc(scores, malignant, patient),
-            clustered_proportion(called[malignant], patient[malignant]),
-            clustered_proportion(~called[~malignant], patient[~malignant]),
+            clustered_sensitivity(called, malignant, patient),
+            clustered_specificity(called, malignant, patient),
         )
         for count, result, truth in zip(counts, results, truths, strict=True):
             low, high = result.effect.estimate.low, result.effect.estimate.high

@@ -17,6 +17,8 @@ from spinefx.evidence.clustered import (
     clustered_auc_difference,
     clustered_proportion,
     clustered_proportion_difference,
+    clustered_sensitivity,
+    clustered_specificity,
 )
 from spinefx.evidence.mrmc_covariance import delong_covariance, structural_components
 
@@ -109,6 +111,18 @@ def test_the_ratio_estimator_follows_rao_and_scott() -> None:
     assert result.effect.estimate.value == pytest.approx(p)
     assert result.effect.standard_error == pytest.approx(np.sqrt(4 / 3 * (residuals**2).sum() / 100))
     assert result.notes == ("Only 4 clusters: below 20 the standard error itself is uncertain.",)
+
+
+def test_sensitivity_and_specificity_count_their_own_findings_and_both_classes_of_clusters() -> None:
+    called = [1, 1, 0, 1, 0, 0, 1, 0]
+    malignant = [1, 1, 1, 1, 0, 0, 0, 0]
+    patient = ["a", "a", "b", "c", "c", "d", "d", "e"]
+    sensitivity, specificity = (f(called, malignant, patient) for f in (clustered_sensitivity, clustered_specificity))
+    assert (sensitivity.effect.estimate.k, sensitivity.effect.estimate.n, sensitivity.clusters) == (3, 4, 3)
+    assert (specificity.effect.estimate.k, specificity.effect.estimate.n, specificity.clusters) == (3, 4, 3)
+    assert (sensitivity.malignant_clusters, sensitivity.benign_clusters) == (3, 3)
+    with pytest.raises(InputError, match="no findings"):
+        clustered_sensitivity([1, 0], [0, 0], ["a", "b"])
 
 
 def test_all_right_counts_each_cluster_once() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,8 @@ __all__ = [
     "clustered_auc_difference",
     "clustered_proportion",
     "clustered_proportion_difference",
+    "clustered_sensitivity",
+    "clustered_specificity",
 ]
 
 Floats = NDArray[np.float64]
@@ -36,8 +38,8 @@ class ClusteredResult:
     effect : Effect
     findings, clusters : int
         All that were counted.
-    malignant_clusters, benign_clusters : int
-        Clusters with at least one finding of the class; a cluster may count in both. For a proportion both are 0.
+    malignant_clusters, benign_clusters : int or None
+        Clusters with at least one finding of the class; a cluster may count in both. None where no truth was given.
     notes : tuple of str
         Warnings, such as of few clusters.
     """
@@ -45,8 +47,8 @@ class ClusteredResult:
     effect: Effect
     findings: int
     clusters: int
-    malignant_clusters: int
-    benign_clusters: int
+    malignant_clusters: int | None
+    benign_clusters: int | None
     notes: tuple[str, ...]
 
 
@@ -118,15 +120,64 @@ def clustered_auc_difference(
     return ClusteredResult(effect, *shape, notes)
 
 
+def clustered_sensitivity(
+    called: ArrayLike, malignant: ArrayLike, cluster: Sequence[object], confidence: float = 0.95
+) -> ClusteredResult:
+    """Share of malignant findings called malignant, findings clustered.
+
+    Parameters
+    ----------
+    called : array_like of bool, shape (finding,)
+        Called malignant.
+    malignant : array_like of bool, shape (finding,)
+    cluster : sequence, shape (finding,)
+    confidence : float
+
+    Returns
+    -------
+    ClusteredResult
+
+    Raises
+    ------
+    InputError
+        For fewer than two clusters with malignant findings.
+    """
+    return _of_class(np.asarray(called, bool), np.asarray(malignant, bool), cluster, "sensitivity", confidence)
+
+
+def clustered_specificity(
+    called: ArrayLike, malignant: ArrayLike, cluster: Sequence[object], confidence: float = 0.95
+) -> ClusteredResult:
+    """Share of benign findings called benign, findings clustered.
+
+    Parameters
+    ----------
+    called : array_like of bool, shape (finding,)
+        Called malignant.
+    malignant : array_like of bool, shape (finding,)
+    cluster : sequence, shape (finding,)
+    confidence : float
+
+    Returns
+    -------
+    ClusteredResult
+
+    Raises
+    ------
+    InputError
+        For fewer than two clusters with benign findings.
+    """
+    return _of_class(np.asarray(called, bool), np.asarray(malignant, bool), cluster, "specificity", confidence)
+
+
 def clustered_proportion(
     successes: ArrayLike, cluster: Sequence[object], label: str = "proportion", confidence: float = 0.95
 ) -> ClusteredResult:
-    """Proportion of clustered findings: give the malignant ones for sensitivity, the benign ones for specificity.
+    """Proportion of clustered findings.
 
     Parameters
     ----------
     successes : array_like of bool, shape (finding,)
-        Whether the finding was called rightly.
     cluster : sequence, shape (finding,)
     label : str
     confidence : float
@@ -157,7 +208,7 @@ def clustered_proportion(
     estimate = Estimate(value, low, high, int(right.sum()), right.size)
     test = "ratio estimator, Wilson interval with Rao and Scott's design effect"
     effect = Effect(label, estimate, float(np.sqrt(variance)), np.inf, test)
-    return ClusteredResult(effect, right.size, clusters, 0, 0, _few({"clusters": clusters}))
+    return ClusteredResult(effect, right.size, clusters, None, None, _few({"clusters": clusters}))
 
 
 def clustered_proportion_difference(
@@ -193,7 +244,17 @@ def clustered_proportion_difference(
     value, variance, clusters = _ratio(apart, cluster)
     test = "ratio estimator of paired differences, z"
     effect = judge(label, value, variance, test, null=0.0, confidence=confidence)
-    return ClusteredResult(effect, apart.size, clusters, 0, 0, _few({"clusters": clusters}))
+    return ClusteredResult(effect, apart.size, clusters, None, None, _few({"clusters": clusters}))
+
+
+def _of_class(
+    called: NDArray[np.bool_], malignant: NDArray[np.bool_], cluster: Sequence[object], label: str, confidence: float
+) -> ClusteredResult:
+    member = _numbered(cluster)
+    counted = malignant if label == "sensitivity" else ~malignant
+    result = clustered_proportion((called == malignant)[counted], member[counted].tolist(), label, confidence)
+    by_class = (int(np.unique(member[of_class]).size) for of_class in (malignant, ~malignant))
+    return replace(result, malignant_clusters=next(by_class), benign_clusters=next(by_class))
 
 
 def _contributions(
