@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,13 @@ def test_power_matches_rjafroc(shared_data: Path, analysis: str) -> None:
     fewest = mrmc_sample_size(pilot, **plan)
     assert fewest.cases <= published["K"]
     assert fewest.power >= 0.8 > mrmc_power(pilot, cases=fewest.cases - 1, **plan).power
+
+
+def test_the_worked_example_of_the_docs_gives_what_it_shows() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "multi-reader-studies.md"
+    result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert result.attempted > 15
+    assert result.failed == 0
 
 
 # What holds without any reference: designs, floors, edges.

@@ -140,7 +140,7 @@ def ustat_mrmc(
         Of the variances. ``unbiased`` is iMRMC's: U-statistics of wins. ``centred`` takes the modality's mean off each
         win first: the same where readers, cases and modalities are crossed, but steadier where they are not, since the
         modalities' own values then cancel (a reader missing from one modality leaves ``unbiased`` without a positive
-        variance in three studies of ten, see benchmarks/mrmc_coverage.py). ``mle`` takes the empirical distribution
+        variance in a third of studies, see benchmarks/mrmc_coverage.py). ``mle`` takes the empirical distribution
         and is biased upwards.
     df : {'bdg', 'normal'}
         Satterthwaite degrees of freedom (Gallas), rounded down for the t distribution and normal above 50, as iMRMC
