@@ -14,6 +14,7 @@ import pytest
 from spinefx.errors import InputError
 from spinefx.evidence.effect import Effect
 from spinefx.evidence.mrmc import VarianceComponents, mrmc
+from spinefx.evidence.mrmc_covariance import delong_covariance, structural_components
 from spinefx.evidence.mrmc_panel import ai_vs_readers
 from spinefx.evidence.mrmc_power import mrmc_power, mrmc_sample_size
 from spinefx.evidence.mrmc_ustatistic import ustat_mrmc
@@ -326,21 +327,15 @@ def test_f_is_the_square_of_t_whatever_the_design() -> None:
 
 def test_fixed_readers_are_the_quadratic_form_of_the_covariances() -> None:
     """Two routes: averaged components without floor, and the contrast applied to the whole covariance matrix."""
-    from spinefx.evidence.mrmc_covariance import delong_covariance, structural_components
-
-    blocks = unread(STUDY, (slice(None), 0, slice(0, None, 2)), (slice(None), slice(1, 4), slice(1, None, 2)))
-    apart = unread(STUDY, (0, slice(0, 1)), (1, slice(1, 4)))
+    uneven = unread(STUDY, (slice(None), 0, slice(0, None, 2)), (slice(None), slice(1, 4), slice(1, None, 2)))
+    apart = unread(STUDY, (0, slice(0, 2)), (1, slice(2, 4)))
     holes = unread(STUDY, (0, 0, slice(0, 7)), (1, 2, slice(12, 25)))
-    for study in (STUDY, blocks, apart, holes):
+    for study in (STUDY, BLOCKS, uneven, apart, holes):
         read = study.cells
         matrix = delong_covariance(structural_components(study.scores[read], study.malignant))
         weights = np.where(read, np.array([[1.0], [-1.0]]) / read.sum(axis=1, keepdims=True), 0)[read]
         (difference,) = mrmc(study, analysis="FRRC", covariance="delong", floor=False).differences
-        if study is apart:
-            # One reader against three: the pooled error weighs readers, the contrast weighs modalities.
-            assert difference.standard_error**2 == pytest.approx(weights @ matrix @ weights, rel=0.5)
-        else:
-            assert difference.standard_error**2 == pytest.approx(weights @ matrix @ weights)
+        assert difference.standard_error**2 == pytest.approx(weights @ matrix @ weights)
 
 
 def test_the_floor_lifts_fixed_readers_only_where_cov2_is_below_cov3() -> None:
@@ -446,6 +441,21 @@ def test_arbitrary_designs_go_to_ustatistics() -> None:
         mrmc(patchy)
     (difference,) = ustat_mrmc(patchy).differences
     assert difference.estimate.low < difference.estimate.value < difference.estimate.high
+
+
+def test_analysis_of_variance_and_ustatistics_have_one_variance_where_readings_are_balanced() -> None:
+    """Two routes: mean squares with unbiased covariances, and products of wins over different cases and readers."""
+    study = RoeMetz((1.2, 1.5)).draw(np.random.default_rng(6), readers=6, malignant=36, benign=36)
+    modality, reader, case = np.ogrid[:2, :6, :72]
+    for keep in (case >= 0, case % 2 == modality, reader % 2 == modality, case % 6 == reader):
+        scores = np.where(keep & np.isfinite(study.scores), study.scores, np.nan)
+        thinned = with_scores(scores, study)
+        ours = mrmc(thinned, covariance="unbiased")
+        assert ours.components is not None
+        shared = np.nan_to_num(ours.components.cov2 - ours.components.cov3)
+        assert shared >= -1e-15, "only then the floor of the analysis of variance changes nothing"
+        (difference,) = ustat_mrmc(thinned).differences
+        assert difference.standard_error == pytest.approx(ours.differences[0].standard_error)
 
 
 def test_centring_keeps_a_variance_above_nil_where_a_reader_lacks_a_modality() -> None:

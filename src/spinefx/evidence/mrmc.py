@@ -412,7 +412,7 @@ def _global_test(variance: _Variance, analysis: Analysis, floor: bool) -> Global
     harmonic = float(stats.hmean(variance.readers_of))
     ms_modality = harmonic * float(variance.means.var(ddof=1))
     term, df2 = variance.error_term(analysis, floor, harmonic)
-    statistic = ms_modality / term if term > NIL_VARIANCE else np.nan
+    statistic = float(ms_modality / term) if term > NIL_VARIANCE else np.nan
     squares = (ms_modality, variance.ms_error, variance.df_error, float(term))
     if analysis == "FRRC":
         name = "Obuchowski-Rockette chi-squared, fixed readers, random cases"

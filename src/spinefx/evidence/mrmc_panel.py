@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -134,7 +134,7 @@ def ai_vs_readers(
         design=study.design,
         counts=alone.counts,
         model=judge(model, parts.values[0], own, kind, confidence=confidence),
-        panel=readers.means[0],
+        panel=replace(readers.means[0], label="readers"),
         difference=_difference(f"readers - {model}", values, spread, cov2, analysis, confidence),
         readers=tuple(
             judge(f"{name} - {model}", value, variance, "z, one reader", null=0.0, confidence=confidence)

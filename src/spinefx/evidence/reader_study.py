@@ -127,10 +127,13 @@ class ReaderStudy:
         Raises
         ------
         TableError
-            For columns of unequal length, a reading given twice, or a case with two truths.
+            For columns of unequal length, a reading given twice, a case with two truths, or a score or truth of another
+            kind.
         """
-        values, truth = np.asarray(score, float), np.asarray(malignant, bool)
-        columns = [["all"] * values.size if modality is None else modality, reader, case]
+        values, truth = _numbers(score), np.asarray(malignant)
+        if truth.dtype.kind not in "biuf" or not np.isin(truth, (0, 1)).all():
+            raise TableError("a truth that is neither true nor false", allowed="True and False, or 1 and 0")
+        columns = [["all"] * values.size if modality is None else list(modality), list(reader), list(case)]
         if {len(column) for column in columns} | {truth.size} != {values.size}:
             raise TableError("columns of unequal length", allowed="one row a reading")
         names, places = zip(*(_numbered(column) for column in columns), strict=True)
@@ -146,7 +149,7 @@ class ReaderStudy:
         of_case[places[2]] = truth
         torn = np.flatnonzero(of_case[places[2]] != truth)
         if torn.size:
-            raise TableError("a case with two truths", where=str(case[int(torn[0])]), allowed="one truth a case")
+            raise TableError("a case with two truths", where=str(columns[2][int(torn[0])]), allowed="one truth a case")
         return cls(scores, of_case, *names)
 
     @classmethod
@@ -247,6 +250,13 @@ class ReaderStudy:
                 return Design.CASES_IN_MODALITIES
             return Design.SPLIT_PLOT if self.reader_blocks.max() > 0 else Design.FACTORIAL
         return Design.READERS_IN_MODALITIES if cells.sum(axis=0).max() == 1 else Design.ARBITRARY
+
+
+def _numbers(score: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(score, float)
+    except (TypeError, ValueError) as error:
+        raise TableError(f"a score that is no number ({error})", allowed="numbers; NaN where missing") from error
 
 
 def _numbered(column: Sequence[object]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
