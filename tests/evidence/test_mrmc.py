@@ -481,9 +481,29 @@ def test_no_malignant_case_is_a_named_refusal_unless_specificity_is_asked() -> N
     for endpoint, threshold in (("auc", None), ("sensitivity", 1.0)):
         with pytest.raises(InputError, match="reader 1, A: no malignant case"):
             mrmc(benign, endpoint=endpoint, threshold=threshold)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="cases of one class"):
+        ustat_mrmc(benign, endpoint="specificity", threshold=1.0)
     result = mrmc(benign, endpoint="specificity", threshold=1.0)
     assert result.counts.malignant == 0
     assert np.isfinite(result.differences[0].p_value)
+
+
+def test_a_single_malignant_case_leaves_no_variance() -> None:
+    kept = slice(19, None)
+    single = ReaderStudy(
+        STUDY.scores[..., kept], STUDY.malignant[kept], STUDY.modalities, STUDY.readers, STUDY.cases[kept]
+    )
+    with pytest.raises(InputError, match="single malignant case"):
+        mrmc(single)
+    with pytest.raises(InputError, match="a single case of a class"):
+        ustat_mrmc(single)
+    assert np.isfinite(mrmc(single, analysis="RRFC").differences[0].p_value)
+
+
+def test_very_unequal_readers_keep_a_degree_of_freedom() -> None:
+    study = STUDY.only(readers=["reader 1", "reader 2"])
+    effect = ustat_mrmc(unread(study, (slice(None), 1, slice(2, 18)), (slice(None), 1, slice(22, 50)))).means[0]
+    assert effect.df >= 1
 
 
 def test_perfect_separation_gives_the_value_and_says_why_no_interval() -> None:

@@ -155,7 +155,8 @@ def ustat_mrmc(
     Raises
     ------
     InputError
-        For a modality with one reader, a reader without a class that the endpoint needs, or an unknown word.
+        For a modality with one reader, a reader without cases of both classes, a class with a single case, or an
+        unknown word.
 
     Notes
     -----
@@ -174,6 +175,8 @@ def ustat_mrmc(
         )
     names = [f"{study.readers[j]}, {study.modalities[i]}" for i, j in zip(modality, reader, strict=True)]
     parts = structural_components(scores[read], study.malignant, names=names)
+    if min(int(part.shape[1]) for part in parts.parts) < 2:
+        raise InputError("a single case of a class", allowed="two or more malignant and two or more benign cases")
     own = [modality == number for number in range(len(study.modalities))]
     pairs = np.isfinite(parts.malignant).sum(axis=1) * np.isfinite(parts.benign).sum(axis=1)
     values = np.array([np.average(parts.values[mine], weights=pairs[mine]) for mine in own])
@@ -219,6 +222,8 @@ def _as_areas(study: ReaderStudy, endpoint: Endpoint, threshold: float | None) -
     structural_components(np.zeros((1, 2)), [False, True], endpoint=endpoint, threshold=threshold)
     if threshold is None:
         return study.scores
+    if study.malignant.all() or not study.malignant.any():
+        raise InputError("cases of one class", allowed="both: U-statistics count pairs", remedy="Use mrmc.")
     called = np.where(np.isnan(study.scores), np.nan, study.scores >= threshold)
     idle = ~study.malignant if endpoint == "sensitivity" else study.malignant
     return np.where(idle & np.isfinite(called), 0.5, called)
@@ -271,8 +276,10 @@ def _effect(
         return judge(label, value, variance, "U-statistic z", null=null, confidence=confidence)
     spread = signs @ np.array([part.components_mle for part in parts])
     of_factor = [np.round(1 / part.component_coefficients[[0, 1, 3]] - 1) for part in parts[:2]]
-    free = np.min(of_factor, axis=0)
-    degrees = max(variance**2 / float((spread[[0, 1, 3]] ** 2 / free**3).sum()), float(free.min()))
+    # Very unequal readers weigh like less than two; one degree of freedom is the least there is.
+    free = np.maximum(np.min(of_factor, axis=0), 1)
+    noise = float((spread[[0, 1, 3]] ** 2 / free**3).sum())
+    degrees = max(variance**2 / noise, float(free.min())) if noise > 0 else np.inf
     used = np.floor(degrees) if degrees <= NORMAL_FROM else np.inf
     effect = judge(
         label, value, variance, "U-statistic t, BDG degrees of freedom", df=used, null=null, confidence=confidence
