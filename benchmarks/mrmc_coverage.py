@@ -103,23 +103,24 @@ def against(analysis: str, study: ReaderStudy) -> Effect:
 
 def clustered(studies: int) -> dict[str, np.ndarray]:
     """Three findings in each of 40 malignant and 60 benign patients, alike within a patient (correlation 0.6)."""
-    rng, counts = np.random.default_rng(SEED), np.zeros((3, 2))
+    rng, counts = np.random.default_rng(SEED), np.zeros((4, 2))
     patient = np.repeat(np.arange(100), 3)
     malignant = patient < 40
-    truths = (stats.norm.cdf(SEPARATION / np.sqrt(2)), stats.norm.cdf(0.75), stats.norm.cdf(0.75))
+    area, share = stats.norm.cdf(SEPARATION / np.sqrt(2)), stats.norm.cdf(SEPARATION / 2)
     for _ in range(studies):
         scores = SEPARATION * malignant + np.sqrt(0.4) * rng.standard_normal(300)
         scores = scores + np.sqrt(0.6) * rng.standard_normal(100)[patient]
         called = scores >= SEPARATION / 2
         results = (
             clustered_auc(scores, malignant, patient),
+            clustered_auc(scores, malignant, patient, scale="plain"),
             clustered_sensitivity(called, malignant, patient),
             clustered_specificity(called, malignant, patient),
         )
-        for count, result, truth in zip(counts, results, truths, strict=True):
+        for count, result, truth in zip(counts, results, (area, area, share, share), strict=True):
             low, high = result.effect.estimate.low, result.effect.estimate.high
             count += low <= truth <= high, np.isnan(low)
-    names = ("clustered AUC", "clustered sensitivity", "clustered specificity")
+    names = ("clustered AUC", "clustered AUC, plain", "clustered sensitivity", "clustered specificity")
     return dict(zip((f"{name}, 3 a patient" for name in names), 100 * counts / studies, strict=True))
 
 

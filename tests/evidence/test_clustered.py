@@ -47,14 +47,14 @@ def test_clustered_areas_match_mitotic_figure_counts(shared_data: Path, cluster:
     member = [row[column] if column else str(number) for number, row in enumerate(rows)]
     observers = {number: [float(row[f"observer.{number}"]) for row in rows] for number in range(1, 6)}
     total = np.sum(list(observers.values()), axis=0)
-    result = clustered_auc(total, truth, member)
+    result = clustered_auc(total, truth, member, scale="plain")
     matches(result, published["scanner.A_sum_of_5_observers"][cluster])
     assert bool(result.notes) == (cluster == "cluster_wsi")
     if cluster == "no_cluster":
         return
     pair = published["scanner.A_observer.1_vs_observer.4"][cluster]
-    matches(clustered_auc(observers[1], truth, member), pair, ".A")
-    matches(clustered_auc(observers[4], truth, member), pair, ".B")
+    matches(clustered_auc(observers[1], truth, member, scale="plain"), pair, ".A")
+    matches(clustered_auc(observers[4], truth, member, scale="plain"), pair, ".B")
     difference = clustered_auc_difference(observers[1], observers[4], truth, member)
     matches(difference, pair, ".AminusB")
     assert difference.effect.p_value == pytest.approx(pair["p.value"], rel=1e-8)
@@ -74,6 +74,20 @@ def test_without_clusters_it_is_delong() -> None:
     scores = truth + rng.normal(0, 1, 50)
     variance = delong_covariance(structural_components(scores, truth))[0, 0]
     assert clustered_auc(scores, truth, range(50)).effect.standard_error ** 2 == pytest.approx(variance)
+
+
+def test_the_logit_interval_stays_within_bounds_around_the_same_error() -> None:
+    rng = np.random.default_rng(4)
+    truth, patient = np.arange(60) < 24, np.repeat(np.arange(20), 3)
+    scores = 3 * truth + rng.normal(0, 1, 60)
+    plain, logit = (clustered_auc(scores, truth, patient, scale=scale).effect for scale in ("plain", "logit"))
+    assert plain.estimate.high > 1 > logit.estimate.high > logit.estimate.value == plain.estimate.value
+    assert logit.standard_error == pytest.approx(plain.standard_error)
+    assert logit.df == 7
+    limits = np.array([logit.estimate.low, logit.estimate.high])
+    half = np.diff(np.log(limits / (1 - limits)))[0] / 2
+    slope = logit.estimate.value * (1 - logit.estimate.value)
+    assert half == pytest.approx(2.364624251592785 * logit.standard_error / slope)
 
 
 def test_copied_findings_add_nothing_once_clustered() -> None:
@@ -149,12 +163,15 @@ def test_edges_are_refused_by_name_or_answered() -> None:
         clustered_auc([1, 2], [True, True], ["a", "b"])
     with pytest.raises(InputError, match="a class with a single cluster"):
         clustered_auc([1, 2, 3], [True, False, False], ["a", "b", "c"])
+    with pytest.raises(InputError, match="the scale 'log'"):
+        clustered_auc([1, 2], [True, False], ["a", "b"], scale="log")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no findings"):
         clustered_proportion([], [])
     with pytest.raises(InputError, match="a single cluster"):
         clustered_proportion([1, 0], ["a", "a"])
-    perfect = clustered_auc([1, 2, 8, 9], [False, False, True, True], ["a", "b", "a", "b"]).effect
-    assert perfect.estimate.value == 1
-    assert np.isnan(perfect.estimate.low)
+    perfect = clustered_auc([1, 2, 8, 9], [False, False, True, True], ["a", "b", "a", "b"])
+    assert perfect.effect.estimate.value == 1
+    assert np.isnan(perfect.effect.estimate.low)
+    assert perfect.notes[-1].startswith("No variance")
     missing = clustered_auc([1, np.nan, 2, 8, 1, 9], [0, 0, 0, 1, 1, 1], ["a", "x", "b", "a", "b", "b"])
     assert (missing.findings, missing.clusters) == (5, 2)
