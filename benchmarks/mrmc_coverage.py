@@ -91,9 +91,9 @@ def difference(method: Callable, **settings: str) -> Callable[[ReaderStudy], Eff
     return lambda study: method(study, **settings).differences[0]
 
 
-def mean(study: ReaderStudy) -> Effect:
+def mean(scale: str, study: ReaderStudy) -> Effect:
     """The first modality's mean over readers."""
-    return mrmc(study).means[0]
+    return mrmc(study, scale=scale).means[0]
 
 
 def against(analysis: str, study: ReaderStudy) -> Effect:
@@ -157,8 +157,10 @@ def main(studies: int) -> None:
         _, held, bare = percents(real, analysis, apart.areas[0] - apart.areas[1], studies)
         add(name, readers, cases, [error, held, bare])
     one = RoeMetz((SEPARATION,), reader=READER_VARIANCE, modality_reader=READER_VARIANCE)
-    _, held, bare = percents(partial(thinned, one, 5, (50, 50), crossed), mean, one.areas[0], studies)
-    add("RRRC, mean of one modality", 5, (50, 50), [None, held, bare])
+    for scale in ("plain", "logit"):
+        draw = partial(thinned, one, 5, (50, 50), crossed)
+        _, held, bare = percents(draw, partial(mean, scale), one.areas[0], studies)
+        add(f"RRRC, mean of one modality, {scale}", 5, (50, 50), [None, held, bare])
     for analysis in ("RRRC", "RRFC"):
         answer = percents(partial(panel, 5, (50, 50)), partial(against, analysis), 0.0, studies)
         add(f"model v panel, 1T-{analysis}", 5, (50, 50), list(answer))

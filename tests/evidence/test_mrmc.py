@@ -532,6 +532,21 @@ def test_negative_components_are_reported_as_they_are() -> None:
     assert any("negative" in note and "as it is" in note for note in result.notes)
 
 
+def test_the_logit_scale_keeps_limits_within_bounds_and_moves_no_test() -> None:
+    study = with_scores(STUDY.scores + 2 * STUDY.malignant)
+    plain, logit = (mrmc(study, scale=scale) for scale in ("plain", "logit"))
+    assert plain.differences == logit.differences
+    assert plain.reader_differences == logit.reader_differences
+    assert max(mean.estimate.high for mean in plain.cells) > 1
+    for before, after in zip((*plain.means, *plain.cells), (*logit.means, *logit.cells), strict=True):
+        assert after.standard_error == before.standard_error
+        assert after.estimate.value == before.estimate.value
+        if after.standard_error:
+            assert 0 < after.estimate.low < after.estimate.value < after.estimate.high < 1
+    with pytest.raises(InputError, match="the scale 'log'"):
+        mrmc(STUDY, scale="log")  # type: ignore[arg-type]
+
+
 def test_ties_alone_are_a_coin() -> None:
     result = mrmc(with_scores(np.ones_like(STUDY.scores)))
     assert result.means[0].estimate.value == 0.5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +11,7 @@ from scipy import stats
 
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Estimate
-from spinefx.evidence.effect import NIL_VARIANCE, Effect, judge
+from spinefx.evidence.effect import NIL_VARIANCE, Effect, Scale, check_scale, judge
 from spinefx.evidence.mrmc_covariance import structural_components
 
 __all__ = [
@@ -58,7 +57,7 @@ def clustered_auc(
     malignant: ArrayLike,
     cluster: Sequence[object],
     *,
-    scale: Literal["logit", "plain"] = "logit",
+    scale: Scale = "logit",
     confidence: float = 0.95,
 ) -> ClusteredResult:
     """Area under the curve of clustered findings.
@@ -90,19 +89,13 @@ def clustered_auc(
     -----
     Obuchowski NA. Biometrics 1997;53:567-578. With one finding a cluster it is DeLong's variance.
     """
-    if scale not in ("logit", "plain"):
-        raise InputError(f"the scale {scale!r}", allowed="logit, plain")
+    check_scale(scale)
     area, moved, shape, notes = _contributions(np.atleast_2d(np.asarray(scores, float)), malignant, cluster)
     value, variance = float(area[0]), float(moved[0, 0])
     if not variance > NIL_VARIANCE:
         notes = (*notes, "No variance between clusters, so no interval.")
-    if scale == "plain" or not variance > NIL_VARIANCE:
-        effect = judge("AUC", value, variance, "Obuchowski 1997, normal interval", confidence=confidence)
-        return ClusteredResult(effect, *shape, notes)
-    slope, df, test = value * (1 - value), float(min(shape[2:]) - 1), "Obuchowski 1997, t interval on the logit scale"
-    logit = judge("AUC", np.log(value / (1 - value)), variance / slope**2, test, df=df, confidence=confidence)
-    low, high = (float(1 / (1 + np.exp(-limit))) for limit in (logit.estimate.low, logit.estimate.high))
-    effect = replace(logit, estimate=Estimate(value, low, high), standard_error=float(np.sqrt(variance)))
+    test, df = ("normal interval", np.inf) if scale == "plain" else ("t interval", min(shape[2:]) - 1)
+    effect = judge("AUC", value, variance, f"Obuchowski 1997, {test}", df=df, scale=scale, confidence=confidence)
     return ClusteredResult(effect, *shape, notes)
 
 

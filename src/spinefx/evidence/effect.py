@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
+from scipy.special import expit, logit
 
+from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Estimate
 from spinefx.evidence.tables import ResultTable
 
-__all__ = ["Effect", "effect_table", "judge"]
+__all__ = ["Effect", "Scale", "check_scale", "effect_table", "judge"]
+
+Scale = Literal["plain", "logit"]
 
 # Below this a variance of proportions or areas (all within 0 to 1) is rounding.
 NIL_VARIANCE = 1e-15
@@ -26,7 +31,7 @@ class Effect:
     label : str
         What was estimated, ``A - B`` for a difference.
     estimate : Estimate
-        Limits are symmetric about the value and never clipped to 0 to 1; NaN where the data show no variance.
+        Limits are symmetric about the value (or its logit) and never clipped; NaN where the data show no variance.
     standard_error : float
     df : float
         Degrees of freedom; infinite for a normal interval.
@@ -70,6 +75,7 @@ def judge(
     *,
     df: float = np.inf,
     null: float | None = None,
+    scale: Scale = "plain",
     confidence: float = 0.95,
 ) -> Effect:
     """Make an effect of a value and its variance by Student's or the normal distribution.
@@ -83,6 +89,8 @@ def judge(
     df : float
     null : float or None
         Value under the null hypothesis; None tests nothing.
+    scale : {'plain', 'logit'}
+        Where the interval is symmetric; the logit is for areas and proportions. The test is plain.
     confidence : float
 
     Returns
@@ -93,11 +101,30 @@ def judge(
         return Effect(label, Estimate(float(value), np.nan, np.nan), float(np.sqrt(max(variance, 0))), float(df), test)
     error = float(np.sqrt(variance))
     reach = float(stats.t.ppf((1 + confidence) / 2, df)) * error
-    estimate = Estimate(float(value), float(value - reach), float(value + reach))
+    limits = np.array([value - reach, value + reach])
+    if scale == "logit" and 0 < value < 1:
+        test = f"{test}, logit scale"
+        limits = expit(logit(value) + (limits - value) / (value * (1 - value)))
+    estimate = Estimate(float(value), *limits.tolist())
     if null is None:
         return Effect(label, estimate, error, float(df), test)
     statistic = float((value - null) / error)
     return Effect(label, estimate, error, float(df), test, statistic, float(2 * stats.t.sf(abs(statistic), df)))
+
+
+def check_scale(scale: str) -> None:
+    """Refuse a word that is none of the scales.
+
+    Parameters
+    ----------
+    scale : str
+
+    Raises
+    ------
+    InputError
+    """
+    if scale not in get_args(Scale):
+        raise InputError(f"the scale {scale!r}", allowed=", ".join(get_args(Scale)))
 
 
 def effect_table(name: str, title: str, effects: Iterable[Effect], note: str = "") -> ResultTable:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.evidence.effect import NIL_VARIANCE, Effect, effect_table, judge
+from spinefx.evidence.effect import NIL_VARIANCE, Effect, Scale, check_scale, effect_table, judge
 from spinefx.evidence.mrmc_covariance import CovarianceMethod, covariance_matrix, structural_components
 from spinefx.evidence.reader_study import Design, Endpoint, ReaderStudy, StudyCounts
 from spinefx.evidence.tables import ResultTable
@@ -163,6 +163,7 @@ def mrmc(
     analysis: Analysis = "RRRC",
     covariance: CovarianceMethod = "jackknife",
     floor: bool = True,
+    scale: Scale = "plain",
     confidence: float = 0.95,
 ) -> MrmcResult:
     """Compare modalities read by several readers.
@@ -181,6 +182,9 @@ def mrmc(
     floor : bool
         Whether, with fixed readers, a negative Cov2 - Cov3 counts as 0 in the test of modalities, as in the textbook
         and OR-DBM MRMC; False follows MRMCaov 0.3. With random readers it always counts as 0 (Hillis 2007).
+    scale : {'plain', 'logit'}
+        Of the intervals of means and cells; differences are always plain. Other programs print plain ones; the
+        logit keeps them within 0 to 1 and holds better with few readers or high values.
     confidence : float
 
     Returns
@@ -199,6 +203,7 @@ def mrmc(
     freedom) and 2014;33:330-360 (marginal means; nested and split-plot designs).
     """
     check_analysis(analysis)
+    check_scale(scale)
     design = study.design
     read = study.cells
     _refuse_unfit(study, design, analysis)
@@ -210,11 +215,13 @@ def mrmc(
     variance = _Variance.of(study, design, parts.values, matrix)
     cases = parts.malignant.shape[1] + parts.benign.shape[1]
     components = None if fixed_cases else variance.components(cases)
-    means = tuple(_mean(variance, number, name, analysis, confidence) for number, name in enumerate(study.modalities))
+    means = tuple(
+        _mean(variance, number, name, analysis, scale, confidence) for number, name in enumerate(study.modalities)
+    )
     differences = tuple(
         _difference(variance, pair, study.modalities, analysis, floor, confidence) for pair in variance.pairs
     )
-    cells, reader_differences = _by_reader(study, read, parts.values, matrix, confidence)
+    cells, reader_differences = _by_reader(study, read, parts.values, matrix, scale, confidence)
     test = _global_test(variance, analysis, floor)
     return MrmcResult(
         endpoint=endpoint,
@@ -369,19 +376,19 @@ def _mean_where(matrix: Floats, mask: NDArray[np.bool_]) -> float:
     return float(matrix[mask].mean()) if mask.any() else np.nan
 
 
-def _mean(variance: _Variance, number: int, label: str, analysis: Analysis, confidence: float) -> Effect:
+def _mean(variance: _Variance, number: int, label: str, analysis: Analysis, scale: Scale, confidence: float) -> Effect:
     readers, value = variance.readers_of[number], variance.means[number]
     peers = readers if variance.nested_readers else variance.peers
     shared = max(float(np.nan_to_num(variance.cov2_of[number])), 0.0)
     square, free = variance.within[number], float(variance.df_within[number])
     if analysis == "FRRC":
-        spread = (variance.error_of[number] + (peers - 1) * shared) / readers
-        return judge(label, value, spread, "normal interval, these readers", confidence=confidence)
-    if analysis == "RRFC":
-        return judge(label, value, square / readers, "t interval, these cases", df=free, confidence=confidence)
-    term = square + peers * shared
-    df = _hillis(term, square, free)
-    return judge(label, value, term / readers, "t interval, Hillis degrees of freedom", df=df, confidence=confidence)
+        term, df, test = variance.error_of[number] + (peers - 1) * shared, np.inf, "normal interval, these readers"
+    elif analysis == "RRFC":
+        term, df, test = square, free, "t interval, these cases"
+    else:
+        term, test = square + peers * shared, "t interval, Hillis degrees of freedom"
+        df = _hillis(term, square, free)
+    return judge(label, value, term / readers, test, df=df, scale=scale, confidence=confidence)
 
 
 def _difference(
@@ -427,16 +434,15 @@ def _cells(study: ReaderStudy, read: NDArray[np.bool_]) -> list[tuple[str, str]]
 
 
 def _by_reader(
-    study: ReaderStudy, read: NDArray[np.bool_], values: Floats, matrix: Floats, confidence: float
+    study: ReaderStudy, read: NDArray[np.bool_], values: Floats, matrix: Floats, scale: Scale, confidence: float
 ) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
     """Each reader alone, cases random: values, and differences between modalities."""
-    cells, differences = [], []
-    labels, spread = _cells(study, read), np.diag(matrix)
+    labels, spread, differences = _cells(study, read), np.diag(matrix), []
     place = {label: number for number, label in enumerate(labels)}
-    for number, (modality, reader) in enumerate(labels):
-        cells.append(
-            judge(f"{reader}, {modality}", values[number], spread[number], "normal interval", confidence=confidence)
-        )
+    cells = [
+        judge(f"{reader}, {modality}", value, own, "normal interval", scale=scale, confidence=confidence)
+        for (modality, reader), value, own in zip(labels, values, spread, strict=True)
+    ]
     for reader in study.readers:
         own = [modality for modality in study.modalities if (modality, reader) in place]
         for first, second in combinations(own, 2):
