@@ -255,9 +255,9 @@ class Vertebra:
         """
         depth = np.linspace(-0.6, 0.6, 121, dtype=np.float32)[:, None] * np.float32(self.depth_mm)
         height = np.linspace(-0.6, 0.6, 121, dtype=np.float32)[None, :] * np.float32(self.height_mm)
-        depth, height = np.broadcast_arrays(depth, height)
         lower, upper = self.plates(np.zeros_like(depth), depth)
-        front, back = self.walls(np.zeros_like(depth), height)
+        front, back = self.walls(np.zeros_like(height), height)
+        depth, height = np.broadcast_arrays(depth, height)
         inside = (height > lower) & (height < upper) & (depth > front) & (depth < back)
         return self.world(np.array([0.0, depth[inside].mean(), height[inside].mean()]))
 

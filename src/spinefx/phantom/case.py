@@ -143,7 +143,10 @@ def truth_of(draw: CaseDraw) -> PhantomCase:
     -------
     PhantomCase
     """
-    spine = spine_of(draw)
+    return _truth(draw, spine_of(draw))
+
+
+def _truth(draw: CaseDraw, spine: Spine) -> PhantomCase:
     table = np.array(draw.table_mm)
     affines = {series: _series_affine(draw, series) for series in ("t1w", "t2w", "stir")}
     inverse = np.linalg.inv(affines["t2w"])
@@ -196,8 +199,8 @@ def render_case(draw: CaseDraw) -> RenderedCase:
     -------
     RenderedCase
     """
-    truth = truth_of(draw)
     spine = spine_of(draw)
+    truth = _truth(draw, spine)
     texture = Texture(draw.settings.generator(draw.number, Stream.TEXTURE))
     noise = draw.settings.generator(draw.number, Stream.NOISE)
     still = np.eye(4)
