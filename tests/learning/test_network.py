@@ -66,8 +66,10 @@ def test_paper_network_has_six_channels_one_logit_and_a_2x2_map(paper: Recipe) -
     assert shapes == [(2, 2048, 2, 2)]
 
 
-def test_small_resnet_is_small() -> None:
+def test_small_resnet_is_small_and_keeps_the_channels_apart() -> None:
     network = build_network(Recipe.preset("quick"), fold=1)
+    assert network.mix.weight.shape == (6, 6, 1, 1)
+    assert network.body.conv1.weight.shape[1] == 6
     assert 100_000 < sum(parameter.numel() for parameter in network.parameters()) < 300_000
 
 

@@ -1,4 +1,4 @@
-"""The networks: ResNet50 behind a 1x1 layer from six channels to three, and a small one for demonstrations.
+"""The networks: ResNet50 behind a 1x1 layer that mixes the six channels, and a small one for demonstrations.
 
 Names and shapes of the ResNet50's tensors are torchvision's, so that a published file of weights fits.
 """
@@ -71,6 +71,8 @@ class ResNet50(nn.Module):
         Of the last layer.
     dropout : float
         Share of the 2048 features dropped before it, in training.
+    inputs : int
+        Channels of an image.
 
     Notes
     -----
@@ -78,10 +80,10 @@ class ResNet50(nn.Module):
     layer. Maps of a 64 x 64 patch behind a stride-2 stem: 16, 8, 4 and 2 pixels wide.
     """
 
-    def __init__(self, stem: str = "7x7_stride_2", outputs: int = 1000, dropout: float = 0.0) -> None:
+    def __init__(self, stem: str = "7x7_stride_2", outputs: int = 1000, dropout: float = 0.0, inputs: int = 3) -> None:
         super().__init__()
         kernel, stride = STEMS[stem]
-        self.conv1 = nn.Conv2d(3, 64, kernel, stride, kernel // 2, bias=False)
+        self.conv1 = nn.Conv2d(inputs, 64, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.layer1 = _stage(64, 64, 3, 1)
@@ -97,7 +99,7 @@ class ResNet50(nn.Module):
 
         Parameters
         ----------
-        images : Tensor, shape (n, 3, row, column)
+        images : Tensor, shape (n, inputs, row, column)
 
         Returns
         -------
@@ -119,15 +121,17 @@ class SmallResNet(nn.Module):
     outputs : int
     dropout : float
         Share of the last features dropped, in training.
+    inputs : int
+        Channels of an image.
     """
 
     WIDTHS = (16, 32, 64, 96)
 
-    def __init__(self, stem: str = "3x3_stride_2", outputs: int = 1, dropout: float = 0.0) -> None:
+    def __init__(self, stem: str = "3x3_stride_2", outputs: int = 1, dropout: float = 0.0, inputs: int = 3) -> None:
         super().__init__()
         kernel, stride = STEMS[stem]
         first, second, third, last = self.WIDTHS
-        self.conv1 = nn.Conv2d(3, first, kernel, stride, kernel // 2, bias=False)
+        self.conv1 = nn.Conv2d(inputs, first, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.layer1 = _BasicBlock(first, second, 1)
@@ -142,7 +146,7 @@ class SmallResNet(nn.Module):
 
         Parameters
         ----------
-        images : Tensor, shape (n, 3, row, column)
+        images : Tensor, shape (n, inputs, row, column)
 
         Returns
         -------
@@ -155,7 +159,7 @@ class SmallResNet(nn.Module):
 
 
 class FractureNetwork(nn.Module):
-    """The whole model: a linear 1x1 layer from six channels to three, then a network with one output.
+    """The whole model: a linear 1x1 layer from six channels to the recipe's three, then a network with one output.
 
     Parameters
     ----------
@@ -169,9 +173,9 @@ class FractureNetwork(nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.mix = nn.Conv2d(len(CHANNELS), 3, 1, bias=recipe.mixing_bias)
+        self.mix = nn.Conv2d(len(CHANNELS), recipe.mixing_channels, 1, bias=recipe.mixing_bias)
         kind = {"resnet50": ResNet50, "small_resnet": SmallResNet}[recipe.network]
-        self.body = kind(recipe.stem, outputs=1, dropout=recipe.dropout)
+        self.body = kind(recipe.stem, outputs=1, dropout=recipe.dropout, inputs=recipe.mixing_channels)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Score patches.

@@ -91,7 +91,8 @@ class Recipe(BaseModel):
     network: Literal["resnet50", "small_resnet"] = Field(
         description="The network; 'small_resnet' is for demonstrations."
     )
-    mixing_bias: bool = Field(description="Whether the 1x1 layer from six channels to three has a bias (row 11).")
+    mixing_channels: int = Field(ge=1, le=6, description="Channels that the 1x1 layer makes of the six (row 11).")
+    mixing_bias: bool = Field(description="Whether that layer has a bias (row 11).")
     stem: Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"] = Field(description="First convolution (row 12).")
     dropout: float = Field(ge=0.0, le=0.9, description="Share of features dropped before the last layer (row 14).")
     initialisation: Literal["imagenet", "random"] = Field(
