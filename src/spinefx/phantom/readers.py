@@ -18,17 +18,19 @@ import numpy as np
 
 from spinefx.errors import RecipeError
 from spinefx.phantom.draws import CaseDraw, Stream
+from spinefx.phantom.rules import PATIENTS, TABLE_1
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Score
 
 __all__ = ["READERS", "SimulatedReader", "SimulatedReading", "read_case", "readings_of"]
 
-# Yeh 2022, Table 1, in its order: malignant of 50, benign of 140.
-_SHAPE = ((17, 3), (7, 77), (25, 54), (14, 59))
-_MARROW = ((0, 48), (0, 37), (2, 44), (5, 14), (1, 8), (44, 31), (11, 0))
-_BEYOND = ((16, 19), (22, 1), (5, 0), (39, 8))
-_MALIGNANT, _BENIGN = np.array([*_SHAPE, *_MARROW, *_BEYOND], float).T
-_WHEN_SEEN = np.log((_MALIGNANT + 0.5) / 51 * 141 / (_BENIGN + 0.5))
-_WHEN_ABSENT = np.log((50.5 - _MALIGNANT) / 51 * 141 / (140.5 - _BENIGN))
+_OF_MALIGNANT, _OF_BENIGN = PATIENTS[Diagnosis.MALIGNANT], PATIENTS[Diagnosis.BENIGN]
+_MALIGNANT, _BENIGN = (
+    np.array([TABLE_1[kind][sign] for sign in SIGN_IDENTIFIERS]) for kind in (Diagnosis.MALIGNANT, Diagnosis.BENIGN)
+)
+_WHEN_SEEN = np.log((_MALIGNANT + 0.5) / (_OF_MALIGNANT + 1) * (_OF_BENIGN + 1) / (_BENIGN + 0.5))
+_WHEN_ABSENT = np.log(
+    (_OF_MALIGNANT + 0.5 - _MALIGNANT) / (_OF_MALIGNANT + 1) * (_OF_BENIGN + 1) / (_OF_BENIGN + 0.5 - _BENIGN)
+)
 
 
 @dataclass(frozen=True)
