@@ -84,6 +84,12 @@ class Recipe(BaseModel):
     mixup_alpha: float = Field(
         ge=0.0, le=2.0, description="Blends training patches and their answers by Beta(alpha, alpha); 0 does not."
     )
+    contrast_jitter: float = Field(
+        ge=0.0,
+        le=0.5,
+        description="Largest change of a series' contrast, curve and brightness in a training patch, in standard "
+        "deviations; 0 changes none.",
+    )
     registration: Literal["rigid", "affine", "geometry"] = Field(description="How T1W is brought to T2W (row 9).")
     margin_percent: float = Field(ge=0.0, le=100.0, description="Added to the side of the vertebra's box (row 8).")
     patch_size: int = Field(ge=32, le=256, description="Pixels along each side of a patch (row 10).")

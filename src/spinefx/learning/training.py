@@ -295,6 +295,8 @@ def _train_epoch(state: _State, training: Side, recipe: Recipe, fold: int, epoch
 
 def _step(state: _State, patches: Tensor, answers: Tensor, recipe: Recipe) -> float:
     is_short = recipe.dtype == "bfloat16"
+    if recipe.contrast_jitter:
+        patches = _recontrasted(patches, recipe.contrast_jitter)
     if recipe.mixup_alpha:
         patches, answers = _mixed(patches, answers, recipe.mixup_alpha)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_short):
@@ -304,6 +306,14 @@ def _step(state: _State, patches: Tensor, answers: Tensor, recipe: Recipe) -> fl
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimiser.step()
     return float(loss.item())
+
+
+def _recontrasted(patches: Tensor, largest: float) -> Tensor:
+    """Change contrast, curve and brightness of each series at random, alike in its slices: scanners differ so."""
+    series = patches.reshape(len(patches), 2, -1, *patches.shape[2:])
+    stretch, curve, shift = largest * (2 * torch.rand(3, len(patches), 2, 1, 1, 1) - 1)
+    changed: Tensor = (1 + stretch) * series + curve * (series.square() - 1) / 2 + shift
+    return changed.reshape(patches.shape)
 
 
 def _mixed(patches: Tensor, answers: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
