@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from record import record
 from spinefx.evidence.accuracy import Confusion, Roc
+from spinefx.evidence.logistic import fit_logistic
 from spinefx.learning.folds import split_folds
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.draws import PhantomSettings, draw_case
@@ -26,39 +27,6 @@ from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
 # Yeh 2022 reached .94 with the fifteen signs and .92 with the box; phantom.md, part E, computed .97 and .90 at best.
 ALL_SIGNS, BOX_ALONE, BOX_MODEL = (0.91, 0.97), (0.87, 0.94), (0.84, 0.93)
 Floats = NDArray[np.float64]
-
-
-def firth_probabilities(train_x: Floats, train_y: Floats, test_x: Floats) -> Floats:
-    """Fit a logistic regression by Firth's penalised likelihood and apply it.
-
-    Parameters
-    ----------
-    train_x, test_x : ndarray, shape (patient, sign)
-        0 or 1.
-    train_y : ndarray, shape (patient,)
-        1 for malignant.
-
-    Returns
-    -------
-    ndarray, shape (patient,)
-        Probability of malignancy of each row of ``test_x``.
-
-    Notes
-    -----
-    Firth D. Biometrika 1993;80:27-38. Signs that only one class shows have finite coefficients.
-    """
-    design, asked = (np.column_stack([np.ones(len(x)), x]) for x in (train_x, test_x))
-    coefficients = np.zeros(design.shape[1])
-    for _ in range(200):
-        chance = 1 / (1 + np.exp(-design @ coefficients))
-        spread = chance * (1 - chance)
-        inverse = np.linalg.pinv(design.T @ (spread[:, None] * design))
-        leverage = spread * np.einsum("ij,jk,ik->i", design, inverse, design)
-        step = inverse @ design.T @ (train_y - chance + leverage * (0.5 - chance))
-        coefficients += step * min(1.0, 1.0 / max(np.abs(step).max(), 1e-12))  # a longer step may leap over the top
-        if np.abs(step).max() < 1e-6:
-            break
-    return 1 / (1 + np.exp(-asked @ coefficients))
 
 
 @cache  # both models look at the same cohorts
@@ -80,7 +48,7 @@ def signs_of(settings: PhantomSettings) -> tuple[dict[str, dict[str, bool]], dic
 def tenfold(
     signs: Mapping[str, Mapping[str, bool]], truth: Mapping[str, Diagnosis], names: Sequence[str], seed: int
 ) -> dict[str, float]:
-    """Give every patient a probability by a model of some signs that never saw the patient.
+    """Give every patient a probability by a model of some signs (Firth's) that never saw the patient.
 
     Parameters
     ----------
@@ -104,8 +72,8 @@ def tenfold(
     found: dict[str, float] = {}
     for fold in split_folds(truth, Recipe.preset("honest").changed(seed=seed)):
         cases = fold.training + fold.inner
-        malignant = np.array([float(truth[case] == Diagnosis.MALIGNANT) for case in cases])
-        found |= zip(fold.test, firth_probabilities(table(cases), malignant, table(fold.test)), strict=True)
+        malignant = [truth[case] == Diagnosis.MALIGNANT for case in cases]
+        found |= zip(fold.test, fit_logistic(table(cases), malignant).predict(table(fold.test)), strict=True)
     return found
 
 
