@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from spinefx.cases.reading import Reading
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Confusion, Roc
+from spinefx.evidence.answers import answers_by_reader
 from spinefx.evidence.tables import ModelResult
 from spinefx.vocabulary import Diagnosis
 
@@ -55,7 +56,7 @@ def roc_svg(
             label = f"{model.name}: AUC {roc.auc}"
             x, y = roc.false_positive_rate, roc.true_positive_rate
             axes.plot(x, y, color=colour, linestyle=dash, drawstyle="steps-post", linewidth=1.8, label=label)
-        for number, (reader, answers) in enumerate(_by_reader(truth, readings).items()):
+        for number, (reader, answers) in enumerate(sorted(answers_by_reader(readings, truth).items())):
             confusion = Confusion.of(answers, truth)
             place = ([1 - confusion.specificity.value], [confusion.sensitivity.value])
             axes.plot(*place, MARKERS[number % len(MARKERS)], color="#222222", markersize=7, label=reader)
@@ -67,11 +68,3 @@ def roc_svg(
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "spinefx"})
     return buffer.getvalue()
-
-
-def _by_reader(truth: Mapping[str, Diagnosis], readings: Sequence[Reading]) -> dict[str, dict[str, Diagnosis]]:
-    groups: dict[str, dict[str, Diagnosis]] = {}
-    for reading in readings:
-        if reading.case_id in truth:
-            groups.setdefault(f"{reading.reader_id} ({reading.arm})", {})[reading.case_id] = reading.diagnosis
-    return dict(sorted(groups.items()))

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from spinefx.cases.reading import Reading
 from spinefx.evidence.accuracy import Confusion, kappa, likelihood_ratios, mcc, predictive_values
-from spinefx.evidence.tables import ResultTable
-from spinefx.vocabulary import Arm, Diagnosis
+from spinefx.evidence.table import ResultTable
+from spinefx.vocabulary import Diagnosis
 
-__all__ = ["answers_by_reader", "measure_table"]
-
-
-def answers_by_reader(readings: Iterable[Reading], truth: Mapping[str, Diagnosis]) -> dict[str, dict[str, Diagnosis]]:
-    """Sort readings by reader, a reader's aided ones apart.
-
-    Parameters
-    ----------
-    readings : iterable of Reading
-        Of people and of models.
-    truth : mapping of str to Diagnosis
-        By case; readings of other cases are left out.
-
-    Returns
-    -------
-    dict of str to dict
-        Answers by case, by reader; ``, aided`` is added to the name of a reader who had the model's help.
-    """
-    answers: dict[str, dict[str, Diagnosis]] = {}
-    for reading in readings:
-        if reading.case_id in truth:
-            label = reading.reader_id if reading.arm == Arm.UNAIDED else f"{reading.reader_id}, aided"
-            answers.setdefault(label, {})[reading.case_id] = reading.diagnosis
-    return answers
+__all__ = ["measure_table"]
 
 
 def measure_table(
@@ -48,7 +24,7 @@ def measure_table(
     truth : mapping of str to Diagnosis
         By case.
     answers : mapping of str to mapping
-        By reader (a model is one more), then by case; see :func:`answers_by_reader`.
+        By reader (a model is one more), then by case; see :func:`spinefx.evidence.answers.answers_by_reader`.
     prevalence : float, optional
         Share of malignant cases for predictive values elsewhere; without it those of this cohort alone are given.
 

@@ -11,7 +11,7 @@ from spinefx.evidence.effect import Effect, effect_table, judge
 from spinefx.evidence.mrmc import Analysis, check_analysis, mrmc
 from spinefx.evidence.mrmc_covariance import CovarianceMethod, covariance_matrix, structural_components
 from spinefx.evidence.reader_study import Design, Endpoint, ReaderStudy, StudyCounts
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 
 __all__ = ["PanelResult", "ai_vs_readers"]
 

@@ -10,9 +10,9 @@ import jinja2
 
 from spinefx.cases.reading import Reading
 from spinefx.evidence.figures import roc_svg
+from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import (
     ModelResult,
-    ResultTable,
     case_table,
     fold_table,
     performance_table,

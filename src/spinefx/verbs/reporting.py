@@ -9,7 +9,8 @@ from pathlib import Path
 from spinefx import __version__
 from spinefx.cases.reading import Reading, patient_readings
 from spinefx.evidence.report import Finding, ReportContent, render_report
-from spinefx.evidence.tables import ModelResult, ResultTable, performance_table
+from spinefx.evidence.table import ResultTable
+from spinefx.evidence.tables import ModelResult, performance_table
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import Diagnosis, TruthSource
 from spinefx.workspace.experiment import Experiment

@@ -1,0 +1,82 @@
+"""A table of results, the same for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spinefx.evidence.estimate import Estimate
+
+__all__ = ["ResultTable"]
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table for people and for programs.
+
+    Parameters
+    ----------
+    name : str
+        File name without its ending.
+    title : str
+    columns : tuple of str
+    rows : tuple of tuple
+        Cells: str, int, float, Estimate or None.
+    note : str
+        What to know when reading it.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    note: str = ""
+
+    def to_tsv(self) -> str:
+        """Write as TSV; an estimate becomes three columns (value, ``_low``, ``_high``).
+
+        Returns
+        -------
+        str
+        """
+        split = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
+        header = [
+            name
+            for column, parts in zip(self.columns, split, strict=True)
+            for name in ([column, f"{column}_low", f"{column}_high"] if parts else [column])
+        ]
+        lines = ["\t".join(header)]
+        for row in self.rows:
+            cells = [c for cell, parts in zip(row, split, strict=True) for c in _tsv_cells(cell, parts)]
+            lines.append("\t".join(cells))
+        return "\n".join(lines) + "\n"
+
+    def to_text(self) -> list[list[str]]:
+        """Give the cells as a person reads them.
+
+        Returns
+        -------
+        list of list of str
+        """
+        return [[_shown(cell) for cell in row] for row in self.rows]
+
+
+def _tsv_cells(cell: object, parts: bool) -> list[str]:
+    if not parts:
+        return [_exact(cell)]
+    if isinstance(cell, Estimate):
+        return [_exact(cell.value), _exact(cell.low), _exact(cell.high)]
+    return [_exact(cell), "n/a", "n/a"]
+
+
+def _exact(cell: object) -> str:
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+        return "n/a"
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell) or "n/a"
+
+
+def _shown(cell: object) -> str:
+    if cell is None:
+        return "–"
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
