@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from spinefx.cases.reading import Prediction, Reading, patient_readings
+from spinefx.evidence.content import Finding, Person, ReportContent
 from spinefx.evidence.estimate import Estimate
-from spinefx.evidence.report import Finding, ReportContent, render_report
+from spinefx.evidence.report import render_report
 from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import (
     ModelResult,
@@ -94,10 +95,10 @@ def test_the_page_is_whole_safe_and_the_same_again() -> None:
         truth=TRUTH,
         models=[model(), model("quick", 3, 0.05)],
         readings=[reading(case, Diagnosis.BENIGN) for case in TRUTH],
-        cohort=ResultTable("cohort", "Cohort", ("diagnosis", "participants"), (("benign", 20), ("malignant", 10))),
+        people=[Person(case, diagnosis, "phantom") for case, diagnosis in TRUTH.items()],
         audit=[Finding("participant on two sides", True, "300 compared")],
         provenance={"recipe": "honest"},
-        sheets=dict.fromkeys(TRUTH, b"\x89PNG"),
+        sheet=lambda case: b"\x89PNG",
         phantom=True,
     )
     files = render_report(content)
@@ -112,6 +113,6 @@ def test_the_page_is_whole_safe_and_the_same_again() -> None:
     assert 'lang="en"' in page
     wrong = sum(one.diagnosis != TRUTH[one.case_id] for one in model().readings)
     assert page.count("<img") == min(wrong, 24)
-    honest = render_report(ReportContent(content.title, TRUTH, [model()], [], content.cohort))["report.html"].decode()
+    honest = render_report(ReportContent(content.title, TRUTH, [model()]))["report.html"].decode()
     assert "Phantom" not in honest
     assert b"PHANTOM" not in files["table2.tsv"]

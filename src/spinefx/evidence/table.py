@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class ResultTable:
         Cells: str, int, float, Estimate or None.
     note : str
         What to know when reading it.
+    page_columns : tuple of str
+        The columns that a page has room for, where that is not all of them.
     """
 
     name: str
@@ -32,6 +34,25 @@ class ResultTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
     note: str = ""
+    page_columns: tuple[str, ...] = ()
+
+    def for_page(self, most: int | None = None) -> ResultTable:
+        """Keep what a page has room for.
+
+        Parameters
+        ----------
+        most : int, optional
+            Rows; the note says how many more the file holds.
+
+        Returns
+        -------
+        ResultTable
+        """
+        kept = [self.columns.index(name) for name in self.page_columns or self.columns]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows[:most])
+        more = len(self.rows) - len(rows)
+        note = f"{self.note} {more} more rows stand in {self.name}.tsv.".strip() if more else self.note
+        return replace(self, columns=tuple(self.columns[i] for i in kept), rows=rows, note=note, page_columns=())
 
     def to_tsv(self) -> str:
         """Write as TSV; an estimate becomes three columns (value, ``_low``, ``_high``).

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinefx.cases.reading import Prediction, Reading
+from spinefx.cases.reading import Prediction, Reading, patient_readings
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Confusion, majority_baseline
 from spinefx.evidence.answers import answers_of, confidences_of, readings_by_reader
@@ -56,6 +56,8 @@ class ModelResult:
         Whether readings and threshold use the prior-corrected probability.
     stamps : tuple of str
         What must be said wherever these figures stand.
+    rule : {'max', 'mean', 'noisy_or'}
+        How slices became a patient's probability.
     """
 
     name: str
@@ -64,6 +66,13 @@ class ModelResult:
     threshold: float = 0.5
     corrected: bool = False
     stamps: tuple[str, ...] = ()
+    rule: str = "max"
+
+    @property
+    def corrected_probabilities(self) -> dict[str, float]:
+        """Each case's prior-corrected probability of malignancy, 0 to 1."""
+        readings = patient_readings(self.predictions, reader_id=self.name, rule=self.rule, corrected=True)
+        return {case: confidence / 100 for case, confidence in confidences_of(readings).items()}
 
 
 def performance_table(
