@@ -130,7 +130,7 @@ def panel_section(content: ReportContent) -> Section:
     for name, endpoint, threshold in ENDPOINTS:
         try:
             study = _study([*alone, *model], content.truth, endpoint)
-            table = ai_vs_readers(study, main, endpoint=endpoint, threshold=threshold).table
+            table = ai_vs_readers(study, main, endpoint=endpoint, threshold=threshold, scale="logit").table
         except InputError as refusal:
             text.append(f"No {name} of the panel: {refusal}")
             continue
@@ -173,7 +173,7 @@ def _add_arms(
         return
     for name, endpoint, threshold in ENDPOINTS:
         try:
-            table = mrmc(_study(readings, truth, endpoint), endpoint=endpoint, threshold=threshold).table
+            table = mrmc(_study(readings, truth, endpoint), endpoint=endpoint, threshold=threshold, scale="logit").table
         except InputError as refusal:
             text.append(f"No {name} without and with the model: {refusal}")
             continue

@@ -91,7 +91,7 @@ def calibration_svg(
     p, y, curve = np.asarray(probabilities, float), np.asarray(malignant, bool), calibration.curve
 
     def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, label="as promised")
+        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, label="as predicted")
         colour, dash = STYLES[0]
         axes.fill_between(curve.probability, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(curve.probability, curve.observed, dash, color=colour, linewidth=1.8, label="observed, smoothed")

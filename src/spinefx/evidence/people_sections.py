@@ -44,17 +44,22 @@ def flow_section(content: ReportContent) -> Section:
         count("Enrolled", False, list(diagnosis), diagnosis, "participants")
         count("No vertebra marked", True, [one for one in diagnosis if one not in owners], diagnosis, "participants")
     count("Vertebra marked", False, list(content.truth), content.truth, "cases")
-    for label, mine in content.answers.items():
-        unread = [case for case in content.truth if case not in mine]
-        count(f"Not read by {label}", True, unread, content.truth, "cases")
-        count(f"Read by {label}", False, list(mine), content.truth, "cases")
     steps: list[tuple[str, tuple[str, ...]]] = []
     for step, kind, malignant, benign, total, unit in rows:
         said = f"{step}: {total} {unit} ({malignant} malignant, {benign} benign)"
         if kind == "in":
             steps.append((said, ()))
-        elif total and steps:
+        elif total:
             steps[-1] = (steps[-1][0], (*steps[-1][1], said))
+    before = len(rows)
+    for label, mine in content.answers.items():
+        count(f"Read by {label}", False, list(mine), content.truth, "cases")
+    # Everybody reads the same cases: that is one last step, not a chain of them.
+    read = tuple(
+        f"{step}: {total} of {len(content.truth)} ({malignant} malignant, {benign} benign)"
+        for step, _, malignant, benign, total, _ in rows[before:]
+    )
+    steps.append(("Read, each reader and model apart", read))
     columns = ("step", "in or left", "malignant", "benign", "all", "counted")
     table = ResultTable("flow", "Flow of participants, as counts", columns, tuple(rows))
     refused = ", ".join(f"{number} for: {reason}" for reason, number in content.refused.items())
@@ -96,7 +101,7 @@ def cohort_section(content: ReportContent) -> Section:
         if sum(counts) and any(content.levels.values()):
             rows.append((f"level: {region or 'not recorded'}, cases", *counts, sum(counts)))
     note = "Shares are of the participants of each column. Groups were not tested against each other."
-    table = ResultTable("cohort", "Cohort", ("", "malignant", "benign", "all"), tuple(rows), note)
+    table = ResultTable("cohort", "Cohort", ("characteristic", "malignant", "benign", "all"), tuple(rows), note)
     return Section("cohort", "Cohort", tables=(table,))
 
 

@@ -98,6 +98,6 @@ def _exact(cell: object) -> str:
 
 
 def _shown(cell: object) -> str:
-    if cell is None:
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return "–"
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
