@@ -119,8 +119,8 @@ def panel_section(content: ReportContent) -> Section:
     alone = [reading for mine in content.humans.values() for reading in mine if reading.arm == Arm.UNAIDED]
     readers = {reading.reader_id for reading in alone}
     if len(readers) < LEAST_PANEL:
-        found = f"{len(readers)} readers without the model's help"
-        return Section("panel", title, absent=f"{found}: a panel takes {LEAST_PANEL} or more.")
+        found = f"A panel takes {LEAST_PANEL} readers or more without the model's help; here are {len(readers)}."
+        return Section("panel", title, absent=found)
     text = [
         "Readers and cases are both taken as drawn from many (random): what holds here is meant to hold for others "
         "like them. The model gives one answer a case and is no random reader."

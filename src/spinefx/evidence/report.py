@@ -29,7 +29,7 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     dict of str to bytes
         By file name: one TSV a table, one SVG a figure, and ``report.html``, which needs no other file and no network.
     """
-    sections = build_sections(content)
+    sections = tuple(build_sections(content))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("spinefx.evidence", "templates"),
         autoescape=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy_sections import (
@@ -21,16 +21,16 @@ from spinefx.evidence.table import ResultTable
 __all__ = ["build_sections"]
 
 
-def build_sections(content: ReportContent) -> tuple[Section, ...]:
+def build_sections(content: ReportContent) -> Iterator[Section]:
     """Make all parts of a report.
 
     Parameters
     ----------
     content : ReportContent
 
-    Returns
-    -------
-    tuple of Section
+    Yields
+    ------
+    Section
     """
     order: tuple[tuple[str, str, Callable[[ReportContent], Section]], ...] = (
         ("flow", "Flow of participants", flow_section),
@@ -49,13 +49,12 @@ def build_sections(content: ReportContent) -> tuple[Section, ...]:
         ("audit", "Leak audit", _audit_section),
         ("provenance", "Provenance", _provenance_section),
     )
-    sections = []
     for key, title, build in order:
         try:
-            sections.append(build(content))
+            yield build(content)
         except InputError as refusal:
-            sections.append(Section(key, title, absent=f"{str(refusal)[:1].upper()}{str(refusal)[1:]}."))
-    return tuple(sections)
+            said = str(refusal).rstrip(".")
+            yield Section(key, title, absent=f"{said[:1].upper()}{said[1:]}.")
 
 
 def _audit_section(content: ReportContent) -> Section:

@@ -23,8 +23,6 @@ __all__ = ["baseline_section", "error_section", "sign_section"]
 
 NO_SIGNS = "Nobody has scored the fifteen signs."
 WRONG_CASES_SHOWN = 24
-# Of the bootstrap behind the optimism correction: beyond some thousand cases the optimism is too small to see.
-DRAWS, DRAWS_OF_MANY, MANY = 200, 20, 2000
 
 
 def sign_section(content: ReportContent) -> Section:
@@ -66,7 +64,6 @@ def baseline_section(content: ReportContent) -> Section:
         sign, speaks_for, counts = single_sign_baseline(content.scores, content.truth)
         label = next(one.label for one in SIGNS if one.identifier == sign)
         rows.append(_row(f"{label}: {speaks_for}", counts, "best of fifteen on these cases, hence flattering"))
-        draws = DRAWS if len(content.truth) <= MANY else DRAWS_OF_MANY
         for penalty, name in (("firth", "Firth"), ("l2", "ridge")):
             try:
                 model = fit_sign_model(
@@ -74,7 +71,6 @@ def baseline_section(content: ReportContent) -> Section:
                     content.truth,
                     np.random.default_rng(0),
                     penalty=penalty,
-                    draws=draws,
                     participants={case: content.owners.get(case, case) for case in content.truth},
                 )
             except InputError as refusal:
