@@ -13,7 +13,9 @@ import pytest
 
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
 from spinefx.evidence.content import PHANTOM_TRUTH, Finding, Person, ReportContent
+from spinefx.evidence.estimate import Estimate
 from spinefx.evidence.report import render_report
+from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import ModelResult
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
@@ -317,3 +319,25 @@ def test_no_p_value_stands_alone_or_is_rounded_away(paper: dict[str, bytes]) -> 
             assert value not in {"0", "0.000", "< 0.001"}
             if value not in {"n/a", ""}:
                 assert row.get("estimate", row.get("odds ratio")) not in {None, ""}
+
+
+def test_readers_agree_as_far_as_their_answers(paper: dict[str, bytes]) -> None:
+    """R1 errs wherever the model does: the same answer in 39 + 3 malignant and in 86 + 12 benign cases."""
+    rows = {(row["reader 1"], row["reader 2"]): row for row in rows_of(paper, "agreement")}
+    assert len(rows) == 6
+    found = rows["resnet50", "r1"]
+    assert float(found["same answer"]) == pytest.approx((39 + 3 + 86 + 12) / 190)
+    both, expected = 39 + 12, ((47 + 12) * (39 + 54) + (3 + 128) * (11 + 86)) / 190**2
+    assert float(found["kappa"]) == pytest.approx(((both + 89) / 190 - expected) / (1 - expected), rel=1e-5)
+
+
+def test_latex_sets_text_as_it_stands(paper: dict[str, bytes]) -> None:
+    table = ResultTable("t", "50% of x_1 & {y}", ("a\\b", "c"), (("[1]", Estimate(0.5, 0.2, 0.8, 1, 2)),), "~^<>#$")
+    text = table.to_latex()
+    assert r"\caption{50\% of x\_1 \& \{y\}. \textasciitilde{}\textasciicircum{}\textless{}\textgreater{}\#\$}" in text
+    assert r"a\textbackslash{}b & c \\" in text
+    assert r"{[}1{]} & 50\% (1/2) {[}20, 80{]} \\" in text
+    for name in ("table1", "table2", "comparison"):
+        lines = paper[f"{name}.tex"].decode().splitlines()
+        cells = {line.replace(r"\&", "").count("&") for line in lines if line.endswith(r"\\")}
+        assert len(cells) == 1

@@ -13,7 +13,7 @@ from spinefx.evidence.content import Picture, ReportContent, Section
 from spinefx.evidence.delong import auc_difference
 from spinefx.evidence.estimate import PValue, bare_p
 from spinefx.evidence.figures import roc_svg
-from spinefx.evidence.measures import measure_table
+from spinefx.evidence.measures import agreement_table, measure_table
 from spinefx.evidence.mrmc import mrmc
 from spinefx.evidence.mrmc_panel import ai_vs_readers
 from spinefx.evidence.paired import PairedAccuracy
@@ -96,11 +96,11 @@ def comparison_section(content: ReportContent) -> Section:
     paired = replace(paired, title=f"{main} (first) against every other reader (second)", page_columns=PAIRED_COLUMNS)
     tests = [(label, test) for label in content.answers if label != main for test in _tests(content, main, label)]
     text = (f"Differences are {main} minus the other: above 0, {main} is better.",)
-    folded: tuple[ResultTable, ...] = ()
+    folded: tuple[ResultTable, ...] = (agreement_table(content.answers),)
     if len(content.answers) > 2:
         pairs = comparison_table(content.truth, content.answers)
         columns = ("reader 1", *PAIRED_COLUMNS)
-        folded = (replace(pairs, name="comparison_all", title="Every two readers", page_columns=columns),)
+        folded = (replace(pairs, name="comparison_all", title="Every two readers", page_columns=columns), *folded)
     return Section("comparison", title, text, (paired, _test_table(tests)), folded)
 
 

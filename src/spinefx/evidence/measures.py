@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 from spinefx.evidence.accuracy import Confusion, kappa, likelihood_ratios, mcc, predictive_values
 from spinefx.evidence.table import ResultTable
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["measure_table"]
+__all__ = ["agreement_table", "measure_table"]
 
 
 def measure_table(
@@ -52,3 +53,27 @@ def measure_table(
         "Matthews' correlation by the delta method."
     )
     return ResultTable("measures", "Further measures of accuracy", columns, tuple(rows), note)
+
+
+def agreement_table(answers: Mapping[str, Mapping[str, Diagnosis]]) -> ResultTable:
+    """Say how far every two readers agree, right or wrong.
+
+    Parameters
+    ----------
+    answers : mapping of str to mapping
+        By reader (a model is one more), then by case.
+
+    Returns
+    -------
+    ResultTable
+        Over the cases that both have read.
+    """
+    rows = []
+    for one, other in combinations(answers, 2):
+        shared = {case: answer for case, answer in answers[one].items() if case in answers[other]}
+        # The second reader stands where the truth stands elsewhere.
+        counts = Confusion.of(shared, answers[other])
+        rows.append((one, other, len(shared), counts.accuracy, kappa(counts)))
+    columns = ("reader 1", "reader 2", "cases", "same answer", "kappa")
+    note = "Shares with Wilson 95% intervals; Cohen's kappa by the delta method. Agreement says nothing of the truth."
+    return ResultTable("agreement", "Agreement of every two readers", columns, tuple(rows), note)

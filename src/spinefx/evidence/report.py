@@ -27,7 +27,8 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        By file name: one TSV a table, one SVG a figure, and ``report.html``, which needs no other file and no network.
+        By file name: one TSV a table (LaTeX too, of those that the page shows at once), one SVG a figure, and
+        ``report.html``, which needs no other file and no network.
     """
     sections = tuple(build_sections(content))
     environment = jinja2.Environment(
@@ -43,6 +44,7 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     )
     tables = [table for section in sections for table in (*section.tables, *section.folded)]
     files = {f"{table.name}.tsv": table.to_tsv().encode() for table in tables}
+    files |= {f"{one.name}.tex": one.for_page().to_latex().encode() for section in sections for one in section.tables}
     files |= {f"{one.name}.svg": one.svg.encode() for section in sections for one in section.pictures}
     return files | {"report.html": page.encode()}
 

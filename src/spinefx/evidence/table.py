@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,18 @@ import numpy as np
 from spinefx.evidence.estimate import Estimate
 
 __all__ = ["ResultTable"]
+
+LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    # A bracket after a line's end would be read as its argument.
+    "[": "{[}",
+    "]": "{]}",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,31 @@ class ResultTable:
             lines.append("\t".join(cells))
         return "\n".join(lines) + "\n"
 
+    def to_latex(self) -> str:
+        """Write as a LaTeX table that needs no package; wide ones want a smaller font or a page on its side.
+
+        Returns
+        -------
+        str
+        """
+        lines = [" & ".join(map(_latex, row)) + r" \\" for row in ([list(self.columns), *self.to_text()])]
+        return "\n".join(
+            (
+                r"\begin{table}",
+                rf"\caption{{{_latex(self.title)}. {_latex(self.note)}}}",
+                rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', self.name.lower())}}}",
+                rf"\begin{{tabular}}{{{'l' * len(self.columns)}}}",
+                r"\hline",
+                lines[0],
+                r"\hline",
+                *lines[1:],
+                r"\hline",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            )
+        )
+
     def to_text(self) -> list[list[str]]:
         """Give the cells as a person reads them.
 
@@ -81,6 +119,11 @@ class ResultTable:
         list of list of str
         """
         return [[_shown(cell) for cell in row] for row in self.rows]
+
+
+def _latex(text: str) -> str:
+    """Text that LaTeX sets as it stands: what it would read as a command is escaped."""
+    return "".join(LATEX.get(letter, letter) for letter in text)
 
 
 def _tsv_cells(cell: object, parts: bool) -> list[str]:
