@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
+from spinefx.evidence.checklist import Source
 from spinefx.evidence.content import PHANTOM_TRUTH, Finding, Person, ReportContent
 from spinefx.evidence.estimate import Estimate
 from spinefx.evidence.report import render_report
@@ -341,3 +342,19 @@ def test_latex_sets_text_as_it_stands(paper: dict[str, bytes]) -> None:
         lines = paper[f"{name}.tex"].decode().splitlines()
         cells = {line.replace(r"\&", "").count("&") for line in lines if line.endswith(r"\\")}
         assert len(cells) == 1
+
+
+def test_the_checklist_says_who_vouches_for_each_line() -> None:
+    provenance = {"recipe: patch_size": "64", "recipe: epochs": "100", "recipe: threshold": "0.5"}
+    content = study(provenance=provenance, readings=readings_of("msk", 47, 139)[:-5])
+    rows = {row["asked"]: row for row in rows_of(render_report(content), "checklist")}
+    assert {row["who vouches"] for row in rows.values()} == set(Source)
+    told = {asked: row["what this study folder says"] for asked, row in rows.items()}
+    assert "0 participants without a marked vertebra, 5 readings missing" in told["missing data"]
+    assert told["reference standard, and who established it"] == "Truth: 190 by biopsy."
+    assert told["preprocessing, cropping, resampling"] == "patch size 64."
+    assert told["training: augmentation, imbalance, loss, schedule, choice of the model"] == "epochs 100."
+    assert told["partitions, level of the split, leaks"].startswith("10 folds, split by patient; 1 of 1")
+    assert told["failure analysis"].startswith("15 cases were called wrongly.")
+    assert told["readers with the model's help"].startswith("Nobody read with the model")
+    assert all(told[asked] for asked, row in rows.items() if row["who vouches"] != Source.AUTHOR)

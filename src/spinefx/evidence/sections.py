@@ -12,6 +12,7 @@ from spinefx.evidence.accuracy_sections import (
     roc_section,
     slice_section,
 )
+from spinefx.evidence.checklist import checklist_section
 from spinefx.evidence.content import ReportContent, Section
 from spinefx.evidence.people_sections import cohort_section, flow_section, subgroup_section
 from spinefx.evidence.probability_sections import calibration_section, decision_section
@@ -47,6 +48,7 @@ def build_sections(content: ReportContent) -> Iterator[Section]:
         ("baselines", "Baselines", baseline_section),
         ("slices", "Slices and folds", slice_section),
         ("audit", "Leak audit", _audit_section),
+        ("checklist", "Reporting checklist (draft)", checklist_section),
         ("provenance", "Provenance", _provenance_section),
     )
     for key, title, build in order:
