@@ -119,8 +119,8 @@ def panel_section(content: ReportContent) -> Section:
     alone = [reading for mine in content.humans.values() for reading in mine if reading.arm == Arm.UNAIDED]
     readers = {reading.reader_id for reading in alone}
     if len(readers) < LEAST_PANEL:
-        found = f"A panel takes {LEAST_PANEL} readers or more without the model's help; here are {len(readers)}."
-        return Section("panel", title, absent=found)
+        few = f"A panel takes {LEAST_PANEL} readers or more without the model's help; here are {len(readers)}."
+        return Section("panel", title, absent=few)
     text = [
         "Readers and cases are both taken as drawn from many (random): what holds here is meant to hold for others "
         "like them. The model gives one answer a case and is no random reader."
@@ -130,13 +130,13 @@ def panel_section(content: ReportContent) -> Section:
     for name, endpoint, threshold in ENDPOINTS:
         try:
             study = _study([*alone, *model], content.truth, endpoint)
-            table = ai_vs_readers(study, main, endpoint=endpoint, threshold=threshold, scale="logit").table
+            found = ai_vs_readers(study, main, endpoint=endpoint, threshold=threshold, scale="logit")
         except InputError as refusal:
             text.append(f"No {name} of the panel: {refusal}")
             continue
-        note = f"Readers minus {main}, on the same cases. {table.note}".strip()
-        said = f"{name}: {main} against {len(readers)} readers"
-        tables.append(replace(table, name=f"panel_{endpoint}", title=said, note=note))
+        note = f"Readers minus {main}, on the same cases. {found.table.note}".strip()
+        said = f"{name}: {main} against {found.counts}"
+        tables.append(replace(found.table, name=f"panel_{endpoint}", title=said, note=note))
     aided = [reading for mine in content.humans.values() for reading in mine if reading.arm == Arm.AIDED]
     if aided:
         both = readers & {reading.reader_id for reading in aided}
@@ -173,12 +173,13 @@ def _add_arms(
         return
     for name, endpoint, threshold in ENDPOINTS:
         try:
-            table = mrmc(_study(readings, truth, endpoint), endpoint=endpoint, threshold=threshold, scale="logit").table
+            study = _study(readings, truth, endpoint)
+            found = mrmc(study, endpoint=endpoint, threshold=threshold, scale="logit")
         except InputError as refusal:
             text.append(f"No {name} without and with the model: {refusal}")
             continue
-        said = f"{name} of {readers} readers without and with the model"
-        tables.append(replace(table, name=f"arms_{endpoint}", title=said))
+        said = f"{name} without and with the model: {found.counts}"
+        tables.append(replace(found.table, name=f"arms_{endpoint}", title=said))
 
 
 def _study(readings: Iterable[Reading], truth: Mapping[str, Diagnosis], endpoint: Endpoint) -> ReaderStudy:
