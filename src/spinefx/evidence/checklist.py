@@ -118,9 +118,9 @@ def _method_lines(content: ReportContent) -> tuple[Line, ...]:
     software = content.provenance.get("trained with", "") or "not recorded"
     identity = "spinefx keeps pseudonyms only: no name, no date, ages above 89 as 90. Say what was done before ingest."
     metrics = (
-        f"Malignant at a probability of {content.main.threshold:g} or more, fixed by the recipe. Wilson and "
-        "Clopper-Pearson intervals, McNemar's tests with Tango's interval, DeLong, Fisher with Holm's correction; "
-        "two-sided, 95%."
+        f"Malignant at a {'prior-corrected ' if content.main.corrected else ''}probability of "
+        f"{content.main.threshold:g} or more, fixed by the recipe. Wilson and Clopper-Pearson intervals, McNemar's "
+        "tests with Tango's interval, DeLong, Fisher with Holm's correction; two-sided, 95%."
     )
     return (
         ("preprocessing, cropping, resampling", "9 to 11", Source.DATA, said(PREPARING)),

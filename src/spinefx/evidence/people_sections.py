@@ -143,7 +143,7 @@ def subgroup_section(content: ReportContent) -> Section:
             folded.append(
                 ResultTable(f"{one.name}_all", f"{one.title}, every reader", ("reader", *one.columns), rows, one.note)
             )
-    text = [f"Of {content.main.name}; every reader's stand below."]
+    text = [f"Of {content.main.name}{'; every reader follows, folded' if folded else ''}."]
     if "collapse" in known:
         text.append(f"Collapse as scored by {content.reference}: a vertebra without collapse is an easier question.")
     return Section("subgroups", "Subgroups", tuple(text), tuple(shown), tuple(folded))

@@ -10,6 +10,7 @@ from spinefx.evidence.accuracy import majority_baseline
 from spinefx.evidence.content import ReportContent
 from spinefx.evidence.sections import build_sections
 from spinefx.evidence.tables import performance_table
+from spinefx.vocabulary import Diagnosis
 
 __all__ = ["render_report"]
 
@@ -54,10 +55,10 @@ def _summary(content: ReportContent) -> str:
     table = performance_table(content.truth, (), [content.main])
     row = dict(zip(table.columns, table.rows[0], strict=True))
     commoner, majority = majority_baseline(content.truth)
-    malignant = len(content.truth) - len(content.cases_of(commoner)) if commoner == "benign" else None
-    counts = f"{len(content.truth)} cases" + (f", {malignant} malignant" if malignant is not None else "")
+    malignant = len(content.cases_of(Diagnosis.MALIGNANT))
     area = "" if row["AUC"] is None else f", area under the ROC curve {row['AUC']}"
     return (
-        f"{counts}. {content.main.name}: sensitivity {row['sensitivity']}, specificity {row['specificity']}, accuracy "
-        f"{row['accuracy']}{area} (95% intervals). Always answering {commoner} has an accuracy of {majority.accuracy}."
+        f"{len(content.truth)} cases, {malignant} malignant. {content.main.name}: sensitivity {row['sensitivity']}, "
+        f"specificity {row['specificity']}, accuracy {row['accuracy']}{area} (95% intervals). Always answering "
+        f"{commoner} has an accuracy of {majority.accuracy}."
     )
