@@ -12,7 +12,7 @@ from spinefx.evidence.comparison import comparison_table, generalised_mcnemar
 from spinefx.evidence.content import Picture, ReportContent, Section
 from spinefx.evidence.delong import auc_difference
 from spinefx.evidence.estimate import PValue, bare_p
-from spinefx.evidence.figures import roc_svg
+from spinefx.evidence.figures import draw_roc
 from spinefx.evidence.measures import agreement_table, measure_table
 from spinefx.evidence.mrmc import mrmc
 from spinefx.evidence.mrmc_panel import ai_vs_readers
@@ -70,12 +70,14 @@ def roc_section(content: ReportContent) -> Section:
     if area is None:
         return Section("roc", "ROC curve", absent="A ROC curve needs malignant and benign cases.")
     stamp = "phantom" if content.phantom else ""
-    svg = roc_svg(content.truth, content.named_models, content.readings, stamp=stamp)
+    drawing = draw_roc(content.truth, content.named_models, content.readings, stamp=stamp)
     readers = f" with {len(content.humans)} readers as points" if content.humans else ""
     values = "All values stand in the table of per-patient diagnosis."
     alternative = f"ROC curves{readers}. {content.main.name}: area {area}. {values}"
     caption = "Per patient, pooled over folds. Readers are points at their sensitivity and specificity, crosses their "
-    return Section("roc", "ROC curve", pictures=(Picture("roc", svg, f"{caption}Wilson 95% intervals.", alternative),))
+    return Section(
+        "roc", "ROC curve", pictures=(Picture("roc", drawing, f"{caption}Wilson 95% intervals.", alternative),)
+    )
 
 
 def comparison_section(content: ReportContent) -> Section:

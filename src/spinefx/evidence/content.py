@@ -9,6 +9,7 @@ from functools import cached_property
 
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.evidence.answers import answers_of, readings_by_reader
+from spinefx.evidence.figures import Drawing
 from spinefx.evidence.signs import scores_by_case
 from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import ModelResult
@@ -70,14 +71,14 @@ class Picture:
     ----------
     name : str
         File name without its ending.
-    svg : str
+    drawing : Drawing
     caption : str
     alternative : str
         What it shows, for those who cannot see it.
     """
 
     name: str
-    svg: str
+    drawing: Drawing
     caption: str
     alternative: str
 

@@ -1,4 +1,4 @@
-"""Figures of a report, as SVG that is the same for the same data. Home of matplotlib."""
+"""Figures of a report, the same to the byte for the same data. Home of matplotlib."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import matplotlib as mpl
@@ -23,18 +24,36 @@ from spinefx.evidence.calibration import Calibration
 from spinefx.evidence.tables import ModelResult
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["calibration_svg", "decision_svg", "roc_svg"]
+__all__ = ["Drawing", "draw_calibration", "draw_decision", "draw_roc"]
 
 # Told apart in grey and by readers with colour blindness: hue, dash and marker all differ (Okabe and Ito's palette).
 STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 MARKERS = "osD^vP*X"
+DOTS_PER_INCH = 300
+LONGEST_NAME = 24
 QUIET = "#999999"
 INK = "#222222"
 
 
-def roc_svg(
+@dataclass(frozen=True)
+class Drawing:
+    """One figure in two formats.
+
+    Parameters
+    ----------
+    svg : str
+        Lines, for the page; names within it are the figure's own.
+    png : bytes
+        Dots, for where lines are not taken.
+    """
+
+    svg: str
+    png: bytes
+
+
+def draw_roc(
     truth: Mapping[str, Diagnosis], models: Sequence[ModelResult], readings: Sequence[Reading], *, stamp: str = ""
-) -> str:
+) -> Drawing:
     """Draw the models' per-patient ROC curves with the human readers as points, their 95% intervals as crosses.
 
     Parameters
@@ -48,8 +67,7 @@ def roc_svg(
 
     Returns
     -------
-    str
-        SVG text.
+    Drawing
     """
 
     def draw(axes: Axes) -> None:
@@ -62,7 +80,7 @@ def roc_svg(
                 roc = Roc.of(scores, malignant)
             except InputError:
                 continue
-            label = f"{model.name}: AUC {roc.auc}"
+            label = f"{_short(model.name)}: AUC {roc.auc}"
             x, y = roc.false_positive_rate, roc.true_positive_rate
             axes.plot(x, y, color=colour, linestyle=dash, drawstyle="steps-post", linewidth=1.8, label=label)
         _draw_readers(axes, truth, answers_by_reader(readings, truth))
@@ -71,9 +89,9 @@ def roc_svg(
     return _drawn("roc", draw, stamp)
 
 
-def calibration_svg(
+def draw_calibration(
     calibration: Calibration, probabilities: ArrayLike, malignant: ArrayLike, *, stamp: str = ""
-) -> str:
+) -> Drawing:
     """Draw how often cases of each probability are malignant, with the band, over what the probabilities are.
 
     Parameters
@@ -85,8 +103,7 @@ def calibration_svg(
 
     Returns
     -------
-    str
-        SVG text.
+    Drawing
     """
     p, y, curve = np.asarray(probabilities, float), np.asarray(malignant, bool), calibration.curve
 
@@ -107,7 +124,7 @@ def calibration_svg(
     return _drawn("calibration", draw, stamp)
 
 
-def decision_svg(curve: DecisionCurve, *, stamp: str = "") -> str:
+def draw_decision(curve: DecisionCurve, *, stamp: str = "") -> Drawing:
     """Draw net benefit over thresholds with its band, beside acting on all and on none.
 
     Parameters
@@ -117,8 +134,7 @@ def decision_svg(curve: DecisionCurve, *, stamp: str = "") -> str:
 
     Returns
     -------
-    str
-        SVG text.
+    Drawing
     """
 
     def draw(axes: Axes) -> None:
@@ -142,7 +158,7 @@ def _draw_readers(axes: Axes, truth: Mapping[str, Diagnosis], answers: Mapping[s
         sensitivity, specificity = counts.sensitivity, counts.specificity
         if np.isnan(sensitivity.value) or np.isnan(specificity.value):
             continue
-        label = (f"{len(answers)} readers" if number == 0 else "_") if many else reader
+        label = (f"{len(answers)} readers" if number == 0 else "_") if many else _short(reader)
         axes.errorbar(
             [1 - specificity.value],
             [sensitivity.value],
@@ -157,9 +173,13 @@ def _draw_readers(axes: Axes, truth: Mapping[str, Diagnosis], answers: Mapping[s
         )
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
 def _drawn(
     name: str, draw: Callable[[Axes], None], stamp: str, place: Literal["lower right", "upper right"] = "lower right"
-) -> str:
+) -> Drawing:
     # Names come from data: a dollar sign in them is no formula, and a letter that the font lacks is no fault.
     with (
         mpl.rc_context(
@@ -172,11 +192,13 @@ def _drawn(
         axes = figure.add_subplot()
         draw(axes)
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc=place, fontsize=8.5, frameon=False)
+            axes.legend(loc=place, fontsize=8.5, frameon=False).set_in_layout(False)
         if stamp:
             across = axes.text(0.5, 0.5, stamp.upper(), fontsize=34, color="#000000", alpha=0.06, rotation=30)
             across.set(transform=axes.transAxes, horizontalalignment="center", verticalalignment="center")
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "spinefx"})
+        lines, dots = io.StringIO(), io.BytesIO()
+        figure.savefig(lines, format="svg", metadata={"Date": None, "Creator": "spinefx"})
+        figure.savefig(dots, format="png", dpi=DOTS_PER_INCH, metadata={"Software": "spinefx"})
     # Several figures stand on one page: no two may share a name.
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", buffer.getvalue())
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", lines.getvalue())
+    return Drawing(svg, dots.getvalue())

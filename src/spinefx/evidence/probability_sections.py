@@ -5,7 +5,7 @@ from __future__ import annotations
 from spinefx.evidence.benefit import decision_curve
 from spinefx.evidence.calibration import calibrate
 from spinefx.evidence.content import Picture, ReportContent, Section
-from spinefx.evidence.figures import calibration_svg, decision_svg
+from spinefx.evidence.figures import draw_calibration, draw_decision
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["calibration_section", "decision_section"]
@@ -29,7 +29,7 @@ def calibration_section(content: ReportContent) -> Section:
     """
     probabilities, malignant = _probabilities(content)
     found = calibrate(probabilities, malignant)
-    svg = calibration_svg(found, probabilities, malignant, stamp=_stamp(content))
+    drawing = draw_calibration(found, probabilities, malignant, stamp=_stamp(content))
     alternative = (
         f"Calibration curve of {content.main.name}: calibration in the large {found.intercept}, slope {found.slope}. "
         "The values stand in the table."
@@ -44,7 +44,7 @@ def calibration_section(content: ReportContent) -> Section:
         "Calibration",
         text,
         (found.table(),),
-        pictures=(Picture("calibration", svg, caption, alternative),),
+        pictures=(Picture("calibration", drawing, caption, alternative),),
     )
 
 
@@ -65,7 +65,7 @@ def decision_section(content: ReportContent) -> Section:
         When a class is missing.
     """
     curve = decision_curve(*_probabilities(content))
-    svg = decision_svg(curve, stamp=_stamp(content))
+    drawing = draw_decision(curve, stamp=_stamp(content))
     best = curve.thresholds[curve.advantage_low > 0]
     said = f"thresholds from {best.min():.2f} to {best.max():.2f}" if best.size else "no threshold"
     alternative = (
@@ -74,7 +74,7 @@ def decision_section(content: ReportContent) -> Section:
     )
     caption = "Net benefit per case with a pointwise 95% band: true positives less false ones at the threshold's odds."
     text = (f"{_which(content)} At this cohort's prevalence, which is seldom that of the clinic.",)
-    picture = Picture("decision", svg, caption, alternative)
+    picture = Picture("decision", drawing, caption, alternative)
     return Section("decision", "Decision curve", text, folded=(curve.table(),), pictures=(picture,))
 
 

@@ -28,8 +28,8 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        By file name: one TSV a table (LaTeX too, of those that the page shows at once), one SVG a figure, and
-        ``report.html``, which needs no other file and no network.
+        By file name: one TSV a table (LaTeX too, of those that the page shows at once), each figure as SVG
+        and PNG, and ``report.html``, which needs no other file and no network.
     """
     sections = tuple(build_sections(content))
     environment = jinja2.Environment(
@@ -46,7 +46,8 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     tables = [table for section in sections for table in (*section.tables, *section.folded)]
     files = {f"{table.name}.tsv": table.to_tsv().encode() for table in tables}
     files |= {f"{one.name}.tex": one.for_page().to_latex().encode() for section in sections for one in section.tables}
-    files |= {f"{one.name}.svg": one.svg.encode() for section in sections for one in section.pictures}
+    for one in (picture for section in sections for picture in section.pictures):
+        files |= {f"{one.name}.svg": one.drawing.svg.encode(), f"{one.name}.png": one.drawing.png}
     return files | {"report.html": page.encode()}
 
 
