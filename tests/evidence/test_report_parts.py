@@ -358,3 +358,14 @@ def test_the_checklist_says_who_vouches_for_each_line() -> None:
     assert told["failure analysis"].startswith("15 cases were called wrongly.")
     assert told["readers with the model's help"].startswith("Nobody read with the model")
     assert all(told[asked] for asked, row in rows.items() if row["who vouches"] != Source.AUTHOR)
+
+
+def test_long_tables_are_folded_and_cut_with_a_word(paper: dict[str, bytes]) -> None:
+    many = [one for number in range(11) for one in readings_of(f"r{number:02d}", 40 + number % 10, 100 + number)]
+    page = render_report(study(readings=many))["report.html"].decode()
+    assert "<summary>Further paired comparisons (44 rows)</summary>" in page
+    assert "<summary>Further paired comparisons" not in paper["report.html"].decode()
+    table = ResultTable("t", "T", ("a", "b"), tuple((number, 0) for number in range(7)), "Note.", page_columns=("b",))
+    shown = table.for_page(5)
+    assert (shown.columns, len(shown.rows), shown.note) == (("b",), 5, "Note. 2 more rows stand in t.tsv.")
+    assert table.for_page().note == "Note."

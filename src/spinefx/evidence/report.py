@@ -14,8 +14,8 @@ from spinefx.vocabulary import Diagnosis
 
 __all__ = ["render_report"]
 
-# The page shows so many rows of a table; its file holds them all.
-ROWS_SHOWN = 500
+# A longer table is folded, and the page shows so many rows of it; its file holds them all.
+ROWS_OPEN, ROWS_SHOWN = 40, 500
 
 
 def render_report(content: ReportContent) -> dict[str, bytes]:
@@ -41,7 +41,7 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     page = environment.get_template("report.html").render(
-        content=content, sections=sections, summary=_summary(content), rows_shown=ROWS_SHOWN
+        content=content, sections=sections, summary=_summary(content), rows_open=ROWS_OPEN, rows_shown=ROWS_SHOWN
     )
     tables = [table for section in sections for table in (*section.tables, *section.folded)]
     files = {f"{table.name}.tsv": table.to_tsv().encode() for table in tables}
