@@ -22,7 +22,7 @@ from spinefx import __version__
 from spinefx.errors import SpinefxError
 
 if TYPE_CHECKING:
-    from spinefx.evidence.tables import ResultTable
+    from spinefx.evidence.table import ResultTable
     from spinefx.verbs.reporting import WrittenReport
 
 __all__ = ["app", "main"]

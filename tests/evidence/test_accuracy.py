@@ -23,9 +23,10 @@ from spinefx.evidence.accuracy import (
     predictive_values,
     wilson,
 )
-from spinefx.evidence.delong import auc_difference, auc_difference_unpaired, auc_estimate, delong_covariance
+from spinefx.evidence.answers import answers_by_reader
+from spinefx.evidence.delong import areas_with_covariance, auc_difference, auc_difference_unpaired, auc_estimate
 from spinefx.evidence.estimate import clopper_pearson
-from spinefx.evidence.measures import answers_by_reader, measure_table
+from spinefx.evidence.measures import measure_table
 from spinefx.vocabulary import Arm, Diagnosis
 
 Reference = Callable[[str], Any]
@@ -213,7 +214,7 @@ def test_delong_matches_proc(reference: Reference, reference_table: ReferenceTab
         area = auc_estimate(scores[name], truth, scale="plain")
         assert area.value == pytest.approx(wanted["auc"], abs=1e-12)
         assert (area.low, area.high) == pytest.approx(wanted["ci_delong"], abs=1e-10)
-        assert delong_covariance(scores[name], truth)[1][0, 0] == pytest.approx(wanted["var_delong"], rel=1e-10)
+        assert areas_with_covariance(scores[name], truth)[1][0, 0] == pytest.approx(wanted["var_delong"], rel=1e-10)
         on_logits = Roc.of(scores[name], truth).auc
         assert on_logits.value == area.value
         logits = np.log([on_logits.low / (1 - on_logits.low), on_logits.high / (1 - on_logits.high)])
@@ -227,7 +228,7 @@ def test_delong_matches_proc(reference: Reference, reference_table: ReferenceTab
         assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
             (wanted["diff"], *wanted["ci"]), abs=1e-10
         )
-        covariance = delong_covariance([scores[one], scores[other]], truth)[1]
+        covariance = areas_with_covariance([scores[one], scores[other]], truth)[1]
         assert covariance[0, 1] == pytest.approx(wanted["cov"], rel=1e-9)
         sided = 1 - found.p / 2 if wanted["z"] < 0 else found.p / 2
         assert sided == pytest.approx(wanted["p_greater"], rel=1e-9)
@@ -247,7 +248,7 @@ def test_delong_agrees_with_the_bootstrap(reference_table: ReferenceTable) -> No
     drawn = []
     for _ in range(1000):
         taken = np.concatenate([rng.choice(side, side.size) for side in sides])
-        areas, _ = delong_covariance(values[:, taken], malignant[taken])
+        areas, _ = areas_with_covariance(values[:, taken], malignant[taken])
         drawn.append(areas[0] - areas[1])
     found = auc_difference(*values, malignant)
     assert np.std(drawn) == pytest.approx(found.estimate.value / (found.statistic or 0), rel=0.08)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from spinefx.cases.reading import Prediction, Reading, patient_readings
-from spinefx.evidence.report import Finding, ReportContent, render_report
+from spinefx.evidence.content import Finding, Person, ReportContent
+from spinefx.evidence.estimate import Estimate
+from spinefx.evidence.report import render_report
+from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import (
     ModelResult,
-    ResultTable,
-    clustered_auc,
     fold_table,
     performance_table,
     slice_count_table,
@@ -70,17 +71,22 @@ def test_folds_are_averaged_and_slices_counted() -> None:
 
 def test_intervals_over_patients_are_wider_than_slices_would_make_them() -> None:
     """Every slice copied three times over adds no information, and no confidence."""
-    single = model()
+    single = model(signal=0.1)
     copied = tuple(
         Prediction(p.case_id, p.participant_id, p.slice_index + 10 * k, p.probability, 0, p.fold, p.model_digest)
         for p in single.predictions
         for k in range(4)
     )
-    once, often = clustered_auc(TRUTH, single), clustered_auc(TRUTH, ModelResult("m", copied, single.readings))
-    assert once is not None
-    assert often is not None
-    assert often.value == pytest.approx(once.value)
-    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.02)
+    once, often = (
+        dict(zip(table.columns, row, strict=True))
+        for table in (slice_table(TRUTH, [one]) for one in (single, ModelResult("m", copied, single.readings)))
+        for row in table.rows
+    )
+    for measure in ("sensitivity", "specificity", "accuracy", "AUC"):
+        one, four = once[measure], often[measure]
+        assert isinstance(one, Estimate)
+        assert isinstance(four, Estimate)
+        assert (four.value, four.low, four.high) == pytest.approx((one.value, one.low, one.high)), measure
 
 
 def test_the_page_is_whole_safe_and_the_same_again() -> None:
@@ -89,10 +95,10 @@ def test_the_page_is_whole_safe_and_the_same_again() -> None:
         truth=TRUTH,
         models=[model(), model("quick", 3, 0.05)],
         readings=[reading(case, Diagnosis.BENIGN) for case in TRUTH],
-        cohort=ResultTable("cohort", "Cohort", ("diagnosis", "participants"), (("benign", 20), ("malignant", 10))),
+        people=[Person(case, diagnosis, "phantom") for case, diagnosis in TRUTH.items()],
         audit=[Finding("participant on two sides", True, "300 compared")],
         provenance={"recipe": "honest"},
-        sheets=dict.fromkeys(TRUTH, b"\x89PNG"),
+        sheet=lambda case: b"\x89PNG",
         phantom=True,
     )
     files = render_report(content)
@@ -107,6 +113,6 @@ def test_the_page_is_whole_safe_and_the_same_again() -> None:
     assert 'lang="en"' in page
     wrong = sum(one.diagnosis != TRUTH[one.case_id] for one in model().readings)
     assert page.count("<img") == min(wrong, 24)
-    honest = render_report(ReportContent(content.title, TRUTH, [model()], [], content.cohort))["report.html"].decode()
+    honest = render_report(ReportContent(content.title, TRUTH, [model()]))["report.html"].decode()
     assert "Phantom" not in honest
     assert b"PHANTOM" not in files["table2.tsv"]

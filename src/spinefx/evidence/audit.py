@@ -26,7 +26,7 @@ from spinefx.evidence.claims import (
 from spinefx.evidence.comparison import MCNEMAR_METHODS, attainable_mcnemar
 from spinefx.evidence.estimate import bare_p, holm
 from spinefx.evidence.paired import PairedTable, paired_difference
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 from spinefx.evidence.twogroups import chi_square_p, fisher_p
 
 __all__ = ["EXAMPLE", "audit", "audit_table", "claims_from", "example_claims"]

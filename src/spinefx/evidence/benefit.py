@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from spinefx.errors import InputError
 from spinefx.evidence.calibration import checked_probabilities
 from spinefx.evidence.estimate import Estimate, Pairing, PValue, normal_quantile, normal_test
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 
 __all__ = [
     "DecisionCurve",

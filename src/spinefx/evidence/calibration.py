@@ -13,7 +13,7 @@ from spinefx.errors import InputError
 from spinefx.evidence.delong import auc_estimate
 from spinefx.evidence.estimate import Estimate, Pairing, PValue, normal_quantile, normal_test
 from spinefx.evidence.logistic import LogisticFit, fit_logistic
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 
 __all__ = ["Calibration", "CalibrationCurve", "calibrate", "change_prevalence", "checked_probabilities"]
 

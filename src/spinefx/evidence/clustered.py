@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.evidence.accuracy import Estimate
 from spinefx.evidence.effect import NIL_VARIANCE, Effect, Scale, check_scale, judge
+from spinefx.evidence.estimate import Estimate
 from spinefx.evidence.mrmc_covariance import structural_components
 
 __all__ = [

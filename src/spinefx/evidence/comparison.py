@@ -13,7 +13,7 @@ from scipy import stats
 from spinefx.errors import InputError
 from spinefx.evidence.estimate import Pairing, PValue, bare_p, holm
 from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference, tango_terms
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 from spinefx.vocabulary import Diagnosis
 
 __all__ = [
@@ -301,8 +301,10 @@ def attainable_mcnemar(first_errors: int, second_errors: int, n: int) -> Attaina
     return AttainableMcNemar(first_errors, second_errors, n, tables)
 
 
-def comparison_table(truth: Mapping[str, Diagnosis], answers: Mapping[str, Mapping[str, Diagnosis]]) -> ResultTable:
-    """Compare every two readers within malignant and within benign cases, with the paired table of each comparison.
+def comparison_table(
+    truth: Mapping[str, Diagnosis], answers: Mapping[str, Mapping[str, Diagnosis]], *, against: str | None = None
+) -> ResultTable:
+    """Compare every two readers, or one with every other, within each class, with the paired table of each comparison.
 
     Parameters
     ----------
@@ -310,6 +312,8 @@ def comparison_table(truth: Mapping[str, Diagnosis], answers: Mapping[str, Mappi
         By case.
     answers : mapping of str to mapping
         By reader (a model is one more), then by case.
+    against : str, optional
+        The reader to compare all others with, as the first of each pair; by default every two are compared.
 
     Returns
     -------
@@ -319,11 +323,14 @@ def comparison_table(truth: Mapping[str, Diagnosis], answers: Mapping[str, Mappi
     Raises
     ------
     InputError
-        For an answer without a truth.
+        For an answer without a truth, or a reader who is not among the answers.
     """
+    if against is not None and against not in answers:
+        raise InputError(f"no answers of {against!r}", where="comparison", allowed=", ".join(answers))
+    pairs = [(against, other) for other in answers if other != against] if against else combinations(answers, 2)
     rows: list[tuple[object, ...]] = []
     tests: list[list[float]] = []
-    for one, other in combinations(answers, 2):
+    for one, other in pairs:
         for among, measure in ((Diagnosis.MALIGNANT, "sensitivity"), (Diagnosis.BENIGN, "specificity")):
             table = PairedTable.of(answers[one], answers[other], truth, among)
             cells = (table.n, table.both, table.first_only, table.second_only, table.neither, table.left_out)

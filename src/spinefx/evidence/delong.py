@@ -8,11 +8,12 @@ from scipy import stats
 
 from spinefx.errors import InputError
 from spinefx.evidence.estimate import Estimate, Pairing, PValue, normal_quantile, normal_test
+from spinefx.evidence.mrmc_covariance import delong_covariance, structural_components
 
-__all__ = ["auc_difference", "auc_difference_unpaired", "auc_estimate", "delong_covariance"]
+__all__ = ["areas_with_covariance", "auc_difference", "auc_difference_unpaired", "auc_estimate"]
 
 
-def delong_covariance(scores: ArrayLike, malignant: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def areas_with_covariance(scores: ArrayLike, malignant: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Areas of several curves over the same cases, and the covariance of their estimates.
 
     Parameters
@@ -39,15 +40,10 @@ def delong_covariance(scores: ArrayLike, malignant: ArrayLike) -> tuple[NDArray[
         raise InputError("a ROC curve needs malignant and benign cases", allowed="at least one of each")
     if not np.isfinite(values).all():
         raise InputError("scores that are not finite")
-    positives, negatives = values[:, truth], values[:, ~truth]
-    m, n = positives.shape[1], negatives.shape[1]
-    # Placement values from ranks: each case's share of the other class that it stands above.
-    ranks = stats.rankdata(np.hstack([positives, negatives]), axis=1)
-    above = (ranks[:, :m] - stats.rankdata(positives, axis=1)) / n
-    below = 1 - (ranks[:, m:] - stats.rankdata(negatives, axis=1)) / m
-    if min(m, n) < 2:
-        return above.mean(axis=1), np.full((len(values), len(values)), np.nan)
-    return above.mean(axis=1), np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(below)) / n
+    parts = structural_components(values, truth)
+    if min(truth.sum(), (~truth).sum()) < 2:
+        return parts.values, np.full((len(values), len(values)), np.nan)
+    return parts.values, delong_covariance(parts)
 
 
 def auc_estimate(
@@ -72,11 +68,11 @@ def auc_estimate(
     Raises
     ------
     InputError
-        See :func:`delong_covariance`; or for an unknown scale.
+        See :func:`areas_with_covariance`; or for an unknown scale.
     """
     if scale not in {"logit", "plain"}:
         raise InputError(f"the scale {scale!r}", allowed="logit, plain")
-    areas, covariance = delong_covariance(scores, malignant)
+    areas, covariance = areas_with_covariance(scores, malignant)
     area, variance = float(areas[0]), float(covariance[0, 0])
     smaller = int(min(np.sum(np.asarray(malignant, bool)), np.sum(~np.asarray(malignant, bool))))
     if smaller < 2 or not 0 < area < 1:
@@ -108,9 +104,9 @@ def auc_difference(first: ArrayLike, second: ArrayLike, malignant: ArrayLike, *,
     Raises
     ------
     InputError
-        See :func:`delong_covariance`.
+        See :func:`areas_with_covariance`.
     """
-    areas, covariance = delong_covariance(np.vstack([first, second]), malignant)
+    areas, covariance = areas_with_covariance(np.vstack([first, second]), malignant)
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     return _tested(areas, variance, np.asarray(malignant).size, Pairing.PAIRED, np.inf, confidence)
 
@@ -139,9 +135,9 @@ def auc_difference_unpaired(
     Raises
     ------
     InputError
-        See :func:`delong_covariance`.
+        See :func:`areas_with_covariance`.
     """
-    sides = [delong_covariance(first, first_malignant), delong_covariance(second, second_malignant)]
+    sides = [areas_with_covariance(first, first_malignant), areas_with_covariance(second, second_malignant)]
     areas = np.array([side[0][0] for side in sides])
     variances = np.array([side[1][0, 0] for side in sides])
     sizes = np.array([np.asarray(first_malignant).size, np.asarray(second_malignant).size])

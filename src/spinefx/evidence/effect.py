@@ -11,8 +11,8 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from spinefx.errors import InputError
-from spinefx.evidence.accuracy import Estimate
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.estimate import Estimate, bare_p
+from spinefx.evidence.table import ResultTable
 
 __all__ = ["Effect", "Scale", "check_scale", "effect_table", "judge"]
 
@@ -140,5 +140,5 @@ def effect_table(name: str, title: str, effects: Iterable[Effect], note: str = "
     ResultTable
     """
     columns = ("what", "estimate", "standard error", "df", "statistic", "p", "test")
-    rows = tuple((e.label, e.estimate, e.standard_error, e.df, e.statistic, e.p_value, e.test) for e in effects)
+    rows = tuple((e.label, e.estimate, e.standard_error, e.df, e.statistic, bare_p(e.p_value), e.test) for e in effects)
     return ResultTable(name, title, columns, rows, note)

@@ -64,9 +64,9 @@ class Estimate:
         if np.isnan(self.value):
             return "n/a"
         if np.isnan([self.low, self.high]).all():
-            return f"{self.value:.3f}"
+            return _rounded(self.value)
         if self.n is None:
-            return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+            return f"{_rounded(self.value)} [{_rounded(self.low)}, {_rounded(self.high)}]"
         return f"{100 * self.value:.0f}% ({self.k}/{self.n}) [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
 
@@ -293,6 +293,11 @@ def delta_variance(function: Callable[[NDArray[np.complex128]], complex], counts
     )
     # The gradient is orthogonal to the counts, so that the multinomial's second term vanishes.
     return float(gradient**2 @ cells)
+
+
+def _rounded(value: float) -> str:
+    """Three decimals, and fewer for what is large: an odds ratio of 3279.612 claims too much."""
+    return f"{value:.{3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}"
 
 
 def _proportion(k: int, n: int, confidence: float, method: str) -> Estimate:

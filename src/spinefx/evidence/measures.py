@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import combinations
 
-from spinefx.cases.reading import Reading
 from spinefx.evidence.accuracy import Confusion, kappa, likelihood_ratios, mcc, predictive_values
-from spinefx.evidence.tables import ResultTable
-from spinefx.vocabulary import Arm, Diagnosis
+from spinefx.evidence.table import ResultTable
+from spinefx.vocabulary import Diagnosis
 
-__all__ = ["answers_by_reader", "measure_table"]
-
-
-def answers_by_reader(readings: Iterable[Reading], truth: Mapping[str, Diagnosis]) -> dict[str, dict[str, Diagnosis]]:
-    """Sort readings by reader, a reader's aided ones apart.
-
-    Parameters
-    ----------
-    readings : iterable of Reading
-        Of people and of models.
-    truth : mapping of str to Diagnosis
-        By case; readings of other cases are left out.
-
-    Returns
-    -------
-    dict of str to dict
-        Answers by case, by reader; ``, aided`` is added to the name of a reader who had the model's help.
-    """
-    answers: dict[str, dict[str, Diagnosis]] = {}
-    for reading in readings:
-        if reading.case_id in truth:
-            label = reading.reader_id if reading.arm == Arm.UNAIDED else f"{reading.reader_id}, aided"
-            answers.setdefault(label, {})[reading.case_id] = reading.diagnosis
-    return answers
+__all__ = ["agreement_table", "measure_table"]
 
 
 def measure_table(
@@ -48,7 +25,7 @@ def measure_table(
     truth : mapping of str to Diagnosis
         By case.
     answers : mapping of str to mapping
-        By reader (a model is one more), then by case; see :func:`answers_by_reader`.
+        By reader (a model is one more), then by case; see :func:`spinefx.evidence.answers.answers_by_reader`.
     prevalence : float, optional
         Share of malignant cases for predictive values elsewhere; without it those of this cohort alone are given.
 
@@ -76,3 +53,27 @@ def measure_table(
         "Matthews' correlation by the delta method."
     )
     return ResultTable("measures", "Further measures of accuracy", columns, tuple(rows), note)
+
+
+def agreement_table(answers: Mapping[str, Mapping[str, Diagnosis]]) -> ResultTable:
+    """Say how far every two readers agree, right or wrong.
+
+    Parameters
+    ----------
+    answers : mapping of str to mapping
+        By reader (a model is one more), then by case.
+
+    Returns
+    -------
+    ResultTable
+        Over the cases that both have read.
+    """
+    rows = []
+    for one, other in combinations(answers, 2):
+        shared = {case: answer for case, answer in answers[one].items() if case in answers[other]}
+        # The second reader stands where the truth stands elsewhere.
+        counts = Confusion.of(shared, answers[other])
+        rows.append((one, other, len(shared), counts.accuracy, kappa(counts)))
+    columns = ("reader 1", "reader 2", "cases", "same answer", "kappa")
+    note = "Shares with Wilson 95% intervals; Cohen's kappa by the delta method. Agreement says nothing of the truth."
+    return ResultTable("agreement", "Agreement of every two readers", columns, tuple(rows), note)

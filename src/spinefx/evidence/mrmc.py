@@ -14,7 +14,7 @@ from spinefx.errors import InputError
 from spinefx.evidence.effect import NIL_VARIANCE, Effect, Scale, check_scale, effect_table, judge
 from spinefx.evidence.mrmc_covariance import CovarianceMethod, covariance_matrix, structural_components
 from spinefx.evidence.reader_study import Design, Endpoint, ReaderStudy, StudyCounts
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 
 __all__ = ["Analysis", "DbmComponents", "GlobalTest", "MrmcResult", "VarianceComponents", "check_analysis", "mrmc"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spinefx.errors import InputError
-from spinefx.evidence.effect import Effect, effect_table, judge
+from spinefx.evidence.effect import Effect, Scale, effect_table, judge
 from spinefx.evidence.mrmc import Analysis, check_analysis, mrmc
 from spinefx.evidence.mrmc_covariance import CovarianceMethod, covariance_matrix, structural_components
 from spinefx.evidence.reader_study import Design, Endpoint, ReaderStudy, StudyCounts
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 
 __all__ = ["PanelResult", "ai_vs_readers"]
 
@@ -70,6 +70,7 @@ def ai_vs_readers(
     threshold: float | None = None,
     analysis: Analysis = "RRRC",
     covariance: CovarianceMethod = "jackknife",
+    scale: Scale = "plain",
     confidence: float = 0.95,
 ) -> PanelResult:
     """Compare a model with the mean of a panel of readers.
@@ -88,6 +89,9 @@ def ai_vs_readers(
         Random readers and cases (1T-RRRC), these readers only, or these cases only (1T-RRFC). With fixed cases the
         model's own uncertainty is left out: a small p-value there speaks of these cases alone.
     covariance : {'jackknife', 'delong', 'unbiased'}
+    scale : {'plain', 'logit'}
+        Of the intervals of the model and the panel's mean, as in :func:`spinefx.evidence.mrmc.mrmc`; differences are
+        always plain.
     confidence : float
 
     Returns
@@ -113,7 +117,13 @@ def ai_vs_readers(
         remedy = "Choose one: study.only(modalities=[...])."
         raise InputError(f"{len(study.modalities)} modalities", allowed="one", remedy=remedy)
     alone = study.only(readers=panel)
-    settings = {"endpoint": endpoint, "threshold": threshold, "analysis": analysis, "covariance": covariance}
+    settings = {
+        "endpoint": endpoint,
+        "threshold": threshold,
+        "analysis": analysis,
+        "covariance": covariance,
+        "scale": scale,
+    }
     readers = mrmc(alone, **settings, confidence=confidence)  # type: ignore[arg-type]
     scores = study.only(readers=(model, *panel))
     parts = structural_components(
@@ -133,7 +143,7 @@ def ai_vs_readers(
         analysis=analysis,
         design=study.design,
         counts=alone.counts,
-        model=judge(model, parts.values[0], own, kind, confidence=confidence),
+        model=judge(model, parts.values[0], own, kind, scale=scale, confidence=confidence),
         panel=replace(readers.means[0], label="readers"),
         difference=_difference(f"readers - {model}", values, spread, cov2, analysis, confidence),
         readers=tuple(

@@ -13,7 +13,7 @@ from spinefx.errors import InputError
 from spinefx.evidence.effect import NIL_VARIANCE, Effect, effect_table, judge
 from spinefx.evidence.mrmc_covariance import pair_moments, structural_components
 from spinefx.evidence.reader_study import Design, Endpoint, ReaderStudy, StudyCounts
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 
 __all__ = ["MomentComponents", "UstatResult", "ustat_mrmc"]
 

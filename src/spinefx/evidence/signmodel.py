@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Confusion
-from spinefx.evidence.delong import auc_estimate, delong_covariance
+from spinefx.evidence.delong import areas_with_covariance, auc_estimate
 from spinefx.evidence.estimate import Estimate
 from spinefx.evidence.logistic import LogisticFit, fit_logistic
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Diagnosis, Score
 
 __all__ = ["SignModel", "fit_sign_model"]
@@ -229,7 +229,7 @@ def _optimism(
         everyone = fit.predict(features)
         for column, (probability, answer) in enumerate(((everyone[taken], malignant[taken]), (everyone, malignant))):
             accuracy[draw, column] = np.mean((probability >= THRESHOLD) == answer)
-            area[draw, column] = delong_covariance(probability, answer)[0][0]
+            area[draw, column] = areas_with_covariance(probability, answer)[0][0]
     return accuracy, area
 
 

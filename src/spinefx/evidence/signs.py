@@ -9,7 +9,7 @@ from spinefx.cases.reading import SignScores
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Confusion
 from spinefx.evidence.estimate import Estimate, PValue, bare_p, holm, wilson
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 from spinefx.evidence.twogroups import fisher_exact
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
 

@@ -9,7 +9,7 @@ import numpy as np
 from spinefx.evidence.accuracy import Confusion
 from spinefx.evidence.delong import auc_estimate
 from spinefx.evidence.estimate import Estimate
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["subgroup_table"]

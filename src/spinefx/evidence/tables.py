@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spinefx.cases.reading import Prediction, Reading
+from spinefx.cases.reading import Prediction, Reading, patient_readings
 from spinefx.errors import InputError
-from spinefx.evidence.accuracy import Confusion, Estimate, Roc, majority_baseline
-from spinefx.vocabulary import Arm, Diagnosis
+from spinefx.evidence.accuracy import Confusion, majority_baseline
+from spinefx.evidence.answers import answers_of, confidences_of, readings_by_reader
+from spinefx.evidence.clustered import (
+    ClusteredResult,
+    clustered_auc,
+    clustered_proportion,
+    clustered_sensitivity,
+    clustered_specificity,
+)
+from spinefx.evidence.delong import auc_estimate
+from spinefx.evidence.estimate import Estimate
+from spinefx.evidence.mrmc_covariance import structural_components
+from spinefx.evidence.table import ResultTable
+from spinefx.vocabulary import Diagnosis
 
 __all__ = [
     "ModelResult",
-    "ResultTable",
     "case_table",
-    "clustered_auc",
     "fold_table",
     "patient_auc",
     "performance_table",
@@ -26,60 +35,8 @@ __all__ = [
     "slice_table",
 ]
 
-BOOTSTRAP_DRAWS = 2000
 COUNT_COLUMNS = ("TP", "TN", "FN", "FP")
 RATE_COLUMNS = ("sensitivity", "specificity", "accuracy")
-
-
-@dataclass(frozen=True)
-class ResultTable:
-    """A table for people and for programs.
-
-    Parameters
-    ----------
-    name : str
-        File name without its ending.
-    title : str
-    columns : tuple of str
-    rows : tuple of tuple
-        Cells: str, int, float, Estimate or None.
-    note : str
-        What to know when reading it.
-    """
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[object, ...], ...]
-    note: str = ""
-
-    def to_tsv(self) -> str:
-        """Write as TSV; an estimate becomes three columns (value, ``_low``, ``_high``).
-
-        Returns
-        -------
-        str
-        """
-        split = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
-        header = [
-            name
-            for column, parts in zip(self.columns, split, strict=True)
-            for name in ([column, f"{column}_low", f"{column}_high"] if parts else [column])
-        ]
-        lines = ["\t".join(header)]
-        for row in self.rows:
-            cells = [c for cell, parts in zip(row, split, strict=True) for c in _tsv_cells(cell, parts)]
-            lines.append("\t".join(cells))
-        return "\n".join(lines) + "\n"
-
-    def to_text(self) -> list[list[str]]:
-        """Give the cells as a person reads them.
-
-        Returns
-        -------
-        list of list of str
-        """
-        return [[_shown(cell) for cell in row] for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -99,6 +56,8 @@ class ModelResult:
         Whether readings and threshold use the prior-corrected probability.
     stamps : tuple of str
         What must be said wherever these figures stand.
+    rule : {'max', 'mean', 'noisy_or'}
+        How slices became a patient's probability.
     """
 
     name: str
@@ -107,6 +66,13 @@ class ModelResult:
     threshold: float = 0.5
     corrected: bool = False
     stamps: tuple[str, ...] = ()
+    rule: str = "max"
+
+    @property
+    def corrected_probabilities(self) -> dict[str, float]:
+        """Each case's prior-corrected probability of malignancy, 0 to 1."""
+        readings = patient_readings(self.predictions, reader_id=self.name, rule=self.rule, corrected=True)
+        return {case: confidence / 100 for case, confidence in confidences_of(readings).items()}
 
 
 def performance_table(
@@ -126,23 +92,13 @@ def performance_table(
     -------
     ResultTable
     """
-    rows: list[tuple[object, ...]] = []
-    groups: dict[tuple[str, Arm], dict[str, Diagnosis]] = defaultdict(dict)
-    scores: dict[tuple[str, Arm], list[Reading]] = defaultdict(list)
-    for reading in readings:
-        if reading.case_id in truth:
-            groups[reading.reader_id, reading.arm][reading.case_id] = reading.diagnosis
-            scores[reading.reader_id, reading.arm].append(reading)
-    for (reader, arm), answers in sorted(groups.items()):
-        label = reader if arm == Arm.UNAIDED else f"{reader}, aided"
-        rows.append(_performance_row(label, "reader", answers, truth, scores[reader, arm]))
-    for model in models:
-        answers = {reading.case_id: reading.diagnosis for reading in model.readings}
-        rows.append(_performance_row(model.name, "model", answers, truth, model.readings))
+    rows = [
+        _performance_row(label, "reader", mine, truth)
+        for label, mine in sorted(readings_by_reader(readings, truth).items())
+    ]
+    rows += [_performance_row(model.name, "model", model.readings, truth) for model in models]
     commoner, confusion = majority_baseline(truth)
-    rates = (confusion.sensitivity, confusion.specificity, confusion.accuracy)
-    counts = (confusion.tp, confusion.tn, confusion.fn, confusion.fp)
-    rows.append((f"always {commoner}", "baseline", len(truth), *counts, *rates, None))
+    rows.append((f"always {commoner}", "baseline", len(truth), *_counted(confusion), None))
     return ResultTable(
         "table2",
         "Per-patient diagnosis",
@@ -168,24 +124,31 @@ def slice_table(truth: Mapping[str, Diagnosis], models: Sequence[ModelResult]) -
     """
     rows = []
     for model in models:
-        called = {
-            f"{p.case_id}/{p.slice_index}": (
-                Diagnosis.MALIGNANT if _score(p, model) >= model.threshold else Diagnosis.BENIGN
+        scores = [_score(p, model) for p in model.predictions]
+        malignant = [truth[p.case_id] == Diagnosis.MALIGNANT for p in model.predictions]
+        patient = [p.participant_id for p in model.predictions]
+        called = [score >= model.threshold for score in scores]
+        right = [one == other for one, other in zip(called, malignant, strict=True)]
+        cells = Counter(zip(called, malignant, strict=True))
+        rows.append(
+            (
+                model.name,
+                len(called),
+                *(cells[cell] for cell in ((True, True), (False, False), (False, True), (True, False))),
+                _within_patients(clustered_sensitivity, called, malignant, patient),
+                _within_patients(clustered_specificity, called, malignant, patient),
+                _within_patients(clustered_proportion, right, patient),
+                _within_patients(clustered_auc, scores, malignant, patient),
             )
-            for p in model.predictions
-        }
-        slice_truth = {f"{p.case_id}/{p.slice_index}": truth[p.case_id] for p in model.predictions}
-        confusion = Confusion.of(called, slice_truth)
-        rates = (confusion.sensitivity, confusion.specificity, confusion.accuracy)
-        counts = (confusion.tp, confusion.tn, confusion.fn, confusion.fp)
-        rows.append((model.name, len(called), *counts, *rates, clustered_auc(truth, model)))
+        )
     return ResultTable(
         "slices",
         "Per-slice diagnosis",
         ("model", "slices", *COUNT_COLUMNS, *RATE_COLUMNS, "AUC"),
         tuple(rows),
-        "Slices of one patient are not independent: the Wilson intervals here are too narrow; that of the AUC comes "
-        f"from a bootstrap over patients ({BOOTSTRAP_DRAWS} draws).",
+        "Slices of one patient are not independent, and the 95% intervals know it: Wilson's with Rao and Scott's "
+        "design effect for the shares, Obuchowski's (1997) on the logit scale for the AUC. None where fewer than two "
+        "patients of a class were seen or no two patients differ.",
     )
 
 
@@ -299,55 +262,32 @@ def patient_auc(truth: Mapping[str, Diagnosis], readings: Sequence[Reading]) -> 
     Estimate or None
         None where a confidence or a class is missing.
     """
-    if not readings or any(reading.confidence is None for reading in readings):
+    scores = confidences_of(readings)
+    malignant = [truth[case] == Diagnosis.MALIGNANT for case in scores]
+    if len(scores) < len(readings) or not any(malignant) or all(malignant):
         return None
-    scores = [reading.confidence or 0.0 for reading in readings]
-    malignant = [truth[reading.case_id] == Diagnosis.MALIGNANT for reading in readings]
-    try:
-        return Roc.of(scores, malignant).auc
-    except InputError:
-        return None
-
-
-def clustered_auc(truth: Mapping[str, Diagnosis], model: ModelResult) -> Estimate | None:
-    """Pooled per-slice area with an interval from resampling patients within their class.
-
-    Parameters
-    ----------
-    truth : mapping of str to Diagnosis
-    model : ModelResult
-
-    Returns
-    -------
-    Estimate or None
-        None where a class is missing.
-    """
-    slices: dict[str, list[float]] = defaultdict(list)
-    for prediction in model.predictions:
-        slices[prediction.participant_id].append(_score(prediction, model))
-    diagnosis = {prediction.participant_id: truth[prediction.case_id] for prediction in model.predictions}
-    classes = [[slices[p] for p in sorted(slices) if diagnosis[p] == wanted] for wanted in reversed(Diagnosis)]
-    if not all(classes):
-        return None
-    rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(BOOTSTRAP_DRAWS):
-        positive, negative = (
-            np.concatenate([group[i] for i in rng.integers(len(group), size=len(group))]) for group in classes
-        )
-        drawn.append(_pair_area(positive, negative))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    value = _pair_area(*(np.concatenate(group) for group in classes))
-    return Estimate(value, float(low), float(high))
+    return auc_estimate(list(scores.values()), malignant)
 
 
 def _performance_row(
-    label: str, kind: str, answers: Mapping[str, Diagnosis], truth: Mapping[str, Diagnosis], readings: Sequence[Reading]
+    label: str, kind: str, readings: Sequence[Reading], truth: Mapping[str, Diagnosis]
 ) -> tuple[object, ...]:
-    confusion = Confusion.of(answers, truth)
-    rates = (confusion.sensitivity, confusion.specificity, confusion.accuracy)
+    confusion = Confusion.of(answers_of(readings), truth)
+    return (label, kind, len(readings), *_counted(confusion), patient_auc(truth, readings))
+
+
+def _counted(confusion: Confusion) -> tuple[object, ...]:
+    """Counts, and rates with Wilson's intervals, in the order of the columns."""
     counts = (confusion.tp, confusion.tn, confusion.fn, confusion.fp)
-    return (label, kind, len(answers), *counts, *rates, patient_auc(truth, readings))
+    return (*counts, confusion.sensitivity, confusion.specificity, confusion.accuracy)
+
+
+def _within_patients(call: Callable[..., ClusteredResult], *columns: Sequence[object]) -> Estimate | None:
+    """An estimate that knows which slices are of one patient; None where there are too few patients for one."""
+    try:
+        return call(*columns).effect.estimate
+    except InputError:
+        return None
 
 
 def _score(prediction: Prediction, model: ModelResult) -> float:
@@ -358,35 +298,8 @@ def _area(scores: Sequence[float], malignant: Sequence[bool]) -> float | None:
     values, truth = np.asarray(scores, float), np.asarray(malignant, bool)
     if not truth.any() or truth.all():
         return None
-    return _pair_area(values[truth], values[~truth])
-
-
-def _pair_area(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
-    ordered = np.sort(negative)
-    below = np.searchsorted(ordered, positive, "left")
-    up_to = np.searchsorted(ordered, positive, "right")
-    return float((below + up_to).sum() / 2 / positive.size / negative.size)
+    return float(structural_components(values, truth).values[0])
 
 
 def _error_name(answer: Diagnosis) -> str:
     return "false positive" if answer == Diagnosis.MALIGNANT else "false negative"
-
-
-def _tsv_cells(cell: object, parts: bool) -> list[str]:
-    if not parts:
-        return [_exact(cell)]
-    if isinstance(cell, Estimate):
-        return [_exact(cell.value), _exact(cell.low), _exact(cell.high)]
-    return [_exact(cell), "n/a", "n/a"]
-
-
-def _exact(cell: object) -> str:
-    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
-        return "n/a"
-    return f"{cell:.6g}" if isinstance(cell, float) else str(cell) or "n/a"
-
-
-def _shown(cell: object) -> str:
-    if cell is None:
-        return "–"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)

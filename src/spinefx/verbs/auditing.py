@@ -10,7 +10,7 @@ from spinefx.errors import TableError
 from spinefx.evidence.audit import EXAMPLE, audit_table, claims_from, example_claims
 from spinefx.evidence.audit import audit as audit_claims
 from spinefx.evidence.claims import CLAIM_FIELDS, Claim
-from spinefx.evidence.tables import ResultTable
+from spinefx.evidence.table import ResultTable
 from spinefx.workspace.tables import read_table
 
 __all__ = ["AuditReport", "audit", "read_claims"]

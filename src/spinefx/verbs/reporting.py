@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spinefx import __version__
+from spinefx.cases.cohort import Cohort
 from spinefx.cases.reading import Reading, patient_readings
-from spinefx.evidence.report import Finding, ReportContent, render_report
-from spinefx.evidence.tables import ModelResult, ResultTable, performance_table
+from spinefx.evidence.content import Finding, Person, ReportContent
+from spinefx.evidence.report import render_report
+from spinefx.evidence.table import ResultTable
+from spinefx.evidence.tables import ModelResult, performance_table
 from spinefx.learning.recipe import Recipe
-from spinefx.vocabulary import Diagnosis, TruthSource
+from spinefx.vocabulary import TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import Participant, read_cohort, read_participants, read_readings
+from spinefx.workspace.records import read_cohort, read_participants, read_readings, read_signs
 from spinefx.workspace.stacks import sheet_path
+from spinefx.workspace.tables import read_table
 
 __all__ = ["WrittenReport", "report"]
 
@@ -59,29 +63,40 @@ def report(root: Path, name: str | None = None) -> WrittenReport:
     workspace = Workspace.open(root)
     experiment = Experiment.choose(workspace, name)
     cohort = read_cohort(workspace)
-    participants = read_participants(workspace)
     phantom = any(case.truth_source == TruthSource.PHANTOM for case in cohort)
-    models = [model for one in _finished(workspace, experiment) for model in _results(one)]
-    readings = [reading for reading in read_readings(workspace) if reading.case_id in cohort.truth]
+    models = [model for one in _finished(workspace, experiment) for model in _results(one, cohort)]
     recipe = Recipe.load(experiment.recipe_path)
     folder = workspace.patches_folder(recipe.patch_settings)
-    sheets = {case.case_id: sheet_path(folder, case.participant_id, case.case_id) for case in cohort}
-    stale = experiment.read_environment().get("cohort_digest") != cohort.digest
+    owners = {case.case_id: case.participant_id for case in cohort}
+
+    def sheet(case_id: str) -> bytes | None:
+        path = sheet_path(folder, owners[case_id], case_id)
+        return path.read_bytes() if path.is_file() else None
+
     content = ReportContent(
         title=f"spinefx: {experiment.name}",
         truth=cohort.truth,
         models=models,
-        readings=readings,
-        cohort=_cohort_table(participants, {case.participant_id for case in cohort}),
+        readings=read_readings(workspace),
+        people=[
+            Person(one.participant_id, one.diagnosis, one.truth_source, one.age, one.sex, one.primary_tumor)
+            for one in read_participants(workspace)
+        ],
+        owners=owners,
+        levels={case.case_id: case.lesion.level for case in cohort},
+        signs=read_signs(workspace),
+        refused=_refused(workspace),
         audit=[Finding(check, result == "passed", detail) for check, result, detail in experiment.read_audit()],
         provenance=_provenance(experiment, recipe),
-        sheets={case_id: path.read_bytes() for case_id, path in sheets.items() if path.is_file()},
+        sheet=sheet,
         phantom=phantom,
-        stale=stale,
+        stale=experiment.read_environment().get("cohort_digest") != cohort.digest,
     )
     page = experiment.write_report(render_report(content))
     stamps = (*(["Phantom: synthetic images; these figures say nothing about patients."] if phantom else []),)
-    return WrittenReport(page, performance_table(cohort.truth, readings, models), stamps + models[0].stamps)
+    return WrittenReport(
+        page, performance_table(cohort.truth, content.readings, content.named_models), stamps + models[0].stamps
+    )
 
 
 def _finished(workspace: Workspace, first: Experiment) -> list[Experiment]:
@@ -91,42 +106,31 @@ def _finished(workspace: Workspace, first: Experiment) -> list[Experiment]:
     return [first, *(one for one in others if one.is_finished())]
 
 
-def _results(experiment: Experiment) -> list[ModelResult]:
-    """Give each repeat of an experiment as a model of its own."""
+def _results(experiment: Experiment, cohort: Cohort) -> list[ModelResult]:
+    """Give each repeat of an experiment as a model of its own; cases that have left the study folder are left out."""
     recipe = Recipe.load(experiment.recipe_path)
     predictions = experiment.read_predictions()
     stamps = tuple(str(stamp) for stamp in experiment.read_environment().get("stamps", []))
     results = []
     for number in sorted({number for number, _ in predictions}):
-        mine = tuple(prediction for of, prediction in predictions if of == number)
+        mine = tuple(
+            prediction for of, prediction in predictions if of == number and prediction.case_id in cohort.truth
+        )
         label = experiment.name if number == 1 else f"{experiment.name}, repeat {number}"
         corrected = recipe.threshold_on == "corrected"
         readings: tuple[Reading, ...] = patient_readings(
             mine, reader_id=label, rule=recipe.patient_score, threshold=recipe.threshold, corrected=corrected
         )
-        results.append(ModelResult(label, mine, readings, recipe.threshold, corrected, stamps))
+        results.append(ModelResult(label, mine, readings, recipe.threshold, corrected, stamps, recipe.patient_score))
     return results
 
 
-def _cohort_table(participants: tuple[Participant, ...], with_case: set[str]) -> ResultTable:
-    rows = []
-    for diagnosis in Diagnosis:
-        group = [person for person in participants if person.diagnosis == diagnosis]
-        ages = [person.age for person in group if person.age is not None]
-        sexes = Counter(person.sex or "unknown" for person in group)
-        sources = Counter(str(person.truth_source) for person in group)
-        rows.append(
-            (
-                str(diagnosis),
-                len(group),
-                sum(person.participant_id in with_case for person in group),
-                f"{sum(ages) / len(ages):.1f} ({min(ages):.0f} to {max(ages):.0f})" if ages else "unknown",
-                ", ".join(f"{count} {sex}" for sex, count in sorted(sexes.items())),
-                ", ".join(f"{count} {source}" for source, count in sorted(sources.items())),
-            )
-        )
-    columns = ("diagnosis", "participants", "with a marked vertebra", "mean age (range)", "sex", "truth by")
-    return ResultTable("cohort", "Cohort", columns, tuple(rows))
+def _refused(workspace: Workspace) -> dict[str, int]:
+    """Series that were not used, by reason, the commonest first."""
+    if not workspace.refused_series_table.exists():
+        return {}
+    rows = read_table(workspace.refused_series_table, required=("reason",)).rows
+    return dict(Counter(row.text("reason") for row in rows).most_common())
 
 
 def _provenance(experiment: Experiment, recipe: Recipe) -> dict[str, str]:

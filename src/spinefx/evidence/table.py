@@ -1,0 +1,146 @@
+"""A table of results, the same for people and for programs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spinefx.evidence.estimate import Estimate
+
+__all__ = ["ResultTable"]
+
+LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    # A bracket after a line's end would be read as its argument.
+    "[": "{[}",
+    "]": "{]}",
+}
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table for people and for programs.
+
+    Parameters
+    ----------
+    name : str
+        File name without its ending.
+    title : str
+    columns : tuple of str
+    rows : tuple of tuple
+        Cells: str, int, float, Estimate or None.
+    note : str
+        What to know when reading it.
+    page_columns : tuple of str
+        The columns that a page has room for, where that is not all of them.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    note: str = ""
+    page_columns: tuple[str, ...] = ()
+
+    def for_page(self, most: int | None = None) -> ResultTable:
+        """Keep what a page has room for.
+
+        Parameters
+        ----------
+        most : int, optional
+            Rows; the note says how many more the file holds.
+
+        Returns
+        -------
+        ResultTable
+        """
+        kept = [self.columns.index(name) for name in self.page_columns or self.columns]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows[:most])
+        more = len(self.rows) - len(rows)
+        note = f"{self.note} {more} more rows stand in {self.name}.tsv.".strip() if more else self.note
+        return replace(self, columns=tuple(self.columns[i] for i in kept), rows=rows, note=note, page_columns=())
+
+    def to_tsv(self) -> str:
+        """Write as TSV; an estimate becomes three columns (value, ``_low``, ``_high``).
+
+        Returns
+        -------
+        str
+        """
+        split = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
+        header = [
+            name
+            for column, parts in zip(self.columns, split, strict=True)
+            for name in ([column, f"{column}_low", f"{column}_high"] if parts else [column])
+        ]
+        lines = ["\t".join(header)]
+        for row in self.rows:
+            cells = [c for cell, parts in zip(row, split, strict=True) for c in _tsv_cells(cell, parts)]
+            lines.append("\t".join(cells))
+        return "\n".join(lines) + "\n"
+
+    def to_latex(self) -> str:
+        """Write as a LaTeX table that needs no package; wide ones want a smaller font or a page on its side.
+
+        Returns
+        -------
+        str
+        """
+        lines = [" & ".join(map(_latex, row)) + r" \\" for row in ([list(self.columns), *self.to_text()])]
+        return "\n".join(
+            (
+                r"\begin{table}",
+                rf"\caption{{{_latex(self.title)}. {_latex(self.note)}}}",
+                rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', self.name.lower())}}}",
+                rf"\begin{{tabular}}{{{'l' * len(self.columns)}}}",
+                r"\hline",
+                lines[0],
+                r"\hline",
+                *lines[1:],
+                r"\hline",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            )
+        )
+
+    def to_text(self) -> list[list[str]]:
+        """Give the cells as a person reads them.
+
+        Returns
+        -------
+        list of list of str
+        """
+        return [[_shown(cell) for cell in row] for row in self.rows]
+
+
+def _latex(text: str) -> str:
+    """Text that LaTeX sets as it stands: what it would read as a command is escaped."""
+    return "".join(LATEX.get(letter, letter) for letter in text)
+
+
+def _tsv_cells(cell: object, parts: bool) -> list[str]:
+    if not parts:
+        return [_exact(cell)]
+    if isinstance(cell, Estimate):
+        return [_exact(cell.value), _exact(cell.low), _exact(cell.high)]
+    return [_exact(cell), "n/a", "n/a"]
+
+
+def _exact(cell: object) -> str:
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+        return "n/a"
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell) or "n/a"
+
+
+def _shown(cell: object) -> str:
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+        return "–"
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
