@@ -57,7 +57,9 @@ def _processor() -> str:
 
 def _commit() -> str:
     try:
-        answer = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=RESULTS.parent, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return answer.stdout.strip()
