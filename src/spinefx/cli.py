@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @app.command
 def demo(
-    folder: Path = Path("demo"), *, patients: int = 48, seed: int = 1, recipe: str = "quick", workers: Workers = None
+    folder: Path = Path("demo"), *, patients: int = 80, seed: int = 1, recipe: str = "quick", workers: Workers = None
 ) -> None:
     """Run the paper's experiment on a phantom cohort, from DICOM to the report, in minutes on a CPU.
 

@@ -21,7 +21,7 @@ __all__ = ["demo"]
 def demo(
     folder: Path,
     *,
-    patients: int = 48,
+    patients: int = 80,
     seed: int = 1,
     recipe: str = "quick",
     workers: int = 1,
