@@ -1,4 +1,4 @@
-"""Draw the README's pictures from a study folder: a contact sheet, and the top of the report as a browser shows it.
+"""Draw the README's pictures from a study folder: a contact sheet, and Table 2 of the report as a browser shows it.
 
 Run as ``python docs/pictures.py STUDY [EXPERIMENT]`` on phantom patients; needs Chromium.
 """
@@ -14,21 +14,32 @@ from pathlib import Path
 from PIL import Image
 
 IMAGES = Path(__file__).resolve().parent / "images"
-WIDTH, HEIGHT = 1100, 1500
-QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+WIDTH, HEIGHT = 1280, 1500
+ONLY = "nav, section:has(> h2:not(#table2, #roc)) { display: none; }"
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
 
 
 def screenshot(page: Path, picture: Path) -> None:
-    """Let Chromium draw the top of a page.
+    """Let Chromium draw the summary, Table 2 and the ROC curve of a report.
 
     Parameters
     ----------
     page, picture : Path
     """
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    with tempfile.TemporaryDirectory() as profile:
-        given = (f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}")
-        subprocess.run([browser, *QUIET, *given, page.resolve().as_uri()], check=True, capture_output=True)
+    shown = page.read_text(encoding="utf-8").replace("</style>", ONLY + "</style>", 1)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "report.html"
+        copy.write_text(shown, encoding="utf-8")
+        given = (f"--user-data-dir={folder}/profile", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}")
+        subprocess.run([browser, *QUIET, *given, copy.as_uri()], check=True, capture_output=True)
     Image.open(picture).convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(picture, optimize=True)
 
 
