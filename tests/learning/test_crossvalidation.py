@@ -144,7 +144,11 @@ def _start(tmp_path: Path, recipe: Recipe, workers: int) -> subprocess.Popen[byt
     (tmp_path / "recipe.toml").write_text(recipe.dump())
     (tmp_path / "killed.py").write_text(KILLED)
     paths = (tmp_path / "killed.py", tmp_path / "run", Path(__file__).parent, tmp_path / "recipe.toml")
-    process = subprocess.Popen([sys.executable, *paths, str(workers)], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, *paths, str(workers)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a run in the background ignores Ctrl-C
+    )
     deadline = time.monotonic() + 300
     while not list((tmp_path / "run").glob("fold-0*/checkpoint.safetensors")):
         assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
