@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.phantom.anatomy import Spine
-from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
+from spinefx.phantom.canvas import Canvas, Region, Texture, coverage
 from spinefx.phantom.course import ENVELOPE, FRONT, MIDDLE, along, behind_wall
 from spinefx.phantom.surroundings import Habitus
+from spinefx.phantom.tissue import Palette
 
 __all__ = ["paint_back"]
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.phantom.anatomy import Spine, Vertebra
-from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
+from spinefx.phantom.canvas import Canvas, Region, Texture, coverage
 from spinefx.phantom.lesion import LesionDraw
 from spinefx.phantom.structure import Kind
 from spinefx.phantom.surroundings import Habitus
-from spinefx.phantom.tissue import BONE_VOLUME, disc_nucleus
+from spinefx.phantom.tissue import BONE_VOLUME, Palette, disc_nucleus
 
 __all__ = ["Spot", "paint_bodies"]
 

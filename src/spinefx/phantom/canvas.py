@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from spinefx.phantom.anatomy import Vertebra
-from spinefx.phantom.tissue import Palette
 
-__all__ = ["Canvas", "Palette", "Region", "Texture", "coverage"]
+__all__ = ["Canvas", "Region", "Texture", "coverage"]
 
 Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
 Stretch = tuple[float, float, float] | NDArray[np.float64]

@@ -12,12 +12,13 @@ from spinefx.imaging.volume import Volume
 from spinefx.phantom.anatomy import Extent, Spine, build_spine
 from spinefx.phantom.back import paint_back
 from spinefx.phantom.bodies import paint_bodies
-from spinefx.phantom.canvas import Canvas, Palette, Texture
+from spinefx.phantom.canvas import Canvas, Texture
 from spinefx.phantom.draws import CaseDraw, Stream
 from spinefx.phantom.masses import paint_masses
 from spinefx.phantom.posterior import paint_posterior_elements
 from spinefx.phantom.scanner import Protocol, acquire, acquisition_grid, image_affine
 from spinefx.phantom.surroundings import paint_canal, paint_discs
+from spinefx.phantom.tissue import Palette
 from spinefx.phantom.trunk import paint_trunk
 from spinefx.vocabulary import Diagnosis, Weighting
 

@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from spinefx.files import write_text
 from spinefx.imaging.nifti import stem_of, write_nifti
 from spinefx.imaging.volume import Volume
-from spinefx.phantom.canvas import Canvas, Palette, Region, Texture
+from spinefx.phantom.canvas import Canvas, Region, Texture
 from spinefx.phantom.case import paint_spine, spine_frame, spine_of, truth_of
 from spinefx.phantom.draws import CaseDraw, Stream
 from spinefx.phantom.scanner import acquisition_grid
 from spinefx.phantom.structure import Kind, label_names, label_value
+from spinefx.phantom.tissue import Palette
 from spinefx.vocabulary import Weighting
 
 __all__ = ["label_path", "render_labels", "write_labels"]

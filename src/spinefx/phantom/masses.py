@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from spinefx.phantom.anatomy import Spine
-from spinefx.phantom.canvas import Canvas, Palette, Texture, coverage
+from spinefx.phantom.canvas import Canvas, Texture, coverage
 from spinefx.phantom.lesion import LesionDraw
 from spinefx.phantom.posterior import posterior_bone
 from spinefx.phantom.structure import Kind
 from spinefx.phantom.surroundings import epidural_lens
+from spinefx.phantom.tissue import Palette
 
 __all__ = ["paint_masses"]
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.phantom.anatomy import Spine, Vertebra
-from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
+from spinefx.phantom.canvas import Canvas, Region, Texture, coverage
 from spinefx.phantom.structure import Kind
 from spinefx.phantom.surroundings import Habitus
-from spinefx.phantom.tissue import BONE_VOLUME
+from spinefx.phantom.tissue import BONE_VOLUME, Palette
 
 __all__ = ["paint_posterior_elements", "posterior_bone"]
 

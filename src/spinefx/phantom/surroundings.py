@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.phantom.anatomy import Spine, Vertebra
-from spinefx.phantom.canvas import Canvas, Palette, Region, Texture, coverage
+from spinefx.phantom.canvas import Canvas, Region, Texture, coverage
 from spinefx.phantom.course import BEHIND_BODY, FRONT, MIDDLE, along, behind_wall, owner
 from spinefx.phantom.lesion import LesionDraw
 from spinefx.phantom.structure import Kind
-from spinefx.phantom.tissue import disc_nucleus
+from spinefx.phantom.tissue import Palette, disc_nucleus
 
 __all__ = ["Habitus", "epidural_lens", "paint_canal", "paint_discs"]
 
