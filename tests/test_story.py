@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spinefx.learning.recipe import Recipe
@@ -86,8 +87,7 @@ def test_shuffled_labels_score_nothing(study: Path) -> None:
     table = study / "participants.tsv"
     rows = table_of(table)
     diagnoses = [row["diagnosis"] for row in rows]
-    # Labels move on by a step: that keeps the counts and breaks the bond with the images.
-    moved = diagnoses[11:] + diagnoses[:11]
+    moved = np.random.default_rng(1).permutation(diagnoses)
     lines = table.read_text().splitlines()
     swapped = [lines[0]]
     for line, old, new in zip(lines[1:], diagnoses, moved, strict=True):
@@ -100,10 +100,7 @@ def test_shuffled_labels_score_nothing(study: Path) -> None:
     train(study, Recipe.preset("quick").changed(**RECIPE))
     row = table_of(report(study).page.parent / "table2.tsv")[3]
     assert row["reader"] == "story"
-    # A leak would lift it. Without one it lies a little below a half: what training has seen more of, the stratified
-    # test fold has less of.
-    assert float(row["AUC_low"]) <= 0.5
-    assert float(row["AUC_high"]) >= 0.45
+    assert float(row["AUC_low"]) <= 0.5 <= float(row["AUC_high"])
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_table(study: Path, tmp_path: Path) -> None:
