@@ -239,7 +239,7 @@ def paired_difference(table: PairedTable, method: str = "tango", confidence: flo
         centre = share_b - share_c
         # The correction takes a pair off the difference, in the variance alone.
         less = 1 / n if method == "wald_cc" else 0.0
-        reach = z * np.sqrt((share_b + share_c - (abs(centre) - less) ** 2) / m)
+        reach = z * np.sqrt(max(0.0, share_b + share_c - (abs(centre) - less) ** 2) / m)
         low, high = max(-1.0, float(centre - reach)), min(1.0, float(centre + reach))
     return Estimate((b - c) / n, low, high)
 
