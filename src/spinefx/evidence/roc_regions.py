@@ -87,16 +87,11 @@ def partial_auc(
     if region == "sensitivity":
         # The curve of the other class, with scores turned round: sensitivity is its specificity.
         values, truth = -values, ~truth
-    sides = (values[truth], values[~truth])
-    share = _share(*sides, width)
-    variance = sum(
-        (side.size - 1) / side.size * float(np.sum((dropped - dropped.mean()) ** 2))
-        for side, dropped in zip(sides, _without_each(*sides, width), strict=True)
-        if side.size > 1
-    )
+    positives, negatives = values[truth], values[~truth]
+    share, variance = _share(positives, negatives, width), _jackknife(positives, negatives, width)
     low = high = np.nan
     note = "a class of one case, or an empty or a full area: no variance to estimate from"
-    if 0 < share < 1 and variance > 0 and min(side.size for side in sides) > 1:
+    if 0 < share < 1 and variance > 0:
         reach = z * np.sqrt(variance) / (share * (1 - share))
         low, high = (float(1 / (1 + np.exp(-(np.log(share / (1 - share)) + sign * reach)))) for sign in (-1, 1))
         note = ""
@@ -154,16 +149,15 @@ def _share(positives: NDArray[np.float64], negatives: NDArray[np.float64], width
     return min(1.0, area / width)
 
 
-def _without_each(
-    positives: NDArray[np.float64], negatives: NDArray[np.float64], width: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The share with each case left out in turn, by class."""
+def _jackknife(positives: NDArray[np.float64], negatives: NDArray[np.float64], width: float) -> float:
+    """Variance of the share from leaving out each case in turn, class by class; 0 for a class of one."""
     if min(positives.size, negatives.size) < 2:
-        return np.zeros(0), np.zeros(0)
-    return (
-        np.array([_share(np.delete(positives, i), negatives, width) for i in range(positives.size)]),
-        np.array([_share(positives, np.delete(negatives, i), width) for i in range(negatives.size)]),
+        return 0.0
+    without = (
+        [_share(np.delete(positives, i), negatives, width) for i in range(positives.size)],
+        [_share(positives, np.delete(negatives, i), width) for i in range(negatives.size)],
     )
+    return float(sum((len(shares) - 1) * np.var(shares) for shares in without))
 
 
 def _scaled(area: float, width: float, corrected: bool) -> float:
