@@ -242,8 +242,8 @@ def main(studies: int) -> None:
         rows,
         "About 50 malignant and 140 benign patients, two readers whose scores correlate by 0.5. A share counted over "
         "2,000 studies is itself uncertain by 1 point. Exact intervals cover more than they say, by design; `wald`, "
-        "`wald_cc` and DeLong's on the plain scale are no default, and stand here to be compared with. `scas` is made to "
-        "miss as often below as above.",
+        "`wald_cc` and DeLong's on the plain scale are no default, and stand here to be compared with. `scas` is made "
+        "to miss as often below as above.",
     )
 
 
