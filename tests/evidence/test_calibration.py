@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinefx.errors import InputError
-from spinefx.evidence.benefit import decision_curve, discrimination_improvement, reclassification
+from spinefx.evidence.benefit import (
+    decision_curve,
+    discrimination_by_class,
+    discrimination_improvement,
+    reclassification,
+)
 from spinefx.evidence.calibration import Calibration, calibrate, change_prevalence
 from spinefx.evidence.subgroups import subgroup_table
 from spinefx.vocabulary import Diagnosis
@@ -101,7 +106,11 @@ def test_what_has_no_slope_says_so() -> None:
     assert np.isnan(apart.slope.value)
     assert "separate" in apart.note
     assert np.isnan(apart.unreliability.p)
+    assert np.isnan(apart.indices[1:]).all()
+    assert apart.indices[0] == pytest.approx((apart.likelihood_gain - 1) / 4)
     flat = of([0.3] * 6, [0, 0, 1, 1, 0, 0])
+    assert flat.nagelkerke < 0
+    assert of([1 / 3] * 6, [0, 0, 1, 1, 0, 0]).nagelkerke == pytest.approx(0, abs=1e-12)
     assert np.isnan(flat.slope.value)
     assert "all the same" in flat.note
     assert flat.curve.observed == pytest.approx([1 / 3])
@@ -198,6 +207,11 @@ def test_models_that_change_nothing_or_everything() -> None:
     assert better.estimate.value == pytest.approx(2)
     assert np.isnan(better.p)
     assert np.isnan(discrimination_improvement([0.2, 0.3], [0.1, 0.4], [True, False]).p)
+    fall, rise = discrimination_by_class([0.2, 0.3], [0.1, 0.4], [True, False])
+    assert (fall.value, rise.value) == pytest.approx((-0.1, -0.1))
+    assert "one case" in fall.note
+    gains = discrimination_by_class([0.2, 0.3, 0.6, 0.7], [0.1, 0.4, 0.5, 0.9], y)
+    assert [gain.value for gain in gains] == pytest.approx([0.15, 0.1])
 
 
 def test_subgroups_are_counted_and_small_ones_named() -> None:

@@ -12,8 +12,7 @@ from scipy import stats
 
 from spinefx.errors import InputError
 from spinefx.evidence.estimate import Pairing, PValue, bare_p, holm
-from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference
-from spinefx.evidence.paired_limits import tango_terms
+from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference, tango_terms
 from spinefx.evidence.table import ResultTable
 from spinefx.vocabulary import Diagnosis
 

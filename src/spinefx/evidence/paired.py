@@ -18,6 +18,7 @@ from spinefx.evidence.paired_limits import (
     score_difference,
     score_odds,
     score_ratio,
+    tango_terms,
 )
 from spinefx.vocabulary import Diagnosis
 
@@ -30,6 +31,7 @@ __all__ = [
     "paired_difference",
     "paired_odds_ratio",
     "paired_ratio",
+    "tango_terms",
 ]
 
 DIFFERENCE_METHODS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
@@ -59,24 +59,25 @@ class Cells(NamedTuple):
         return Cells(self.both, self.second_only, self.first_only, self.neither)
 
 
-def tango_terms(delta: float, b: int, c: int, n: int) -> tuple[float, float]:
+def tango_terms(delta: float, b: Any, c: Any, n: int) -> tuple[Any, Any]:
     """Give numerator and variance of Tango's score statistic at a stated difference.
 
     Parameters
     ----------
     delta : float
         Difference of the two shares, first minus second.
-    b, c : int
+    b, c : int, or ndarray of int of one shape
         Cases that the first, and the second, alone read rightly.
     n : int
 
     Returns
     -------
-    tuple of float
+    tuple of float, or of ndarray
         ``n`` times the distance of the estimate from ``delta``, and the variance of that with the nuisance share at its
         maximum of likelihood (Tango T. Stat Med 1998;17:891-908).
     """
-    return b - c - n * delta, max(0.0, n * (2 * _second_only_at(delta, b, c, n) + delta * (1 - delta)))
+    variance = n * (2 * _second_only_at(delta, b, c, n) + delta * (1 - delta))
+    return b - c - n * delta, np.maximum(0.0, variance)
 
 
 def score_difference(cells: Cells, z: float, *, skewness: bool = False, inflation: float = 1.0) -> Limits:
@@ -262,17 +263,17 @@ def _statistic(gap: float, values: list[float], shares: list[float], n: int, ske
     return max(-FARTHEST, min(FARTHEST, 2 * (plain + lean) / (1 + root)))
 
 
-def _second_only_at(delta: float, b: int, c: int, n: int) -> float:
+def _second_only_at(delta: float, b: Any, c: Any, n: int) -> Any:
     """Share right by the second alone that is likeliest where the difference is ``delta``."""
     slope = -b - c + (2 * n - b + c) * delta
-    return (math.sqrt(max(0.0, slope**2 + 8 * n * c * delta * (1 - delta))) - slope) / (4 * n)
+    return (np.sqrt(np.maximum(0.0, slope**2 + 8 * n * c * delta * (1 - delta))) - slope) / (4 * n)
 
 
 def _difference_end(cells: Cells, z: float, skewness: bool, inflation: float) -> float:
     b, c, n = cells.first_only, cells.second_only, cells.n
 
     def beyond(delta: float) -> float:
-        second = _second_only_at(delta, b, c, n)
+        second = float(_second_only_at(delta, b, c, n))
         shares = [max(0.0, delta + second), max(0.0, second)]
         gap = (b - c) / n - delta
         return z + _statistic(gap, [1.0, -1.0, 0.0], [*shares, 1 - sum(shares)], n, skewness, inflation)
