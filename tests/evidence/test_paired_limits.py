@@ -93,6 +93,22 @@ def test_the_score_limits_are_tangos_own_equation(table: PairedTable) -> None:
 
 
 @given(tables)
+def test_the_score_limits_are_tangs_own_equation(table: PairedTable) -> None:
+    """Another route: Nam and Blackwelder's form of the statistic, its variance from the shares right by one alone."""
+    (a, b, c, _), n = table.cells, max(table.n, 1)
+    z, first, second = 1.96, a + b, a + c
+    for limit in score_ratio(table.cells, z) if first + second else ():
+        if 0 < limit < np.inf:
+            linear = second * limit**2 - (first + 2 * c)
+            constant = 4 * (1 + limit) * c * (1 - limit) * (a + b + c)
+            alone = (np.sqrt(max(0.0, linear**2 - constant)) - linear) / (2 * (1 + limit))
+            variance = (1 + limit) * alone + (a + b + c) * (limit - 1)
+            assert (first - second * limit) ** 2 == pytest.approx(
+                z**2 * variance, rel=1e-5, abs=1e-6 * n * max(1, limit)
+            )
+
+
+@given(tables)
 def test_the_corrections_fade_with_the_number_of_cases(table: PairedTable) -> None:
     """A hundred times the cases: skewness and bias of the variance then hardly matter."""
     cells = Cells(*(100 * (cell + 3) for cell in table.cells))
@@ -140,7 +156,9 @@ def test_a_reader_who_is_never_right_alone() -> None:
     for method in RATIO_METHODS:
         found = paired_ratio(never, method)
         assert found.value == 0
-        assert np.isnan(found.low) if found.note else 0 == found.low < found.high < 1.5
+        assert np.isnan(found.low) if found.note else 0 == found.low < 0.2 < found.high < 1.5
+    # Tang's statistic with no right answer of the first is -sqrt(n * ratio * share of the second), over their sum.
+    assert paired_ratio(PairedTable(0, 0, 8, 12), "tang").high == pytest.approx(1.959963985**2 / 8, abs=1e-6)
 
 
 def test_scas_misses_as_often_on_either_side() -> None:

@@ -293,16 +293,10 @@ def _ratio_end(cells: Cells, z: float, skewness: bool, inflation: float) -> floa
 
     def beyond(log_ratio: float) -> float:
         theta = math.exp(log_ratio)
-        linear = second * theta**2 - (first + 2 * c)
-        constant = c * (1 - theta) * (a + b + c) / n
-        root = math.sqrt(max(0.0, linear**2 - 4 * n * (1 + theta) * constant))
-        q21 = (root - linear) / (2 * n * (1 + theta))
-        q12 = max(0.0, (q21 + (theta - 1) * (1 - d / n)) / theta)
-        q11 = max(0.0, (1 - d / n - (1 + theta) * q21) / theta)
+        alone2, alone1 = _alone_at(theta, a, b, c, n), _alone_at(1 / theta, a, c, b, n)
+        shares = [max(0.0, 1 - d / n - alone1 - alone2), alone1, alone2, d / n]
         gap = (first - second * theta) / n
-        return z + _statistic(
-            gap, [1 - theta, 1.0, -theta, 0.0], [q11, q12, q21, 1 - q11 - q12 - q21], n, skewness, inflation
-        )
+        return z + _statistic(gap, [1 - theta, 1.0, -theta, 0.0], shares, n, skewness, inflation)
 
     start = math.log(max(first, 1e-9) / second) + 1e-9
     if beyond(start) < 0:
@@ -311,6 +305,16 @@ def _ratio_end(cells: Cells, z: float, skewness: bool, inflation: float) -> floa
     while beyond(end) > 0 and end < FARTHEST_LOG_RATIO:
         end += 1.0
     return float(np.exp(optimize.brentq(beyond, start, end, xtol=1e-14))) if end < FARTHEST_LOG_RATIO else np.inf
+
+
+def _alone_at(theta: float, both: int, first_only: int, second_only: int, n: int) -> float:
+    """Share right by the second alone that is likeliest where first over second is ``theta``."""
+    linear = (both + second_only) * theta**2 - (both + first_only + 2 * second_only)
+    constant = second_only * (1 - theta) * (both + first_only + second_only) / n
+    root = math.sqrt(max(0.0, linear**2 - 4 * n * (1 + theta) * constant))
+    # Of the two ways to write the root, the one that takes no difference of near equals.
+    share = (root - linear) / (2 * n * (1 + theta)) if linear <= 0 else -2 * constant / (root + linear)
+    return max(0.0, share)
 
 
 def _correlation(cells: Cells, *, corrected: bool) -> float:
