@@ -35,6 +35,8 @@ HOMES = {
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
     "torch": ("learning/",),
+    "onnx": ("learning/export",),
+    "onnxruntime": ("learning/graph", "learning/export"),
     "safetensors": ("learning/",),
     "matplotlib": ("evidence/figures",),
     "jinja2": ("evidence/report",),

@@ -19,7 +19,9 @@ from spinefx.files import canonical_json, digest_of, write_text
 from spinefx.learning.augmentation import PatchBank
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.duplicates import TWIN_CORRELATION, find_twins
+from spinefx.learning.export import export_graph
 from spinefx.learning.folds import Fold, split_folds
+from spinefx.learning.graph import graph_is_current
 from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, Side, audit_folds, audit_run
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import History, Run, fit, reproducible
@@ -206,7 +208,8 @@ def cross_validate(
         By case.
     recipe : Recipe
     folder : Path
-        Gets ``fold-01`` and so on; an interrupted run goes on from what is there.
+        Gets ``fold-01`` and so on, each with its model and the model's graph; an interrupted run goes on from what is
+        there.
     cohort_digest : str
         Names the cohort in every model.
     workers : int
@@ -247,7 +250,11 @@ def cross_validate(
     share_out(experiment.run_fold, todo, workers=workers, report=progress or _say_nothing)
     results = tuple(_read_result(experiment, fold) for fold in folds)
     checks += audit_run(folds, [result.facts for result in results], ordered, recipe)
-    return CrossValidation(recipe, cohort_digest, folds, results, _conclude(checks, folder))
+    report = _conclude(checks, folder)
+    for fold_folder in map(experiment.folder_of, folds):
+        if not graph_is_current(fold_folder):
+            export_graph(fold_folder)
+    return CrossValidation(recipe, cohort_digest, folds, results, report)
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:
