@@ -7,16 +7,18 @@ augmentation are composed into one matrix before anything is sampled (protocol r
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.errors import PatchError
 from spinefx.files import canonical_json, digest_of
-from spinefx.imaging.registration import Alignment
-from spinefx.imaging.volume import Volume
+
+if TYPE_CHECKING:
+    from spinefx.imaging.registration import Alignment
+    from spinefx.imaging.volume import Volume
 
 __all__ = ["CHANNELS", "REACH", "Jitter", "Patch", "PatchSettings", "PatchStack", "cut_patches", "patch_grid"]
 
@@ -187,6 +189,9 @@ class PatchStack:
         PatchError
             When a channel holds one grey level only.
         """
+        # Deferred here and below: a model knows its patches by this module, and scipy takes as long as the network.
+        from scipy import ndimage
+
         jitter = jitter or Jitter()
         size = size or self.settings.size
         plane = np.stack([*np.meshgrid(patch_grid(size), patch_grid(size), indexing="ij"), np.ones((size, size))])
@@ -359,5 +364,7 @@ def _smoothed_for_shrinking(crop: NDArray[np.float32], source: Volume, pixel_mm:
     sigmas = [max(0.0, (factor - 1) / 2) for factor in factors]
     if not any(sigmas):
         return crop
+    from scipy import ndimage
+
     smoothed: NDArray[np.float32] = ndimage.gaussian_filter(crop, (0.0, *sigmas), mode="nearest")
     return smoothed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,6 @@ from spinefx import __version__
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import PatchStack, cut_patches
 from spinefx.cases.reading import Prediction, patient_probability
-from spinefx.cases.sheet import contact_sheet
 from spinefx.errors import BoxError, MissingPackage, ModelError
 from spinefx.files import write_bytes
 from spinefx.imaging.registration import align
@@ -91,6 +89,8 @@ def predict(
     stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
     answers = [one.predict(stack) for one in models]
     if sheet is not None:
+        from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
+
         write_bytes(sheet, contact_sheet(lesion, t1w, t2w, alignment, stack))
     return {
         "spinefx": __version__,
@@ -128,31 +128,34 @@ def load_models(folder: Path, *, engine: str | None = None, one_study: bool = Fa
     MissingPackage
         When torch is asked for and not installed.
     """
-    folders = model_folders(folder)
-    has_torch = importlib.util.find_spec("torch") is not None
-    graphs = all(has_graph(one) for one in folders)
     if engine not in (None, *ENGINES):
         raise ModelError(f"engine {engine!r}", allowed=", ".join(ENGINES))
-    if engine == "torch" and not has_torch:
-        raise MissingPackage.for_training("torch")
+    folders = model_folders(folder)
     models: tuple[TrainedModel, ...]
-    if engine == "torch" or (engine is None and not graphs and has_torch):
-        # Deferred, for torch takes a second to start and need not be there.
-        from spinefx.learning.classifier import Classifier
-
-        models = tuple(Classifier.load(one) for one in folders)
-    elif graphs:
+    if engine != "torch" and all(has_graph(one) for one in folders):
         models = tuple(Scorer.load(one, one_study=one_study) for one in folders)
     else:
-        raise ModelError(
-            "a model without a graph (graph.json is missing)",
-            where=folder.name,
-            remedy="Run `spinefx export MODEL` where torch is installed.",
-        )
+        models = _load_with_torch(folders, engine)
     chains = {(one.card.recipe.digest, one.card.cohort_digest) for one in models}
     if len(chains) > 1:
         raise ModelError("folds of different recipes or cohorts", where=folder.name, allowed="those of one experiment")
     return models
+
+
+def _load_with_torch(folders: tuple[Path, ...], engine: str | None) -> tuple[TrainedModel, ...]:
+    no_graph = ModelError(
+        "a model without a graph (graph.json is missing)",
+        where=next((one.name for one in folders if not has_graph(one)), ""),
+        remedy="Run `spinefx export MODEL` where torch is installed.",
+    )
+    if engine == "onnxruntime":
+        raise no_graph
+    try:
+        # Deferred, for torch takes a second to start and need not be there.
+        from spinefx.learning.classifier import Classifier
+    except ModuleNotFoundError as error:
+        raise (MissingPackage.for_training("torch") if engine == "torch" else no_graph) from error
+    return tuple(Classifier.load(one) for one in folders)
 
 
 def model_folders(folder: Path) -> tuple[Path, ...]:
