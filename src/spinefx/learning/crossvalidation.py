@@ -19,9 +19,7 @@ from spinefx.files import canonical_json, digest_of, write_text
 from spinefx.learning.augmentation import PatchBank
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.duplicates import TWIN_CORRELATION, find_twins
-from spinefx.learning.export import export_graph
 from spinefx.learning.folds import Fold, split_folds
-from spinefx.learning.graph import graph_is_current
 from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, Side, audit_folds, audit_run
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import History, Run, fit, reproducible
@@ -251,10 +249,22 @@ def cross_validate(
     results = tuple(_read_result(experiment, fold) for fold in folds)
     checks += audit_run(folds, [result.facts for result in results], ordered, recipe)
     report = _conclude(checks, folder)
-    for fold_folder in map(experiment.folder_of, folds):
-        if not graph_is_current(fold_folder):
-            export_graph(fold_folder)
+    _write_missing_graphs([experiment.folder_of(fold) for fold in folds])
     return CrossValidation(recipe, cohort_digest, folds, results, report)
+
+
+def _write_missing_graphs(folders: Sequence[Path]) -> None:
+    """Give each model the graph by which it answers without torch."""
+    try:
+        from spinefx.learning.export import export_graph
+        from spinefx.learning.graph import graph_is_current
+    except ModuleNotFoundError as error:
+        if error.name not in {"onnx", "onnxruntime"}:
+            raise
+        return  # a machine that only trains may lack them; this command or `spinefx export` writes the graphs at home
+    for folder in folders:
+        if not graph_is_current(folder):
+            export_graph(folder)
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:
@@ -321,7 +331,7 @@ def _claim(folder: Path, recipe: Recipe, cohort_digest: str, data_digest: str, w
     path = folder / IDENTITY_FILE
     identity = {
         "schema": SCHEMA,
-        "recipe": recipe.model_dump(),
+        "recipe": recipe.to_mapping(),
         "cohort_digest": cohort_digest,
         "data_digest": data_digest,
         "imagenet_digest": "" if weights is None else _file_digest(weights),
