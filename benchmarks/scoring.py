@@ -166,12 +166,13 @@ def main(rounds: int) -> None:
                 first = found["eager torch, stock layout"]
                 gains[name, what] = first / found["ONNX Runtime"]
                 for engine, spent in found.items():
-                    rows.append([network, what, engine, spent, first / spent, ""])
+                    rows.append([network, what, engine, f"{spent:.2f}", f"{first / spent:.1f}", ""])
             found, peak_mb = cold(folder, Path(scratch), rounds)
             for what, spent in found.items():
                 start, _, engine = what.partition(", ")
                 first = found[f"{start}, torch" if engine else "`import torch`"]
-                rows.append([network, "new process", what, spent, first / spent, f"{peak_mb[what]:.0f}"])
+                row = [f"{spent:.0f}", f"{first / spent:.1f}", f"{peak_mb[what]:.0f}"]
+                rows.append([network, "new process", what, *row])
                 gains[name, what] = first / spent
     record(
         "scoring",
@@ -179,9 +180,9 @@ def main(rounds: int) -> None:
         ("network", "task", "engine or command", "CPU ms", "times cheaper", "peak MB"),
         rows,
         f"Medians of {rounds} rounds (one study: {3 * rounds}), rivals in turn. Times cheaper: than the first engine "
-        "of the same task; for commands alone, than `import torch`. `Patches scored` imports, checks digests, loads and "
-        "scores one study; `spinefx predict` also reads NIfTI, registers and cuts, which both engines share. Largest "
-        f"difference of log-odds between the engines: {max(errors):.1g}.",
+        "of the same task; for commands alone, than `import torch`. `Patches scored` imports, checks digests, loads "
+        "and scores one study; `spinefx predict` also reads NIfTI, registers and cuts, which both engines share. "
+        f"Largest difference of log-odds between the engines: {max(errors):.1g}.",
         [
             _goal("G5", ">= 2.5", gains["honest", "one study, 3 slices"], "x cheaper, ResNet50, one study"),
             _goal("G6", ">= 5", gains["honest", "patches scored, ONNX Runtime"], "x cheaper cold start, ResNet50"),
