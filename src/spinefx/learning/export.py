@@ -139,7 +139,8 @@ def _seeded_patches(size: int) -> NDArray[np.float32]:
     noise = np.random.default_rng(CHECK_SEED).standard_normal((CHECKED_INPUTS, len(CHANNELS), size, size))
     patches = noise + 0.1 * noise.cumsum(axis=2).cumsum(axis=3)
     patches -= patches.mean(axis=(2, 3), keepdims=True)
-    return (patches / patches.std(axis=(2, 3), keepdims=True)).astype(np.float32)
+    patches /= patches.std(axis=(2, 3), keepdims=True)
+    return patches.astype(np.float32)
 
 
 class _Layers:
