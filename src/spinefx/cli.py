@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -360,7 +360,7 @@ def predict(
     t1w_series: str | None = None,
     t2w_series: str | None = None,
     sheet: Path | None = None,
-    engine: str | None = None,
+    engine: Literal["onnxruntime", "torch"] | None = None,
 ) -> None:
     """Score one marked vertebra of one study; one JSON on standard output.
 
@@ -383,7 +383,7 @@ def predict(
     sheet
         Where to write the contact sheet (PNG).
     engine
-        onnxruntime or torch; torch only where a model has no graph, unless asked for.
+        What computes; by default torch only where a model has no graph.
     """
     from spinefx.verbs.predicting import predict as run
 
