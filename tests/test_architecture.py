@@ -42,6 +42,7 @@ HOMES = {
     "rich": ("cli",),
     "cyclopts": ("cli",),
     "pydantic": ("learning/recipe",),
+    "pandas": ("evidence/table",),
 }
 FORBIDDEN_WORDS = {"utils", "util", "helper", "helpers", "manager", "factory", "handler", "process", "common", "misc"}
 LONGEST_FUNCTION, LONGEST_MODULE = 64, 520
