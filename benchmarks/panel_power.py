@@ -26,17 +26,21 @@ PLAN = (
     (2.0, 10, 50, 50, "RRRC"),
     (2.0, 5, 100, 100, "RRRC"),
     (2.0, 8, 40, 120, "RRRC"),
+    (1.9, 10, 100, 100, "RRRC"),
+    (1.8, 12, 200, 200, "RRRC"),
     (2.0, 1, 100, 100, "FRRC"),
-    (1.7, 5, 50, 50, "RRFC"),
-    (1.7, 10, 50, 50, "RRFC"),
+    (1.9, 5, 50, 50, "RRFC"),
+    (1.8, 10, 50, 50, "RRFC"),
 )
 
 
-def pilot_of(rng: np.random.Generator, model: float, malignant: int, benign: int, studies: int) -> PanelComponents:
+def pilot_of(
+    rng: np.random.Generator, population: RoeMetz, model: float, malignant: int, benign: int, studies: int
+) -> PanelComponents:
     """Variances averaged over studies of ten readers and the planned cases."""
     kept = []
     for _ in range(studies):
-        study = POPULATION.draw_panel(rng, model=model, readers=10, malignant=malignant, benign=benign)
+        study = population.draw_panel(rng, model=model, readers=10, malignant=malignant, benign=benign)
         found = ai_vs_readers(study, "model", covariance="unbiased").components
         kept.append((found.reader, found.error, found.cov2))
     return PanelComponents(*(float(value) for value in np.mean(kept, axis=0)), malignant + benign)
@@ -46,13 +50,9 @@ def random_cases(row: tuple, studies: int) -> tuple[float, float, float]:
     """True difference, predicted and simulated power of one plan, cases (and for RRRC readers) drawn anew."""
     model, readers, malignant, benign, analysis = row
     rng = np.random.default_rng(SEED)
-    pilot = pilot_of(rng, model, malignant, benign, studies)
-    if analysis == "FRRC":
-        # One reader, the same in every study: its own class means are those of the population's average reader.
-        population = RoeMetz(POPULATION.separations, reader=0.0, modality_reader=0.0)
-        pilot = PanelComponents(0.0, pilot.error, 0.0, pilot.cases)
-    else:
-        population = POPULATION
+    # One reader, the same in every study, has no variance of readers.
+    population = RoeMetz(POPULATION.separations, 0.0, 0.0) if analysis == "FRRC" else POPULATION
+    pilot = pilot_of(rng, population, model, malignant, benign, studies)
     true = population.areas[0] - RoeMetz((model,), 0.0, 0.0).areas[0]
     plan = {"readers": readers, "cases": malignant + benign, "analysis": analysis}
     predicted = panel_power(pilot, difference=true, **plan).power
