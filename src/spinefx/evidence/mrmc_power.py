@@ -96,18 +96,20 @@ def mrmc_sample_size(
     pilot: VarianceComponents,
     *,
     difference: float,
-    readers: int,
+    readers: int | None = None,
+    cases: int | None = None,
     power: float = 0.8,
     analysis: Analysis = "RRRC",
     alpha: float = 0.05,
 ) -> Power:
-    """Find the fewest cases that give a power with so many readers.
+    """Find the fewest cases for so many readers, or the fewest readers for so many cases.
 
     Parameters
     ----------
     pilot : VarianceComponents
     difference : float
-    readers : int
+    readers, cases : int or None
+        One of the two; the other is sought.
     power : float
         To be reached.
     analysis : {'RRRC', 'FRRC', 'RRFC'}
@@ -121,13 +123,14 @@ def mrmc_sample_size(
     Raises
     ------
     InputError
-        When no number of cases suffices, since the readers' own variance remains; and as ``mrmc_power``.
+        When both or neither is given, when no number of cases suffices, since the readers' own variance remains; and
+        as ``mrmc_power``.
     """
 
-    def planned(cases: int) -> Power:
+    def planned(readers: int, cases: int) -> Power:
         return mrmc_power(pilot, difference=difference, readers=readers, cases=cases, analysis=analysis, alpha=alpha)
 
-    return _fewest(planned, MOST_CASES, power, "Add readers.")
+    return _sought(planned, readers, cases, power)
 
 
 def panel_power(
@@ -211,18 +214,11 @@ def panel_sample_size(
     InputError
         When both or neither is given, no number suffices, and as :func:`panel_power`.
     """
-    if (readers is None) == (cases is None):
-        raise InputError(
-            f"{readers} readers and {cases} cases", where="sample size", allowed="one of the two, not both"
-        )
 
-    def planned(number: int) -> Power:
-        size = {"readers": readers or number, "cases": cases or number}
-        return panel_power(pilot, difference=difference, analysis=analysis, alpha=alpha, **size)
+    def planned(readers: int, cases: int) -> Power:
+        return panel_power(pilot, difference=difference, readers=readers, cases=cases, analysis=analysis, alpha=alpha)
 
-    if readers is None:
-        return _fewest(planned, MOST_READERS, power, "Add cases.")
-    return _fewest(planned, MOST_CASES, power, "Add readers.")
+    return _sought(planned, readers, cases, power)
 
 
 def _check_plan(analysis: Analysis, readers: int, cases: int, alpha: float) -> None:
@@ -266,6 +262,15 @@ def _power(
     # SciPy 1.17 answers -0.95 for a noncentrality of 0.
     power = float(stats.ncf.sf(critical, 1, df2, noncentrality)) if noncentrality else alpha
     return Power(power, analysis, readers, cases, difference, alpha, noncentrality, df2, critical)
+
+
+def _sought(planned: Callable[[int, int], Power], readers: int | None, cases: int | None, power: float) -> Power:
+    """The plan of the fewest readers or cases, whichever is not given."""
+    if readers is None and cases is not None:
+        return _fewest(lambda number: planned(number, cases), MOST_READERS, power, "Add cases.")
+    if readers is not None and cases is None:
+        return _fewest(lambda number: planned(readers, number), MOST_CASES, power, "Add readers.")
+    raise InputError(f"{readers} readers and {cases} cases", where="sample size", allowed="one of the two")
 
 
 def _fewest(planned: Callable[[int], Power], most: int, power: float, remedy: str) -> Power:

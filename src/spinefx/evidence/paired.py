@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
@@ -278,32 +279,32 @@ def paired_odds_ratio(table: PairedTable, method: str = "exact", confidence: flo
     return Estimate(value, bottom, top)
 
 
-def tango_terms(delta: float, b: int, c: int, n: int) -> tuple[float, float]:
+def tango_terms(delta: float, b: Any, c: Any, n: int) -> tuple[Any, Any]:
     """Give numerator and variance of Tango's score statistic at a stated difference.
 
     Parameters
     ----------
     delta : float
         Difference of the two shares, first minus second.
-    b, c : int
+    b, c : int, or ndarray of int of one shape
         Cases that the first, and the second, alone read rightly.
     n : int
 
     Returns
     -------
-    tuple of float
+    tuple of float, or of ndarray
         ``n`` times the distance of the estimate from ``delta``, and the variance of that with the nuisance share at its
         maximum of likelihood.
     """
     slope = -b - c + (2 * n - b + c) * delta
-    share = (np.sqrt(max(0.0, slope**2 + 8 * n * c * delta * (1 - delta))) - slope) / (4 * n)
-    return b - c - n * delta, max(0.0, n * (2 * share + delta * (1 - delta)))
+    share = (np.sqrt(np.maximum(0.0, slope**2 + 8 * n * c * delta * (1 - delta))) - slope) / (4 * n)
+    return b - c - n * delta, np.maximum(0.0, n * (2 * share + delta * (1 - delta)))
 
 
 def _tango_upper(b: int, c: int, n: int, z: float) -> float:
     def beyond(delta: float) -> float:
         gap, variance = tango_terms(delta, b, c, n)
-        return gap**2 - z**2 * variance
+        return float(gap**2 - z**2 * variance)
 
     # With no discordant pair the estimate itself is a root; the limit is the one beyond it.
     start = (b - c) / n + 1e-9
