@@ -15,6 +15,7 @@ _HOMES = {
     "panel_power": "spinefx.evidence.mrmc_power",
     "panel_sample_size": "spinefx.evidence.mrmc_power",
     "mcnemar_sample_size": "spinefx.evidence.samplesize",
+    "non_inferiority_sample_size": "spinefx.evidence.samplesize",
     "mrmc_power": "spinefx.evidence.mrmc_power",
     "mrmc_sample_size": "spinefx.evidence.mrmc_power",
     "readings_from": "spinefx.evidence.frames",

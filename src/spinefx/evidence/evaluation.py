@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,11 +131,13 @@ class Evaluation:
             raise InputError(f"the answer {answer!r}", allowed="confidence, diagnosis")
         return ReaderStudy.from_readings(self.readings, self.truth, answer)  # type: ignore[arg-type]
 
-    def mrmc(self, *, endpoint: str = "auc", **settings: Any) -> MrmcResult:
+    def mrmc(self, *, readers: Sequence[str] | None = None, endpoint: str = "auc", **settings: Any) -> MrmcResult:
         """Compare the arms over readers and cases.
 
         Parameters
         ----------
+        readers : sequence of str, optional
+            Whose readings count; without it everybody's, a model's too.
         endpoint : {'auc', 'sensitivity', 'specificity'}
             The last two are of the diagnoses given.
         **settings
@@ -145,7 +147,7 @@ class Evaluation:
         -------
         MrmcResult
         """
-        return mrmc(self._prepared(endpoint, settings), **settings)
+        return mrmc(self._prepared(endpoint, settings).only(readers=readers), **settings)
 
     def panel(self, model: str, *, arm: str = "unaided", endpoint: str = "auc", **settings: Any) -> PanelResult:
         """Compare one model with the mean of the readers.

@@ -125,7 +125,7 @@ def truth_from(table: object) -> dict[str, Diagnosis]:
         table = {"case_id": list(table), "diagnosis": list(table.values())}
     columns = columns_of(table, required=("case_id", "diagnosis"), key=("case_id",), where="truth")
     cases = zip(columns["case_id"], columns["diagnosis"], strict=True)
-    return {str(case): _diagnosis(value, f"truth, {case}") for case, value in cases}
+    return {_name(case): _diagnosis(value, f"truth, {case}") for case, value in cases}
 
 
 def readings_from(table: object) -> tuple[Reading, ...]:
@@ -168,7 +168,7 @@ def signs_from(table: object) -> tuple[SignScores, ...]:
     ----------
     table : DataFrame or other table, or iterable of SignScores
         Columns ``case_id``, ``reader_id`` and the fifteen signs, each ``y``, ``n`` or ``u`` (not assessable), or True
-        and False; a missing cell counts as not assessable.
+        and False, 1 and 0; a missing cell counts as not assessable.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def signs_from(table: object) -> tuple[SignScores, ...]:
     scores = []
     for number, (case, reader) in enumerate(zip(columns["case_id"], columns["reader_id"], strict=True)):
         mine = {name: _score(columns[name][number], f"signs, {case}, {name}") for name in SIGN_IDENTIFIERS}
-        scores.append(SignScores(str(case), str(reader), mine))
+        scores.append(SignScores(_name(case), _name(reader), mine))
     return tuple(scores)
 
 
@@ -264,8 +264,8 @@ def _plain(cell: object) -> object:
 def _reading(row: Mapping[str, Any], where: str) -> Reading:
     arm = row.get("arm")
     return Reading(
-        case_id=str(row["case_id"]),
-        reader_id=str(row["reader_id"]),
+        case_id=_name(row["case_id"]),
+        reader_id=_name(row["reader_id"]),
         arm=Arm.UNAIDED if arm is None else _word(arm, Arm, f"{where}, arm"),
         diagnosis=_diagnosis(row["diagnosis"], where),
         confidence=_number(row.get("confidence"), f"{where}, confidence"),
@@ -273,19 +273,26 @@ def _reading(row: Mapping[str, Any], where: str) -> Reading:
     )
 
 
+def _name(value: object) -> str:
+    """A name as text; pandas makes 7 into 7.0 where a column has a gap."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _diagnosis(value: object, where: str) -> Diagnosis:
-    # True and 1, as numbers and as a file writes them.
-    known = {"1": Diagnosis.MALIGNANT, "true": Diagnosis.MALIGNANT, "0": Diagnosis.BENIGN, "false": Diagnosis.BENIGN}
-    text = str(int(value)) if isinstance(value, bool | int | float) and value in (0, 1) else str(value).strip().lower()
-    return known[text] if text in known else _word(text, Diagnosis, where)
+    said = _said(value)
+    return _word(value, Diagnosis, where) if said is None else Diagnosis.MALIGNANT if said else Diagnosis.BENIGN
 
 
 def _score(value: object, where: str) -> Score:
     if value is None:
         return Score.NOT_ASSESSABLE
-    if isinstance(value, bool):
-        return Score.YES if value else Score.NO
-    return _word(value, Score, where)
+    said = _said(value)
+    return _word(value, Score, where) if said is None else Score.YES if said else Score.NO
+
+
+def _said(value: object) -> bool | None:
+    """True and False, 1 and 0, as Python or a file writes them."""
+    return {"1": True, "true": True, "0": False, "false": False}.get(_name(value).strip().lower())
 
 
 def _word(value: object, words: type[Word], where: str) -> Word:

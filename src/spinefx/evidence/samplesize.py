@@ -195,7 +195,8 @@ def non_inferiority_sample_size(
         For a true loss at or beyond the margin, which no number of cases makes good, or a need beyond 20,000 cases.
     """
     room = first_only - second_only + margin
-    if room <= 0 or not 0 < power < 1 or not 0 < alpha < 1:
+    # Decimal margins meet decimal shares: 0.9 - 1.0 + 0.1 is not 0 to the last digit.
+    if room <= 1e-9 or not 0 < power < 1 or not 0 < alpha < 1:
         raise InputError(
             f"a true difference of {first_only - second_only:g} with a margin of {margin:g}, a power of {power:g}",
             where="sample size",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "PlanOptions", "Question", "plan"]
 
 Question = Literal["difference", "non-inferiority", "modalities", "panel"]
-SEED, PILOTS, PILOT_READERS, PILOT_CASES = 1, 100, 6, 200
+SEED, PILOTS, PILOT_READERS, PILOT_CASES = 1, 40, 6, 200
 
 
 @dataclass(frozen=True, kw_only=True)
