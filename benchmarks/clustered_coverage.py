@@ -74,6 +74,7 @@ def crossed(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
     yield mrmc(study, scale="plain").means[0]
     by_wins = ustat_mrmc(study)
     yield by_wins.means[0]
+    yield ustat_mrmc(study, scale="plain").means[0]
     yield by_wins.differences[0]
 
 
@@ -112,7 +113,8 @@ def plan() -> list[tuple[Callable[..., Answer], tuple[int, int], list[tuple[str,
     of_modalities = [
         ("mean of a modality", "RRRC, logit", mean),
         ("mean of a modality", "RRRC, plain", mean),
-        ("mean of a modality", "U-statistics", mean),
+        ("mean of a modality", "U-statistics, logit", mean),
+        ("mean of a modality", "U-statistics, plain", mean),
         ("difference of modalities", "U-statistics", mean - READERS.areas[1]),
     ]
     alone = [normal_area(separation, within) for separation in READERS.separations]

@@ -162,8 +162,8 @@ def test_ustatistics_match_imrmc(shared_data: Path, estimator: str) -> None:
     """iMRMC 2.1.2, doIMRMC(dfMRMC_example): U-statistic and MLE variances, BDG degrees of freedom, normal intervals."""
     published = expected_of(shared_data, "mrmc_imrmc_example")["MLEstat" if estimator == "mle" else "Ustat"]
     study = imrmc_example(shared_data)
-    result = ustat_mrmc(study, estimator=estimator)  # type: ignore[arg-type]
-    normal = ustat_mrmc(study, estimator=estimator, df="normal")  # type: ignore[arg-type]
+    result = ustat_mrmc(study, estimator=estimator, scale="plain")  # type: ignore[arg-type]
+    normal = ustat_mrmc(study, estimator=estimator, df="normal", scale="plain")  # type: ignore[arg-type]
     effects, normals = (*result.means, *result.differences), (*normal.means, *normal.differences)
     for effect, plain, row in zip(effects, normals, published, strict=True):
         of_pair = row["AUCB"] is not None

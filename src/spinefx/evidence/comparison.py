@@ -14,7 +14,7 @@ from spinefx.errors import InputError
 from spinefx.evidence.answers import answers_from
 from spinefx.evidence.estimate import Pairing, PValue, bare_p, holm
 from spinefx.evidence.frames import truth_from
-from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference, tango_terms
+from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference, paired_ratio, tango_terms
 from spinefx.evidence.table import ResultTable
 from spinefx.vocabulary import Diagnosis
 
@@ -336,17 +336,19 @@ def comparison_table(truth: object, answers: object, *, against: str | None = No
         for among, measure in ((Diagnosis.MALIGNANT, "sensitivity"), (Diagnosis.BENIGN, "specificity")):
             table = PairedTable.of(by_reader[one], by_reader[other], of_case, among)
             cells = (table.n, table.both, table.first_only, table.second_only, table.neither, table.left_out)
-            shares = (table.first, table.second, paired_difference(table), paired_difference(table, "newcombe10"))
+            differences = (paired_difference(table), paired_difference(table, "newcombe10"))
+            shares = (table.first, table.second, *differences, paired_ratio(table))
             p = [float(mcnemar_p(table.first_only, table.second_only, method)) for method in MCNEMAR_METHODS]
             rows.append((one, other, measure, *cells, *shares))
             tests.append(p if table.n else [np.nan] * len(p))
     adjusted = holm([p[0] for p in tests])
     shown = [(*row, *map(bare_p, p), bare_p(last)) for row, p, last in zip(rows, tests, adjusted, strict=True)]
     cell_names = ("cases", "both right", "only first right", "only second right", "both wrong", "read by one only")
-    names = ("first", "second", "difference (Tango)", "difference (Newcombe 10)")
+    names = ("first", "second", "difference (Tango)", "difference (Newcombe 10)", "ratio (Tang)")
     tests_named = ("p exact", "p mid-p", "p chi-square", "p chi-square, corrected", "p exact, Holm")
     note = (
-        "McNemar's tests on the cases that both have read; differences are first minus second, with 95% intervals. "
+        "McNemar's tests on the cases that both have read; differences are first minus second, ratios "
+        "first by second, with 95% intervals. "
         "Holm's correction is over this table."
     )
     if len(by_reader) < 2:
