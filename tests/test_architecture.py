@@ -43,6 +43,7 @@ HOMES = {
     "PIL": ("cases/sheet",),
     "rich": ("cli",),
     "cyclopts": ("cli",),
+    "pandas": ("evidence/table",),
 }
 FORBIDDEN_WORDS = {"utils", "util", "helper", "helpers", "manager", "factory", "handler", "process", "common", "misc"}
 LONGEST_FUNCTION, LONGEST_MODULE = 64, 520

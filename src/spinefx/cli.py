@@ -20,6 +20,7 @@ from cyclopts import App, Parameter
 
 from spinefx import __version__
 from spinefx.errors import MissingPackage, SpinefxError
+from spinefx.verbs.planning import PlanOptions, Question
 
 if TYPE_CHECKING:
     from spinefx.evidence.table import ResultTable
@@ -440,6 +441,29 @@ def audit(file: Path) -> None:
     if found.fallen:
         _fail(found.table.note)
     print(found.table.note)
+
+
+@app.command
+def plan(
+    question: Question,
+    *,
+    options: Annotated[PlanOptions, Parameter(name="*")] = PlanOptions(),  # noqa: B008
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Say how many cases and readers a study needs, or what power it has.
+
+    Parameters
+    ----------
+    question
+        Two readers of the same cases: difference or non-inferiority; several readers: two modalities, or a panel beside
+        one model.
+    as_json
+        Answer for a program.
+    """
+    from spinefx.verbs.planning import plan as run
+
+    answer = run(question, options)
+    print(json.dumps(answer.numbers, indent=2, allow_nan=False) if as_json else "\n".join(answer.lines))
 
 
 def _print_report(written: WrittenReport) -> None:

@@ -369,3 +369,16 @@ def test_long_tables_are_folded_and_cut_with_a_word(paper: dict[str, bytes]) -> 
     shown = table.for_page(5)
     assert (shown.columns, len(shown.rows), shown.note) == (("b",), 5, "Note. 2 more rows stand in t.tsv.")
     assert table.for_page().note == "Note."
+
+
+def test_two_models_are_compared_by_slice_and_by_what_the_one_adds() -> None:
+    files = render_report(study(models=[model(), model("honest", 40, 120)]))
+    tests = {row["quantity"]: row for row in rows_of(files, "comparison_tests") if row["reader 2"] == "honest"}
+    by_slice = tests["difference of AUC of 380 slices, first minus second"]
+    assert by_slice["test"] == "Obuchowski 1997, t"
+    assert by_slice["cases"] == "190"
+    assert float(by_slice["estimate_low"]) < float(by_slice["estimate"]) < float(by_slice["estimate_high"])
+    assert float(tests["net reclassification improvement, first over second"]["estimate"]) > 0
+    assert float(tests["integrated discrimination improvement, first over second"]["estimate"]) > 0
+    paired = [row for row in rows_of(files, "comparison") if row["reader 2"] == "honest"]
+    assert float(paired[0]["ratio (Tang)"]) == pytest.approx(47 / 40)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spinefx.evidence.estimate import Estimate
+from spinefx.errors import InputError
+from spinefx.evidence.estimate import Estimate, ShownP
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["ResultTable"]
 
@@ -86,6 +91,50 @@ class ResultTable:
             lines.append("\t".join(cells))
         return "\n".join(lines) + "\n"
 
+    def to_columns(self) -> dict[str, list[Any]]:
+        """Give the cells as numbers, by column.
+
+        Returns
+        -------
+        dict of str to list
+            An estimate becomes the columns ``NAME``, ``NAME_low``, ``NAME_high``, and ``NAME_k`` and ``NAME_n`` where
+            it is a proportion; a p-value is its number, unrounded. None where there is nothing.
+        """
+        columns: dict[str, list[Any]] = {}
+        for place, name in enumerate(self.columns):
+            cells = [row[place] for row in self.rows]
+            if not any(isinstance(cell, Estimate) for cell in cells):
+                columns[name] = _numbers(cells)
+                continue
+            counted = any(isinstance(cell, Estimate) and cell.n is not None for cell in cells)
+            for part in ("value", "low", "high", *(("k", "n") if counted else ())):
+                # A bare number beside estimates is a value without limits.
+                values = [getattr(cell, part, None if part != "value" else cell) for cell in cells]
+                columns[name if part == "value" else f"{name}_{part}"] = _numbers(values)
+        return columns
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Give the table as a pandas DataFrame of numbers; polars takes ``polars.DataFrame(table.to_columns())``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of :meth:`to_columns`; title and note are in ``attrs``.
+
+        Raises
+        ------
+        InputError
+            Where pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            remedy = "Install pandas, or take to_columns(), which needs nothing."
+            raise InputError("pandas is not installed", where=self.name, remedy=remedy) from error
+        frame = pandas.DataFrame(self.to_columns())
+        frame.attrs.update(title=self.title, note=self.note)
+        return frame
+
     def to_latex(self) -> str:
         """Write as a LaTeX table that needs no package; wide ones want a smaller font or a page on its side.
 
@@ -124,6 +173,16 @@ class ResultTable:
 def _latex(text: str) -> str:
     """Text that LaTeX sets as it stands: what it would read as a command is escaped."""
     return "".join(LATEX.get(letter, letter) for letter in text)
+
+
+def _numbers(cells: list[Any]) -> list[Any]:
+    """Cells of one kind: p-values and NaN as numbers or None, whole numbers as floats where any is one."""
+    plain = [cell.p if isinstance(cell, ShownP) else cell for cell in cells]
+    plain = [None if cell == "" or (isinstance(cell, float) and np.isnan(cell)) else cell for cell in plain]
+    plain = [cell.item() if isinstance(cell, np.generic) else cell for cell in plain]
+    whole = all(cell is None or isinstance(cell, int | float) for cell in plain)
+    mixed = whole and any(isinstance(cell, float) for cell in plain)
+    return [None if cell is None else float(cell) if mixed else str(cell) if not whole else cell for cell in plain]
 
 
 def _tsv_cells(cell: object, parts: bool) -> list[str]:
