@@ -37,6 +37,7 @@ HOMES = {
     "torch": ("learning/",),
     "safetensors": ("learning/",),
     "matplotlib": ("evidence/figures",),
+    "docx": ("evidence/word",),
     "jinja2": ("evidence/report",),
     "PIL": ("cases/sheet",),
     "rich": ("cli",),

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -14,7 +15,6 @@ import pytest
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
 from spinefx.evidence.checklist import Source
 from spinefx.evidence.content import PHANTOM_TRUTH, Finding, Person, ReportContent
-from spinefx.evidence.estimate import Estimate
 from spinefx.evidence.report import render_report
 from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import ModelResult
@@ -256,34 +256,8 @@ class Outline(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def test_text_from_the_data_cannot_inject_markup() -> None:
-    cases = {f"{EVIL}{number}": M if number % 3 == 0 else B for number in range(30)}
-    readings = [
-        Reading(case, f"{EVIL}{reader}", Arm.UNAIDED, truth if place % 4 else B, 10.0 * (place % 10))
-        for reader in range(3)
-        for place, (case, truth) in enumerate(cases.items())
-    ]
-    predictions = tuple(
-        Prediction(case, case, 0, (i % 10) / 10, (i % 10) / 20, 1, EVIL) for i, case in enumerate(cases)
-    )
-    content = ReportContent(
-        title=EVIL,
-        truth=cases,
-        models=[
-            ModelResult(EVIL, predictions, patient_readings(predictions, reader_id=EVIL), stamps=(EVIL,), rule="max")
-        ],
-        readings=readings,
-        people=[Person(case, truth, EVIL, 60.0, EVIL, EVIL) for case, truth in cases.items()],
-        levels=dict.fromkeys(cases, EVIL),
-        signs=[SignScores(case, EVIL, dict.fromkeys(SIGN_IDENTIFIERS, Score.YES)) for case in cases],
-        refused={EVIL: 3},
-        audit=[Finding(EVIL, False, EVIL)],
-        provenance={EVIL: EVIL},
-        sheet=lambda case: b"\x89PNG",
-        phantom=True,
-        stale=True,
-    )
-    files = render_report(content)
+def test_text_from_the_data_cannot_inject_markup(small_study: Callable[[str], ReportContent]) -> None:
+    files = render_report(small_study(EVIL))
     page = files["report.html"].decode()
     outline = Outline(page)
     assert not outline.all("script")
@@ -330,18 +304,6 @@ def test_readers_agree_as_far_as_their_answers(paper: dict[str, bytes]) -> None:
     assert float(found["same answer"]) == pytest.approx((39 + 3 + 86 + 12) / 190)
     both, expected = 39 + 12, ((47 + 12) * (39 + 54) + (3 + 128) * (11 + 86)) / 190**2
     assert float(found["kappa"]) == pytest.approx(((both + 89) / 190 - expected) / (1 - expected), rel=1e-5)
-
-
-def test_latex_sets_text_as_it_stands(paper: dict[str, bytes]) -> None:
-    table = ResultTable("t", "50% of x_1 & {y}", ("a\\b", "c"), (("[1]", Estimate(0.5, 0.2, 0.8, 1, 2)),), "~^<>#$")
-    text = table.to_latex()
-    assert r"\caption{50\% of x\_1 \& \{y\}. \textasciitilde{}\textasciicircum{}\textless{}\textgreater{}\#\$}" in text
-    assert r"a\textbackslash{}b & c \\" in text
-    assert r"{[}1{]} & 50\% (1/2) {[}20, 80{]} \\" in text
-    for name in ("table1", "table2", "comparison"):
-        lines = paper[f"{name}.tex"].decode().splitlines()
-        cells = {line.replace(r"\&", "").count("&") for line in lines if line.endswith(r"\\")}
-        assert len(cells) == 1
 
 
 def test_the_checklist_says_who_vouches_for_each_line() -> None:
