@@ -40,7 +40,7 @@ PLAIN -= set("\xadÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų")
 # Two of these in a row would become a dash or a quotation mark.
 JOINED = "-',"
 # Paper on its side or not, size, and how many characters a line of that size holds on A4 in the standard classes.
-SHAPES = ((False, "footnotesize", 76), (True, "footnotesize", 124), (True, "scriptsize", 133), (True, "tiny", 157))
+SHAPES = ((False, "footnotesize", 72), (True, "footnotesize", 118), (True, "scriptsize", 127), (True, "tiny", 150))
 PACKAGES = "% Needs \\usepackage{array,booktabs,longtable,lscape} in the preamble."
 
 

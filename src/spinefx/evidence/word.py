@@ -27,7 +27,9 @@ LANGUAGE = "en-GB"
 MADE = datetime.datetime(1980, 1, 1)
 TWIPS_PER_MM = 1440 / 25.4
 SHORT_EDGE_MM, LONG_EDGE_MM, MARGIN_MM = 210, 297, 18
-# Letters of a table: points, and how many of them (mean width) stand in a millimetre of a line.
+# At either side of a cell.
+GAP_TWIPS = 60
+# Letters of a table: points, and how many of them stand in a millimetre of a line.
 SIZES = (("Table Text", 9.0, 0.52), ("Table Text Small", 7.0, 0.67))
 FONT = "Arial"
 # So short a table stands on one page.
@@ -62,7 +64,7 @@ def word_document(title: str, parts: Sequence[tuple[str, Sequence[ResultTable]]]
     for heading, tables in parts:
         for place, table in enumerate(tables):
             rows = [list(table.columns), *table.to_text()]
-            wide = not fits(rows, _room(False, SIZES[0][2]))
+            wide = not fits(rows, _room(rows, False, SIZES[0][2]))
             if wide != lying:
                 document.add_section(WD_SECTION.NEW_PAGE)
                 _turn(document, sideways=wide)
@@ -78,9 +80,10 @@ def word_document(title: str, parts: Sequence[tuple[str, Sequence[ResultTable]]]
     return _packed(document)
 
 
-def _room(sideways: bool, density: float) -> int:
-    """Characters in a line."""
-    return int(((LONG_EDGE_MM if sideways else SHORT_EDGE_MM) - 2 * MARGIN_MM) * density)
+def _room(rows: Sequence[Sequence[str]], sideways: bool, density: float) -> int:
+    """Characters in a line, less what stands between columns."""
+    line_mm = (LONG_EDGE_MM if sideways else SHORT_EDGE_MM) - 2 * MARGIN_MM
+    return int((line_mm - len(rows[0]) * 2 * GAP_TWIPS / TWIPS_PER_MM) * density)
 
 
 def _describe(document: Document, title: str) -> None:
@@ -140,15 +143,17 @@ def _add_field(paragraph: Paragraph, before: str, instruction: str, shown: str) 
 
 def _add_table(document: Document, table: ResultTable, rows: Sequence[Sequence[str]], wide: bool) -> None:
     """Written as XML at once: python-docx's own cells take a minute for some thousand rows."""
-    style, _, density = next((one for one in SIZES if fits(rows, _room(wide, one[2]))), SIZES[-1])
-    room = _room(wide, density)
+    style, _, density = next((one for one in SIZES if fits(rows, _room(rows, wide, one[2]))), SIZES[-1])
+    room = _room(rows, wide, density)
     shares = column_widths(rows, room)
-    line = ((LONG_EDGE_MM if wide else SHORT_EDGE_MM) - 2 * MARGIN_MM) * TWIPS_PER_MM
-    widths = [int(line * share / max(room, sum(shares))) for share in shares]
+    # Where even the longest words are too many, all columns give way alike.
+    letter = TWIPS_PER_MM / density * min(1.0, room / sum(shares))
+    widths = [int(letter * share) + 2 * GAP_TWIPS for share in shares]
     numeric = [is_numeric(rows[1:], place) for place in range(len(widths))]
     named = escape(printable(table.title), {'"': "&quot;"})
     # The header stays with the first row, the last row with the note.
     bound = set(range(len(rows))) if len(rows) <= ROWS_TOGETHER else {0, len(rows) - 1}
+    gap = f'w:w="{GAP_TWIPS}" w:type="dxa"'
     grid = "".join(f'<w:gridCol w:w="{width}"/>' for width in widths)
     body = "".join(
         f"<w:tr><w:trPr><w:cantSplit/>{'' if place else '<w:tblHeader/>'}</w:trPr>"
@@ -162,8 +167,8 @@ def _add_table(document: Document, table: ResultTable, rows: Sequence[Sequence[s
     xml = (
         f'<w:tbl {nsdecls("w")}><w:tblPr><w:tblW w:w="{sum(widths)}" w:type="dxa"/>'
         f"<w:tblBorders><w:top {HEAVY_RULE}/><w:bottom {HEAVY_RULE}/></w:tblBorders>"
-        '<w:tblLayout w:type="fixed"/><w:tblCellMar><w:left w:w="60" w:type="dxa"/><w:right w:w="60" w:type="dxa"/>'
-        f'</w:tblCellMar><w:tblLook w:val="0020" w:firstRow="1"/><w:tblCaption w:val="{named}"/></w:tblPr>'
+        f'<w:tblLayout w:type="fixed"/><w:tblCellMar><w:left {gap}/><w:right {gap}/></w:tblCellMar>'
+        f'<w:tblLook w:val="0020" w:firstRow="1"/><w:tblCaption w:val="{named}"/></w:tblPr>'
         f"<w:tblGrid>{grid}</w:tblGrid>{body}</w:tbl>"
     )
     # Before the properties of the last section, which Word wants at the end.
