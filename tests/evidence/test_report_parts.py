@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
@@ -331,3 +332,40 @@ def test_long_tables_are_folded_and_cut_with_a_word(paper: dict[str, bytes]) -> 
     shown = table.for_page(5)
     assert (shown.columns, len(shown.rows), shown.note) == (("b",), 5, "Note. 2 more rows stand in t.tsv.")
     assert table.for_page().note == "Note."
+
+
+def test_everybody_with_probabilities_is_judged_by_them() -> None:
+    """Each row is what its own probabilities give; nobody loses a row to having read one class only."""
+    sure = [*readings_of("msk", 47, 139), *readings_of("r4", 47, 135), *readings_of("r1", 39, 86)]
+    silent = [replace(one, confidence=None) for one in readings_of("r0", 45, 130)]
+    partly = [one for one in readings_of("r2", 40, 120) if one.case_id in BENIGN]
+    other = replace(model("other", 40, 120), corrected=True)
+    files = render_report(study(models=[model(), other], readings=[*sure, *silent, *partly]))
+    names = ["resnet50", "other", "msk", "r1", "r4", "r2"]
+    calibration = {row["reader"]: row for row in rows_of(files, "calibration_all")}
+    benefit = {row["reader"]: row for row in rows_of(files, "decision_all")}
+    assert list(calibration) == names
+    assert list(benefit) == [*names, "acting on all (cases of resnet50)"]
+    assert calibration["r2"]["slope"] == "n/a"
+    assert calibration["r2"]["remark"].startswith("probabilities of one class only")
+    for name, mine in (("other", other.corrected_probabilities), ("msk", None)):
+        if mine is None:
+            mine = {one.case_id: (one.confidence or 0) / 100 for one in sure if one.reader_id == name}
+        p, y = np.array(list(mine.values())), np.array([TRUTH[case] == M for case in mine])
+        assert float(calibration[name]["Brier score"]) == pytest.approx(np.mean((p - y) ** 2), rel=1e-5)
+        net = np.mean((p >= 0.3) & y) - np.mean((p >= 0.3) & ~y) * 0.3 / 0.7
+        assert float(benefit[name]["net benefit at 0.3"]) == pytest.approx(net, rel=1e-5)
+    all_acted = 50 / 190 - 140 / 190 * 0.2 / 0.8
+    assert float(benefit["acting on all (cases of resnet50)"]["net benefit at 0.2"]) == pytest.approx(
+        all_acted, abs=1e-6
+    )
+    page = files["report.html"].decode()
+    assert page.count("Beside it other, msk, r1.") == 2
+    assert page.count("1 more stand in the table alone.") == 2
+
+
+def test_one_model_alone_needs_no_table_of_everybody() -> None:
+    files = render_report(study(readings=()))
+    assert {"calibration.tsv", "decision.tsv"} <= set(files)
+    assert not {"calibration_all.tsv", "decision_all.tsv"} & set(files)
+    assert "Beside it" not in files["report.html"].decode()
