@@ -39,6 +39,7 @@ HOMES = {
     "onnxruntime": ("learning/graph", "learning/export"),
     "safetensors": ("learning/",),
     "matplotlib": ("evidence/figures",),
+    "docx": ("evidence/word",),
     "jinja2": ("evidence/report",),
     "PIL": ("cases/sheet",),
     "rich": ("cli",),

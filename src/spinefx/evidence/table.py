@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spinefx.errors import InputError
+from spinefx.evidence.columns import printable
 from spinefx.evidence.estimate import Estimate, ShownP
+from spinefx.evidence.latex import latex_table
 
 if TYPE_CHECKING:
     import pandas
 
 __all__ = ["ResultTable"]
-
-LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "–": "--",
-    # A bracket after a line's end would be read as its argument.
-    "[": "{[}",
-    "]": "{]}",
-}
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,7 @@ class ResultTable:
         split = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
         header = [
             name
-            for column, parts in zip(self.columns, split, strict=True)
+            for column, parts in zip(map(printable, self.columns), split, strict=True)
             for name in ([column, f"{column}_low", f"{column}_high"] if parts else [column])
         ]
         lines = ["\t".join(header)]
@@ -136,29 +125,13 @@ class ResultTable:
         return frame
 
     def to_latex(self) -> str:
-        """Write as a LaTeX table that needs no package; wide ones want a smaller font or a page on its side.
+        """Write as a LaTeX table; see :func:`spinefx.evidence.latex.latex_table`.
 
         Returns
         -------
         str
         """
-        lines = [" & ".join(map(_latex, row)) + r" \\" for row in ([list(self.columns), *self.to_text()])]
-        return "\n".join(
-            (
-                r"\begin{table}",
-                rf"\caption{{{_latex(self.title)}. {_latex(self.note)}}}",
-                rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', self.name.lower())}}}",
-                rf"\begin{{tabular}}{{{'l' * len(self.columns)}}}",
-                r"\hline",
-                lines[0],
-                r"\hline",
-                *lines[1:],
-                r"\hline",
-                r"\end{tabular}",
-                r"\end{table}",
-                "",
-            )
-        )
+        return latex_table(self.name, self.title, self.columns, self.to_text(), self.note)
 
     def to_text(self) -> list[list[str]]:
         """Give the cells as a person reads them.
@@ -168,11 +141,6 @@ class ResultTable:
         list of list of str
         """
         return [[_shown(cell) for cell in row] for row in self.rows]
-
-
-def _latex(text: str) -> str:
-    """Text that LaTeX sets as it stands: what it would read as a command is escaped."""
-    return "".join(LATEX.get(letter, letter) for letter in text)
 
 
 def _numbers(cells: list[Any]) -> list[Any]:
@@ -196,10 +164,10 @@ def _tsv_cells(cell: object, parts: bool) -> list[str]:
 def _exact(cell: object) -> str:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return "n/a"
-    return f"{cell:.6g}" if isinstance(cell, float) else str(cell) or "n/a"
+    return f"{cell:.6g}" if isinstance(cell, float) else printable(str(cell)) or "n/a"
 
 
 def _shown(cell: object) -> str:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return "–"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.3f}" if isinstance(cell, float) else printable(str(cell))
