@@ -555,7 +555,7 @@ def clustered_mitotic(folder: Path, _: Tree) -> Tree:
 
     pairs = {}
     for cluster in ("cluster_roi", "cluster_wsi"):
-        apart = clustered_auc_difference(observer[1], observer[4], truth, member[cluster])
+        apart = clustered_auc_difference(observer[1], observer[4], truth, member[cluster], reach="normal")
         pairs[cluster] = (
             area(observer[1], cluster, ".A")
             | area(observer[4], cluster, ".B")
@@ -601,7 +601,8 @@ def ai_vs_readers_cad(folder: Path, _: Tree) -> Tree:
         }
     readers = study.scores[0, 1:]
     doubled = np.stack([np.repeat(study.scores[0, :1], len(readers), axis=0), readers])
-    two = mrmc(ReaderStudy(doubled, study.malignant, ("CAD", "readers"), study.readers[1:], study.cases))
+    pair = ReaderStudy(doubled, study.malignant, ("CAD", "readers"), study.readers[1:], study.cases)
+    two = mrmc(pair, scale="plain")
     assert two.test is not None
     assert two.components is not None
     (gap,), parts = two.differences, two.components
@@ -667,7 +668,7 @@ def mrmc_vandyke(folder: Path, expected: Tree) -> Tree:
     }
     printed: dict[str, Any] = {}
     for analysis in ("RRRC", "FRRC", "RRFC"):
-        found = mrmc(studies["case"], analysis=analysis)  # type: ignore[arg-type]
+        found = mrmc(studies["case"], analysis=analysis, scale="plain")  # type: ignore[arg-type]
         test, (gap,) = found.test, found.differences
         assert test is not None
         printed[analysis] = {
@@ -716,7 +717,7 @@ def mrmc_vandyke(folder: Path, expected: Tree) -> Tree:
 
 def mrmcaov(study: ReaderStudy, wanted: Tree, settings: dict[str, Any]) -> Tree:
     """One analysis as MRMCaov prints it; it clips limits of means to 0 and 1, this project does not."""
-    found, readers = mrmc(study, **settings), len(study.readers)
+    found, readers = mrmc(study, scale="plain", **settings), len(study.readers)
     test, parts = found.test, found.components
     assert test is not None
     (fom,) = {key for key in wanted["foms"][0] if key not in ("treatment", "reader")}
@@ -804,8 +805,8 @@ def mrmc_imrmc_example(folder: Path, expected: Tree) -> Tree:
     sides = [(names[0], "NO_MOD"), (names[1], "NO_MOD"), names]
     tree: dict[str, Any] = {}
     for key, estimator in (("Ustat", "unbiased"), ("MLEstat", "mle")):
-        found = ustat_mrmc(study, estimator=estimator)  # type: ignore[arg-type]
-        normal = ustat_mrmc(study, estimator=estimator, df="normal")  # type: ignore[arg-type]
+        found = ustat_mrmc(study, estimator=estimator, scale="plain")  # type: ignore[arg-type]
+        normal = ustat_mrmc(study, estimator=estimator, df="normal", scale="plain")  # type: ignore[arg-type]
         effects = zip((*found.means, *found.differences), (*normal.means, *normal.differences), sides, strict=True)
         tree[key] = [
             counts
@@ -836,7 +837,7 @@ def mrmc_imrmc_example(folder: Path, expected: Tree) -> Tree:
             ]
             for short, kind in zip(("comp", "coeff"), kinds, strict=True)
         }
-    single = mrmc(study, covariance="unbiased")
+    single = mrmc(study, covariance="unbiased", scale="plain")
     of_reader = {name: [c for c in single.cells if c.label.startswith(f"{name}, ")] for name in study.readers}
     per_reader = [
         (name, side, of_reader[name][i] if i < 2 else single.reader_differences[j])
