@@ -16,11 +16,14 @@
     ├── RegistrationError       two series that cannot be brought together
     ├── ModelError              a model folder: missing, tampered, other inputs
     ├── LeakError               training data and test data met
+    ├── AccessError             somebody asks for what is not theirs, or not yet
+    ├── LogError                a study's log that is not as it was written
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
         └── InterruptedWrite    a file could not be written whole; the old one stands
 """
 
 __all__ = [
+    "AccessError",
     "ArchiveError",
     "BoxError",
     "FileError",
@@ -28,6 +31,7 @@ __all__ = [
     "InputError",
     "InterruptedWrite",
     "LeakError",
+    "LogError",
     "ModelError",
     "PairError",
     "PatchError",
@@ -121,6 +125,14 @@ class ModelError(SpinefxError):
 
 class LeakError(SpinefxError):
     """Training data and test data met."""
+
+
+class AccessError(SpinefxError):
+    """Somebody asks for what is not theirs, or not yet."""
+
+
+class LogError(SpinefxError):
+    """A study's log is not as it was written."""
 
 
 class WorkspaceError(SpinefxError):
