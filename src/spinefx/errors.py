@@ -17,6 +17,7 @@
     ├── ModelError              a model folder: missing, tampered, other inputs
     ├── LeakError               training data and test data met
     ├── AccessError             somebody asks for what is not theirs, or not yet
+    │   └── SignInError         somebody who has not signed in
     ├── LogError                a study's log that is not as it was written
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
         └── InterruptedWrite    a file could not be written whole; the old one stands
@@ -38,6 +39,7 @@ __all__ = [
     "RecipeError",
     "RegistrationError",
     "SeriesError",
+    "SignInError",
     "SpinefxError",
     "TableError",
     "WorkspaceError",
@@ -129,6 +131,10 @@ class LeakError(SpinefxError):
 
 class AccessError(SpinefxError):
     """Somebody asks for what is not theirs, or not yet."""
+
+
+class SignInError(AccessError):
+    """Somebody who has not signed in asks for more than the entrance."""
 
 
 class LogError(SpinefxError):

@@ -139,6 +139,11 @@ class Workspace:
         """``annotations/refused_series.tsv``."""
         return self.root / "annotations" / "refused_series.tsv"
 
+    @property
+    def log_file(self) -> Path:
+        """``annotations/log.sqlite``: what happened at the pages."""
+        return self.root / "annotations" / "log.sqlite"
+
     def image(self, participant_id: str, weighting: str) -> Path:
         """Give the place of one series.
 
