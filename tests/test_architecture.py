@@ -44,7 +44,7 @@ HOMES = {
     "PIL": ("cases/sheet",),
     "rich": ("cli",),
     "cyclopts": ("cli",),
-    "pydantic": ("learning/recipe", "app/"),
+    "pydantic": ("app/",),
     "fastapi": ("app/",),
     "starlette": ("app/",),
     "uvicorn": ("app/", "cli"),

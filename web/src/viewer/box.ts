@@ -15,7 +15,7 @@ export interface Lesion {
 }
 
 /** Sides that a vertebra's box may have, mm, as the server's own limits say. */
-export const SIDES_MM = { smallest: 15, largest: 120 };
+export const SIDES_MM = { smallest: 8, largest: 120 };
 
 type Drag =
   | { kind: "draw"; from: Point; before: Lesion | undefined }
