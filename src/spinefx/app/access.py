@@ -56,7 +56,7 @@ def people(log: Log) -> dict[str, tuple[Person, str]]:
     }
 
 
-class Visits:
+class _Visits:
     """Who is signed in, by the secret in their cookie; a restart signs everybody out."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ Editor = Annotated[Person, _holding(Role.EDITOR)]
 Anyone = None
 
 
-class Entrance(BaseModel):
+class _Entrance(BaseModel):
     """What is sent to sign in."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -148,10 +148,10 @@ def add_access(app: FastAPI) -> None:
         With its state.
     """
     state = state_of(app)
-    app.state.visits = visits = Visits()
+    app.state.visits = visits = _Visits()
 
     @app.post("/api/enter")
-    def enter(entrance: Entrance, request: Request, response: Response) -> dict[str, str]:
+    def enter(entrance: _Entrance, request: Request, response: Response) -> dict[str, str]:
         state.slow_down(request.client.host if request.client else "")
         for person, digest in people(state.log).values():
             if token_matches(entrance.token, digest):
