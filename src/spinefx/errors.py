@@ -20,6 +20,7 @@
     │   └── SignInError         somebody who has not signed in
     ├── LogError                a study's log that is not as it was written
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
+        ├── StaleError          a change to what somebody else changed meanwhile
         └── InterruptedWrite    a file could not be written whole; the old one stands
 """
 
@@ -41,6 +42,7 @@ __all__ = [
     "SeriesError",
     "SignInError",
     "SpinefxError",
+    "StaleError",
     "TableError",
     "WorkspaceError",
 ]
@@ -143,6 +145,10 @@ class LogError(SpinefxError):
 
 class WorkspaceError(SpinefxError):
     """A study folder is missing, of another schema, or inconsistent."""
+
+
+class StaleError(WorkspaceError):
+    """A change is based on what somebody else has changed meanwhile; nothing was stored."""
 
 
 class InterruptedWrite(WorkspaceError):

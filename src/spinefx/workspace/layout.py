@@ -125,6 +125,11 @@ class Workspace:
         return self.root / "annotations" / "lesions.tsv"
 
     @property
+    def proposals_table(self) -> Path:
+        """``annotations/proposals.tsv``: boxes that a model proposes, in the columns of ``lesions.tsv``."""
+        return self.root / "annotations" / "proposals.tsv"
+
+    @property
     def readings_table(self) -> Path:
         """``annotations/readings.tsv``."""
         return self.root / "annotations" / "readings.tsv"

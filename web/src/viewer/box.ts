@@ -133,7 +133,8 @@ export class BoxTool {
     await this.change("box resized", { ...this.marked, box: { ...this.marked.box, side_mm } });
   }
 
-  private async bound(which: "first_slice" | "last_slice"): Promise<void> {
+  /** The lesion begins or ends on the slice that is shown. */
+  async bound(which: "first_slice" | "last_slice"): Promise<void> {
     if (!this.marked) return;
     const { slice } = this.pair.t2w;
     const after = { ...this.marked, [which]: slice };
