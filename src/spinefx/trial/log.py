@@ -256,9 +256,7 @@ class Log:
         """Let go of the database."""
         self._engine.dispose()
 
-    def _append(
-        self, connection: sql.Connection, news: list[tuple[str, str, str, Mapping[str, Any]]]
-    ) -> list[Entry]:
+    def _append(self, connection: sql.Connection, news: list[tuple[str, str, str, Mapping[str, Any]]]) -> list[Entry]:
         number, digest = _head(connection)
         added = []
         for kind, person, subject, content in news:
