@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as some
 
-from spinefx.app.people import Person, Role, new_token, token_digest
 from spinefx.app.access import add_person
+from spinefx.app.people import Person, Role, new_token, token_digest
 from spinefx.cases.lesion import Box, box_agreement
 from spinefx.imaging.nifti import read_nifti
 from spinefx.workspace.layout import Workspace
@@ -67,7 +67,7 @@ def test_a_box_marked_on_an_outer_slice_lies_on_the_lesions_middle(
 ) -> None:
     client, wanted = client_of(study), first_box(study)
     t2w = read_nifti(Workspace.open(study).image("sub-001", "T2w"))
-    outer = t2w.to_index(wanted["box"]["centre_mm"]) + (4, 0, 0)
+    outer = t2w.to_index(wanted["box"]["centre_mm"]) + np.array([4, 0, 0])
     wanted["box"]["centre_mm"] = t2w.to_mm(outer).tolist()
     client.put("/api/annotate/sub-001/lesion", json=wanted | {"revision": "none"})
     lesion = read_lesions(Workspace.open(study))[-1].lesion

@@ -37,6 +37,7 @@ def answer_to(scope: dict[str, Any], *bodies: bytes, limits: Limits | None = Non
         if waiting:
             return waiting.pop(0)
         await asyncio.sleep(60)
+        raise AssertionError("nobody waits that long")
 
     async def send(message: Any) -> None:
         sent.append(message)

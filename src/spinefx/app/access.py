@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.people import LOCAL, Person, Role, token_matches
-from spinefx.app.state import ServerState, state_of
+from spinefx.app.state import state_of
 from spinefx.errors import AccessError, SignInError
 from spinefx.trial.log import Log
 

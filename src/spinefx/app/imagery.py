@@ -79,7 +79,8 @@ class Shown:
         if not 0 <= index < self.volume.shape[0]:
             raise AccessError(f"slice {index}", allowed=f"0 to {self.volume.shape[0] - 1}")
         stored = (self.volume.array[index] - self.intercept) / self.slope
-        return np.rint(stored).astype(np.uint16)
+        pixels: NDArray[np.uint16] = np.rint(stored).astype(np.uint16)
+        return pixels
 
 
 class Imagery:

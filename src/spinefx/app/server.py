@@ -54,7 +54,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         raise WorkspaceError("the pages were not built", remedy="Install spinefx again where npm or PyPI is at hand.")
     app = FastAPI(title="spinefx", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.server = ServerState(settings)
-    app.add_middleware(Guard, hosts=settings.hosts, limits=settings.limits, upload_paths=UPLOADS)  # type: ignore[arg-type]
+    app.add_middleware(Guard, hosts=settings.hosts, limits=settings.limits, upload_paths=UPLOADS)
     _answer_errors(app)
     add_access(app)
     _add_images(app)
