@@ -26,11 +26,12 @@ FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftsh
 
 @pytest.fixture(scope="session")
 def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six phantom patients in a study folder, ingested from DICOM; not to be changed: see `study`."""
+    """Six phantom patients and their simulated readers in a study folder, ingested from DICOM; not to be changed: see `study`."""
     folder = tmp_path_factory.mktemp("pages")
     export = folder / "export"
     write_cohort(export, PhantomSettings(patients=6, seed=5, matrix=192))
-    ingest(folder / "study", export, table=export / "cases.csv")
+    tables = {name: export / f"{name}.csv" for name in ("signs", "readings")}
+    ingest(folder / "study", export, table=export / "cases.csv", **tables)
     return folder / "study"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
 from spinefx.evidence.checklist import Source
-from spinefx.evidence.content import PHANTOM_TRUTH, Finding, Person, ReportContent
+from spinefx.evidence.content import Finding, Person, ReportContent
 from spinefx.evidence.estimate import Estimate
 from spinefx.evidence.report import render_report
 from spinefx.evidence.table import ResultTable

@@ -5,10 +5,11 @@ import { element, replace } from "./dom";
 import { home } from "./home";
 import { type Me, frame } from "./frame";
 import { annotate } from "./annotate";
+import { teach } from "./teach";
 
 type Page = (place: HTMLElement, me: Me, parts: string[]) => void | Promise<void>;
 
-const PAGES: Record<string, Page> = { "": home, annotate };
+const PAGES: Record<string, Page> = { "": home, annotate, teach };
 
 async function start(): Promise<void> {
   const [name = "", ...parts] = location.pathname.split("/").filter(Boolean);
