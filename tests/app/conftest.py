@@ -26,7 +26,7 @@ FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftsh
 
 @pytest.fixture(scope="session")
 def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six phantom patients and their simulated readers in a study folder, ingested from DICOM; not to be changed: see `study`."""
+    """Six phantom patients and their simulated readers, ingested from DICOM; not to be changed: see `study`."""
     folder = tmp_path_factory.mktemp("pages")
     export = folder / "export"
     write_cohort(export, PhantomSettings(patients=6, seed=5, matrix=192))

@@ -16,6 +16,7 @@ from spinefx.evidence.checklist import Source
 from spinefx.evidence.content import Finding, Person, ReportContent
 from spinefx.evidence.estimate import Estimate
 from spinefx.evidence.report import render_report
+from spinefx.evidence.signs import PHANTOM_TRUTH
 from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import ModelResult
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
