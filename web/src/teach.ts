@@ -170,11 +170,11 @@ async function practise(place: HTMLElement, reader: string, series: number, inde
     replace(
       told,
       element("p", { "data-testid": "feedback" }, `${solution.right ? "Right" : "Not so"}: this case is ${solution.truth}.`),
-      signs(solution),
       index + 1 < SERIES
         ? element("p", {}, element("a", { href: `/teach/series/${encodeURIComponent(reader)}/${series}/${index + 1}` }, "Next case (N)"))
         : null,
       element("p", {}, element("a", { href: `/teach/lesson/${encodeURIComponent(reader)}` }, "End of the series: back to the lesson")),
+      signs(solution),
     );
   };
   const buttons = ["benign", "malignant"].map((words) => element("button", { click: () => void answer(words) }, words));
