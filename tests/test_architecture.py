@@ -23,12 +23,15 @@ ORDER = (
     ("learning",),
     ("evidence",),
     ("workspace",),
+    ("trial",),
     ("verbs",),
+    ("app",),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 WALLS = {("learning", "evidence"), ("evidence", "learning"), ("workspace", "learning"), ("workspace", "phantom")}
 WALLS |= {(room, "phantom") for room in ("learning", "evidence")}
+WALLS |= {("trial", room) for room in ("learning", "phantom", "imaging")}
 # A heavy third party has one home.
 HOMES = {
     "pydicom": ("imaging/dicom",),
@@ -45,6 +48,11 @@ HOMES = {
     "rich": ("cli",),
     "cyclopts": ("cli",),
     "pandas": ("evidence/table",),
+    "pydantic": ("app/",),
+    "fastapi": ("app/",),
+    "starlette": ("app/",),
+    "uvicorn": ("app/", "cli"),
+    "sqlalchemy": ("trial/log",),
 }
 FORBIDDEN_WORDS = {"utils", "util", "helper", "helpers", "manager", "factory", "handler", "process", "common", "misc"}
 LONGEST_FUNCTION, LONGEST_MODULE = 64, 520

@@ -17,11 +17,16 @@
     ├── ModelError              a model folder: missing, tampered, other inputs
     ├── MissingPackage          a verb needs a package that only an extra installs
     ├── LeakError               training data and test data met
+    ├── AccessError             somebody asks for what is not theirs, or not yet
+    │   └── SignInError         somebody who has not signed in
+    ├── LogError                a study's log that is not as it was written
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
+        ├── StaleError          a change to what somebody else changed meanwhile
         └── InterruptedWrite    a file could not be written whole; the old one stands
 """
 
 __all__ = [
+    "AccessError",
     "ArchiveError",
     "BoxError",
     "FileError",
@@ -29,6 +34,7 @@ __all__ = [
     "InputError",
     "InterruptedWrite",
     "LeakError",
+    "LogError",
     "MissingPackage",
     "ModelError",
     "PairError",
@@ -36,7 +42,9 @@ __all__ = [
     "RecipeError",
     "RegistrationError",
     "SeriesError",
+    "SignInError",
     "SpinefxError",
+    "StaleError",
     "TableError",
     "WorkspaceError",
 ]
@@ -144,8 +152,24 @@ class LeakError(SpinefxError):
     """Training data and test data met."""
 
 
+class AccessError(SpinefxError):
+    """Somebody asks for what is not theirs, or not yet."""
+
+
+class SignInError(AccessError):
+    """Somebody who has not signed in asks for more than the entrance."""
+
+
+class LogError(SpinefxError):
+    """A study's log is not as it was written."""
+
+
 class WorkspaceError(SpinefxError):
     """A study folder is missing, of another schema, or inconsistent."""
+
+
+class StaleError(WorkspaceError):
+    """A change is based on what somebody else has changed meanwhile; nothing was stored."""
 
 
 class InterruptedWrite(WorkspaceError):

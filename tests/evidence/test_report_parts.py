@@ -15,8 +15,9 @@ import pytest
 
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
 from spinefx.evidence.checklist import Source
-from spinefx.evidence.content import PHANTOM_TRUTH, Finding, Person, ReportContent
+from spinefx.evidence.content import Finding, Person, ReportContent
 from spinefx.evidence.report import render_report
+from spinefx.evidence.signs import PHANTOM_TRUTH
 from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import ModelResult
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score

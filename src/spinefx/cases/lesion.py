@@ -11,9 +11,11 @@ from spinefx.errors import BoxError
 from spinefx.vocabulary import LEVELS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from spinefx.imaging.volume import Volume
 
-__all__ = ["SIDE_LIMITS_MM", "Box", "Lesion"]
+__all__ = ["SIDE_LIMITS_MM", "Box", "Lesion", "box_agreement"]
 
 # A C3 body is some 14 mm high, an L4 body with a mass some 70 mm across; beyond these it is a slip of the hand.
 SIDE_LIMITS_MM = (8.0, 120.0)
@@ -125,3 +127,26 @@ class Lesion:
                 f"the box's centre lies on slice {slice_:.1f}, away from the lesion's slices",
                 allowed=f"{self.first_slice} to {self.last_slice}, one slice of slack",
             )
+
+
+def box_agreement(one: Box, other: Box, directions: NDArray[np.float64]) -> dict[str, float]:
+    """Compare two boxes that were marked in the same stack.
+
+    Parameters
+    ----------
+    one, other : Box
+    directions : ndarray of float64, shape (3, 3)
+        Unit vectors of the stack's slice, row and column axes as columns, LPS.
+
+    Returns
+    -------
+    dict of str to float
+        ``iou``, intersection over union within the plane, 0 to 1, and ``distance_mm`` between the centres within the
+        plane.
+    """
+    apart = np.abs(directions[:, 1:].T @ (np.array(other.centre_mm) - np.array(one.centre_mm)))
+    sides = np.array([one.side_mm, other.side_mm])
+    shared = np.clip(np.minimum(sides.sum() / 2 - apart, sides.min()), 0, None)
+    overlap = float(shared.prod())
+    union = float((sides**2).sum()) - overlap
+    return {"iou": overlap / union, "distance_mm": float(np.linalg.norm(apart))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,15 +9,12 @@ from functools import cached_property
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.evidence.answers import answers_of, readings_by_reader
 from spinefx.evidence.figures import Drawing
-from spinefx.evidence.signs import scores_by_case
+from spinefx.evidence.signs import reference_reader, scores_by_case
 from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import ModelResult
 from spinefx.vocabulary import Diagnosis, Score
 
-__all__ = ["PHANTOM_TRUTH", "Finding", "Person", "Picture", "ReportContent", "Section", "Sheet"]
-
-# Who "scored" the signs that a phantom was drawn with.
-PHANTOM_TRUTH = "phantom_truth"
+__all__ = ["Finding", "Person", "Picture", "ReportContent", "Section", "Sheet"]
 
 
 @dataclass(frozen=True)
@@ -212,10 +208,7 @@ class ReportContent:
     @cached_property
     def reference(self) -> str:
         """Whose sign scores stand for what is to be seen: the phantom's truth, or who scored most cases; or nobody."""
-        counts = Counter(scores.reader_id for scores in self.signs if scores.case_id in self.truth)
-        if PHANTOM_TRUTH in counts:
-            return PHANTOM_TRUTH
-        return min(counts, key=lambda name: (-counts[name], name), default="")
+        return reference_reader(scores for scores in self.signs if scores.case_id in self.truth)
 
     @cached_property
     def scores(self) -> dict[str, Mapping[str, Score]]:

@@ -6,10 +6,11 @@ import numpy as np
 
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Confusion, majority_baseline
-from spinefx.evidence.content import PHANTOM_TRUTH, ReportContent, Section, Sheet
+from spinefx.evidence.content import ReportContent, Section, Sheet
 from spinefx.evidence.estimate import bare_p
 from spinefx.evidence.signmodel import fit_sign_model
 from spinefx.evidence.signs import (
+    PHANTOM_TRUTH,
     compare_signs,
     error_analysis,
     sign_table,

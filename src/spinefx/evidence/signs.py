@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from spinefx.cases.reading import SignScores
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Confusion
 from spinefx.evidence.estimate import Estimate, PValue, bare_p, holm, wilson
@@ -14,14 +16,19 @@ from spinefx.evidence.twogroups import fisher_exact
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
 
 __all__ = [
+    "PHANTOM_TRUTH",
     "SignComparison",
     "compare_sign_counts",
     "compare_signs",
     "error_analysis",
+    "reference_reader",
     "scores_by_case",
     "sign_table",
     "single_sign_baseline",
 ]
+
+# Who "scored" the signs that a phantom was drawn with.
+PHANTOM_TRUTH = "phantom_truth"
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,24 @@ class SignComparison:
     not_assessable: int
     test: PValue
     holm_p: float
+
+
+def reference_reader(scores: Iterable[SignScores]) -> str:
+    """Choose whose sign scores stand for what is to be seen.
+
+    Parameters
+    ----------
+    scores : iterable of SignScores
+
+    Returns
+    -------
+    str
+        The phantom's truth, else who scored most cases; empty where nobody scored.
+    """
+    counts = Counter(one.reader_id for one in scores)
+    if PHANTOM_TRUTH in counts:
+        return PHANTOM_TRUTH
+    return min(counts, key=lambda name: (-counts[name], name), default="")
 
 
 def scores_by_case(scores: object, reader_id: str | None = None) -> dict[str, Mapping[str, Score]]:

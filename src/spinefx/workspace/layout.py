@@ -125,6 +125,11 @@ class Workspace:
         return self.root / "annotations" / "lesions.tsv"
 
     @property
+    def proposals_table(self) -> Path:
+        """``annotations/proposals.tsv``: boxes that a model proposes, in the columns of ``lesions.tsv``."""
+        return self.root / "annotations" / "proposals.tsv"
+
+    @property
     def readings_table(self) -> Path:
         """``annotations/readings.tsv``."""
         return self.root / "annotations" / "readings.tsv"
@@ -138,6 +143,11 @@ class Workspace:
     def refused_series_table(self) -> Path:
         """``annotations/refused_series.tsv``."""
         return self.root / "annotations" / "refused_series.tsv"
+
+    @property
+    def log_file(self) -> Path:
+        """``annotations/log.sqlite``: what happened at the pages."""
+        return self.root / "annotations" / "log.sqlite"
 
     def image(self, participant_id: str, weighting: str) -> Path:
         """Give the place of one series.

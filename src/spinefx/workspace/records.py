@@ -23,6 +23,7 @@ __all__ = [
     "read_cohort",
     "read_lesions",
     "read_participants",
+    "read_proposals",
     "read_readings",
     "read_signs",
     "sidecar_path",
@@ -174,11 +175,26 @@ def read_lesions(workspace: Workspace) -> tuple[LesionRecord, ...]:
     ------
     TableError
     """
-    if not workspace.lesions_table.exists():
-        return ()
-    table = read_table(workspace.lesions_table, required=LESION_COLUMNS)
-    table.refuse_duplicates("case_id", "annotator")
-    return tuple(row.checked(lambda row=row: _lesion_record(row)) for row in table.rows)  # type: ignore[misc]
+    return _read_boxes(workspace.lesions_table)
+
+
+def read_proposals(workspace: Workspace) -> tuple[LesionRecord, ...]:
+    """Read the boxes that a model proposes for people to accept or correct; none of them is in the cohort.
+
+    Parameters
+    ----------
+    workspace : Workspace
+
+    Returns
+    -------
+    tuple of LesionRecord
+        Empty where no table exists; ``annotator`` names the model.
+
+    Raises
+    ------
+    TableError
+    """
+    return _read_boxes(workspace.proposals_table)
 
 
 def write_lesions(workspace: Workspace, records: Iterable[LesionRecord]) -> None:
@@ -318,6 +334,8 @@ def images_digest(workspace: Workspace, participant_id: str) -> str:
 def read_cohort(workspace: Workspace) -> Cohort:
     """Join participants and lesions to the cohort; participants without a box are not in it.
 
+    Where several annotators marked a case, the first row of the table stands for it.
+
     Parameters
     ----------
     workspace : Workspace
@@ -333,7 +351,8 @@ def read_cohort(workspace: Workspace) -> Cohort:
     """
     participants = {participant.participant_id: participant for participant in read_participants(workspace)}
     cases = []
-    for record in read_lesions(workspace):
+    first = {record.case_id: record for record in reversed(read_lesions(workspace))}
+    for record in reversed(first.values()):
         if record.participant_id not in participants:
             raise TableError(
                 f"a lesion of {record.participant_id}, who is not in participants.tsv",
@@ -362,6 +381,14 @@ def sidecar_path(workspace: Workspace, participant_id: str, weighting: str) -> P
     """
     image = workspace.image(participant_id, weighting)
     return image.with_name(image.name.removesuffix(".nii.gz") + ".json")
+
+
+def _read_boxes(path: Path) -> tuple[LesionRecord, ...]:
+    if not path.exists():
+        return ()
+    table = read_table(path, required=LESION_COLUMNS)
+    table.refuse_duplicates("case_id", "annotator")
+    return tuple(row.checked(lambda row=row: _lesion_record(row)) for row in table.rows)  # type: ignore[misc]
 
 
 def _participant(row: Row) -> Participant:

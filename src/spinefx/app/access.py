@@ -1,0 +1,169 @@
+"""Who asks: the person behind a request, and the role that a route needs."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from spinefx.app.people import LOCAL, Person, Role, token_matches
+from spinefx.app.state import state_of
+from spinefx.errors import AccessError, SignInError
+from spinefx.trial.log import Log
+
+__all__ = ["Annotator", "Anyone", "Asking", "Editor", "Reader", "add_access", "add_person", "people"]
+
+COOKIE = "spinefx"
+PERSON_ADDED = "person.added"
+
+
+def add_person(log: Log, person: Person, digest: str, *, by: str) -> None:
+    """Let somebody in from now on; a later entry of the same code takes the place of an earlier one.
+
+    Parameters
+    ----------
+    log : Log
+    person : Person
+    digest : str
+        Of the person's token.
+    by : str
+        Code of who lets them in.
+    """
+    log.append(PERSON_ADDED, by, person.code, {"roles": sorted(person.roles), "token": digest})
+
+
+def people(log: Log) -> dict[str, tuple[Person, str]]:
+    """List who may come in.
+
+    Parameters
+    ----------
+    log : Log
+
+    Returns
+    -------
+    dict of str to (Person, str)
+        By code, with the digest of the token.
+    """
+    return {
+        entry.subject: (
+            Person(entry.subject, frozenset(Role(role) for role in entry.content["roles"])),
+            str(entry.content["token"]),
+        )
+        for entry in log.entries(kind=PERSON_ADDED)
+    }
+
+
+class _Visits:
+    """Who is signed in, by the secret in their cookie; a restart signs everybody out."""
+
+    def __init__(self) -> None:
+        self._visits: dict[str, Person] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, person: Person) -> str:
+        """Sign a person in.
+
+        Parameters
+        ----------
+        person : Person
+
+        Returns
+        -------
+        str
+            A new secret, whatever the browser brought: a planted one is worth nothing.
+        """
+        secret = secrets.token_urlsafe(32)
+        with self._lock:
+            self._visits[secret] = person
+        return secret
+
+    def of(self, secret: str) -> Person | None:
+        """Find who a secret belongs to.
+
+        Parameters
+        ----------
+        secret : str
+
+        Returns
+        -------
+        Person or None
+        """
+        with self._lock:
+            return self._visits.get(secret)
+
+    def end(self, secret: str) -> None:
+        """Sign out.
+
+        Parameters
+        ----------
+        secret : str
+        """
+        with self._lock:
+            self._visits.pop(secret, None)
+
+
+def _who(request: Request) -> Person:
+    state = state_of(request.app)
+    if not state.needs_token:
+        return LOCAL
+    found = request.app.state.visits.of(request.cookies.get(COOKIE, ""))
+    if not isinstance(found, Person):
+        raise SignInError("you are not signed in", remedy="Enter with the token that the study's editor gave you.")
+    return found
+
+
+def _holding(role: Role) -> Any:
+    def holder(person: Annotated[Person, Depends(_who)]) -> Person:
+        person.refuse_unless(role)
+        return person
+
+    holder.role = role  # type: ignore[attr-defined]  # read by the test that lists every route's role
+    return Depends(holder)
+
+
+Asking = Annotated[Person, Depends(_who)]
+Reader = Annotated[Person, _holding(Role.READER)]
+Annotator = Annotated[Person, _holding(Role.ANNOTATOR)]
+Editor = Annotated[Person, _holding(Role.EDITOR)]
+# What may be asked by somebody who is not signed in; a route must say so.
+Anyone = None
+
+
+class _Entrance(BaseModel):
+    """What is sent to sign in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    token: str = Field(min_length=1, max_length=200)
+
+
+def add_access(app: FastAPI) -> None:
+    """Let people sign in and out.
+
+    Parameters
+    ----------
+    app : FastAPI
+        With its state.
+    """
+    state = state_of(app)
+    app.state.visits = visits = _Visits()
+
+    @app.post("/api/enter")
+    def enter(entrance: _Entrance, request: Request, response: Response) -> dict[str, str]:
+        state.slow_down(request.client.host if request.client else "")
+        for person, digest in people(state.log).values():
+            if token_matches(entrance.token, digest):
+                visits.end(request.cookies.get(COOKIE, ""))
+                secret = visits.begin(person)
+                response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=state.settings.is_secure)
+                return {"code": person.code}
+        state.log.append("entrance.refused", "nobody")
+        raise AccessError("that token is not known here", remedy="Ask the study's editor for a new one.")
+
+    @app.post("/api/leave")
+    def leave(request: Request, response: Response) -> dict[str, str]:
+        visits.end(request.cookies.get(COOKIE, ""))
+        response.delete_cookie(COOKIE)
+        return {}

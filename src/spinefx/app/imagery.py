@@ -1,0 +1,213 @@
+"""Images as the page draws them: where each slice lies, and its stored numbers."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinefx.errors import AccessError
+from spinefx.imaging.volume import Volume
+
+__all__ = ["Imagery", "Shown", "VolumePair", "describe_pair"]
+
+# Shares of voxels below and above the window that an image opens with.
+WINDOW_SHARES = (0.01, 0.995)
+
+
+@dataclass(frozen=True, eq=False)
+class VolumePair:
+    """T2W and T1W of one study, as read.
+
+    Parameters
+    ----------
+    t2w, t1w : Volume
+    shared_frame : bool
+        Whether both name the same frame of reference, so that headers alone place one on the other.
+    """
+
+    t2w: Volume
+    t1w: Volume
+
+    @property
+    def shared_frame(self) -> bool:
+        """Whether headers alone place one series on the other."""
+        return bool(self.t2w.frame_of_reference) and self.t2w.frame_of_reference == self.t1w.frame_of_reference
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One series as it is handed out.
+
+    Parameters
+    ----------
+    owner : str
+        Code of the only person who may fetch it.
+    volume : Volume
+    slope, intercept : float
+        Signal is stored number times slope plus intercept.
+    """
+
+    owner: str
+    volume: Volume
+    slope: float
+    intercept: float
+
+    def pixels(self, index: int) -> NDArray[np.uint16]:
+        """Give a slice's stored numbers.
+
+        Parameters
+        ----------
+        index : int
+            From 0, by position.
+
+        Returns
+        -------
+        ndarray of uint16, shape (row, column)
+
+        Raises
+        ------
+        AccessError
+            For a slice that the series does not have.
+        """
+        if not 0 <= index < self.volume.shape[0]:
+            raise AccessError(f"slice {index}", allowed=f"0 to {self.volume.shape[0] - 1}")
+        stored = (self.volume.array[index] - self.intercept) / self.slope
+        pixels: NDArray[np.uint16] = np.rint(stored).astype(np.uint16)
+        return pixels
+
+
+class Imagery:
+    """Volumes in memory, the least recently used given up first, under names that say nothing.
+
+    Parameters
+    ----------
+    most : int
+        Pairs kept.
+    """
+
+    def __init__(self, most: int = 24) -> None:
+        self._most = most
+        self._pairs: OrderedDict[Hashable, VolumePair] = OrderedDict()
+        self._names: OrderedDict[str, Shown] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def pair(self, key: Hashable, read: Callable[[], VolumePair]) -> VolumePair:
+        """Give a pair, reading it where it is not in memory.
+
+        Parameters
+        ----------
+        key : hashable
+        read : callable
+            Called at most once for each absence.
+
+        Returns
+        -------
+        VolumePair
+        """
+        with self._lock:
+            if key in self._pairs:
+                self._pairs.move_to_end(key)
+                return self._pairs[key]
+        found = read()
+        with self._lock:
+            self._pairs[key] = found
+            while len(self._pairs) > self._most:
+                self._pairs.popitem(last=False)
+        return found
+
+    def hand_out(self, owner: str, volume: Volume) -> str:
+        """Name a series for one person.
+
+        Parameters
+        ----------
+        owner : str
+            Code of the person.
+        volume : Volume
+
+        Returns
+        -------
+        str
+            A new random name: it tells neither the case nor that two people see the same one.
+        """
+        low, high = float(volume.array.min()), float(volume.array.max())
+        is_whole = low >= 0 and high <= 65535 and bool((volume.array == np.rint(volume.array)).all())
+        slope, intercept = (1.0, 0.0) if is_whole else (max(high - low, 1e-6) / 65535, low)
+        name = secrets.token_urlsafe(12)
+        with self._lock:
+            self._names[name] = Shown(owner, volume, slope, intercept)
+            while len(self._names) > 40 * self._most:
+                self._names.popitem(last=False)
+        return name
+
+    def shown(self, name: str, owner: str) -> Shown:
+        """Find what a name stands for.
+
+        Parameters
+        ----------
+        name : str
+        owner : str
+
+        Returns
+        -------
+        Shown
+
+        Raises
+        ------
+        AccessError
+            For an unknown name, and for somebody else's: the answer is the same.
+        """
+        with self._lock:
+            found = self._names.get(name)
+        if found is None or found.owner != owner:
+            raise AccessError("no such image for you", remedy="Open the case again.")
+        return found
+
+
+def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> dict[str, Any]:
+    """Hand both series of a pair to a person, and say where their slices lie.
+
+    Parameters
+    ----------
+    imagery : Imagery
+    owner : str
+    pair : VolumePair
+
+    Returns
+    -------
+    dict
+        Ready for JSON; LPS millimetres.
+    """
+    shared = pair.shared_frame
+    t2w, t1w = (_describe(imagery, owner, volume) for volume in (pair.t2w, pair.t1w))
+    # Only whether frames agree is told: an identifier could be traced.
+    t2w["frame"], t1w["frame"] = "a", "a" if shared else "b"
+    return {"t2w": t2w, "t1w": t1w, "shared_frame": shared}
+
+
+def _describe(imagery: Imagery, owner: str, volume: Volume) -> dict[str, Any]:
+    name = imagery.hand_out(owner, volume)
+    shown = imagery.shown(name, owner)
+    slices, rows, columns = volume.shape
+    low, high = (float(value) for value in np.quantile(volume.array[:, ::4, ::4], WINDOW_SHARES))
+    firsts = volume.to_mm([(index, 0, 0) for index in range(slices)])
+    return {
+        "handle": name,
+        "weighting": str(volume.weighting),
+        "rows": rows,
+        "columns": columns,
+        "row_spacing_mm": volume.spacing_mm[1],
+        "column_spacing_mm": volume.spacing_mm[2],
+        "row_cosines": volume.directions[:, 2].tolist(),
+        "column_cosines": volume.directions[:, 1].tolist(),
+        "positions_mm": firsts.tolist(),
+        "slope": shown.slope,
+        "intercept": shown.intercept,
+        "window": {"low": low, "high": max(high, low + 1e-6)},
+    }

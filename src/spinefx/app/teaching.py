@@ -1,0 +1,177 @@
+"""The teaching page: a reader's own confusions by sign, cases to look at again, and a training series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from spinefx.app.access import Reader
+from spinefx.app.annotating import alignment_json, read_pair
+from spinefx.app.imagery import describe_pair
+from spinefx.app.people import Person, Role
+from spinefx.app.state import ServerState, state_of
+from spinefx.errors import AccessError
+from spinefx.evidence.estimate import format_p
+from spinefx.evidence.signs import SignComparison, scores_by_case
+from spinefx.verbs.teaching import Lesson, SignAgreement, lesson, readers_of, training_series
+from spinefx.vocabulary import Diagnosis
+from spinefx.workspace.records import read_cohort, read_signs
+
+__all__ = ["add_teaching"]
+
+TRAINING_BEGUN, TRAINING_ANSWERED = "training.begun", "training.answered"
+
+
+class _SeriesRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    reader: str = Field(max_length=60)
+    cases: int = Field(8, ge=2, le=60)
+
+
+class _AnswerRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    diagnosis: Diagnosis
+
+
+def add_teaching(app: FastAPI) -> None:
+    """Add the teaching page's routes.
+
+    Parameters
+    ----------
+    app : FastAPI
+        With its state.
+    """
+    state = state_of(app)
+    # A series is practice: it is kept in memory, and a restart ends it. (person, number) -> cases in order.
+    series: dict[tuple[str, int], tuple[str, ...]] = {}
+
+    @app.get("/api/teach")
+    def overview(person: Reader) -> dict[str, Any]:
+        return {"readers": _open_to(state, person)}
+
+    @app.get("/api/teach/lesson/{reader}")
+    def learn(reader: str, person: Reader) -> dict[str, Any]:
+        return _lesson_json(_lesson(state, person, reader))
+
+    @app.get("/api/teach/lesson/{reader}/case/{case_id}")
+    def look(reader: str, case_id: str, person: Reader) -> dict[str, Any]:
+        found = _lesson(state, person, reader)
+        if case_id not in found.answers:
+            raise AccessError("that case is not one of this series")
+        return _images(state, person, case_id) | _solution(state, found, case_id)
+
+    @app.post("/api/teach/series")
+    def begin(wanted: _SeriesRequest, person: Reader) -> dict[str, Any]:
+        found = _lesson(state, person, wanted.reader)
+        entry = state.log.append(TRAINING_BEGUN, person.code, "", {"cases": wanted.cases})
+        drawn = training_series(state.workspace, found, wanted.cases, np.random.default_rng(entry.number))
+        series[(person.code, entry.number)] = drawn
+        return {"series": entry.number, "cases": len(drawn)}
+
+    @app.get("/api/teach/series/{number}/{place}")
+    def show(number: int, place: int, person: Reader) -> dict[str, Any]:
+        # Images and box alone: what the case is comes with the answer.
+        return _images(state, person, _at(series, person, number, place))
+
+    @app.post("/api/teach/series/{number}/{place}/{reader}")
+    def answer(number: int, place: int, reader: str, given: _AnswerRequest, person: Reader) -> dict[str, Any]:
+        case_id = _at(series, person, number, place)
+        solution = _solution(state, _lesson(state, person, reader), case_id)
+        is_right = solution["truth"] == given.diagnosis
+        content = {"series": number, "place": place, "diagnosis": str(given.diagnosis), "right": is_right}
+        state.log.append(TRAINING_ANSWERED, person.code, "", content)
+        return solution | {"right": is_right}
+
+
+def _open_to(state: ServerState, person: Person) -> list[str]:
+    """Readers whose lessons a person may see: their own; an editor, who teaches, everybody's."""
+    readers = readers_of(state.workspace)
+    if Role.EDITOR in person.roles:
+        return list(readers)
+    return [reader for reader in readers if reader.removesuffix(", aided") == person.code]
+
+
+def _lesson(state: ServerState, person: Person, reader: str) -> Lesson:
+    if reader not in _open_to(state, person):
+        raise AccessError("that lesson is not yours, or there is none yet", remedy="Finish a reading series first.")
+    return lesson(state.workspace, reader)
+
+
+def _at(series: dict[tuple[str, int], tuple[str, ...]], person: Person, number: int, place: int) -> str:
+    cases = series.get((person.code, number), ())
+    if not 0 <= place < len(cases):
+        raise AccessError("no such case in your series", remedy="Begin a new series.")
+    return cases[place]
+
+
+def _images(state: ServerState, person: Person, case_id: str) -> dict[str, Any]:
+    case = next(case for case in read_cohort(state.workspace).cases if case.case_id == case_id)
+    participant = case.participant_id
+    pair = state.imagery.pair(participant, lambda: read_pair(state.workspace, participant))
+    lesion = case.lesion
+    return {
+        "pair": describe_pair(state.imagery, person.code, pair),
+        "alignment": alignment_json(pair, lesion.box),
+        "lesion": {
+            "box": {"centre_mm": list(lesion.box.centre_mm), "side_mm": lesion.box.side_mm},
+            "first_slice": lesion.first_slice,
+            "last_slice": lesion.last_slice,
+        },
+    }
+
+
+def _solution(state: ServerState, found: Lesson, case_id: str) -> dict[str, Any]:
+    """Truth, the reader's own answer, and the signs as the reference and the reader scored them."""
+    signs = [one for one in read_signs(state.workspace) if one.case_id == case_id]
+    own = found.reader.removesuffix(", aided")
+    scored = {
+        name: {sign: str(score) for sign, score in scores_by_case(signs, who)[case_id].items()}
+        for name, who in (("reference", found.reference), ("own", own))
+        if who in {one.reader_id for one in signs}
+    }
+    return {
+        "case": case_id,
+        "truth": str(found.truth[case_id]),
+        "answer": str(found.answers[case_id]),
+        "signs": scored,
+    }
+
+
+def _lesson_json(found: Lesson) -> dict[str, Any]:
+    counts = found.confusion
+    return {
+        "reader": found.reader,
+        "reference": found.reference,
+        "counts": {"tp": counts.tp, "tn": counts.tn, "fn": counts.fn, "fp": counts.fp},
+        "sensitivity": str(counts.sensitivity),
+        "specificity": str(counts.specificity),
+        "false_positives": [_comparison(one) for one in found.false_positives],
+        "false_negatives": [_comparison(one) for one in found.false_negatives],
+        "agreement": [_agreement(one) for one in found.agreement],
+        "look_again": [
+            {"case": case, "truth": str(found.truth[case]), "answer": str(found.answers[case])} for case in found.wrong
+        ],
+    }
+
+
+def _comparison(one: SignComparison) -> dict[str, Any]:
+    return {
+        "sign": one.label,
+        "wrong": str(one.first),
+        "right": str(one.second),
+        "p": format_p(one.test.p),
+        "p_holm": format_p(one.holm_p),
+    }
+
+
+def _agreement(one: SignAgreement) -> dict[str, Any]:
+    return {
+        "sign": one.label,
+        "missed": len(one.missed),
+        "imagined": len(one.imagined),
+        "cases": one.cases,
+        "look_at": [*one.missed, *one.imagined][:6],
+    }

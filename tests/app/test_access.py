@@ -1,0 +1,135 @@
+"""Who may do what: every route has a role, and no route is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+
+from spinefx.app.access import add_person, people
+from spinefx.app.people import Person, Role, new_token, token_digest, token_matches
+from spinefx.errors import AccessError, TableError
+from spinefx.trial.log import Log
+
+OPEN = {("POST", "/api/enter"), ("POST", "/api/leave"), ("GET", "/{path:path}")}
+ANY_ROLE = {("GET", "/api/me"), ("GET", "/api/images/{name}/slices/{index}")}
+
+
+def role_of(route: APIRoute) -> Role | None:
+    found = [getattr(one.call, "role", None) for one in route.dependant.dependencies]
+    roles = [role for role in found if role is not None]
+    assert len(roles) <= 1, "one role a route"
+    return roles[0] if roles else None
+
+
+def routes_of(app: Any) -> Iterator[tuple[str, str, APIRoute]]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for method in route.methods:
+                yield method, route.path, route
+
+
+def filled(path: str) -> str:
+    for name, value in {"participant_id": "sub-001", "name": "nothing", "index": "0"}.items():
+        path = path.replace("{" + name + "}", value)
+    return path.replace("{", "").replace("}", "")
+
+
+def let_in(client: TestClient, code: str, *roles: Role) -> TestClient:
+    """Give somebody a token, and sign them in with a client of their own."""
+    token = new_token()
+    add_person(client.app.state.server.log, Person(code, frozenset(roles)), token_digest(token), by="test")  # type: ignore[attr-defined]
+    own = TestClient(client.app, base_url="http://127.0.0.1:8765")
+    own.headers["origin"] = "http://127.0.0.1:8765"
+    assert own.post("/api/enter", json={"token": token}).status_code == 200
+    return own
+
+
+def test_every_route_names_who_may_use_it(client_of: Callable[..., TestClient], study: Path) -> None:
+    named = list(routes_of(client_of(study).app))
+    assert len(named) > 8
+    for method, path, route in named:
+        if (method, path) not in OPEN | ANY_ROLE:
+            assert role_of(route) is not None, f"{method} {path} has no role"
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_matrix_of_roles_and_routes(client_of: Callable[..., TestClient], study: Path, role: Role) -> None:
+    client = client_of(study)
+    person = let_in(client, "P1", role)
+    stranger = TestClient(client.app, base_url="http://127.0.0.1:8765", headers={"origin": "http://127.0.0.1:8765"})
+    for method, path, route in routes_of(client.app):
+        if (method, path) in OPEN:
+            continue
+        assert stranger.request(method, filled(path), json={}).status_code == 401, f"{method} {path} lets anybody in"
+        needed = role_of(route)
+        answer = person.request(method, filled(path), json={})
+        words = answer.json().get("message", "") if answer.status_code == 403 else ""
+        assert (f"P1 is no {needed}" in words) == (needed is not None and needed != role), f"{method} {path}"
+
+
+def test_a_wrong_token_is_refused_logged_and_slowed(client_of: Callable[..., TestClient], study: Path) -> None:
+    client = client_of(study)
+    let_in(client, "P1", Role.READER)
+    statuses = [client.post("/api/enter", json={"token": f"guess{number}"}) for number in range(25)]
+    assert {one.status_code for one in statuses} == {403}
+    assert "too many" in statuses[-1].json()["message"]
+    log: Log = client.app.state.server.log  # type: ignore[attr-defined]
+    assert len(log.entries(kind="entrance.refused")) <= 20
+    assert "guess" not in str([entry.to_json() for entry in log.entries()])
+
+
+def test_signing_in_gives_a_new_secret_and_signing_out_ends_it(
+    client_of: Callable[..., TestClient], study: Path
+) -> None:
+    client = client_of(study)
+    person = let_in(client, "P1", Role.READER)
+    secret = person.cookies["spinefx"]
+    assert person.get("/api/me").json()["code"] == "P1"
+    planted = TestClient(client.app, base_url="http://127.0.0.1:8765", cookies={"spinefx": "planted"})
+    assert planted.get("/api/me").status_code == 401
+    assert person.post("/api/leave").status_code == 200
+    person.cookies.set("spinefx", secret)
+    assert person.get("/api/me").status_code == 401
+
+
+def test_the_cookie_cannot_be_read_by_a_script_nor_sent_from_elsewhere(
+    client_of: Callable[..., TestClient], study: Path
+) -> None:
+    client = client_of(study, is_secure=True)
+    token = new_token()
+    add_person(client.app.state.server.log, Person("P1", frozenset(Role)), token_digest(token), by="test")  # type: ignore[attr-defined]
+    cookie = client.post("/api/enter", json={"token": token}).headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "secure" in cookie
+
+
+def test_more_than_was_asked_for_is_refused(client_of: Callable[..., TestClient], study: Path) -> None:
+    client = client_of(study)
+    answer = client.post("/api/enter", json={"token": "x", "roles": ["editor"]})
+    assert answer.status_code == 422
+    assert "editor" not in answer.text
+
+
+def test_tokens_are_kept_as_digests_only(tmp_path: Path) -> None:
+    log = Log.beside(tmp_path / "log.sqlite")
+    token = new_token()
+    add_person(log, Person("P1", frozenset({Role.READER})), token_digest(token), by="test")
+    person, digest = people(log)["P1"]
+    log.close()
+    assert person.roles == {Role.READER}
+    assert token_matches(token, digest)
+    assert not token_matches(token + "x", digest)
+    assert token.encode() not in (tmp_path / "log.sqlite").read_bytes()
+
+
+def test_codes_are_plain_and_roles_are_asked_for() -> None:
+    with pytest.raises(TableError, match="code"):
+        Person("Dr. Who <script>", frozenset())
+    with pytest.raises(AccessError, match="R1 is no editor"):
+        Person("R1", frozenset({Role.READER})).refuse_unless(Role.EDITOR)

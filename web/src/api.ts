@@ -1,0 +1,46 @@
+/** The server's answers: JSON by route, pixels by slice, and refusals as words that a reader can act on. */
+
+export class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    /** Name of the error, such as BoxError. */
+    readonly kind: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+async function answered(path: string, options: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, { ...options, credentials: "same-origin", cache: "no-store" });
+  } catch {
+    throw new Refusal(0, "Offline", "The server does not answer. Start `spinefx serve` again; nothing was lost here.");
+  }
+  if (response.ok) return response;
+  const said = (await response.json().catch(() => ({}))) as { error?: string; message?: string };
+  throw new Refusal(response.status, said.error ?? "Refused", said.message ?? `The server said ${response.status}.`);
+}
+
+/** Ask for a JSON answer. */
+export async function get<Answer>(path: string): Promise<Answer> {
+  return (await (await answered(path, { method: "GET" })).json()) as Answer;
+}
+
+/** Send JSON, and take JSON back. */
+export async function send<Answer>(method: "POST" | "PUT" | "DELETE", path: string, body: unknown = {}): Promise<Answer> {
+  const headers = { "Content-Type": "application/json" };
+  return (await (await answered(path, { method, headers, body: JSON.stringify(body) })).json()) as Answer;
+}
+
+/** Send files as they are. */
+export async function upload<Answer>(path: string, form: FormData): Promise<Answer> {
+  return (await (await answered(path, { method: "POST", body: form })).json()) as Answer;
+}
+
+/** Stored numbers of one slice, row by row. */
+export async function slicePixels(handle: string, slice: number): Promise<Uint16Array> {
+  const response = await answered(`/api/images/${handle}/slices/${slice}`, { method: "GET" });
+  return new Uint16Array(await response.arrayBuffer());
+}

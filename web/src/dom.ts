@@ -1,0 +1,48 @@
+/** Elements with text, never with markup: whatever the data say, they are shown, not run. */
+
+type Child = Node | string | number | null | undefined;
+type Attributes = Record<string, string | number | boolean | ((event: never) => void) | undefined>;
+
+/** Make an element; functions become listeners, `true` an empty attribute, `false` and `undefined` none. */
+export function element<Name extends keyof HTMLElementTagNameMap>(
+  name: Name,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[Name] {
+  const made = document.createElement(name);
+  dress(made, attributes);
+  fill(made, ...children);
+  return made;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** The same for drawings. */
+export function drawing<Name extends keyof SVGElementTagNameMap>(
+  name: Name,
+  attributes: Attributes = {},
+  ...children: Child[]
+): SVGElementTagNameMap[Name] {
+  const made = document.createElementNS(SVG, name);
+  dress(made, attributes);
+  fill(made, ...children);
+  return made;
+}
+
+/** Put children in place of what an element held. */
+export function replace(parent: Element, ...children: Child[]): void {
+  parent.replaceChildren();
+  fill(parent, ...children);
+}
+
+function dress(made: Element, attributes: Attributes): void {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value as unknown as EventListener);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== undefined) made.setAttribute(name, String(value));
+  }
+}
+
+function fill(parent: Element, ...children: Child[]): void {
+  for (const child of children) if (child !== null && child !== undefined) parent.append(child instanceof Node ? child : String(child));
+}

@@ -1,0 +1,134 @@
+/** Keys: one table that can be changed, that tells its own conflicts, and that "?" shows. */
+
+import { element } from "./dom";
+
+export interface Command {
+  /** Name under which a person's own key is kept. */
+  id: string;
+  /** What it does, for the help. */
+  words: string;
+  /** Keys as written in the help, such as "Ctrl+Z"; the first is shown first. */
+  keys: string[];
+  /** Commands of one mode must not share a key; modes exclude each other. */
+  mode: string;
+  run: (event: KeyboardEvent) => void | Promise<void>;
+}
+
+const STORE = "spinefx.keys";
+/** In these a key is text. */
+const TYPING = new Set(["text", "search", "number", "password", "email", "url"]);
+
+/** Write a keyboard event as the table does. */
+export function keyName(event: KeyboardEvent): string {
+  const name = event.key === " " ? "Space" : event.key.length === 1 ? event.key.toUpperCase() : event.key;
+  const isSign = event.key.length === 1 && event.key.toUpperCase() === event.key.toLowerCase();
+  return [event.ctrlKey || event.metaKey ? "Ctrl" : "", event.altKey ? "Alt" : "", event.shiftKey && !isSign ? "Shift" : "", name]
+    .filter(Boolean)
+    .join("+");
+}
+
+function isTyping(target: EventTarget | null): boolean {
+  if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
+  if (target instanceof HTMLInputElement) return TYPING.has(target.type);
+  return target instanceof HTMLElement && target.isContentEditable;
+}
+
+export class Keys {
+  mode = "images";
+  private readonly commands: Command[] = [];
+  private readonly own: Record<string, string[]> = JSON.parse(localStorage.getItem(STORE) ?? "{}") as Record<string, string[]>;
+  private readonly dialog = element("dialog", { class: "help", "aria-label": "Keys" });
+  private readonly listener = (event: KeyboardEvent): void => this.pressed(event);
+
+  constructor() {
+    // On the window and in the capturing phase: whichever part of the page has the focus, a key works.
+    window.addEventListener("keydown", this.listener, true);
+    document.body.append(this.dialog);
+    this.add({ id: "help", words: "Show these keys", keys: ["?"], mode: "any", run: () => this.help() });
+  }
+
+  add(...commands: Command[]): void {
+    for (const command of commands) {
+      const clash = this.clashOf(command, this.keysOf(command));
+      if (clash) throw new Error(`${command.id} and ${clash.id} share a key`);
+      this.commands.push(command);
+    }
+  }
+
+  /** Take the keys off the page, when another page comes. */
+  close(): void {
+    window.removeEventListener("keydown", this.listener, true);
+    this.dialog.remove();
+  }
+
+  keysOf(command: Command): string[] {
+    return this.own[command.id] ?? command.keys;
+  }
+
+  /** Give a command other keys; refused, by the name of the other, where they are taken. */
+  rebind(id: string, keys: string[]): Command | undefined {
+    const command = this.commands.find((one) => one.id === id)!;
+    const clash = this.clashOf(command, keys);
+    if (clash) return clash;
+    this.own[id] = keys;
+    localStorage.setItem(STORE, JSON.stringify(this.own));
+    return undefined;
+  }
+
+  /** Everybody's keys as they came. */
+  restore(): void {
+    for (const id of Object.keys(this.own)) delete this.own[id];
+    localStorage.removeItem(STORE);
+  }
+
+  private clashOf(command: Command, keys: string[]): Command | undefined {
+    const meets = (mode: string): boolean => mode === command.mode || mode === "any" || command.mode === "any";
+    return this.commands.find(
+      (other) => other.id !== command.id && meets(other.mode) && this.keysOf(other).some((key) => keys.includes(key)),
+    );
+  }
+
+  private pressed(event: KeyboardEvent): void {
+    const key = keyName(event);
+    if (this.dialog.open) return;
+    if (isTyping(event.target) && key !== "Escape") return;
+    const command = this.commands.find(
+      (one) => (one.mode === "any" || one.mode === this.mode) && this.keysOf(one).includes(key),
+    );
+    if (!command) return;
+    event.preventDefault();
+    event.stopPropagation();
+    void command.run(event);
+  }
+
+  private help(): void {
+    const said = element("p", { role: "status" });
+    const rows = this.commands.map((command) => {
+      const field = element("input", {
+        type: "text",
+        value: this.keysOf(command).join(", "),
+        "aria-label": `Keys for: ${command.words}`,
+        change: (event: Event) => {
+          const keys = (event.target as HTMLInputElement).value.split(",").map((one) => one.trim()).filter(Boolean);
+          const clash = this.rebind(command.id, keys);
+          said.textContent = clash ? `Taken by: ${clash.words}` : `Kept: ${command.words}`;
+        },
+      });
+      return element("tr", {}, element("th", { scope: "row" }, command.words), element("td", {}, field));
+    });
+    this.dialog.replaceChildren(
+      element("h2", {}, "Keys"),
+      element("p", {}, "Type other keys to change them, separated by commas. They are kept in this browser."),
+      element("table", {}, element("tbody", {}, ...rows)),
+      said,
+      element(
+        "p",
+        {},
+        element("button", { click: () => (this.restore(), this.dialog.close(), this.help()) }, "As they came"),
+        " ",
+        element("button", { click: () => this.dialog.close(), autofocus: true }, "Close"),
+      ),
+    );
+    this.dialog.showModal();
+  }
+}

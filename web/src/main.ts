@@ -1,0 +1,37 @@
+/** Which page belongs to which address. */
+
+import { get } from "./api";
+import { element, replace } from "./dom";
+import { home } from "./home";
+import { type Me, frame } from "./frame";
+import { annotate } from "./annotate";
+import { teach } from "./teach";
+
+type Page = (place: HTMLElement, me: Me, parts: string[]) => void | Promise<void>;
+
+const PAGES: Record<string, Page> = { "": home, annotate, teach };
+
+async function start(): Promise<void> {
+  const [name = "", ...parts] = location.pathname.split("/").filter(Boolean);
+  const root = document.getElementById("page")!;
+  try {
+    const me = await get<Me>("/api/me");
+    const place = frame(root, me, name);
+    const page = PAGES[name];
+    if (page) await page(place, me, parts.map(decodeURIComponent));
+    else replace(place, element("p", {}, "There is no such page. ", element("a", { href: "/" }, "To the first page")));
+  } catch (error) {
+    replace(
+      root,
+      element(
+        "main",
+        { class: "trouble" },
+        element("h1", {}, "This page cannot be shown"),
+        element("p", { role: "alert" }, error instanceof Error ? error.message : "Something went wrong."),
+        element("button", { click: () => location.reload() }, "Try again"),
+      ),
+    );
+  }
+}
+
+void start();

@@ -1,0 +1,231 @@
+/** The square box on T2W, its place on T1W, and the hands that move it: mouse and keys alike. */
+
+import { drawing } from "../dom";
+import type { History } from "../history";
+import type { Keys } from "../keys";
+import { type Box, type Point, along, between, cornersOf, dot } from "./geometry";
+import type { Pair } from "./pair";
+import type { Pane } from "./pane";
+
+/** What is marked: a box and the T2W slices that hold the lesion. */
+export interface Lesion {
+  box: Box;
+  first_slice: number;
+  last_slice: number;
+}
+
+/** Sides that a vertebra's box may have, mm, as the server's own limits say. */
+export const SIDES_MM = { smallest: 8, largest: 120 };
+
+type Drag =
+  | { kind: "draw"; from: Point; before: Lesion | undefined }
+  | { kind: "move"; from: Point; before: Lesion }
+  | { kind: "size"; anchor: Point; before: Lesion };
+
+function same(one: Lesion | undefined, other: Lesion | undefined): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+function moved(lesion: Lesion, by: Point): Lesion {
+  const [x, y, z] = lesion.box.centre_mm;
+  return { ...lesion, box: { ...lesion.box, centre_mm: [x + by[0], y + by[1], z + by[2]] } };
+}
+
+export class BoxTool {
+  /** Another's box, shown beside one's own. */
+  other: Lesion | undefined;
+  private marked: Lesion | undefined;
+  private drag: Drag | undefined;
+  private isArmed = false;
+  private readonly watchers: ((lesion: Lesion | undefined) => void)[] = [];
+
+  constructor(
+    private readonly pair: Pair,
+    private readonly history: History,
+    private readonly isLocked: () => boolean = () => false,
+  ) {
+    for (const pane of pair.panes) pane.paint((canvas) => this.paint(canvas, pane));
+    const { root } = pair.t2w;
+    // Before cornerstone's tools see the press: a handle is not a window drag.
+    root.addEventListener("mousedown", (event) => this.press(event), true);
+    window.addEventListener("mousemove", (event) => this.pull(event));
+    window.addEventListener("mouseup", () => this.release());
+  }
+
+  get lesion(): Lesion | undefined {
+    return this.marked;
+  }
+
+  /** Put a lesion without a step to undo, as when a case opens. */
+  put(lesion: Lesion | undefined): void {
+    this.marked = lesion;
+    this.pair.repaint();
+  }
+
+  /** Tell of every change that is to be kept; not of those while a drag goes on. */
+  watch(watcher: (lesion: Lesion | undefined) => void): void {
+    this.watchers.push(watcher);
+  }
+
+  /** Change the lesion, as a step that can be undone. */
+  async change(label: string, after: Lesion | undefined): Promise<void> {
+    const before = this.marked;
+    if (this.isLocked() || same(before, after)) return;
+    const to = (lesion: Lesion | undefined) => () => this.keep(lesion);
+    await this.history.take({ label, redo: to(after), undo: to(before) });
+  }
+
+  /** Next press on T2W draws a new box. */
+  arm(isArmed = true): void {
+    this.isArmed = isArmed && !this.isLocked();
+    this.pair.t2w.root.classList.toggle("armed", this.isArmed);
+  }
+
+  bindKeys(keys: Keys): void {
+    const nudge = (id: string, words: string, key: string, u: number, v: number) => ({
+      id: `box.${id}`,
+      words,
+      keys: [key],
+      mode: "images",
+      run: () => this.nudge(u, v),
+    });
+    keys.add(
+      { id: "box.draw", words: "Draw the box (drag on T2W); again: put one in the middle", keys: ["B"], mode: "images", run: () => this.drawOrPut() },
+      nudge("left", "Move the box left by a pixel", "Alt+ArrowLeft", -1, 0),
+      nudge("right", "Move the box right by a pixel", "Alt+ArrowRight", 1, 0),
+      nudge("up", "Move the box up by a pixel", "Alt+ArrowUp", 0, -1),
+      nudge("down", "Move the box down by a pixel", "Alt+ArrowDown", 0, 1),
+      { id: "box.larger", words: "Larger box", keys: ["Alt+Shift+ArrowUp"], mode: "images", run: () => this.resize(1) },
+      { id: "box.smaller", words: "Smaller box", keys: ["Alt+Shift+ArrowDown"], mode: "images", run: () => this.resize(-1) },
+      { id: "box.first", words: "The lesion begins on this slice", keys: ["["], mode: "images", run: () => this.bound("first_slice") },
+      { id: "box.last", words: "The lesion ends on this slice", keys: ["]"], mode: "images", run: () => this.bound("last_slice") },
+      { id: "box.delete", words: "Delete the box", keys: ["Delete", "Backspace"], mode: "images", run: () => this.change("box deleted", undefined) },
+      { id: "box.leave", words: "Leave drawing", keys: ["Escape"], mode: "images", run: () => this.arm(false) },
+    );
+  }
+
+  private async drawOrPut(): Promise<void> {
+    if (!this.isArmed) return this.arm();
+    this.arm(false);
+    const { picture } = this.pair.t2w;
+    const centre = this.pair.t2w.toPatient(picture.clientWidth / 2, picture.clientHeight / 2);
+    await this.change("box put", this.anew({ centre_mm: centre, side_mm: 40 }));
+  }
+
+  /** A lesion round a new box; its slices stay, or begin with the one shown. */
+  private anew(box: Box): Lesion {
+    const { slice } = this.pair.t2w;
+    const { first_slice, last_slice } = this.marked ?? { first_slice: slice, last_slice: slice };
+    return { box, first_slice, last_slice };
+  }
+
+  private async nudge(u: number, v: number): Promise<void> {
+    const { series } = this.pair.t2w;
+    if (!series || !this.marked) return;
+    const across = along([0, 0, 0], series.row_cosines, u * series.column_spacing_mm);
+    await this.change("box moved", moved(this.marked, along(across, series.column_cosines, v * series.row_spacing_mm)));
+  }
+
+  private async resize(pixels: number): Promise<void> {
+    const { series } = this.pair.t2w;
+    if (!series || !this.marked) return;
+    const side_mm = this.limited(this.marked.box.side_mm + 2 * pixels * series.row_spacing_mm);
+    await this.change("box resized", { ...this.marked, box: { ...this.marked.box, side_mm } });
+  }
+
+  /** The lesion begins or ends on the slice that is shown. */
+  async bound(which: "first_slice" | "last_slice"): Promise<void> {
+    if (!this.marked) return;
+    const { slice } = this.pair.t2w;
+    const after = { ...this.marked, [which]: slice };
+    // A bound that passes the other takes it along.
+    if (after.first_slice > after.last_slice) after[which === "first_slice" ? "last_slice" : "first_slice"] = slice;
+    await this.change(which === "first_slice" ? "first slice set" : "last slice set", after);
+  }
+
+  private limited(side: number): number {
+    return Math.max(SIDES_MM.smallest, Math.min(SIDES_MM.largest, side));
+  }
+
+  private keep(lesion: Lesion | undefined): void {
+    this.put(lesion);
+    for (const watcher of this.watchers) watcher(lesion);
+  }
+
+  private place(event: MouseEvent): Point {
+    const edge = this.pair.t2w.picture.getBoundingClientRect();
+    return this.pair.t2w.toPatient(event.clientX - edge.left, event.clientY - edge.top);
+  }
+
+  private press(event: MouseEvent): void {
+    const { t2w } = this.pair;
+    if (event.button !== 0 || !t2w.series || this.isLocked()) return;
+    const target = event.target as Element;
+    const from = this.place(event);
+    if (this.isArmed) this.drag = { kind: "draw", from, before: this.marked };
+    else if (this.marked && target.classList.contains("handle")) {
+      const corners = cornersOf(t2w.series, this.marked.box, t2w.slice);
+      const opposite = (Number(target.getAttribute("data-corner")) + 2) % 4;
+      this.drag = { kind: "size", anchor: corners[opposite]!, before: this.marked };
+    } else if (this.marked && target.classList.contains("grip")) this.drag = { kind: "move", from, before: this.marked };
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  private pull(event: MouseEvent): void {
+    const { drag } = this;
+    if (!drag) return;
+    const place = this.place(event);
+    if (drag.kind === "move") this.put(moved(drag.before, between(drag.from, place)));
+    else this.put(this.stretched(drag.kind === "size" ? drag.anchor : drag.from, place, drag.before));
+  }
+
+  /** The square from a fixed corner towards the mouse. */
+  private stretched(anchor: Point, place: Point, before: Lesion | undefined): Lesion {
+    const { row_cosines, column_cosines } = this.pair.t2w.series!;
+    const [u, v] = [dot(row_cosines, between(anchor, place)), dot(column_cosines, between(anchor, place))];
+    const side = this.limited(Math.max(Math.abs(u), Math.abs(v)));
+    const across = along(anchor, row_cosines, (Math.sign(u) || 1) * (side / 2));
+    const box = { centre_mm: along(across, column_cosines, (Math.sign(v) || 1) * (side / 2)), side_mm: side };
+    return before ? { ...before, box } : this.anew(box);
+  }
+
+  private release(): void {
+    const { drag, marked } = this;
+    if (!drag) return;
+    this.drag = undefined;
+    this.arm(false);
+    if (same(drag.before, marked)) return;
+    const label = drag.kind === "move" ? "box moved" : drag.kind === "size" ? "box resized" : "box drawn";
+    this.history.remember({ label, redo: () => this.keep(marked), undo: () => this.keep(drag.before) });
+    for (const watcher of this.watchers) watcher(marked);
+  }
+
+  private paint(canvas: SVGSVGElement, pane: Pane): void {
+    if (this.other) this.outline(canvas, pane, this.other, "box other");
+    if (!this.marked) return;
+    const { t2w } = this.pair;
+    const corners = this.outline(canvas, pane, this.marked, "box");
+    if (pane !== t2w || this.isLocked()) return;
+    const [first] = corners;
+    const size = Math.abs(corners[2]![0] - first![0]);
+    canvas.append(drawing("rect", { class: "grip", x: Math.min(first![0], corners[2]![0]), y: Math.min(first![1], corners[2]![1]), width: size, height: size }));
+    corners.forEach(([x, y], corner) =>
+      canvas.append(drawing("circle", { class: "handle", cx: x, cy: y, r: 6, "data-corner": corner })),
+    );
+  }
+
+  private outline(canvas: SVGSVGElement, pane: Pane, lesion: Lesion, kind: string): [number, number][] {
+    const { t2w } = this.pair;
+    const slice = t2w.slice;
+    const isIn = slice >= lesion.first_slice && slice <= lesion.last_slice;
+    const places = cornersOf(t2w.series!, lesion.box, slice).map((corner) => (pane === t2w ? corner : this.pair.toT1w(corner)));
+    const corners = places.map((place) => pane.toScreen(place));
+    const points = corners.map((corner) => corner.join(",")).join(" ");
+    canvas.append(
+      drawing("polygon", { class: `${kind}${isIn ? "" : " elsewhere"}`, points, "data-in": String(isIn), "data-testid": `box-${pane.name}` }),
+    );
+    return corners;
+  }
+}
