@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Lower lines may import higher ones, never the other way round.
 ORDER = (
     ("errors", "vocabulary"),
-    ("files", "parallel"),
+    ("files", "parallel", "cluster"),
     ("imaging",),
     ("cases",),
     ("phantom",),
@@ -41,6 +41,7 @@ HOMES = {
     "PIL": ("cases/sheet",),
     "rich": ("cli",),
     "cyclopts": ("cli",),
+    "ray": ("cluster",),
     "pydantic": ("learning/recipe",),
 }
 FORBIDDEN_WORDS = {"utils", "util", "helper", "helpers", "manager", "factory", "handler", "process", "common", "misc"}

@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from spinefx import __version__
-from spinefx.errors import SpinefxError
+from spinefx.errors import InputError, SpinefxError
 
 if TYPE_CHECKING:
     from spinefx.evidence.table import ResultTable
@@ -304,6 +304,8 @@ def train(
     name: str | None = None,
     weights: Path | None = None,
     workers: Workers = None,
+    shard: str | None = None,
+    on: str = "local",
 ) -> None:
     """Cross-validate by patient; a run that was cut off goes on where it stopped.
 
@@ -317,11 +319,20 @@ def train(
         Of the experiment; the recipe's name by default.
     weights
         Local ImageNet weights of ResNet50 in torchvision's format (.safetensors or .pth); never downloaded.
+    shard
+        i/n: only every n-th fold, from the i-th; the job that finishes the last joins them.
+    on
+        local, ray (the cluster that this process runs in), or ray://host:port.
     """
     from spinefx.verbs.training import train as run
 
     with _steps() as steps:
-        outcome = run(workspace, recipe, name=name, weights=weights, workers=_count(workers), progress=steps)
+        outcome = run(
+            workspace, recipe, name=name, weights=weights, workers=_count(workers), progress=steps, shard=shard, on=on
+        )
+    if outcome.left:
+        print(f"{outcome.left} of {outcome.folds} folds are not done yet; the job that finishes the last joins them")
+        return
     for stamp in outcome.stamps:
         print(stamp)
     print(f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")
@@ -348,47 +359,78 @@ def predict(
     model: Path,
     study: Path,
     *,
-    slices: str,
+    slices: str | None = None,
     box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     box_pixels: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     t1w_series: str | None = None,
     t2w_series: str | None = None,
     sheet: Path | None = None,
+    out: Path | None = None,
+    shard: str | None = None,
+    shard_size: int = 256,
+    workers: Workers = None,
+    on: str = "local",
 ) -> None:
-    """Score one marked vertebra of one study; one JSON on standard output.
+    """Score one marked vertebra of one study (one JSON on standard output), or those of a manifest (a table in --out).
 
     Parameters
     ----------
     model
         A model folder, or an experiment's folder (then the mean of its folds' models answers).
     study
-        Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
+        Folder, file, ZIP, DICOMDIR or NIfTI of one patient; or many studies: a manifest (.tsv), a folder with
+        manifest.tsv, or a study folder with boxes.
     slices
-        T2W slices that hold the lesion, from 0 at the patient's left: 6-8, or 7.
+        One study: T2W slices that hold the lesion, from 0 at the patient's left: 6-8, or 7.
     box
-        Centre and side in millimetres, LPS: left,posterior,superior,side.
+        One study: centre and side in millimetres, LPS: left,posterior,superior,side.
     box_pixels
-        Edges on the middle slice of the lesion, pixel centres at integers: left,top,right,bottom.
+        One study: edges on the middle slice of the lesion, pixel centres at integers: left,top,right,bottom.
     t1w_series
-        Series UID to use as T1W whatever the program would choose.
+        One study: series UID to use as T1W whatever the program would choose.
     t2w_series
-        Series UID to use as T2W whatever the program would choose.
+        One study: series UID to use as T2W whatever the program would choose.
     sheet
-        Where to write the contact sheet (PNG).
+        One study: where to write the contact sheet (PNG).
+    out
+        Many: the folder for the tables; what is there already is kept.
+    shard
+        Many: i/n, the i-th of n jobs of an array; the last to finish joins the tables.
+    shard_size
+        Many: about how many studies one table holds.
+    on
+        Many: local, ray (the cluster that this process runs in), or ray://host:port.
     """
+    from spinefx.verbs.manifest import Manifest
+
+    one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels}
+    one |= {"t1w_series": t1w_series, "t2w_series": t2w_series, "sheet": sheet}
+    if out is None and not Manifest.is_at(study):
+        _predict_one(model, study, one)
+        return
+    if out is None or any(one.values()):
+        raise InputError(
+            "many studies without --out" if out is None else "--out beside what describes one study",
+            allowed="MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box",
+        )
+    from spinefx.verbs.shards import predict_many
+
+    with _steps() as steps:
+        done = predict_many(
+            model, study, out, shard=shard, shard_size=shard_size, workers=_count(workers), on=on, progress=steps
+        )
+    for note in done.notes:
+        print(note, file=sys.stderr)
+    if done.notes:
+        _fail(f"{len(done.notes)} shards could not be answered; the same command tries them again")
+    print(f"{done.sentence}: {out}")
+
+
+def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:
     from spinefx.verbs.predicting import predict as run
 
     try:
-        answer = run(
-            model,
-            study,
-            slices=slices,
-            box=box,
-            box_pixels=box_pixels,
-            t1w_series=t1w_series,
-            t2w_series=t2w_series,
-            sheet=sheet,
-        )
+        answer = run(model, study, **options)
     except SpinefxError as error:
         refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE}
         print(json.dumps(refusal, indent=2, ensure_ascii=False))

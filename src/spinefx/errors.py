@@ -16,6 +16,7 @@
     ├── RegistrationError       two series that cannot be brought together
     ├── ModelError              a model folder: missing, tampered, other inputs
     ├── LeakError               training data and test data met
+    ├── WorkerError             a process that was given work ended by itself
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
         └── InterruptedWrite    a file could not be written whole; the old one stands
 """
@@ -36,6 +37,7 @@ __all__ = [
     "SeriesError",
     "SpinefxError",
     "TableError",
+    "WorkerError",
     "WorkspaceError",
 ]
 
@@ -121,6 +123,10 @@ class ModelError(SpinefxError):
 
 class LeakError(SpinefxError):
     """Training data and test data met."""
+
+
+class WorkerError(SpinefxError):
+    """A process that was given work ended by itself, or was ended."""
 
 
 class WorkspaceError(SpinefxError):
