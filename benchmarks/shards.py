@@ -22,7 +22,6 @@ import time
 from pathlib import Path
 
 from record import record
-
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
 from spinefx.verbs.ingest import ingest
@@ -163,11 +162,11 @@ def main() -> None:
             )
         )
     note = (
-        f"NIfTI studies of two series of {MATRIX} x {MATRIX} pixels, `quick`'s network, one worker, shards of about 256 "
-        f"(cut by content). Starting (two processes that load torch and the model, as the run of one study took) is "
+        f"NIfTI studies of two series of {MATRIX} x {MATRIX} pixels, `quick`'s network, one worker, shards of some 256. "
+        f"Starting (two processes that load torch and the model, as the run of one study took) is "
         f"{start_s:.1f} CPU s a run. {KILLS} workers were killed by SIGKILL in the midst of a shard: the table was the "
-        f"same to the byte, no study lost or doubled; what the killed shards had done, and starting workers again, is in "
-        f"that run's overhead. {ray}"
+        f"same to the byte, no study lost or doubled; that run's overhead holds what the killed shards had "
+        f"done, and starting again. {ray}"
     )
     columns = ("studies", "shards", "study CPU ms", "all CPU ms a study", "overhead %", "with starting %")
     columns += ("parent MB", "worker MB", "bytes a study")

@@ -42,7 +42,6 @@ HOMES = {
     "rich": ("cli",),
     "cyclopts": ("cli",),
     "ray": ("cluster",),
-    "pydantic": ("learning/recipe",),
 }
 FORBIDDEN_WORDS = {"utils", "util", "helper", "helpers", "manager", "factory", "handler", "process", "common", "misc"}
 LONGEST_FUNCTION, LONGEST_MODULE = 64, 520
