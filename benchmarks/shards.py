@@ -181,7 +181,8 @@ def main() -> None:
         )
     note = (
         f"NIfTI studies of two series of {MATRIX} x {MATRIX}, `quick`'s network, one worker, shards of some 256. "
-        f"Starting (two processes that load torch and the model; the median of three runs of one study) is {start_s:.1f} CPU s a run. "
+        f"Starting (two processes that load torch and the model; the median of three runs of one study) is "
+        f"{start_s:.1f} CPU s a run. "
         f"{KILLS} workers were killed by SIGKILL in the midst of a shard: the table was the same to the byte, no study "
         f"lost or doubled; that run's overhead holds what the killed shards had done, and starting again. {ray}"
     )

@@ -48,8 +48,10 @@ def address(monkeypatch_module: pytest.MonkeyPatch) -> Iterator[str]:
     """Where a cluster of two nodes with a core each is reached."""
     pytest.importorskip("ray", reason="Ray (the extra `ray`) is not installed here")
     monkeypatch_module.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray import cloudpickle
     from ray.cluster_utils import Cluster
 
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no node can import a test
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
