@@ -35,7 +35,7 @@ def run_once(path: Path) -> None:
     began = time.process_time()
     for studies in cut(manifest.studies(), 256):
         seen.extend(short_digest(study.case_id) for study in studies)
-        names.append(Shard(studies, ("sha256:model",)).name)
+        names.append(Shard(studies, ("sha256:model",), "onnxruntime").name)
     manifest.refuse_doubled(seen)
     seconds = time.process_time() - began
     grown_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before_mb

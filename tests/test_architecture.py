@@ -24,6 +24,7 @@ ORDER = (
     ("evidence",),
     ("workspace",),
     ("verbs",),
+    ("terminal",),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -35,13 +36,17 @@ HOMES = {
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
     "torch": ("learning/",),
+    "onnx": ("learning/export",),
+    "onnxruntime": ("learning/graph", "learning/export"),
     "safetensors": ("learning/",),
     "matplotlib": ("evidence/figures",),
+    "docx": ("evidence/word",),
     "jinja2": ("evidence/report",),
     "PIL": ("cases/sheet",),
-    "rich": ("cli",),
+    "rich": ("terminal",),
     "cyclopts": ("cli",),
     "ray": ("cluster",),
+    "pandas": ("evidence/table",),
 }
 FORBIDDEN_WORDS = {"utils", "util", "helper", "helpers", "manager", "factory", "handler", "process", "common", "misc"}
 LONGEST_FUNCTION, LONGEST_MODULE = 64, 520
@@ -164,7 +169,8 @@ def test_names_say_what_they_are(path: Path) -> None:
     "module",
     [
         *("spinefx", "spinefx.cli", "spinefx.evidence.report", "spinefx.workspace.records", "spinefx.cases.patch"),
-        *("spinefx.imaging.study", "spinefx.learning.recipe", "spinefx.verbs.ingest"),
+        *("spinefx.imaging.study", "spinefx.learning.recipe", "spinefx.learning.graph"),
+        *("spinefx.verbs.ingest", "spinefx.verbs.predicting"),
     ],
 )
 def test_importing_brings_no_torch(module: str) -> None:

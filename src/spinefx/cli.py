@@ -5,30 +5,32 @@ Rooms are imported inside each verb, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from spinefx import __version__
-from spinefx.errors import InputError, SpinefxError
+from spinefx.errors import InputError, MissingPackage, SpinefxError
+from spinefx.terminal import print_table, progress_bars
+from spinefx.verbs.planning import PlanOptions, Question
 
 if TYPE_CHECKING:
-    from spinefx.evidence.table import ResultTable
     from spinefx.verbs.reporting import WrittenReport
 
 __all__ = ["app", "main"]
 
 RESEARCH_USE = "Research use only, not a medical device."
 TRACEBACK_SWITCH = "SPINEFX_TRACEBACK"
+# What the extra `train` installs, by the names that are imported.
+TRAINING_PACKAGES = ("onnx", "safetensors", "torch")
 
 app = App(
     name="spinefx",
@@ -39,7 +41,6 @@ app = App(
 Workers = Annotated[int | None, Parameter(help="Processes at work; by default one for each core.")]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
 Pair = Annotated[tuple[float, float], Parameter(negative="")]
-Steps = Callable[[str, int, int], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,10 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         The command line's by default.
     """
+    # One thread: idle threads of NumPy's linear algebra double the time that it takes to start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(arguments)
     except SpinefxError as error:
-        _fail(f"{type(error).__name__}: {error}")
+        _refuse(error)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
         sys.exit(130)
@@ -64,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or type(error).__name__)
         _fail(f"the operating system refused: {reason}")
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in TRAINING_PACKAGES:
+            _refuse(MissingPackage.for_training(error.name))
         # Its text may quote what it was given, so only its kind is shown unless the user asks.
         _fail(f"internal error ({type(error).__name__}); set {TRACEBACK_SWITCH}=1 to see it, and please report it")
 
@@ -87,7 +92,7 @@ def demo(
     """
     from spinefx.verbs.demo import demo as run
 
-    with _steps() as steps:
+    with progress_bars() as steps:
         written = run(folder, patients=patients, seed=seed, recipe=recipe, workers=_count(workers), progress=steps)
     _print_report(written)
 
@@ -194,7 +199,7 @@ def phantom(
         contrast=contrast,
     )
     count = _count(workers)
-    with _steps() as steps:
+    with progress_bars() as steps:
         tell = partial(steps, "rendering phantoms")
         write_cohort(folder, settings, only=only, readers=readers, labels=labels, workers=count, progress=tell)
     written = len(set(only)) or patients
@@ -234,7 +239,7 @@ def ingest(
     """
     from spinefx.verbs.ingest import ingest as run
 
-    with _steps() as steps:
+    with progress_bars() as steps:
         report = run(
             workspace,
             export,
@@ -287,7 +292,7 @@ def patch(workspace: Path, *, recipe: str = "honest", workers: Workers = None) -
     from spinefx.verbs.patching import patch as run
 
     settings = Recipe.named(recipe).patch_settings
-    with _steps() as steps:
+    with progress_bars() as steps:
         report = run(workspace, settings, workers=_count(workers), progress=lambda done, n: steps("cutting", done, n))
     for note in report.notes:
         print(note, file=sys.stderr)
@@ -326,16 +331,14 @@ def train(
     """
     from spinefx.verbs.training import train as run
 
-    with _steps() as steps:
+    with progress_bars() as steps:
         outcome = run(
             workspace, recipe, name=name, weights=weights, workers=_count(workers), progress=steps, shard=shard, on=on
         )
-    if outcome.left:
-        print(f"{outcome.left} of {outcome.folds} folds are not done yet; the job that finishes the last joins them")
-        return
     for stamp in outcome.stamps:
         print(stamp)
-    print(f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")
+    missing = f"{outcome.left} of {outcome.folds} folds are not done yet; the job that finishes the last joins them"
+    print(missing if outcome.left else f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")
 
 
 @app.command
@@ -365,6 +368,7 @@ def predict(
     t1w_series: str | None = None,
     t2w_series: str | None = None,
     sheet: Path | None = None,
+    engine: Literal["onnxruntime", "torch"] | None = None,
     out: Path | None = None,
     shard: str | None = None,
     shard_size: int = 256,
@@ -392,6 +396,8 @@ def predict(
         One study: series UID to use as T2W whatever the program would choose.
     sheet
         One study: where to write the contact sheet (PNG).
+    engine
+        What computes; by default torch only where a model has no graph.
     out
         Many: the folder for the tables; what is there already is kept.
     shard
@@ -406,23 +412,18 @@ def predict(
     one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels}
     one |= {"t1w_series": t1w_series, "t2w_series": t2w_series, "sheet": sheet}
     if out is None and not Manifest.is_at(study):
-        _predict_one(model, study, one)
+        _predict_one(model, study, one | {"engine": engine})
         return
     if out is None or any(one.values()):
-        raise InputError(
-            "many studies without --out" if out is None else "--out beside what describes one study",
-            allowed="MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box",
-        )
+        allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box"
+        raise InputError("many studies without --out, or with what describes one study", allowed=allowed)
     from spinefx.verbs.shards import predict_many
 
-    with _steps() as steps:
-        done = predict_many(
-            model, study, out, shard=shard, shard_size=shard_size, workers=_count(workers), on=on, progress=steps
-        )
-    for note in done.notes:
-        print(note, file=sys.stderr)
+    share: dict[str, Any] = {"shard": shard, "shard_size": shard_size, "on": on, "engine": engine}
+    with progress_bars() as steps:
+        done = predict_many(model, study, out, workers=_count(workers), progress=steps, **share)
     if done.notes:
-        _fail(f"{len(done.notes)} shards could not be answered; the same command tries them again")
+        _fail("\n".join(("some shards were not answered; the same command tries them again", *done.notes)))
     print(f"{done.sentence}: {out}")
 
 
@@ -439,6 +440,24 @@ def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:
 
 
 @app.command
+def export(models: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)]) -> None:
+    """Write each model's ONNX graph, compared with torch, so that it answers where torch is not installed.
+
+    Models of this version have theirs from training.
+
+    Parameters
+    ----------
+    models
+        Model folders, or experiments' folders.
+    """
+    from spinefx.verbs.exporting import export as run
+
+    for one in run(models):
+        errors = f"{one.card.probability_error:.1g} in probability, {one.card.log_odds_error:.1g} in log-odds"
+        print(f"{one.name}: graph written; largest difference to torch {errors}")
+
+
+@app.command
 def audit(file: Path) -> None:
     """Say which printed percentages, sums, means and p-values the printed counts allow; exit 1 where one cannot stand.
 
@@ -450,32 +469,38 @@ def audit(file: Path) -> None:
     from spinefx.verbs.auditing import audit as run
 
     found = run(file)
-    _print_table(found.table)
+    print_table(found.table)
     if found.fallen:
         _fail(found.table.note)
     print(found.table.note)
 
 
+@app.command
+def plan(
+    question: Question,
+    *,
+    options: Annotated[PlanOptions, Parameter(name="*")] = PlanOptions(),  # noqa: B008
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Say how many cases and readers a study needs, or what power it has.
+
+    Parameters
+    ----------
+    question
+        Two readers of the same cases: difference or non-inferiority; several readers: two modalities, or a panel beside
+        one model.
+    as_json
+        Answer for a program.
+    """
+    from spinefx.verbs.planning import plan as run
+
+    answer = run(question, options)
+    print(json.dumps(answer.numbers, indent=2, allow_nan=False) if as_json else "\n".join(answer.lines))
+
+
 def _print_report(written: WrittenReport) -> None:
-    _print_table(written.table, written.stamps)
+    print_table(written.table, written.stamps)
     print(f"report: {written.page}")
-
-
-def _print_table(table: ResultTable, stamps: Sequence[str] = ()) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    # A file or a pipe has no width: the table keeps its lines whole there.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    for stamp in stamps:
-        console.print(stamp, style="bold", markup=False)
-    grid = Table(title=table.title, title_justify="left")
-    for column in table.columns:
-        grid.add_column(column)
-    for row in table.to_text():
-        grid.add_row(*(Text(cell) for cell in row))
-    console.print(grid)
 
 
 def _count(workers: int | None) -> int:
@@ -484,25 +509,8 @@ def _count(workers: int | None) -> int:
     return default_workers() if workers is None else max(1, workers)
 
 
-@contextlib.contextmanager
-def _steps() -> Iterator[Steps]:
-    """Progress bars on a terminal's standard error; nothing where there is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda step, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def step(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
-        yield step
+def _refuse(error: SpinefxError) -> None:
+    _fail(f"{type(error).__name__}: {error}")
 
 
 def _fail(message: str) -> None:

@@ -266,7 +266,7 @@ def test_another_model_takes_the_joined_table_back(
     assert not (out / "predictions.tsv").exists()
     study = next(Manifest.open(manifest).studies())
     with pytest.raises(ModelError, match="other models"):
-        shards.answer_shard(model, manifest.parent, Shard((study,), ("sha256:other",)))
+        shards.answer_shard(model, manifest.parent, Shard((study,), ("sha256:other",), "torch"))
 
 
 @pytest.mark.parametrize("size", [1, 2, 16, 256])
@@ -277,9 +277,9 @@ def test_cuts_follow_the_rows(size: int) -> None:
     assert [study for piece in pieces for study in piece] == studies
     assert max(map(len, pieces)) <= 2 * size
     assert 0.75 * size <= len(studies) / len(pieces) <= 1.25 * size
-    names = {Shard(piece, ()).name for piece in pieces}
+    names = {Shard(piece, (), "torch").name for piece in pieces}
     assert len(names) == len(pieces)
-    fewer = {Shard(piece, ()).name for piece in cut(iter(studies[:7] + studies[8:]), size)}
+    fewer = {Shard(piece, (), "torch").name for piece in cut(iter(studies[:7] + studies[8:]), size)}
     assert len(fewer - names) <= max(2, len(pieces) // 6)
 
 
@@ -293,7 +293,7 @@ def test_the_shell_tells_one_study_from_many(
             "write a tab-separated table with the columns study, case_id, centre_l_mm",
         ),
         ((str(manifest),), "many studies without --out"),
-        ((str(manifest), "--out", str(tmp_path / "out"), "--slices", "6"), "beside what describes one study"),
+        ((str(manifest), "--out", str(tmp_path / "out"), "--slices", "6"), "with what describes one study"),
         ((str(manifest), "--out", str(tmp_path / "out"), "--on", "dask://x"), "local, ray, or ray://host:port"),
         ((anat, "--box", "0,0,0,30"), "no --slices"),
     ):

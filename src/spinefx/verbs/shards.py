@@ -22,7 +22,7 @@ from spinefx import __version__
 from spinefx.cluster import LOCAL, share_of, spread
 from spinefx.errors import InputError, ModelError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, replacing, write_text
-from spinefx.learning.classifier import Classifier
+from spinefx.learning.model import TrainedModel
 from spinefx.verbs.manifest import Manifest, MarkedStudy, short_digest
 from spinefx.verbs.predicting import NOTE, answer_study, load_models
 from spinefx.workspace.layout import read_json, write_json
@@ -47,16 +47,19 @@ class Shard:
     studies : tuple of MarkedStudy
     model_digests : tuple of str
         Of the models that answer together.
+    engine : str
+        What computes them; another one's last digits differ.
     """
 
     studies: tuple[MarkedStudy, ...]
     model_digests: tuple[str, ...]
+    engine: str
 
     @property
     def name(self) -> str:
         """``shard-`` and the digest of all that its table depends on but the pixels."""
         rows = [study.content() for study in self.studies]
-        whole = canonical_json([TABLE_VERSION, __version__, list(self.model_digests), rows])
+        whole = canonical_json([TABLE_VERSION, __version__, list(self.model_digests), self.engine, rows])
         return f"shard-{digest_of(whole).removeprefix('sha256:')[:32]}"
 
 
@@ -114,11 +117,13 @@ class _Plan:
 
     manifest: Manifest
     model_digests: tuple[str, ...]
+    engine: str
     shard_size: int
     out: Path
 
     def shards(self) -> Iterator[Shard]:
-        return (Shard(studies, self.model_digests) for studies in cut(self.manifest.studies(), self.shard_size))
+        pieces = cut(self.manifest.studies(), self.shard_size)
+        return (Shard(studies, self.model_digests, self.engine) for studies in pieces)
 
     def path(self, shard_name: str) -> Path:
         return self.out / "shards" / f"{shard_name}.tsv"
@@ -144,6 +149,7 @@ def predict_many(
     shard_size: int = 256,
     workers: int = 1,
     on: str = LOCAL,
+    engine: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ManyAnswers:
     """Answer every study of a manifest; what an earlier or another run has answered is left alone.
@@ -164,6 +170,8 @@ def predict_many(
         Processes on this machine.
     on : str
         Where to work, as :func:`spinefx.cluster.spread` takes it.
+    engine : {'onnxruntime', 'torch'}, optional
+        As for :func:`spinefx.verbs.predicting.load_models`.
     progress : callable, optional
         Told ("shards", done, total).
 
@@ -182,8 +190,9 @@ def predict_many(
     position, number = share_of(shard)
     if shard_size < 1:
         raise InputError(f"--shard-size {shard_size}", allowed="1 or more")
-    digests = tuple(one.digest for one in load_models(model))
-    plan = _Plan(Manifest.open(source), digests, shard_size, out)
+    models = load_models(model, engine=engine)
+    digests = tuple(one.digest for one in models)
+    plan = _Plan(Manifest.open(source), digests, models[0].engine["name"], shard_size, out)
     names = plan.check()
     _take_back_other(out, names)
     mine = [name for name in names[position::number] if not plan.path(name).exists()]
@@ -249,21 +258,21 @@ def answer_shard(model: Path, base: Path, shard: Shard) -> ShardTable:
     ModelError
         When the folder holds other models than the shard was cut for.
     """
-    models = _models(model, shard.model_digests)
+    models = _models(model, shard.model_digests, shard.engine)
     began = time.process_time()
     rows = [_row(models, base, study) for study in shard.studies]
     return ShardTable(tsv_text(shard.name, COLUMNS, rows), time.process_time() - began)
 
 
 @lru_cache(maxsize=1)
-def _models(folder: Path, digests: tuple[str, ...]) -> tuple[Classifier, ...]:
-    models = load_models(folder)
+def _models(folder: Path, digests: tuple[str, ...], engine: str) -> tuple[TrainedModel, ...]:
+    models = load_models(folder, engine=engine)
     if tuple(one.digest for one in models) != digests:
         raise ModelError("other models than when the run began", where=folder.name, remedy="Start the run again.")
     return models
 
 
-def _row(models: tuple[Classifier, ...], base: Path, study: MarkedStudy) -> tuple[object, ...]:
+def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tuple[object, ...]:
     digests = [one.digest for one in models]
     digest = digests[0] if len(digests) == 1 else digest_of(canonical_json(digests))
     try:
@@ -331,6 +340,7 @@ def _join(plan: _Plan, names: tuple[str, ...]) -> tuple[int, dict[str, int]]:
         "note": NOTE,
         "plan": _plan_digest(names),
         "model_digests": list(plan.model_digests),
+        "engine": plan.engine,
         "studies": answered + sum(found.values()),
         "answered": answered,
         "refused": found,
