@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Lower lines may import higher ones, never the other way round.
 ORDER = (
     ("errors", "vocabulary"),
-    ("files", "parallel"),
+    ("files", "parallel", "cluster"),
     ("imaging",),
     ("cases",),
     ("phantom",),
@@ -26,6 +26,7 @@ ORDER = (
     ("trial",),
     ("verbs",),
     ("app",),
+    ("terminal",),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -45,8 +46,9 @@ HOMES = {
     "docx": ("evidence/word",),
     "jinja2": ("evidence/report",),
     "PIL": ("cases/sheet",),
-    "rich": ("cli",),
+    "rich": ("terminal",),
     "cyclopts": ("cli",),
+    "ray": ("cluster",),
     "pandas": ("evidence/table",),
     "pydantic": ("app/",),
     "fastapi": ("app/",),

@@ -5,25 +5,24 @@ Rooms are imported inside each verb, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from spinefx import __version__
-from spinefx.errors import MissingPackage, SpinefxError
+from spinefx.errors import InputError, MissingPackage, SpinefxError
+from spinefx.terminal import print_table, progress_bars
 from spinefx.verbs.planning import PlanOptions, Question
 
 if TYPE_CHECKING:
-    from spinefx.evidence.table import ResultTable
     from spinefx.verbs.reporting import WrittenReport
 
 __all__ = ["app", "main"]
@@ -42,7 +41,6 @@ app = App(
 Workers = Annotated[int | None, Parameter(help="Processes at work; by default one for each core.")]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
 Pair = Annotated[tuple[float, float], Parameter(negative="")]
-Steps = Callable[[str, int, int], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,7 +92,7 @@ def demo(
     """
     from spinefx.verbs.demo import demo as run
 
-    with _steps() as steps:
+    with progress_bars() as steps:
         written = run(folder, patients=patients, seed=seed, recipe=recipe, workers=_count(workers), progress=steps)
     _print_report(written)
 
@@ -201,7 +199,7 @@ def phantom(
         contrast=contrast,
     )
     count = _count(workers)
-    with _steps() as steps:
+    with progress_bars() as steps:
         tell = partial(steps, "rendering phantoms")
         write_cohort(folder, settings, only=only, readers=readers, labels=labels, workers=count, progress=tell)
     written = len(set(only)) or patients
@@ -241,7 +239,7 @@ def ingest(
     """
     from spinefx.verbs.ingest import ingest as run
 
-    with _steps() as steps:
+    with progress_bars() as steps:
         report = run(
             workspace,
             export,
@@ -294,7 +292,7 @@ def patch(workspace: Path, *, recipe: str = "honest", workers: Workers = None) -
     from spinefx.verbs.patching import patch as run
 
     settings = Recipe.named(recipe).patch_settings
-    with _steps() as steps:
+    with progress_bars() as steps:
         report = run(workspace, settings, workers=_count(workers), progress=lambda done, n: steps("cutting", done, n))
     for note in report.notes:
         print(note, file=sys.stderr)
@@ -311,6 +309,8 @@ def train(
     name: str | None = None,
     weights: Path | None = None,
     workers: Workers = None,
+    shard: str | None = None,
+    on: str = "local",
 ) -> None:
     """Cross-validate by patient; a run that was cut off goes on where it stopped.
 
@@ -324,14 +324,21 @@ def train(
         Of the experiment; the recipe's name by default.
     weights
         Local ImageNet weights of ResNet50 in torchvision's format (.safetensors or .pth); never downloaded.
+    shard
+        i/n: only every n-th fold, from the i-th; the job that finishes the last joins them.
+    on
+        local, ray (the cluster that this process runs in), or ray://host:port.
     """
     from spinefx.verbs.training import train as run
 
-    with _steps() as steps:
-        outcome = run(workspace, recipe, name=name, weights=weights, workers=_count(workers), progress=steps)
+    with progress_bars() as steps:
+        outcome = run(
+            workspace, recipe, name=name, weights=weights, workers=_count(workers), progress=steps, shard=shard, on=on
+        )
     for stamp in outcome.stamps:
         print(stamp)
-    print(f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")
+    missing = f"{outcome.left} of {outcome.folds} folds are not done yet; the job that finishes the last joins them"
+    print(missing if outcome.left else f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")
 
 
 @app.command
@@ -355,51 +362,76 @@ def predict(
     model: Path,
     study: Path,
     *,
-    slices: str,
+    slices: str | None = None,
     box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     box_pixels: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     t1w_series: str | None = None,
     t2w_series: str | None = None,
     sheet: Path | None = None,
     engine: Literal["onnxruntime", "torch"] | None = None,
+    out: Path | None = None,
+    shard: str | None = None,
+    shard_size: int = 256,
+    workers: Workers = None,
+    on: str = "local",
 ) -> None:
-    """Score one marked vertebra of one study; one JSON on standard output.
+    """Score one marked vertebra of one study (one JSON on standard output), or those of a manifest (a table in --out).
 
     Parameters
     ----------
     model
         A model folder, or an experiment's folder (then the mean of its folds' models answers).
     study
-        Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
+        Folder, file, ZIP, DICOMDIR or NIfTI of one patient; or many studies: a manifest (.tsv), a folder with
+        manifest.tsv, or a study folder with boxes.
     slices
-        T2W slices that hold the lesion, from 0 at the patient's left: 6-8, or 7.
+        One study: T2W slices that hold the lesion, from 0 at the patient's left: 6-8, or 7.
     box
-        Centre and side in millimetres, LPS: left,posterior,superior,side.
+        One study: centre and side in millimetres, LPS: left,posterior,superior,side.
     box_pixels
-        Edges on the middle slice of the lesion, pixel centres at integers: left,top,right,bottom.
+        One study: edges on the middle slice of the lesion, pixel centres at integers: left,top,right,bottom.
     t1w_series
-        Series UID to use as T1W whatever the program would choose.
+        One study: series UID to use as T1W whatever the program would choose.
     t2w_series
-        Series UID to use as T2W whatever the program would choose.
+        One study: series UID to use as T2W whatever the program would choose.
     sheet
-        Where to write the contact sheet (PNG).
+        One study: where to write the contact sheet (PNG).
     engine
         What computes; by default torch only where a model has no graph.
+    out
+        Many: the folder for the tables; what is there already is kept.
+    shard
+        Many: i/n, the i-th of n jobs of an array; the last to finish joins the tables.
+    shard_size
+        Many: about how many studies one table holds.
+    on
+        Many: local, ray (the cluster that this process runs in), or ray://host:port.
     """
+    from spinefx.verbs.manifest import Manifest
+
+    one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels}
+    one |= {"t1w_series": t1w_series, "t2w_series": t2w_series, "sheet": sheet}
+    if out is None and not Manifest.is_at(study):
+        _predict_one(model, study, one | {"engine": engine})
+        return
+    if out is None or any(one.values()):
+        allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box"
+        raise InputError("many studies without --out, or with what describes one study", allowed=allowed)
+    from spinefx.verbs.shards import predict_many
+
+    share: dict[str, Any] = {"shard": shard, "shard_size": shard_size, "on": on, "engine": engine}
+    with progress_bars() as steps:
+        done = predict_many(model, study, out, workers=_count(workers), progress=steps, **share)
+    if done.notes:
+        _fail("\n".join(("some shards were not answered; the same command tries them again", *done.notes)))
+    print(f"{done.sentence}: {out}")
+
+
+def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:
     from spinefx.verbs.predicting import predict as run
 
     try:
-        answer = run(
-            model,
-            study,
-            slices=slices,
-            box=box,
-            box_pixels=box_pixels,
-            t1w_series=t1w_series,
-            t2w_series=t2w_series,
-            sheet=sheet,
-            engine=engine,
-        )
+        answer = run(model, study, **options)
     except SpinefxError as error:
         refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE}
         print(json.dumps(refusal, indent=2, ensure_ascii=False))
@@ -437,7 +469,7 @@ def audit(file: Path) -> None:
     from spinefx.verbs.auditing import audit as run
 
     found = run(file)
-    _print_table(found.table)
+    print_table(found.table)
     if found.fallen:
         _fail(found.table.note)
     print(found.table.note)
@@ -467,52 +499,14 @@ def plan(
 
 
 def _print_report(written: WrittenReport) -> None:
-    _print_table(written.table, written.stamps)
+    print_table(written.table, written.stamps)
     print(f"report: {written.page}")
-
-
-def _print_table(table: ResultTable, stamps: Sequence[str] = ()) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    # A file or a pipe has no width: the table keeps its lines whole there.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    for stamp in stamps:
-        console.print(stamp, style="bold", markup=False)
-    grid = Table(title=table.title, title_justify="left")
-    for column in table.columns:
-        grid.add_column(column)
-    for row in table.to_text():
-        grid.add_row(*(Text(cell) for cell in row))
-    console.print(grid)
 
 
 def _count(workers: int | None) -> int:
     from spinefx.parallel import default_workers
 
     return default_workers() if workers is None else max(1, workers)
-
-
-@contextlib.contextmanager
-def _steps() -> Iterator[Steps]:
-    """Progress bars on a terminal's standard error; nothing where there is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda step, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def step(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
-        yield step
 
 
 def _refuse(error: SpinefxError) -> None:

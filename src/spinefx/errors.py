@@ -20,6 +20,7 @@
     ├── AccessError             somebody asks for what is not theirs, or not yet
     │   └── SignInError         somebody who has not signed in
     ├── LogError                a study's log that is not as it was written
+    ├── WorkerError             a process that was given work ended by itself
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
         ├── StaleError          a change to what somebody else changed meanwhile
         └── InterruptedWrite    a file could not be written whole; the old one stands
@@ -46,6 +47,7 @@ __all__ = [
     "SpinefxError",
     "StaleError",
     "TableError",
+    "WorkerError",
     "WorkspaceError",
 ]
 
@@ -162,6 +164,10 @@ class SignInError(AccessError):
 
 class LogError(SpinefxError):
     """A study's log is not as it was written."""
+
+
+class WorkerError(SpinefxError):
+    """A process that was given work ended by itself, or was ended."""
 
 
 class WorkspaceError(SpinefxError):

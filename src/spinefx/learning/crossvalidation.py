@@ -14,7 +14,8 @@ import numpy as np
 
 from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction
-from spinefx.errors import FileError, InputError, ModelError, WorkspaceError
+from spinefx.cluster import LOCAL, spread
+from spinefx.errors import FileError, InputError, ModelError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, write_text
 from spinefx.learning.augmentation import PatchBank
 from spinefx.learning.classifier import Classifier
@@ -26,7 +27,7 @@ from spinefx.learning.training import History, Run, fit, reproducible
 from spinefx.learning.workers import share_out
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["CrossValidation", "FoldResult", "cross_validate"]
+__all__ = ["CrossValidation", "FoldResult", "cross_validate", "train_folds"]
 
 SCHEMA = "spinefx cross-validation 1"
 IDENTITY_FILE, AUDIT_FILE, FOLD_FILE = "crossvalidation.json", "audit.json", "fold.json"
@@ -163,6 +164,10 @@ class _Experiment:
         write_text(folder / FOLD_FILE, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
         run.checkpoint_path.unlink(missing_ok=True)
 
+    def run_fold_silently(self, fold: Fold) -> None:
+        """Do the same where nobody can be told of progress."""
+        self.run_fold(fold, _say_nothing)
+
     def _test(self, classifier: Classifier, test: Side) -> tuple[Prediction, ...]:
         """Answer the test side case by case, as the model would at the point of use."""
         predictions: list[Prediction] = []
@@ -195,6 +200,7 @@ def cross_validate(
     workers: int = 1,
     weights: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    on: str = LOCAL,
 ) -> CrossValidation:
     """Train one model a fold, answer its test patients, and audit the whole for leaks.
 
@@ -215,7 +221,9 @@ def cross_validate(
     weights : Path, optional
         Local ImageNet file in torchvision's format.
     progress : callable, optional
-        Told (fold label, epoch, epochs) after each epoch.
+        Told (fold label, epoch, epochs) after each epoch; on a cluster nobody is.
+    on : str
+        Where to train, as :func:`spinefx.cluster.spread` takes it.
 
     Returns
     -------
@@ -232,6 +240,61 @@ def cross_validate(
     LeakError
         When training data and test data met; ``audit.json`` says where.
     """
+    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights)
+    _train(experiment, folds, workers, progress, on)
+    results = tuple(_read_result(experiment, fold) for fold in folds)
+    checks += audit_run(folds, [result.facts for result in results], experiment.stacks, recipe)
+    report = _conclude(checks, folder)
+    _write_missing_graphs([experiment.folder_of(fold) for fold in folds])
+    return CrossValidation(recipe, cohort_digest, folds, results, report)
+
+
+def train_folds(
+    stacks: Sequence[PatchStack],
+    truth: Mapping[str, Diagnosis],
+    recipe: Recipe,
+    folder: Path,
+    *,
+    cohort_digest: str,
+    share: tuple[int, int],
+    workers: int = 1,
+    weights: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    on: str = LOCAL,
+) -> int:
+    """Train a share of the folds, for one of several jobs; :func:`cross_validate` joins and audits them.
+
+    Parameters
+    ----------
+    stacks, truth, recipe, folder, cohort_digest, workers, weights, progress, on
+        As for :func:`cross_validate`.
+    share : tuple of int
+        Position and number: folds ``position::number`` are this job's.
+
+    Returns
+    -------
+    int
+        Folds of the whole that are not finished, by this job or another.
+
+    Raises
+    ------
+    InputError, RecipeError, WorkspaceError, LeakError
+        As :func:`cross_validate` does before training.
+    """
+    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights)
+    _train(experiment, folds[share[0] :: share[1]], workers, progress, on)
+    return sum(experiment.finished(fold) is None for fold in folds)
+
+
+def _begin(
+    stacks: Sequence[PatchStack],
+    truth: Mapping[str, Diagnosis],
+    recipe: Recipe,
+    folder: Path,
+    cohort_digest: str,
+    weights: Path | None,
+) -> tuple[_Experiment, tuple[Fold, ...], tuple[AuditCheck, ...]]:
+    """Check everything that can be checked before training."""
     ordered = tuple(sorted(stacks, key=lambda stack: stack.case_id))
     _check_inputs(ordered, truth, recipe, weights)
     answers = {stack.case_id: truth[stack.case_id] for stack in ordered}
@@ -243,14 +306,23 @@ def cross_validate(
         _check_pixels(ordered, folds),
     )
     _conclude(checks, folder)
-    experiment = _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest)
+    return _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest), folds, checks
+
+
+def _train(
+    experiment: _Experiment,
+    folds: Sequence[Fold],
+    workers: int,
+    progress: Callable[[str, int, int], None] | None,
+    on: str,
+) -> None:
     todo = [fold for fold in folds if experiment.finished(fold) is None]
-    share_out(experiment.run_fold, todo, workers=workers, report=progress or _say_nothing)
-    results = tuple(_read_result(experiment, fold) for fold in folds)
-    checks += audit_run(folds, [result.facts for result in results], ordered, recipe)
-    report = _conclude(checks, folder)
-    _write_missing_graphs([experiment.folder_of(fold) for fold in folds])
-    return CrossValidation(recipe, cohort_digest, folds, results, report)
+    if on == LOCAL:
+        share_out(experiment.run_fold, todo, workers=workers, report=progress or _say_nothing)
+        return
+    for _, result in spread(experiment.run_fold_silently, todo, workers=workers, on=on):
+        if isinstance(result, SpinefxError):
+            raise result
 
 
 def _write_missing_graphs(folders: Sequence[Path]) -> None:

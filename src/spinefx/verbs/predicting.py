@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from spinefx.learning.recipe import Recipe
 from spinefx.verbs.patching import alignment_record
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["ENGINES", "load_models", "model_folders", "predict"]
+__all__ = ["ENGINES", "NOTE", "answer_study", "load_models", "model_folders", "predict"]
 
 ENGINES = ("onnxruntime", "torch")
 
@@ -38,7 +39,7 @@ def predict(
     model: Path,
     study: Path,
     *,
-    slices: str,
+    slices: str | None = None,
     box: str | None = None,
     box_pixels: str | None = None,
     t1w_series: str | None = None,
@@ -54,8 +55,8 @@ def predict(
         A model folder, or an experiment's, whose folds then answer together by their mean.
     study : Path
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
-    slices : str
-        ``6-8`` or ``7``: T2W slices that hold the lesion, ordered by position, from 0.
+    slices : str, optional
+        ``6-8`` or ``7``, always needed: T2W slices that hold the lesion, ordered by position, from 0.
     box : str, optional
         ``left,posterior,superior,side``: centre and side, LPS millimetres.
     box_pixels : str, optional
@@ -77,12 +78,53 @@ def predict(
     SpinefxError
         By name, when the input is outside what the model accepts. No probability is given then.
     """
-    models = load_models(model, engine=engine, one_study=True)
+    return answer_study(
+        load_models(model, engine=engine, one_study=True),
+        study,
+        lambda t2w: _lesion(slices, box, box_pixels, t2w),
+        t1w_series=t1w_series,
+        t2w_series=t2w_series,
+        sheet=sheet,
+    )
+
+
+def answer_study(
+    models: tuple[TrainedModel, ...],
+    study: Path,
+    place: Callable[[Volume], Lesion],
+    *,
+    t1w_series: str | None = None,
+    t2w_series: str | None = None,
+    sheet: Path | None = None,
+) -> dict[str, Any]:
+    """Score one marked vertebra with models that are loaded already.
+
+    Parameters
+    ----------
+    models : tuple of TrainedModel
+        As :func:`load_models` gives them.
+    study : Path
+    place : callable
+        Gives the lesion on the T2W volume; it is checked here that it lies inside.
+    t1w_series, t2w_series, sheet
+        As for :func:`predict`.
+
+    Returns
+    -------
+    dict
+        As :func:`predict` gives it.
+
+    Raises
+    ------
+    SpinefxError
+        By name, when the input is outside what the model accepts.
+    """
     recipe = models[0].card.recipe
     settings = recipe.patch_settings
     pair = choose_pair(open_study(study), t1w_uid=t1w_series, t2w_uid=t2w_series)
     t1w, t2w = pair.t1w.load(), pair.t2w.load()
-    lesion = _lesion(slices, box, box_pixels, t2w)
+    lesion = place(t2w)
+    lesion.check_inside(t2w)
     alignment = align(
         t2w, t1w, centre_mm=lesion.box.centre_mm, side_mm=lesion.box.side_mm, method=settings.registration
     )
@@ -188,10 +230,13 @@ def model_folders(folder: Path) -> tuple[Path, ...]:
     return folds
 
 
-def _lesion(slices: str, box: str | None, box_pixels: str | None, t2w: Volume) -> Lesion:
-    found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", slices.strip())
+def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Volume) -> Lesion:
+    found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", (slices or "").strip())
     if not found:
-        raise BoxError(f"--slices {slices[:20]!r}", allowed="one number, or two with a hyphen: 6-8")
+        raise BoxError(
+            "no --slices" if slices is None else f"--slices {slices[:20]!r}",
+            allowed="one number, or two with a hyphen: 6-8",
+        )
     first, last = int(found[1]), int(found[2] or found[1])
     if (box is None) == (box_pixels is None):
         raise BoxError("no box, or two", allowed="--box in millimetres or --box-pixels")
@@ -200,7 +245,6 @@ def _lesion(slices: str, box: str | None, box_pixels: str | None, t2w: Volume) -
         lesion = Lesion(Box((left, posterior, superior), side), first, last)
     else:
         lesion = Lesion(_box_from_pixels(box_pixels or "", (first + last) / 2, t2w), first, last)
-    lesion.check_inside(t2w)
     return lesion
 
 

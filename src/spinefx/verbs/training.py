@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spinefx.cases.cohort import Cohort
 from spinefx.cases.reading import patient_readings
+from spinefx.cluster import LOCAL, share_of
 from spinefx.learning.classifier import Classifier, software_versions
-from spinefx.learning.crossvalidation import CrossValidation, cross_validate
+from spinefx.learning.crossvalidation import CrossValidation, cross_validate, train_folds
 from spinefx.learning.leaks import AuditCheck
 from spinefx.learning.recipe import Recipe
 from spinefx.workspace.experiment import Experiment
@@ -21,7 +23,7 @@ __all__ = ["TrainingOutcome", "train"]
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """A finished experiment.
+    """A finished experiment, or how far it is.
 
     Parameters
     ----------
@@ -30,11 +32,14 @@ class TrainingOutcome:
         In all repeats.
     stamps : tuple of str
         What must be said beside its figures.
+    left : int
+        Folds that other jobs of an array have still to finish; then nothing is joined yet.
     """
 
     name: str
     folds: int
     stamps: tuple[str, ...]
+    left: int = 0
 
 
 def train(
@@ -45,6 +50,8 @@ def train(
     weights: Path | None = None,
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
+    shard: str | None = None,
+    on: str = LOCAL,
 ) -> TrainingOutcome:
     """Run the whole cross-validation, or the rest of one that was cut off.
 
@@ -62,6 +69,10 @@ def train(
         Folds at work at once; the numbers do not depend on it.
     progress : callable, optional
         Told (fold label, epoch, epochs).
+    shard : str, optional
+        ``i/n``: only every n-th fold, beginning with the i-th; whoever finishes the last joins and audits them all.
+    on : str
+        Where to train whole experiments, as :func:`spinefx.cluster.spread` takes it.
 
     Returns
     -------
@@ -76,21 +87,17 @@ def train(
     cases, stacks = load_stacks(workspace, chosen.patch_settings)
     cohort = Cohort(cases)
     experiment = Experiment(workspace.experiment_folder(name or chosen.name))
-    runs = []
+    jobs: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     for number in range(1, chosen.repeats + 1):
         folder = experiment.models_folder if number == 1 else experiment.models_folder / f"repeat-{number:02d}"
-        runs.append(
-            cross_validate(
-                stacks,
-                cohort.truth,
-                chosen.repetition(number),
-                folder,
-                cohort_digest=cohort.digest,
-                workers=workers,
-                weights=weights,
-                progress=_named(progress, number, chosen.repeats),
-            )
-        )
+        told = _named(progress, number, chosen.repeats)
+        known = {"cohort_digest": cohort.digest, "workers": workers, "weights": weights, "progress": told, "on": on}
+        jobs.append(((stacks, cohort.truth, chosen.repetition(number), folder), known))
+    if shard is not None:
+        left = sum(train_folds(*given, share=share_of(shard), **known) for given, known in jobs)
+        if left:
+            return TrainingOutcome(experiment.name, chosen.folds * chosen.repeats, (), left)
+    runs = [cross_validate(*given, **known) for given, known in jobs]
     first = Classifier.load(experiment.models_folder / runs[0].folds[0].label)
     stamps = _stamps(chosen, first.card.initialisation.said)
     _record(experiment, chosen, cohort, runs, stamps)
