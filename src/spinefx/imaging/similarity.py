@@ -7,10 +7,10 @@ brightness predicts the other, so it serves both to find an alignment and to jud
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from spinefx.imaging.volume import Volume
 
@@ -59,10 +59,32 @@ class Comparison:
         region = crop_in_plane(pool_in_plane(fixed, pixel_mm), centre_mm, width_mm)
         return cls(window(region), window(pool_in_plane(moving, pixel_mm)))
 
-    @cached_property
-    def points_mm(self) -> NDArray[np.float64]:
-        """Centres of the region's voxels, LPS, millimetres, shape (n, 3)."""
-        return self.fixed.to_mm(np.indices(self.fixed.shape).reshape(3, -1).T)
+    def look(self, matrix: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """See the moving volume through a map, at every voxel of the region.
+
+        Parameters
+        ----------
+        matrix : array_like, shape (4, 4)
+            Maps the region's millimetres to the moving volume's.
+
+        Returns
+        -------
+        brightness : ndarray of float32, shape (slice, row, column)
+            0..1; beyond the moving volume its edge is repeated.
+        covered : ndarray of bool, shape (slice, row, column)
+            Which voxels come to lie inside the moving volume.
+        """
+        to_index = self._to_index(matrix)
+        brightness: NDArray[np.float32] = ndimage.affine_transform(
+            self.moving.array,
+            to_index[:3, :3],
+            to_index[:3, 3],
+            self.fixed.shape,
+            output=np.float32,
+            order=1,
+            mode="nearest",
+        )
+        return brightness, self.covered(matrix)
 
     def covered(self, matrix: ArrayLike) -> NDArray[np.bool_]:
         """Tell which of the region's voxels a map brings inside the moving volume.
@@ -74,9 +96,22 @@ class Comparison:
 
         Returns
         -------
-        ndarray of bool, shape (n,)
+        ndarray of bool, shape (slice, row, column)
         """
-        return self.moving.contains(map_points(matrix, self.points_mm))
+        inside = np.ones(self.fixed.shape, bool)
+        slices, rows, columns = np.ogrid[tuple(slice(extent) for extent in self.fixed.shape)]
+        for (by_slice, by_row, by_column, start), extent in zip(
+            self._to_index(matrix)[:3], self.moving.shape, strict=True
+        ):
+            index = (by_slice * slices + by_row * rows + start) + by_column * columns
+            inside &= (index >= -0.5) & (index <= extent - 0.5)
+        return inside
+
+    def _to_index(self, matrix: ArrayLike) -> NDArray[np.float64]:
+        """Indices of the region to indices of the moving volume, under a map."""
+        to_place = np.asarray(matrix, float) @ self.fixed.affine
+        to_index: NDArray[np.float64] = np.linalg.inv(self.moving.affine) @ to_place
+        return to_index
 
     def similarity(self, matrix: ArrayLike, *, within: NDArray[np.bool_]) -> float:
         """Measure how well the moving volume fits under a map.
@@ -85,7 +120,7 @@ class Comparison:
         ----------
         matrix : array_like, shape (4, 4)
             Maps the region's millimetres to the moving volume's.
-        within : ndarray of bool, shape (n,)
+        within : ndarray of bool, shape (slice, row, column)
             The voxels to compare. Two maps are compared fairly over the same voxels only.
 
         Returns
@@ -93,8 +128,8 @@ class Comparison:
         float
             Mutual information, nats; 0 where nothing is compared.
         """
-        moved = self.moving.sample(map_points(matrix, self.points_mm[within]))
-        return mutual_information(self.fixed.array.reshape(-1)[within], moved)
+        moved, _ = self.look(matrix)
+        return mutual_information(self.fixed.array[within], moved[within])
 
     def translation_scores(
         self, reach_mm: tuple[float, float, float], *, least_coverage: float
@@ -189,10 +224,12 @@ def pool_in_plane(volume: Volume, pixel_mm: float) -> Volume:
     down = min(max(1, round(pixel_mm / row_mm)), rows)
     across = min(max(1, round(pixel_mm / column_mm)), columns)
     tall, wide = rows // down, columns // across
-    blocks = volume.array[:, : tall * down, : wide * across].reshape(slices, tall, down, wide, across)
+    # Rows first, whole lines at a time: a mean over both axes of blocks at once took ten times as long.
+    lines = volume.array[:, : tall * down, : wide * across].reshape(slices, tall, down, wide * across).sum(axis=2)
+    blocks = sum((lines[..., offset::across] for offset in range(1, across)), lines[..., ::across])
     coarse_to_fine = np.diag([1.0, down, across, 1.0])
     coarse_to_fine[1:3, 3] = (down - 1) / 2, (across - 1) / 2
-    return replace(volume, array=blocks.mean(axis=(2, 4)), affine=volume.affine @ coarse_to_fine)
+    return replace(volume, array=blocks / np.float32(down * across), affine=volume.affine @ coarse_to_fine)
 
 
 def crop_in_plane(volume: Volume, centre_mm: ArrayLike, width_mm: float) -> Volume:
