@@ -57,10 +57,10 @@ def recipes_page() -> str:
         "| field | " + " | ".join(PRESETS) + " | meaning |",
         "|---|" + "---|" * len(PRESETS) + "---|",
     ]
-    for key, field in Recipe.model_fields.items():
+    for key, meaning in Recipe.meanings().items():
         if key != "name":
             values = " | ".join(f"`{getattr(recipe, key)}`" for recipe in presets.values())
-            lines.append(f"| `{key}` | {values} | {field.description} Allowed: {Recipe.allowed(key)}. |")
+            lines.append(f"| `{key}` | {values} | {meaning} Allowed: {Recipe.allowed(key)}. |")
     lines += [
         "",
         "Rows are those of the settled protocol; [Decisions](decisions.md) says why the program is as it is.",

@@ -41,7 +41,6 @@ HOMES = {
     "PIL": ("cases/sheet",),
     "rich": ("cli",),
     "cyclopts": ("cli",),
-    "pydantic": ("learning/recipe",),
 }
 FORBIDDEN_WORDS = {"utils", "util", "helper", "helpers", "manager", "factory", "handler", "process", "common", "misc"}
 LONGEST_FUNCTION, LONGEST_MODULE = 64, 520

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import CHANNELS, REACH, Jitter, PatchSettings, cut_patches, patch_grid
+from spinefx.cases.patch import CHANNELS, REACH, Jitter, PatchSettings, _sampled, cut_patches, patch_grid
 from spinefx.errors import BoxError, PatchError
 from spinefx.imaging.registration import Alignment
 from spinefx.imaging.volume import Volume
@@ -195,6 +195,16 @@ def test_shrinking_is_smoothed_first_and_growing_is_not() -> None:
     assert cut_patches(small, fine, fine, make_alignment(), case_id="c", participant_id="p").t2w.std() == pytest.approx(
         stripes.std(), rel=0.02
     )
+
+
+def test_trilinear_samples_are_scipys_edges_included() -> None:
+    """Training runs without SciPy; what it samples must not differ from what was sampled with it."""
+    rng = np.random.default_rng(4)
+    source = rng.normal(100, 50, size=(5, 20, 24)).astype(np.float32)
+    index = rng.uniform(-3, 27, size=(3, 3, 40, 40))
+    index[0] = np.round(index[0])  # exactly on voxels
+    expected = [ndimage.map_coordinates(source, one, order=1, mode="nearest", output=np.float32) for one in index]
+    np.testing.assert_array_equal(_sampled(source, index), expected)
 
 
 def test_settings_name_their_folder_and_digest() -> None:

@@ -262,6 +262,6 @@ def test_signal_is_found_and_shuffled_labels_are_not(
 
 def test_folder_card_names_the_recipe(reference: tuple[CrossValidation, Path], tiny: Recipe) -> None:
     identity = json.loads((reference[1] / "crossvalidation.json").read_text())
-    assert Recipe.model_validate(identity["recipe"]) == tiny
+    assert Recipe.from_mapping(identity["recipe"]) == tiny
     with pytest.raises(ModelError):
         Classifier.load(reference[1])

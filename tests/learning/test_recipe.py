@@ -49,7 +49,7 @@ def test_unknown_key_names_the_nearest_and_the_list() -> None:
 
 
 def test_every_field_must_be_written() -> None:
-    for key in Recipe.model_fields:
+    for key in Recipe.meanings():
         lines = [line for line in Recipe.preset("paper").dump().splitlines() if not line.startswith(f"{key} =")]
         with pytest.raises(RecipeError, match=f"missing: {key}"):
             Recipe.parse("\n".join(lines))
@@ -64,6 +64,11 @@ def test_every_field_must_be_written() -> None:
         ("rotation_deg", 16.0),
         ("stem", "5x5"),
         ("keep_original", 1),
+        ("epochs", True),
+        ("dropout", False),
+        ("dropout", "0.5"),
+        ("stem", ["3x3_stride_2"]),
+        ("name", "ok\n"),
         ("threshold", float("nan")),
         ("name", "../up"),
         ("folds", "10"),
@@ -84,9 +89,30 @@ def test_contradictions_are_refused() -> None:
 
 
 def test_every_field_says_what_it_means_and_allows() -> None:
-    for key, field in Recipe.model_fields.items():
-        assert field.description
+    for key, meaning in Recipe.meanings().items():
+        assert meaning
         assert Recipe.allowed(key)
+
+
+def test_digests_of_the_presets_stay() -> None:
+    """Models on the disks of users name their recipe by it: a change here is a change of the protocol, to be said."""
+    digests = {name: Recipe.preset(name).digest for name in PRESETS}
+    assert digests == {
+        "honest": "sha256:1325e8dc725c28df15fae1c0c8504d3234f566cd1dff7528c96b4900277cc4e0",
+        "paper": "sha256:228ab71963c1151122482f5ba39cf70d8b3a90bde1e193759bf448e907dd6bde",
+        "quick": "sha256:e83b42e5a020edcfbfc42985d6ef89fee77acc8376a645bdacc753630c2c3642",
+    }
+
+
+def test_a_recipe_is_a_value() -> None:
+    recipe = Recipe.preset("honest")
+    assert Recipe.from_mapping(recipe.to_mapping()) == recipe
+    assert recipe.changed(dropout=0) == recipe.changed(dropout=0.0)
+    assert isinstance(recipe.changed(dropout=0).dropout, float)
+    with pytest.raises(AttributeError):
+        recipe.epochs = 3  # type: ignore[misc]
+    with pytest.raises(RecipeError, match="list"):
+        Recipe.from_mapping([1])  # type: ignore[arg-type]
 
 
 def test_digest_follows_the_values_alone() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spinefx.errors import BoxError
-from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import LEVELS
+
+if TYPE_CHECKING:
+    from spinefx.imaging.volume import Volume
 
 __all__ = ["SIDE_LIMITS_MM", "Box", "Lesion"]
 

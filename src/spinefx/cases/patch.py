@@ -7,16 +7,19 @@ augmentation are composed into one matrix before anything is sampled (protocol r
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.errors import PatchError
 from spinefx.files import canonical_json, digest_of
-from spinefx.imaging.registration import Alignment
-from spinefx.imaging.volume import Volume
+
+if TYPE_CHECKING:  # they bring SciPy, without which patches once cut can still be sampled and trained on
+    from spinefx.imaging.registration import Alignment
+    from spinefx.imaging.volume import Volume
 
 __all__ = ["CHANNELS", "REACH", "Jitter", "Patch", "PatchSettings", "PatchStack", "cut_patches", "patch_grid"]
 
@@ -191,10 +194,7 @@ class PatchStack:
         size = size or self.settings.size
         plane = np.stack([*np.meshgrid(patch_grid(size), patch_grid(size), indexing="ij"), np.ones((size, size))])
         coordinates = np.tensordot(self.matrices[position] @ jitter.matrix(), plane, axes=1)
-        array = np.empty((6, size, size), np.float32)
-        for channel, index in enumerate(coordinates):
-            source = self.t1w if channel < 3 else self.t2w
-            ndimage.map_coordinates(source, index, order=1, mode="nearest", output=array[channel])
+        array = np.concatenate([_sampled(self.t1w, coordinates[:3]), _sampled(self.t2w, coordinates[3:])])
         return Patch(
             self._normalised(array, position), self.case_id, self.slices[position], self.side_mm / size, jitter
         )
@@ -211,6 +211,20 @@ class PatchStack:
             )
         normalised: NDArray[np.float32] = ((array - mean) / deviation).astype(np.float32)
         return normalised
+
+
+def _sampled(source: NDArray[np.float32], index: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Trilinear samples, edges repeated; index of shape (channel, 3, row, column). The same bits as SciPy's."""
+    corners = []
+    for axis, extent in enumerate(source.shape):
+        place = np.clip(index[:, axis], 0, extent - 1)
+        first = place.astype(np.int64)
+        below = 1 - (place - first)
+        corners.append(((first, below), (np.minimum(first + 1, extent - 1), 1 - below)))
+    total = np.zeros(index[:, 0].shape)
+    for (slices, by_slice), (rows, by_row), (columns, by_column) in product(*corners):
+        total += source[slices, rows, columns] * by_slice * by_row * by_column
+    return total.astype(np.float32)
 
 
 def patch_grid(size: int) -> NDArray[np.float64]:
@@ -359,5 +373,7 @@ def _smoothed_for_shrinking(crop: NDArray[np.float32], source: Volume, pixel_mm:
     sigmas = [max(0.0, (factor - 1) / 2) for factor in factors]
     if not any(sigmas):
         return crop
+    from scipy import ndimage
+
     smoothed: NDArray[np.float32] = ndimage.gaussian_filter(crop, (0.0, *sigmas), mode="nearest")
     return smoothed

@@ -108,7 +108,7 @@ class ModelCard:
                 "settings_digest": self.settings.digest,
             },
             "prior_inflation": self.recipe.inflation,
-            "recipe": self.recipe.model_dump(),
+            "recipe": self.recipe.to_mapping(),
             "recipe_digest": self.recipe.digest,
             "cohort_digest": self.cohort_digest,
             "weights_digest": self.weights_digest,
@@ -139,7 +139,7 @@ class ModelCard:
             raise ModelError(f"schema {values.get('schema')!r}", where=MODEL_FILE, allowed=repr(SCHEMA))
         try:
             card = cls(
-                recipe=Recipe.model_validate(values["recipe"]),
+                recipe=Recipe.from_mapping(values["recipe"]),
                 cohort_digest=values["cohort_digest"],
                 fold=values["fold"],
                 initialisation=Initialisation.from_json(values["initialisation"]),

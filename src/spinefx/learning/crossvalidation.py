@@ -314,7 +314,7 @@ def _claim(folder: Path, recipe: Recipe, cohort_digest: str, data_digest: str, w
     path = folder / IDENTITY_FILE
     identity = {
         "schema": SCHEMA,
-        "recipe": recipe.model_dump(),
+        "recipe": recipe.to_mapping(),
         "cohort_digest": cohort_digest,
         "data_digest": data_digest,
         "imagenet_digest": "" if weights is None else _file_digest(weights),

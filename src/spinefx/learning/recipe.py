@@ -6,15 +6,16 @@ Nothing here needs torch, so that a recipe can be read, checked and shown where 
 from __future__ import annotations
 
 import difflib
+import functools
 import json
+import re
 import tomllib
+import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
-
-from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from spinefx.errors import RecipeError
 from spinefx.files import canonical_json, digest_of
@@ -33,10 +34,33 @@ TEST_FOLD_SENTENCE = (
 )
 
 
-class Recipe(BaseModel):
+@dataclass(frozen=True)
+class _Field:
+    """What one field of a recipe means, and the range of a number."""
+
+    meaning: str
+    low: float = 0
+    high: float = 0
+
+    def accepts(self, value: object, kind: Any) -> bool:
+        """Tell whether a value is of this kind, exactly, and in range; nothing is converted."""
+        choices = typing.get_args(kind)
+        if choices:
+            return isinstance(value, str) and value in choices
+        if kind is str:
+            return isinstance(value, str) and re.fullmatch("[a-z0-9_-]{1,40}", value) is not None
+        if kind is bool:
+            return isinstance(value, bool)
+        # A boolean is an int to Python, not to a reader; a comparison with NaN is false.
+        is_number = isinstance(value, int if kind is int else float) and not isinstance(value, bool)
+        return is_number and self.low <= float(typing.cast("float", value)) <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
     """Every number of one experiment; frozen, complete, and refused where a value is out of range.
 
-    Each field stands in the TOML file; ``Recipe.model_fields[name].description`` says what it means.
+    Each field stands in the TOML file; :meth:`meanings` says what it means, :meth:`allowed` what it accepts.
 
     Raises
     ------
@@ -48,95 +72,127 @@ class Recipe(BaseModel):
     ``protocol row`` in a description is the row of the settled protocol of Yeh 2022.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    name: Annotated[str, _Field("What results call this recipe.")]
+    folds: Annotated[int, _Field("Folds of the cross-validation, dealt by patient and diagnosis (row 2).", 2, 50)]
+    seed: Annotated[int, _Field("Where every random draw starts (row 23).", 0, 2**31 - 1)]
+    repeats: Annotated[int, _Field("Repeats of the whole cross-validation, each with the next seed (row 23).", 1, 50)]
+    early_stopping_on: Annotated[
+        Literal["inner_split", "test_fold", "none"],
+        _Field("Patients whose loss chooses the epoch that is kept; 'none' keeps the last (row 1)."),
+    ]
+    inner_fraction: Annotated[
+        float, _Field("Share of the training patients of each class in the inner split (row 1).", 0.02, 0.5)
+    ]
+    patience: Annotated[
+        int, _Field("Epochs without a lower loss before training stops; 0 runs all epochs (row 16).", 0, 1000)
+    ]
+    copies_benign: Annotated[int, _Field("Augmented draws of a benign slice in one epoch (row 4).", 1, 200)]
+    copies_malignant: Annotated[int, _Field("Augmented draws of a malignant slice in one epoch (row 4).", 1, 200)]
+    keep_original: Annotated[bool, _Field("Whether the unchanged slice is trained on beside its draws (row 4).")]
+    fresh_draws: Annotated[
+        bool, _Field("Whether every epoch draws anew; otherwise the first epoch's draws return (row 4).")
+    ]
+    shift_fraction: Annotated[float, _Field("Largest shift, in sides of the box (row 5).", 0.0, 0.1)]
+    scale_low: Annotated[float, _Field("Smallest scale (row 5).", 0.9, 1.1)]
+    scale_high: Annotated[float, _Field("Largest scale (row 5).", 0.9, 1.1)]
+    rotation_deg: Annotated[float, _Field("Largest rotation, degrees (row 5).", 0.0, 15.0)]
+    mixup_alpha: Annotated[
+        float, _Field("Blends training patches and their answers by Beta(alpha, alpha); 0 does not.", 0.0, 2.0)
+    ]
+    contrast_jitter: Annotated[
+        float,
+        _Field(
+            "Largest change of a series' contrast, curve and brightness in a training patch, in standard "
+            "deviations; 0 changes none.",
+            0.0,
+            0.5,
+        ),
+    ]
+    registration: Annotated[Literal["rigid", "affine", "geometry"], _Field("How T1W is brought to T2W (row 9).")]
+    margin_percent: Annotated[float, _Field("Added to the side of the vertebra's box (row 8).", 0.0, 100.0)]
+    patch_size: Annotated[int, _Field("Pixels along each side of a patch (row 10).", 32, 256)]
+    normalisation: Annotated[Literal["z_score"], _Field("Each channel of each patch to mean 0, deviation 1 (row 10).")]
+    network: Annotated[
+        Literal["resnet50", "small_resnet"], _Field("The network; 'small_resnet' is for demonstrations.")
+    ]
+    mixing_channels: Annotated[int, _Field("Channels that the 1x1 layer makes of the six (row 11).", 1, 6)]
+    mixing_bias: Annotated[bool, _Field("Whether that layer has a bias (row 11).")]
+    stem: Annotated[Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"], _Field("First convolution (row 12).")]
+    dropout: Annotated[float, _Field("Share of features dropped before the last layer (row 14).", 0.0, 0.9)]
+    initialisation: Annotated[
+        Literal["imagenet", "random"],
+        _Field("Where weights start; 'imagenet' needs a local file, else random is used and said (row 17)."),
+    ]
+    learning_rate: Annotated[float, _Field("Adam's step (row 16).", 1e-07, 1.0)]
+    learning_rate_schedule: Annotated[
+        Literal["constant", "one_cycle"],
+        _Field("Constant, or a rise over the first fifth of all steps and a cosine fall to zero (row 16)."),
+    ]
+    beta1: Annotated[float, _Field("Adam's momentum (row 16).", 0.0, 0.999)]
+    beta2: Annotated[float, _Field("Adam's memory of squared gradients (row 16).", 0.5, 0.99999)]
+    weight_decay: Annotated[float, _Field("L2 penalty, coupled as in classic Adam (row 15).", 0.0, 1.0)]
+    batch_size: Annotated[int, _Field("Patches in one step (row 16).", 2, 1024)]
+    epochs: Annotated[int, _Field("Passes over the training patients' draws (row 16).", 1, 1000)]
+    patient_score: Annotated[Literal["max", "mean", "noisy_or"], _Field("From slices to the patient (row 18).")]
+    threshold: Annotated[float, _Field("Probability from which a patient is called malignant (row 6).", 0.01, 0.99)]
+    threshold_on: Annotated[
+        Literal["raw", "corrected"], _Field("The probability that the threshold applies to (row 6).")
+    ]
+    dtype: Annotated[Literal["float32", "bfloat16"], _Field("Arithmetic of training; scoring is always float32.")]
 
-    name: str = Field(
-        min_length=1, max_length=40, pattern=r"^[a-z0-9_-]+$", description="What results call this recipe."
-    )
-    folds: int = Field(
-        ge=2, le=50, description="Folds of the cross-validation, dealt by patient and diagnosis (row 2)."
-    )
-    seed: int = Field(ge=0, le=2**31 - 1, description="Where every random draw starts (row 23).")
-    repeats: int = Field(
-        ge=1, le=50, description="Repeats of the whole cross-validation, each with the next seed (row 23)."
-    )
-    early_stopping_on: Literal["inner_split", "test_fold", "none"] = Field(
-        description="Patients whose loss chooses the epoch that is kept; 'none' keeps the last (row 1)."
-    )
-    inner_fraction: float = Field(
-        ge=0.02, le=0.5, description="Share of the training patients of each class in the inner split (row 1)."
-    )
-    patience: int = Field(
-        ge=0, le=1000, description="Epochs without a lower loss before training stops; 0 runs all epochs (row 16)."
-    )
-    copies_benign: int = Field(ge=1, le=200, description="Augmented draws of a benign slice in one epoch (row 4).")
-    copies_malignant: int = Field(
-        ge=1, le=200, description="Augmented draws of a malignant slice in one epoch (row 4)."
-    )
-    keep_original: bool = Field(description="Whether the unchanged slice is trained on beside its draws (row 4).")
-    fresh_draws: bool = Field(
-        description="Whether every epoch draws anew; otherwise the first epoch's draws return (row 4)."
-    )
-    shift_fraction: float = Field(ge=0.0, le=0.1, description="Largest shift, in sides of the box (row 5).")
-    scale_low: float = Field(ge=0.9, le=1.1, description="Smallest scale (row 5).")
-    scale_high: float = Field(ge=0.9, le=1.1, description="Largest scale (row 5).")
-    rotation_deg: float = Field(ge=0.0, le=15.0, description="Largest rotation, degrees (row 5).")
-    mixup_alpha: float = Field(
-        ge=0.0, le=2.0, description="Blends training patches and their answers by Beta(alpha, alpha); 0 does not."
-    )
-    contrast_jitter: float = Field(
-        ge=0.0,
-        le=0.5,
-        description="Largest change of a series' contrast, curve and brightness in a training patch, in standard "
-        "deviations; 0 changes none.",
-    )
-    registration: Literal["rigid", "affine", "geometry"] = Field(description="How T1W is brought to T2W (row 9).")
-    margin_percent: float = Field(ge=0.0, le=100.0, description="Added to the side of the vertebra's box (row 8).")
-    patch_size: int = Field(ge=32, le=256, description="Pixels along each side of a patch (row 10).")
-    normalisation: Literal["z_score"] = Field(description="Each channel of each patch to mean 0, deviation 1 (row 10).")
-    network: Literal["resnet50", "small_resnet"] = Field(
-        description="The network; 'small_resnet' is for demonstrations."
-    )
-    mixing_channels: int = Field(ge=1, le=6, description="Channels that the 1x1 layer makes of the six (row 11).")
-    mixing_bias: bool = Field(description="Whether that layer has a bias (row 11).")
-    stem: Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"] = Field(description="First convolution (row 12).")
-    dropout: float = Field(ge=0.0, le=0.9, description="Share of features dropped before the last layer (row 14).")
-    initialisation: Literal["imagenet", "random"] = Field(
-        description="Where weights start; 'imagenet' needs a local file, else random is used and said (row 17)."
-    )
-    learning_rate: float = Field(ge=1e-7, le=1.0, description="Adam's step (row 16).")
-    learning_rate_schedule: Literal["constant", "one_cycle"] = Field(
-        description="Constant, or a rise over the first fifth of all steps and a cosine fall to zero (row 16)."
-    )
-    beta1: float = Field(ge=0.0, le=0.999, description="Adam's momentum (row 16).")
-    beta2: float = Field(ge=0.5, le=0.99999, description="Adam's memory of squared gradients (row 16).")
-    weight_decay: float = Field(ge=0.0, le=1.0, description="L2 penalty, coupled as in classic Adam (row 15).")
-    batch_size: int = Field(ge=2, le=1024, description="Patches in one step (row 16).")
-    epochs: int = Field(ge=1, le=1000, description="Passes over the training patients' draws (row 16).")
-    patient_score: Literal["max", "mean", "noisy_or"] = Field(description="From slices to the patient (row 18).")
-    threshold: float = Field(
-        ge=0.01, le=0.99, description="Probability from which a patient is called malignant (row 6)."
-    )
-    threshold_on: Literal["raw", "corrected"] = Field(
-        description="The probability that the threshold applies to (row 6)."
-    )
-    dtype: Literal["float32", "bfloat16"] = Field(description="Arithmetic of training; scoring is always float32.")
+    def __post_init__(self) -> None:
+        for key, (kind, field) in _fields().items():
+            value = getattr(self, key)
+            if kind is float and type(value) is int:
+                value = float(value)  # so that 0 and 0.0 are one recipe with one digest
+                object.__setattr__(self, key, value)
+            if not field.accepts(value, kind):
+                raise RecipeError(f"{key} = {value!r}", where="recipe", allowed=self.allowed(key))
+        self._refuse_contradictions()
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _refuse_by_name(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(values, Mapping):
-            _refuse_keys(values, tuple(cls.model_fields))
-        try:
-            recipe = build(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = str(first["loc"][0]) if first["loc"] else ""
-            raise RecipeError(
-                f"{key} = {first['input']!r}", where="recipe", allowed=cls.allowed(key) if key else first["msg"]
-            ) from None
-        recipe._refuse_contradictions()
-        return recipe
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Make a recipe of plain values, as a file holds them.
+
+        Parameters
+        ----------
+        values : mapping
+            One value a field, by its name.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        RecipeError
+            For an unknown or missing key, or a value that its field does not accept.
+        """
+        if not isinstance(values, Mapping):
+            raise RecipeError(f"a {type(values).__name__} where a recipe belongs", allowed="one value a field, by name")
+        _refuse_keys(values, tuple(_fields()))
+        return cls(**values)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Give plain values by field name, in the order of the file.
+
+        Returns
+        -------
+        dict
+            ``Recipe.from_mapping(recipe.to_mapping()) == recipe``.
+        """
+        return {key: getattr(self, key) for key in _fields()}
+
+    @classmethod
+    def meanings(cls) -> dict[str, str]:
+        """Say what each field means.
+
+        Returns
+        -------
+        dict of str to str
+            By field name, in the order of the file.
+        """
+        return {key: field.meaning for key, (_, field) in _fields().items()}
 
     def _refuse_contradictions(self) -> None:
         if self.scale_low > self.scale_high:
@@ -245,7 +301,7 @@ class Recipe(BaseModel):
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"no TOML ({error})", where="recipe") from None
-        return cls.model_validate(values)
+        return cls.from_mapping(values)
 
     def changed(self, **changes: Any) -> Self:
         """Make a recipe that differs in some fields.
@@ -264,7 +320,7 @@ class Recipe(BaseModel):
         RecipeError
             As for a new recipe.
         """
-        return type(self).model_validate({**self.model_dump(), **changes})
+        return self.from_mapping({**self.to_mapping(), **changes})
 
     def repetition(self, number: int) -> Self:
         """Give the recipe of one repeat of the whole cross-validation (protocol row 23).
@@ -292,12 +348,8 @@ class Recipe(BaseModel):
             ``Recipe.parse(recipe.dump()) == recipe``.
         """
         lines: list[str] = []
-        for key, field in type(self).model_fields.items():
-            lines += [
-                f"# {field.description} Allowed: {self.allowed(key)}.",
-                f"{key} = {_toml(getattr(self, key))}",
-                "",
-            ]
+        for key, meaning in self.meanings().items():
+            lines += [f"# {meaning} Allowed: {self.allowed(key)}.", f"{key} = {_toml(getattr(self, key))}", ""]
         return "\n".join(lines[:-1]) + "\n"
 
     @classmethod
@@ -313,23 +365,22 @@ class Recipe(BaseModel):
         -------
         str
         """
-        field = cls.model_fields[key]
-        choices = getattr(field.annotation, "__args__", ())
+        kind, field = _fields()[key]
+        choices = typing.get_args(kind)
         if choices:
             return ", ".join(f"'{choice}'" for choice in choices)
-        low = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
-        high = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
-        if field.annotation is bool:
+        if kind is bool:
             return "true, false"
-        if field.annotation is str:
+        if kind is str:
             return "1 to 40 of a-z, 0-9, - and _"
-        kind = "whole numbers" if field.annotation is int else "numbers"
-        return f"{kind} from {low:g} to {high:g}" if kind == "numbers" else f"{kind} from {low} to {high}"
+        if kind is int:
+            return f"whole numbers from {field.low} to {field.high}"
+        return f"numbers from {field.low:g} to {field.high:g}"
 
     @property
     def digest(self) -> str:
         """SHA-256 of the recipe in canonical JSON."""
-        return digest_of(canonical_json(self.model_dump()))
+        return digest_of(canonical_json(self.to_mapping()))
 
     @property
     def optimistic(self) -> str:
@@ -349,6 +400,13 @@ class Recipe(BaseModel):
         from spinefx.cases.patch import PatchSettings
 
         return PatchSettings(self.registration, self.margin_percent, self.patch_size)
+
+
+@functools.cache
+def _fields() -> dict[str, tuple[Any, _Field]]:
+    """Type and meaning of every field, by its name."""
+    hints = typing.get_type_hints(Recipe, include_extras=True)
+    return {key: typing.get_args(hint) for key, hint in hints.items()}
 
 
 def _refuse_keys(values: Mapping[str, Any], known: tuple[str, ...]) -> None:

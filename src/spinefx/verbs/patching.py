@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from spinefx.cases.cohort import Case
-from spinefx.cases.patch import PatchSettings, PatchStack, cut_patches
+from spinefx.cases.patch import PatchSettings, cut_patches
 from spinefx.cases.sheet import contact_sheet
 from spinefx.errors import InputError, SpinefxError
-from spinefx.files import canonical_json, digest_of, write_bytes
+from spinefx.files import write_bytes
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.registration import Alignment, align
 from spinefx.parallel import map_items
 from spinefx.vocabulary import TruthSource
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_cohort
-from spinefx.workspace.stacks import load_stack, save_stack, sheet_path, stack_is_current
+from spinefx.workspace.stacks import save_stack, sheet_path, source_digest, stack_is_current
 
-__all__ = ["PatchReport", "alignment_record", "load_stacks", "patch"]
+__all__ = ["PatchReport", "alignment_record", "patch"]
 
 
 @dataclass(frozen=True)
@@ -95,36 +95,6 @@ def patch(
     return PatchReport(folder, len(jobs) - len(notes), len(cases) - len(jobs), slices, methods, notes)
 
 
-def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Case, ...], tuple[PatchStack, ...]]:
-    """Read the patches of every case that has them, checked against the images, lesion and settings of today.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    settings : PatchSettings
-
-    Returns
-    -------
-    tuple
-        Cases and their patches, in the same order.
-
-    Raises
-    ------
-    InputError
-        When patches are missing or were made from other images, boxes or settings.
-    """
-    folder = workspace.patches_folder(settings)
-    cases = tuple(read_cohort(workspace))
-    stale = [case.case_id for case in cases if not _is_current(folder, case, settings)]
-    if stale or not cases:
-        flag = "" if settings == PatchSettings() else " --recipe RECIPE"
-        raise InputError(
-            f"{len(stale)} of {len(cases)} cases have no current patches (first: {stale[0] if stale else 'none'})",
-            remedy=f"Run `spinefx patch WORKSPACE{flag}`; a case that cannot be cut must leave lesions.tsv.",
-        )
-    return cases, tuple(load_stack(folder, case.participant_id, case.case_id) for case in cases)
-
-
 def alignment_record(alignment: Alignment) -> dict[str, Any]:
     """Describe an alignment for JSON.
 
@@ -140,13 +110,8 @@ def alignment_record(alignment: Alignment) -> dict[str, Any]:
     return record | {"t2w_mm_to_t1w_mm": [[round(float(value), 9) for value in row] for row in alignment.matrix]}
 
 
-def _source_digest(case: Case, settings: PatchSettings) -> str:
-    source = {"images": case.images_digest, "lesion": asdict(case.lesion), "settings": settings.digest}
-    return digest_of(canonical_json(source))
-
-
 def _is_current(folder: Path, case: Case, settings: PatchSettings) -> bool:
-    return stack_is_current(folder, case.participant_id, case.case_id, _source_digest(case, settings))
+    return stack_is_current(folder, case.participant_id, case.case_id, source_digest(case, settings))
 
 
 def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
@@ -166,7 +131,7 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     folder = workspace.patches_folder(settings)
     picture = contact_sheet(lesion, t1w, t2w, alignment, stack, stamp=stamp)
     write_bytes(sheet_path(folder, case.participant_id, case.case_id), picture)
-    save_stack(folder, stack, _source_digest(case, settings), alignment_record(alignment))
+    save_stack(folder, stack, source_digest(case, settings), alignment_record(alignment))
 
 
 def _recorded_method(folder: Path, case: Case) -> str:

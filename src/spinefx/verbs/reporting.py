@@ -143,4 +143,4 @@ def _provenance(experiment: Experiment, recipe: Recipe) -> dict[str, str]:
         "trained with": software,
         "reported with": f"spinefx {__version__}",
     }
-    return said | {f"recipe: {key}": str(value) for key, value in recipe.model_dump().items() if key != "name"}
+    return said | {f"recipe: {key}": str(value) for key, value in recipe.to_mapping().items() if key != "name"}

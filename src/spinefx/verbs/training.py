@@ -12,9 +12,9 @@ from spinefx.learning.classifier import Classifier, software_versions
 from spinefx.learning.crossvalidation import CrossValidation, cross_validate
 from spinefx.learning.leaks import AuditCheck
 from spinefx.learning.recipe import Recipe
-from spinefx.verbs.patching import load_stacks
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
+from spinefx.workspace.stacks import load_stacks
 
 __all__ = ["TrainingOutcome", "train"]
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from spinefx.cases.cohort import Case
 from spinefx.cases.patch import PatchSettings, PatchStack
-from spinefx.errors import WorkspaceError
-from spinefx.files import digest_of, replacing
-from spinefx.workspace.layout import read_json, write_json
+from spinefx.errors import InputError, WorkspaceError
+from spinefx.files import canonical_json, digest_of, replacing
+from spinefx.workspace.layout import Workspace, read_json, write_json
+from spinefx.workspace.records import read_cohort
 
-__all__ = ["load_stack", "save_stack", "sheet_path", "stack_is_current"]
+__all__ = ["load_stack", "load_stacks", "save_stack", "sheet_path", "source_digest", "stack_is_current"]
 
 
 def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: dict[str, Any]) -> None:
@@ -91,6 +93,56 @@ def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
             )
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise WorkspaceError("patches that cannot be read", where=path.name, remedy=remedy) from error
+
+
+def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Case, ...], tuple[PatchStack, ...]]:
+    """Read the patches of every case that has them, checked against the images, lesion and settings of today.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    settings : PatchSettings
+
+    Returns
+    -------
+    tuple
+        Cases and their patches, in the same order.
+
+    Raises
+    ------
+    InputError
+        When patches are missing or were made from other images, boxes or settings.
+    """
+    folder = workspace.patches_folder(settings)
+    cases = tuple(read_cohort(workspace))
+    stale = [
+        case.case_id
+        for case in cases
+        if not stack_is_current(folder, case.participant_id, case.case_id, source_digest(case, settings))
+    ]
+    if stale or not cases:
+        flag = "" if settings == PatchSettings() else " --recipe RECIPE"
+        raise InputError(
+            f"{len(stale)} of {len(cases)} cases have no current patches (first: {stale[0] if stale else 'none'})",
+            remedy=f"Run `spinefx patch WORKSPACE{flag}`; a case that cannot be cut must leave lesions.tsv.",
+        )
+    return cases, tuple(load_stack(folder, case.participant_id, case.case_id) for case in cases)
+
+
+def source_digest(case: Case, settings: PatchSettings) -> str:
+    """Name what a case's patches are made from: its images, its lesion and the settings.
+
+    Parameters
+    ----------
+    case : Case
+    settings : PatchSettings
+
+    Returns
+    -------
+    str
+    """
+    source = {"images": case.images_digest, "lesion": asdict(case.lesion), "settings": settings.digest}
+    return digest_of(canonical_json(source))
 
 
 def stack_is_current(folder: Path, participant_id: str, case_id: str, source_digest: str) -> bool:
