@@ -39,6 +39,7 @@ HOMES = {
     "matplotlib": ("evidence/figures",),
     "jinja2": ("evidence/report",),
     "PIL": ("cases/sheet",),
+    "SimpleITK": ("imaging/mattes",),
     "rich": ("cli",),
     "cyclopts": ("cli",),
 }
