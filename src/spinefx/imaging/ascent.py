@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from spinefx.imaging.similarity import BINS, Comparison
+from spinefx.imaging.similarity import BINS, Comparison, View
 
 __all__ = ["climb"]
 
@@ -84,9 +84,9 @@ class _Stand:
 
     matrix: NDArray[np.float64]
     value: float
-    covered: NDArray[np.bool_]  # (slice, row, column), as the two below
-    moved: NDArray[np.float32]  # moving brightness in bins
-    place: NDArray[np.intp]  # in the flat histogram; the rest of the brightness lies in the next
+    view: View
+    place: NDArray[np.intp]  # of each voxel's lower bin in the flat histogram
+    share: NDArray[np.float32]  # of its brightness that belongs to the next bin
     joint: NDArray[np.float64]  # (fixed bin, moving bin), sums to 1
 
 
@@ -112,28 +112,26 @@ class _Slope:
 
     def stand(self, matrix: NDArray[np.float64]) -> _Stand | None:
         """Look around under a map; None where too little of the region is covered."""
-        moved, covered = self.comparison.look(matrix)
-        if covered.mean() < LEAST_COVERAGE:
+        view = self.comparison.look(matrix)
+        if view.covered.mean() < LEAST_COVERAGE:
             return None
-        moved *= BINS - 1
+        moved = view.brightness * np.float32(BINS - 1)
         low = np.minimum(moved.astype(np.intp), BINS - 2)
-        place, share = self.fixed_rows + low, moved - low
-        joint = _smooth_histogram(place[covered], share[covered])
+        place, share = self.fixed_rows + low, (moved - low).astype(np.float32)
+        joint = _smooth_histogram(place[view.covered], share[view.covered])
         apart = np.outer(joint.sum(axis=1), joint.sum(axis=0))
-        return _Stand(matrix, float(np.sum(joint * np.log(joint / apart))), covered, moved, place, joint)
+        return _Stand(matrix, float(np.sum(joint * np.log(joint / apart))), view, place, share, joint)
 
     def step(self, here: _Stand, method: str) -> NDArray[np.float64]:
         """The change that promises most: turns or stretches, then shifts, millimetres along slices, rows, columns."""
         log_rate = np.gradient(np.log(here.joint / here.joint.sum(axis=0)), axis=1).astype(np.float32).reshape(-1)
-        share = here.moved - np.minimum(here.moved.astype(np.intp), BINS - 2)
-        lower = log_rate[here.place]
-        pull = np.where(here.covered, lower + share * (log_rate[here.place + 1] - lower), np.float32(0))
-        # The gradient of what is seen through the map: no second interpolation, and the arms stay what they are.
-        spacing_mm = self.comparison.fixed.spacing_mm
-        force = [
-            np.gradient(here.moved, spacing_mm[axis], axis=axis) * pull if pull.shape[axis] > 1 else np.zeros_like(pull)
-            for axis in range(3)
-        ]
+        lower = log_rate.take(here.place)
+        pull = lower + here.share * (log_rate.take(here.place + 1) - lower)
+        pull *= here.view.covered * np.float32(BINS - 1)
+        # Turned into the region's axes, where the arms stay what they are from step to step.
+        along = [slope * pull for slope in here.view.slopes]
+        turn = self.comparison.to_index(here.matrix)[:3, :3] / self.comparison.fixed.spacing_mm
+        force = [along[0] * by[0] + along[1] * by[1] + along[2] * by[2] for by in turn.T.astype(np.float32)]
         if method == "rigid":
             lever = [self.arms[i] * force[j] - self.arms[j] * force[i] for i, j in ((1, 2), (2, 0), (0, 1))]
         else:

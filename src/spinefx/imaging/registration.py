@@ -30,7 +30,9 @@ ROTATION_LIMIT_DEG = 10.0
 STRETCH_LIMIT = 0.1
 
 REFINEMENT_WIDTH_MM = 160.0
-REFINEMENT_PIXELS_MM = (5.0, 2.5)  # coarse pixels bring a start near, fine ones settle and judge it
+# Pixel, and every how many are compared. Coarse pixels bring a start near; fine ones settle and judge it, since large
+# pixels mix fat with what lies beside it. A share of the fine ones does: the pixel decides, not the number.
+REFINEMENT_LEVELS = ((5.0, 1), (1.2, 4))
 LEAST_COVERAGE = 0.25
 
 # The wide search: where the skin, the canal and a dozen vertebrae are in view, no vertebra passes for its neighbour.
@@ -154,7 +156,7 @@ def align(fixed: Volume, moving: Volume, *, centre_mm: ArrayLike, side_mm: float
         )
     if method == "simpleitk" and not shared:
         raise RegistrationError(f"{_UNSHARED}, from which SimpleITK starts", remedy="Ask for a rigid alignment.")
-    levels = tuple(_Scene.of(fixed, moving, box, REFINEMENT_WIDTH_MM, pixel_mm) for pixel_mm in REFINEMENT_PIXELS_MM)
+    levels = tuple(_Scene.of(fixed, moving, box, REFINEMENT_WIDTH_MM, *level) for level in REFINEMENT_LEVELS)
     if shared or method == "geometry":
         return _align_near(levels, method, shared)
     wide = _Scene.of(fixed, moving, box, SEARCH_WIDTH_MM, SEARCH_PIXEL_MM)
@@ -195,8 +197,10 @@ class _Scene:
     comparison: Comparison
 
     @classmethod
-    def of(cls, fixed: Volume, moving: Volume, box: _Box, width_mm: float, pixel_mm: float) -> _Scene:
-        comparison = Comparison.around(fixed, moving, centre_mm=box.centre_mm, width_mm=width_mm, pixel_mm=pixel_mm)
+    def of(cls, fixed: Volume, moving: Volume, box: _Box, width_mm: float, pixel_mm: float, every: int = 1) -> _Scene:
+        comparison = Comparison.around(
+            fixed, moving, centre_mm=box.centre_mm, width_mm=width_mm, pixel_mm=pixel_mm, every=every
+        )
         return cls(box, comparison)
 
     def refine(self, start: NDArray[np.float64], method: str) -> NDArray[np.float64]:
