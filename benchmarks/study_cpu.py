@@ -30,9 +30,10 @@ from registration import SETTINGS
 from registration_peers import register_plain, register_tuned
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import cut_patches
-from spinefx.imaging.registration import align
+from spinefx.imaging.registration import Alignment, align
 from spinefx.imaging.selection import choose_pair
 from spinefx.imaging.study import open_study
+from spinefx.imaging.volume import Volume
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.network import FractureNetwork
 from spinefx.learning.pretrained import Initialisation
@@ -72,9 +73,7 @@ def by_ours(folder: Path, truth: PhantomCase, classifier: Classifier) -> Run:
     with run.stage("read"):
         pair = choose_pair(open_study(folder))
         t1w, t2w = pair.t1w.load(), pair.t2w.load()
-    middle = round(float(t2w.to_index(truth.box_centre_mm)[0]))
-    left, posterior, superior = (float(value) for value in truth.box_centre_mm)
-    lesion = Lesion(Box((left, posterior, superior), truth.box_side_mm), middle - 1, middle + 1)
+    lesion = lesion_of(t2w, truth)
     with run.stage("register"):
         alignment = align(t2w, t1w, centre_mm=truth.box_centre_mm, side_mm=truth.box_side_mm)
     with run.stage("cut"):
@@ -85,6 +84,24 @@ def by_ours(folder: Path, truth: PhantomCase, classifier: Classifier) -> Run:
     run.patches = np.stack([stack.cut(position).array for position in range(3)])
     run.probabilities = tuple(one.probability for one in predictions)
     return run
+
+
+def true_patches(folder: Path, truth: PhantomCase) -> NDArray[np.float32]:
+    """What our patches would be if the registration were exact for fat, which is what it can see."""
+    pair = choose_pair(open_study(folder))
+    t1w, t2w = pair.t1w.load(), pair.t2w.load()
+    before, after = np.eye(4), np.eye(4)
+    before[:3, 3], after[:3, 3] = -truth.fat_shift_mm["t2w"], truth.fat_shift_mm["t1w"]
+    exact = Alignment(after @ truth.t2w_to_t1w @ before, "rigid", 0.0, 0.0, 0.0, 0.0, True, "the truth")
+    stack = cut_patches(lesion_of(t2w, truth), t1w, t2w, exact, case_id="case", participant_id="case")
+    return np.stack([stack.cut(position).array for position in range(3)])
+
+
+def lesion_of(t2w: Volume, truth: PhantomCase) -> Lesion:
+    """The box on the slice of its centre and one slice either side."""
+    middle = round(float(t2w.to_index(truth.box_centre_mm)[0]))
+    left, posterior, superior = (float(value) for value in truth.box_centre_mm)
+    return Lesion(Box((left, posterior, superior), truth.box_side_mm), middle - 1, middle + 1)
 
 
 def read_series(folder: Path) -> sitk.Image:
@@ -116,7 +133,9 @@ def by_simpleitk(register: Register, folder: Path, truth: PhantomCase, network: 
             for channel in range(6):
                 index = round(middle) + step * (centre + channel % 3 - 1)
                 cut = volumes[channel // 3][index, rows, columns]
-                zoomed = ndimage.zoom(cut, (SIZE / cut.shape[0], SIZE / cut.shape[1]), order=1, grid_mode=True, mode="nearest")
+                zoomed = ndimage.zoom(
+                    cut, (SIZE / cut.shape[0], SIZE / cut.shape[1]), order=1, grid_mode=True, mode="nearest"
+                )
                 patches[position, channel] = (zoomed - zoomed.mean()) / zoomed.std()
     with run.stage("score"), torch.inference_mode():
         probabilities = torch.sigmoid(network(torch.from_numpy(patches))).tolist()
@@ -143,6 +162,7 @@ def closeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
 def main(patients: int) -> None:
     """Run every study on every path and keep the table."""
     runs: dict[str, list[Run]] = {}
+    exact: list[NDArray[np.float32]] = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_cohort(folder / "cohort", SETTINGS, only=[case_name(number) for number in range(1, patients + 1)])
@@ -157,45 +177,48 @@ def main(patients: int) -> None:
             paths[name](folder / "cohort" / draws[0].patient_id, truth_of(draws[0]))
         for draw in draws:
             truth = truth_of(draw)
+            exact.append(true_patches(folder / "cohort" / draw.patient_id, truth))
             for name, path in paths.items():
                 runs.setdefault(name, []).append(path(folder / "cohort" / draw.patient_id, truth))
-            print(draw.name, {name: round(sum(found[-1].seconds.values()), 3) for name, found in runs.items()}, flush=True)
-    report(runs, patients, type(classifier).__name__)
+            print(
+                draw.name, {name: round(sum(found[-1].seconds.values()), 3) for name, found in runs.items()}, flush=True
+            )
+    report(runs, exact, type(classifier).__name__)
 
 
-def report(runs: dict[str, list[Run]], patients: int, scorer: str) -> None:
+def report(runs: dict[str, list[Run]], exact: list[NDArray[np.float32]], scorer: str) -> None:
     """Keep the table and the goals."""
     whole = {name: float(np.median([sum(run.seconds.values()) for run in found])) for name, found in runs.items()}
-    alike = {
-        name: np.array([closeness(mine.patches, run.patches) for mine, run in zip(runs["ours"], found, strict=True)])
-        for name, found in runs.items()
-    }
+    ours = [run.patches for run in runs["ours"]]
+
+    def alike(found: list[Run], others: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+        return np.array([closeness(run.patches, other) for run, other in zip(found, others, strict=True)])
+
     table = []
     for name, found in runs.items():
         stages = [f"{np.median([run.seconds[stage] for run in found]) * 1000:.0f} ms" for stage in STAGES]
-        table.append(
-            [name, *stages, f"{whole[name] * 1000:.0f} ms", f"{whole[name] / whole['ours']:.1f}x"]
-            + [f"{np.median(alike[name]):.4f}" if name != "ours" else ""]
-        )
+        likeness = [
+            "" if others is ours and name == "ours" else f"{np.median(close):.3f} ({close.min():.3f})"
+            for others in (ours, exact)
+            for close in [alike(found, others)]
+        ]
+        ratio = f"{whole[name] / whole['ours']:.1f}x"
+        table.append([name, *stages, f"{whole[name] * 1000:.0f} ms", ratio, *likeness])
     plain, tuned = (round(whole[name] / whole["ours"], 1) for name in ("plain", "tuned"))
+    close = round(float(np.median(alike(runs["plain"], ours))), 3)
     record(
         "study_cpu",
-        f"One study of two 512 x 512 series and a box to three probabilities, {patients} phantom patients",
-        ("path", *STAGES, "whole, median", "times ours", "patches' correlation with ours, median"),
+        f"One study of two 512 x 512 series and a box to three probabilities, {len(exact)} phantom patients",
+        ("path", *STAGES, "whole, median", "times ours", "patches like ours", "patches like exact ones"),
         table,
-        "CPU milliseconds, one thread, medians, interleaved. Plain: SimpleITK's reader and registration (levels 4, 2, 1, "
-        "10 %), SciPy's zoom, eager torch; tuned: the same, its registration averaged by 4 in plane. Our reading counts "
-        f"the headers of all series of the study. Ours scores through {scorer}; smallest correlation of a study's patches "
-        f"{min(alike['plain'].min(), alike['tuned'].min()):.3f}.",
+        "CPU milliseconds, one thread, medians, interleaved. Plain: SimpleITK's reader and registration (levels 4, 2, "
+        "1, 10 %), SciPy's zoom, eager torch; tuned: the same, its registration averaged by 4 in plane. Our reading "
+        f"counts the headers of all series of the study; ours scores through {scorer}. Likeness of patches: "
+        "correlation, median (smallest); exact ones are cut as ours at the true motion and chemical shift.",
         [
             {"goal": "G1", "wanted": ">= 40", "measured": plain, "unit": "x CPU of the plain path"},
             {"goal": "G1", "wanted": ">= 6", "measured": tuned, "unit": "x CPU of the tuned path"},
-            {
-                "goal": "G1",
-                "wanted": ">= 0.99",
-                "measured": round(float(np.median(alike["plain"])), 4),
-                "unit": "correlation of patches, plain path, median",
-            },
+            {"goal": "G1", "wanted": ">= 0.99", "measured": close, "unit": "correlation of patches, plain path"},
             {"goal": "G10", "wanted": "<= 0.25", "measured": round(whole["ours"], 3), "unit": "core-s a study, raw"},
         ],
     )
