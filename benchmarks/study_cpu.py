@@ -1,6 +1,6 @@
 """One study from two DICOM series and a box to three probabilities: CPU time beside what a user would write.
 
-Run as ``python benchmarks/study_cpu.py [patients]``; needs the extra ``simpleitk``. One thread, interleaved, in CPU
+Run as ``python benchmarks/study_cpu.py [patients]``; needs the extras ``simpleitk`` and ``train``. One thread, interleaved, in CPU
 seconds of one process, everything imported and every model loaded beforehand.
 
 The plain path is written from SimpleITK's own examples: its series reader, rigid registration by Mattes' mutual
@@ -35,6 +35,8 @@ from spinefx.imaging.selection import choose_pair
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Volume
 from spinefx.learning.classifier import Classifier
+from spinefx.learning.export import export_graph
+from spinefx.learning.model import TrainedModel
 from spinefx.learning.network import FractureNetwork
 from spinefx.learning.pretrained import Initialisation
 from spinefx.learning.recipe import Recipe
@@ -67,7 +69,7 @@ class Run:
         self.seconds[name] = time.process_time() - began
 
 
-def by_ours(folder: Path, truth: PhantomCase, classifier: Classifier) -> Run:
+def by_ours(folder: Path, truth: PhantomCase, model: TrainedModel) -> Run:
     """The path of ``spinefx predict``."""
     run = Run()
     with run.stage("read"):
@@ -77,10 +79,10 @@ def by_ours(folder: Path, truth: PhantomCase, classifier: Classifier) -> Run:
     with run.stage("register"):
         alignment = align(t2w, t1w, centre_mm=truth.box_centre_mm, side_mm=truth.box_side_mm)
     with run.stage("cut"):
-        settings = classifier.card.settings
+        settings = model.card.settings
         stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
     with run.stage("score"):  # each slice is sampled here
-        predictions = classifier.predict(stack)
+        predictions = model.predict(stack)
     run.patches = np.stack([stack.cut(position).array for position in range(3)])
     run.probabilities = tuple(one.probability for one in predictions)
     return run
@@ -143,15 +145,16 @@ def by_simpleitk(register: Register, folder: Path, truth: PhantomCase, network: 
     return run
 
 
-def random_model(folder: Path) -> tuple[Classifier, torch.nn.Module]:
+def random_model(folder: Path) -> tuple[TrainedModel, torch.nn.Module]:
     """One random network twice: loaded as `predict` loads it, and as plain torch."""
     torch.manual_seed(0)
     recipe = Recipe.preset("honest")
     network = FractureNetwork(recipe).eval()
     start = Initialisation("random initialisation, as the benchmark asks", "", (), ())
     Classifier.of(network, recipe, cohort_digest="sha256:none", fold=1, initialisation=start).save(folder)
-    (classifier,) = load_models(folder)
-    return classifier, network
+    export_graph(folder)
+    (model,) = load_models(folder, one_study=True)
+    return model, network
 
 
 def closeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
@@ -166,9 +169,9 @@ def main(patients: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_cohort(folder / "cohort", SETTINGS, only=[case_name(number) for number in range(1, patients + 1)])
-        classifier, network = random_model(folder / "model")
+        model, network = random_model(folder / "model")
         paths: dict[str, Callable[[Path, PhantomCase], Run]] = {
-            "ours": lambda study, truth: by_ours(study, truth, classifier),
+            "ours": lambda study, truth: by_ours(study, truth, model),
             "plain": lambda study, truth: by_simpleitk(register_plain, study, truth, network),
             "tuned": lambda study, truth: by_simpleitk(register_tuned, study, truth, network),
         }
@@ -183,7 +186,7 @@ def main(patients: int) -> None:
             print(
                 draw.name, {name: round(sum(found[-1].seconds.values()), 3) for name, found in runs.items()}, flush=True
             )
-    report(runs, exact, type(classifier).__name__)
+    report(runs, exact, " ".join(model.engine.values()))
 
 
 def report(runs: dict[str, list[Run]], exact: list[NDArray[np.float32]], scorer: str) -> None:

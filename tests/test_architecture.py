@@ -35,13 +35,17 @@ HOMES = {
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
     "torch": ("learning/",),
+    "onnx": ("learning/export",),
+    "onnxruntime": ("learning/graph", "learning/export"),
     "safetensors": ("learning/",),
     "matplotlib": ("evidence/figures",),
+    "docx": ("evidence/word",),
     "jinja2": ("evidence/report",),
     "PIL": ("cases/sheet",),
     "SimpleITK": ("imaging/mattes",),
     "rich": ("cli",),
     "cyclopts": ("cli",),
+    "pandas": ("evidence/table",),
 }
 FORBIDDEN_WORDS = {"utils", "util", "helper", "helpers", "manager", "factory", "handler", "process", "common", "misc"}
 LONGEST_FUNCTION, LONGEST_MODULE = 64, 520
@@ -164,7 +168,8 @@ def test_names_say_what_they_are(path: Path) -> None:
     "module",
     [
         *("spinefx", "spinefx.cli", "spinefx.evidence.report", "spinefx.workspace.records", "spinefx.cases.patch"),
-        *("spinefx.imaging.study", "spinefx.learning.recipe", "spinefx.verbs.ingest"),
+        *("spinefx.imaging.study", "spinefx.learning.recipe", "spinefx.learning.graph"),
+        *("spinefx.verbs.ingest", "spinefx.verbs.predicting"),
     ],
 )
 def test_importing_brings_no_torch(module: str) -> None:

@@ -15,6 +15,7 @@
     │   └── RecipeError         a recipe: unknown key, value out of range
     ├── RegistrationError       two series that cannot be brought together
     ├── ModelError              a model folder: missing, tampered, other inputs
+    ├── MissingPackage          a verb needs a package that only an extra installs
     ├── LeakError               training data and test data met
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
         └── InterruptedWrite    a file could not be written whole; the old one stands
@@ -28,6 +29,7 @@ __all__ = [
     "InputError",
     "InterruptedWrite",
     "LeakError",
+    "MissingPackage",
     "ModelError",
     "PairError",
     "PatchError",
@@ -117,6 +119,25 @@ class RegistrationError(SpinefxError):
 
 class ModelError(SpinefxError):
     """A model folder is missing, tampered with, or made for other inputs."""
+
+
+class MissingPackage(SpinefxError):
+    """What was asked needs a package that only an extra of spinefx installs."""
+
+    @classmethod
+    def for_training(cls, name: str) -> "MissingPackage":
+        """Make the error for a package of the extra ``train``.
+
+        Parameters
+        ----------
+        name : str
+            What could not be imported.
+
+        Returns
+        -------
+        MissingPackage
+        """
+        return cls(f"{name} is not installed", remedy="Install what training needs: pip install 'spinefx[train]'")
 
 
 class LeakError(SpinefxError):

@@ -16,6 +16,7 @@ __all__ = [
     "Estimate",
     "PValue",
     "Pairing",
+    "ShownP",
     "bare_p",
     "clopper_pearson",
     "delta_variance",
@@ -121,6 +122,27 @@ class PValue:
         return f"{said} ({self.test}, {self.sided}, {self.pairing}, n = {self.n}); {self.quantity} {self.estimate}"
 
 
+class ShownP(str):
+    """A p-value as it is written, which still knows the number.
+
+    Parameters
+    ----------
+    p : float
+        NaN where there is none.
+    """
+
+    p: float
+
+    def __new__(cls, p: float) -> ShownP:
+        text = "n/a" if np.isnan(p) else format_p(p).removeprefix("p ").removeprefix("= ")
+        made = super().__new__(cls, text)
+        made.p = float(p)
+        return made
+
+    def __reduce__(self) -> tuple[type[ShownP], tuple[float]]:
+        return ShownP, (self.p,)
+
+
 def format_p(p: float) -> str:
     """Write a p-value with two significant digits, never rounded across 0.05, 0.01 or 0.001.
 
@@ -149,7 +171,7 @@ def format_p(p: float) -> str:
     return "p = 1" if float(text) == 1 else f"p = {text}"
 
 
-def bare_p(p: float) -> str:
+def bare_p(p: float) -> ShownP:
     """Write a p-value for a column that is headed ``p``.
 
     Parameters
@@ -158,10 +180,10 @@ def bare_p(p: float) -> str:
 
     Returns
     -------
-    str
-        As :func:`format_p` without ``p =``; ``n/a`` where there is none.
+    ShownP
+        As :func:`format_p` without ``p =``; ``n/a`` where there is none. Its ``p`` is the number.
     """
-    return "n/a" if np.isnan(p) else format_p(p).removeprefix("p ").removeprefix("= ")
+    return ShownP(p)
 
 
 def holm(p_values: Sequence[float], size: int | None = None) -> tuple[float, ...]:
