@@ -1,7 +1,7 @@
 """One study from two DICOM series and a box to three probabilities: CPU time beside what a user would write.
 
-Run as ``python benchmarks/study_cpu.py [patients]``; needs the extras ``simpleitk`` and ``train``. One thread, interleaved, in CPU
-seconds of one process, everything imported and every model loaded beforehand.
+Run as ``python benchmarks/study_cpu.py [patients]``; needs the extras ``simpleitk`` and ``train``. One thread,
+interleaved, in CPU seconds of one process, everything imported and every model loaded beforehand.
 
 The plain path is written from SimpleITK's own examples: its series reader, rigid registration by Mattes' mutual
 information, T1W resampled onto T2W, the box cut out of three slices, ``scipy.ndimage.zoom`` to 64 x 64, eager torch. It
