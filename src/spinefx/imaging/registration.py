@@ -33,6 +33,7 @@ REFINEMENT_WIDTH_MM = 160.0
 # Pixel, and every how many are compared. Coarse pixels bring a start near; fine ones settle and judge it, since large
 # pixels mix fat with what lies beside it. A share of the fine ones does: the pixel decides, not the number.
 REFINEMENT_LEVELS = ((5.0, 1), (1.2, 4))
+SIMPLEITK_LEVELS = ((1.2, 1),)  # it draws a share of the voxels by itself
 LEAST_COVERAGE = 0.25
 
 # The wide search: where the skin, the canal and a dozen vertebrae are in view, no vertebra passes for its neighbour.
@@ -156,7 +157,8 @@ def align(fixed: Volume, moving: Volume, *, centre_mm: ArrayLike, side_mm: float
         )
     if method == "simpleitk" and not shared:
         raise RegistrationError(f"{_UNSHARED}, from which SimpleITK starts", remedy="Ask for a rigid alignment.")
-    levels = tuple(_Scene.of(fixed, moving, box, REFINEMENT_WIDTH_MM, *level) for level in REFINEMENT_LEVELS)
+    wanted = SIMPLEITK_LEVELS if method == "simpleitk" else REFINEMENT_LEVELS
+    levels = tuple(_Scene.of(fixed, moving, box, REFINEMENT_WIDTH_MM, *level) for level in wanted)
     if shared or method == "geometry":
         return _align_near(levels, method, shared)
     wide = _Scene.of(fixed, moving, box, SEARCH_WIDTH_MM, SEARCH_PIXEL_MM)
@@ -247,7 +249,7 @@ def _align_near(levels: tuple[_Scene, ...], method: str, shared: bool) -> Alignm
         note = f"DICOM geometry alone: the T1W volume covers {coverage:.0%} of the region round the box"
         return _report(scene, geometry, "geometry", shared, [note])
     if method == "simpleitk":
-        matrix, reached, notes = _ascend(levels[-1:], geometry, geometry, "geometry", (method,))
+        matrix, reached, notes = _ascend(levels, geometry, geometry, "geometry", (method,))
         if reached == method:
             reached, notes = "rigid", ["searched by SimpleITK"]
     else:
