@@ -49,6 +49,7 @@ HOMES = {
     "rich": ("terminal",),
     "cyclopts": ("cli/",),
     "ray": ("cluster",),
+    "SimpleITK": ("imaging/mattes",),
     "pandas": ("evidence/table",),
     "pydantic": ("app/",),
     "fastapi": ("app/",),
