@@ -6,10 +6,9 @@ The same recipe, cohort and machine give the same bits, whether the run was inte
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,12 @@ from spinefx.learning.checkpoint import Checkpoint, read_checkpoint, restore, sn
 from spinefx.learning.classifier import Classifier, software_versions
 from spinefx.learning.draws import Purpose, plan_epoch, stream
 from spinefx.learning.leaks import EARLY_STOPPING, FoldFacts, Side
+from spinefx.learning.mixing import draw_step
 from spinefx.learning.network import FractureNetwork, build_network, seeded
 from spinefx.learning.pretrained import Initialisation, initialise
 from spinefx.learning.recipe import Recipe
 
-__all__ = ["EpochRow", "History", "Run", "fit", "reproducible"]
+__all__ = ["EpochRow", "Fitting", "History", "Run", "fit", "learn", "learning_rate", "reproducible", "summed_loss"]
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 # Share of all steps over which the one-cycle schedule rises, and where it starts, in shares of the full rate.
@@ -113,6 +113,8 @@ class Run:
         Where the checkpoint is kept.
     weights : Path or None
         Local ImageNet file.
+    route : str
+        Where and how it is computed; a checkpoint of another route is not continued from, for its bits are others.
     """
 
     recipe: Recipe
@@ -121,6 +123,7 @@ class Run:
     data_digest: str
     folder: Path
     weights: Path | None = None
+    route: str = "cpu"
 
     @property
     def checkpoint_path(self) -> Path:
@@ -158,25 +161,16 @@ def fit(
     """
     recipe = run.recipe
     with reproducible():
-        state = _start(training, run)
-        while not state.is_finished(recipe):
-            epoch = len(state.rows) + 1
-            loss, rate = _train_epoch(state, training, recipe, run.fold, epoch)
-            validation = None if watched is None else _watch(state.network, watched, recipe)
-            state.close_epoch(EpochRow(epoch, rate, loss, validation))
-            _refuse_divergence(state.rows[-1], run.fold)
-            write_checkpoint(run.checkpoint_path, state.checkpoint(run, training))
+        fitting = Fitting.begin(training, run)
+        while not fitting.is_finished(recipe):
+            epoch = len(fitting.rows) + 1
+            loss, rate = _train_epoch(fitting, training, recipe, run.fold, epoch)
+            validation = None if watched is None else _watch(fitting.network, watched, recipe)
+            fitting.close_epoch(EpochRow(epoch, rate, loss, validation), run.fold)
+            fitting.save(run, training)
             if progress is not None:
                 progress(epoch, recipe.epochs)
-        state.network.load_state_dict(state.best)
-        classifier = Classifier.of(
-            state.network,
-            recipe,
-            cohort_digest=run.cohort_digest,
-            fold=run.fold,
-            initialisation=state.initialisation,
-        )
-    return classifier, History(tuple(state.rows), state.kept_epoch, "" if watched is None else watched.name)
+        return fitting.end(run, watched)
 
 
 @contextlib.contextmanager
@@ -207,8 +201,23 @@ def reproducible() -> Iterator[None]:
 
 
 @dataclass(eq=False)
-class _State:
-    """What an epoch changes."""
+class Fitting:
+    """One fold in training: how it begins or goes on, what an epoch changes, and what it ends with.
+
+    Use :meth:`begin`.
+
+    Parameters
+    ----------
+    network : FractureNetwork
+    optimiser : torch.optim.Adam
+    initialisation : Initialisation
+    rows : list of EpochRow
+        Epochs done.
+    kept_epoch : int
+        Whose weights are the best so far; 0 before the first.
+    best : dict of str to Tensor
+        Those weights.
+    """
 
     network: FractureNetwork
     optimiser: torch.optim.Adam
@@ -217,19 +226,99 @@ class _State:
     kept_epoch: int
     best: dict[str, Tensor]
 
+    @classmethod
+    def begin(cls, training: Side, run: Run, device: str = "cpu") -> Fitting:
+        """Start from the recipe's weights, or from the checkpoint of the same run.
+
+        Parameters
+        ----------
+        training : Side
+            Its ledger goes on from the checkpoint's; its precision is the network's.
+        run : Run
+        device : {'cpu', 'cuda'}
+            On a GPU the rate of learning is a tensor there, and steps can be captured.
+
+        Returns
+        -------
+        Fitting
+
+        Raises
+        ------
+        FileError
+            For an ImageNet file that does not fit.
+        """
+        recipe, on_gpu = run.recipe, device == "cuda"
+        network = build_network(recipe, fold=run.fold)
+        initialisation = initialise(network, recipe, run.weights)
+        network.to(device, training.dtype)
+        optimiser = torch.optim.Adam(
+            network.parameters(),
+            lr=torch.tensor(recipe.learning_rate, device=device) if on_gpu else recipe.learning_rate,
+            betas=(recipe.beta1, recipe.beta2),
+            weight_decay=recipe.weight_decay,
+            fused=True,
+            capturable=on_gpu,
+        )
+        fitting = cls(network, optimiser, initialisation, [], 0, {})
+        saved = read_checkpoint(run.checkpoint_path)
+        if saved is None or saved.values.get("identity") != _identity(run):
+            return fitting
+        if saved.values["initialisation"] != initialisation.to_json():
+            return fitting
+        restore(network, optimiser, saved.tensors)
+        history = History.from_json(saved.values["history"])
+        fitting.rows, fitting.kept_epoch = list(history.rows), history.kept_epoch
+        fitting.best = {k.removeprefix("best."): v for k, v in saved.tensors.items() if k.startswith("best.")}
+        training.ledger.restore(FoldFacts.from_json(saved.values["facts"]))
+        return fitting
+
     def is_finished(self, recipe: Recipe) -> bool:
+        """Tell whether the last epoch is done, or patience is at its end.
+
+        Parameters
+        ----------
+        recipe : Recipe
+
+        Returns
+        -------
+        bool
+        """
         done = len(self.rows)
         is_patient = not recipe.patience or done - self.kept_epoch < recipe.patience
         return done >= recipe.epochs or not is_patient
 
-    def close_epoch(self, row: EpochRow) -> None:
+    def close_epoch(self, row: EpochRow, fold: int) -> None:
+        """Write an epoch down, and keep its weights where they are the best so far.
+
+        Parameters
+        ----------
+        row : EpochRow
+        fold : int
+
+        Raises
+        ------
+        ModelError
+            When a loss is no finite number.
+        """
         lowest = min((r.validation_loss for r in self.rows if r.validation_loss is not None), default=math.inf)
         self.rows.append(row)
         if row.validation_loss is None or row.validation_loss < lowest:
             self.kept_epoch = row.epoch
-            self.best = copy.deepcopy(self.network.state_dict())
+            self.best = {key: value.clone() for key, value in self.network.state_dict().items()}
+        _refuse_divergence(row, fold)
 
-    def checkpoint(self, run: Run, training: Side) -> Checkpoint:
+    def save(self, run: Run, training: Side) -> None:
+        """Put everything that the next epoch depends on onto the disk.
+
+        Parameters
+        ----------
+        run : Run
+        training : Side
+
+        Raises
+        ------
+        InterruptedWrite
+        """
         tensors = snapshot(self.network, self.optimiser) | {f"best.{key}": value for key, value in self.best.items()}
         values = {
             "identity": _identity(run),
@@ -237,7 +326,33 @@ class _State:
             "initialisation": self.initialisation.to_json(),
             "facts": training.ledger.facts.to_json(),
         }
-        return Checkpoint(tensors, values)
+        write_checkpoint(run.checkpoint_path, Checkpoint(tensors, values))
+
+    def end(self, run: Run, watched: Side | None) -> tuple[Classifier, History]:
+        """Make a classifier of the best weights.
+
+        Parameters
+        ----------
+        run : Run
+        watched : Side or None
+
+        Returns
+        -------
+        Classifier
+            On the host, in single precision.
+        History
+        """
+        self.network.load_state_dict(self.best)
+        classifier = Classifier.of(
+            self.network.to("cpu", torch.float32),
+            run.recipe,
+            cohort_digest=run.cohort_digest,
+            fold=run.fold,
+            initialisation=self.initialisation,
+        )
+        card = replace(classifier.card, software=dict(classifier.card.software) | {"route": run.route})
+        history = History(tuple(self.rows), self.kept_epoch, "" if watched is None else watched.name)
+        return replace(classifier, card=card), history
 
 
 def _identity(run: Run) -> dict[str, Any]:
@@ -247,103 +362,106 @@ def _identity(run: Run) -> dict[str, Any]:
         "fold": run.fold,
         "cohort_digest": run.cohort_digest,
         "data_digest": run.data_digest,
-        "software": software_versions(),
+        "software": software_versions() | {"route": run.route},
     }
 
 
-def _start(training: Side, run: Run) -> _State:
-    network = build_network(run.recipe, fold=run.fold)
-    initialisation = initialise(network, run.recipe, run.weights)
-    optimiser = torch.optim.Adam(
-        network.parameters(),
-        lr=run.recipe.learning_rate,
-        betas=(run.recipe.beta1, run.recipe.beta2),
-        weight_decay=run.recipe.weight_decay,
-        fused=True,
-    )
-    state = _State(network, optimiser, initialisation, [], 0, {})
-    saved = read_checkpoint(run.checkpoint_path)
-    if saved is None or saved.values.get("identity") != _identity(run):
-        return state
-    if saved.values["initialisation"] != initialisation.to_json():
-        return state
-    restore(network, optimiser, saved.tensors)
-    history = History.from_json(saved.values["history"])
-    state.rows, state.kept_epoch = list(history.rows), history.kept_epoch
-    state.best = {k.removeprefix("best."): v for k, v in saved.tensors.items() if k.startswith("best.")}
-    training.ledger.restore(FoldFacts.from_json(saved.values["facts"]))
-    return state
-
-
-def _train_epoch(state: _State, training: Side, recipe: Recipe, fold: int, epoch: int) -> tuple[float, float]:
+def _train_epoch(fitting: Fitting, training: Side, recipe: Recipe, fold: int, epoch: int) -> tuple[float, float]:
     plan = plan_epoch(recipe, training.keys, training.malignant, fold=fold, epoch=epoch)
     batches = plan.batches(recipe.batch_size)
-    answers = torch.from_numpy(training.malignant.astype(np.float32))
     total, rate = 0.0, 0.0
-    state.network.train()
+    fitting.network.train()
     with seeded(stream(recipe.seed, Purpose.DROPOUT, fold=fold, epoch=epoch)):
         for step, batch in enumerate(batches):
-            rate = _learning_rate(recipe, (epoch - 1) + step / len(batches))
-            for group in state.optimiser.param_groups:
+            rate = learning_rate(recipe, (epoch - 1) + step / len(batches))
+            for group in fitting.optimiser.param_groups:
                 group["lr"] = rate
             rows = plan.rows[batch]
             patches = training.draw(rows, plan.jitters[batch])
             training.record_fit("weights", rows)
-            total += _step(state, patches, answers[torch.from_numpy(rows)], recipe) * len(rows)
+            changed = draw_step(recipe, len(rows)).apply(patches, training.answers(rows))
+            total += float(learn(fitting.network, fitting.optimiser, *changed, recipe).item()) * len(rows)
     return total / len(plan.rows), rate
 
 
-def _step(state: _State, patches: Tensor, answers: Tensor, recipe: Recipe) -> float:
+def learn(
+    network: nn.Module, optimiser: torch.optim.Optimizer, patches: Tensor, answers: Tensor, recipe: Recipe
+) -> Tensor:
+    """Do one step: forward, backward, Adam.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In training mode; changed in place.
+    optimiser : torch.optim.Optimizer
+        Over its parameters.
+    patches : Tensor, shape (n, 6, row, column)
+    answers : Tensor, shape (n,)
+        From 0 (benign) to 1 (malignant).
+    recipe : Recipe
+
+    Returns
+    -------
+    Tensor, shape ()
+        Mean cross-entropy, nats. Not waited for where it is computed on a GPU.
+    """
+    on_gpu = patches.device.type == "cuda"
     is_short = recipe.dtype == "bfloat16"
-    if recipe.contrast_jitter:
-        patches = _recontrasted(patches, recipe.contrast_jitter)
-    if recipe.mixup_alpha:
-        patches, answers = _mixed(patches, answers, recipe.mixup_alpha)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_short):
-        logits = state.network(patches.contiguous(memory_format=torch.channels_last))
-    loss = functional.binary_cross_entropy_with_logits(logits.float(), answers)
-    state.optimiser.zero_grad(set_to_none=True)
+    # Weights cast once are remembered outside a captured step, where a replay would not find them.
+    with torch.autocast(patches.device.type, torch.bfloat16, enabled=is_short, cache_enabled=not on_gpu):
+        logits = network(patches.contiguous(memory_format=torch.channels_last))
+    loss = functional.binary_cross_entropy_with_logits(logits.to(answers.dtype), answers)
+    optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    state.optimiser.step()
-    return float(loss.item())
+    optimiser.step()
+    return loss.detach()
 
 
-def _recontrasted(patches: Tensor, largest: float) -> Tensor:
-    """Change contrast, curve and brightness of each series at random, alike in its slices: scanners differ so."""
-    series = patches.reshape(len(patches), 2, -1, *patches.shape[2:])
-    stretch, curve, shift = largest * (2 * torch.rand(3, len(patches), 2, 1, 1, 1) - 1)
-    changed: Tensor = (1 + stretch) * series + curve * (series.square() - 1) / 2 + shift
-    return changed.reshape(patches.shape)
+def summed_loss(network: nn.Module, patches: Tensor, answers: Tensor) -> Tensor:
+    """Sum the loss of patches, without learning from them.
 
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    patches : Tensor, shape (n, 6, row, column)
+    answers : Tensor, shape (n,)
 
-def _mixed(patches: Tensor, answers: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Blend each patch and its answer with another of the batch (mixup, Zhang 2018), its own part the larger."""
-    own = torch.distributions.Beta(alpha, alpha).sample((len(answers),))
-    own = torch.maximum(own, 1 - own)
-    other = torch.randperm(len(answers))
-    weight = own[:, None, None, None]
-    return weight * patches + (1 - weight) * patches[other], own * answers + (1 - own) * answers[other]
+    Returns
+    -------
+    Tensor, shape ()
+        Cross-entropy, nats.
+    """
+    logits = network(patches.contiguous(memory_format=torch.channels_last))
+    return functional.binary_cross_entropy_with_logits(logits, answers, reduction="sum")
 
 
 def _watch(network: nn.Module, watched: Side, recipe: Recipe) -> float:
     """Mean loss on original slices, in evaluation mode."""
     network.eval()
     rows = np.arange(len(watched.numbers))
-    answers = torch.from_numpy(watched.malignant.astype(np.float32))
     watched.record_fit(EARLY_STOPPING, rows)
     total = 0.0
     with torch.inference_mode():
         for start in range(0, len(rows), recipe.batch_size):
             batch = rows[start : start + recipe.batch_size]
-            logits = network(watched.draw(batch).contiguous(memory_format=torch.channels_last))
-            loss = functional.binary_cross_entropy_with_logits(
-                logits, answers[torch.from_numpy(batch)], reduction="sum"
-            )
-            total += float(loss.item())
+            total += float(summed_loss(network, watched.draw(batch), watched.answers(batch)).item())
     return total / len(rows)
 
 
-def _learning_rate(recipe: Recipe, epochs_done: float) -> float:
+def learning_rate(recipe: Recipe, epochs_done: float) -> float:
+    """Give the rate of a step.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    epochs_done : float
+        Epochs before it, with the part of its own.
+
+    Returns
+    -------
+    float
+    """
     if recipe.learning_rate_schedule == "constant":
         return recipe.learning_rate
     progress = epochs_done / recipe.epochs
