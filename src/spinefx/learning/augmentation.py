@@ -6,6 +6,7 @@ Box, registration, neighbouring slices and jitter are composed into one matrix f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -272,6 +273,44 @@ class Voxels:
             np.pad(crop, [(0, int(more)) for more in shape - np.array(crop.shape)], mode="edge") for crop in crops
         ]
         self.array = torch.from_numpy(np.stack(padded)).to(dtype)
+
+    def to(self, device: str) -> Voxels:
+        """Give the same voxels on a device.
+
+        Parameters
+        ----------
+        device : str
+
+        Returns
+        -------
+        Voxels
+        """
+        moved = copy.copy(self)
+        moved.array = self.array.to(device)
+        return moved
+
+    def most_crossed(self, matrices: NDArray[np.float64], size: int, scale: float) -> int:
+        """Bound the slices that any jitter of a plane crosses.
+
+        Parameters
+        ----------
+        matrices : ndarray of float64, shape (n, plane, 3, 3)
+            Of unchanged patches.
+        size : int
+        scale : float
+            Largest scale of a jitter.
+
+        Returns
+        -------
+        int
+        """
+        edge = float(patch_grid(size)[-1])
+        span = 2 * edge * scale * np.sqrt(2) * np.linalg.norm(matrices[..., 0, :2], axis=-1)
+        height = matrices[..., 0, 2]
+        # A plane along the slices stays on its slice however it is shifted, scaled and turned within itself.
+        is_level = 2 * span + np.abs(height - np.round(height)) <= SLICE_TOLERANCE
+        most = np.where(is_level, 1, np.ceil(span) + 2).max()
+        return min(int(most), self.array.shape[1])
 
     def looks(self, matrices: NDArray[np.float64], size: int) -> tuple[Looks, int]:
         """Say where patches are read.
