@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -304,6 +304,7 @@ def train(
     name: str | None = None,
     weights: Path | None = None,
     workers: Workers = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Cross-validate by patient; a run that was cut off goes on where it stopped.
 
@@ -317,11 +318,16 @@ def train(
         Of the experiment; the recipe's name by default.
     weights
         Local ImageNet weights of ResNet50 in torchvision's format (.safetensors or .pth); never downloaded.
+    device
+        auto takes a CUDA GPU where a working one is, and says what it took and why.
     """
     from spinefx.verbs.training import train as run
 
     with _steps() as steps:
-        outcome = run(workspace, recipe, name=name, weights=weights, workers=_count(workers), progress=steps)
+        outcome = run(
+            workspace, recipe, name=name, weights=weights, workers=_count(workers), device=device, progress=steps
+        )
+    print(outcome.route)
     for stamp in outcome.stamps:
         print(stamp)
     print(f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")

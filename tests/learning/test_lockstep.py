@@ -15,11 +15,12 @@ from spinefx.errors import PatchError
 from spinefx.learning.augmentation import PatchBank
 from spinefx.learning.checkpoint import read_checkpoint
 from spinefx.learning.classifier import Classifier
+from spinefx.learning.fitting import History, Run
 from spinefx.learning.folds import split_folds
 from spinefx.learning.leaks import FoldFacts, Ledger, Side
 from spinefx.learning.lockstep import LockstepFold, fit_together
 from spinefx.learning.recipe import Recipe
-from spinefx.learning.training import History, Run, fit
+from spinefx.learning.training import fit
 from spinefx.vocabulary import Diagnosis
 
 Cohort = tuple[list[PatchStack], dict[str, Diagnosis]]
@@ -111,13 +112,12 @@ def test_two_steps_of_two_folds(network: str, cohort: Cohort, chancy: Recipe, tm
 
 
 def test_a_fold_that_has_stopped_leaves_the_others_at_work(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
-    recipe = chancy.changed(patience=2, epochs=8, learning_rate=0.02)
+    recipe = chancy.changed(seed=3, patience=1, epochs=5, copies_malignant=1)
     told: list[tuple[int, int, int]] = []
     plain = one_by_one(make_folds(cohort, recipe, tmp_path / "plain"))
     locked = together(make_folds(cohort, recipe, tmp_path / "locked"), progress=lambda *step: told.append(step))
     lengths = [len(history.rows) for _, history, _ in plain]
-    assert lengths[0] != lengths[1]
-    assert min(lengths) < 8
+    assert lengths[0] != lengths[1]  # or this shows nothing
     assert_same(locked, plain, 1e-10)
     assert [sum(place == step[0] for step in told) for place in (0, 1)] == lengths
 

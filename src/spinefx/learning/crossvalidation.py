@@ -17,12 +17,16 @@ from spinefx.cases.reading import Prediction
 from spinefx.errors import FileError, InputError, ModelError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, write_text
 from spinefx.learning.augmentation import PatchBank
+from spinefx.learning.checkpoint import read_checkpoint
 from spinefx.learning.classifier import Classifier
+from spinefx.learning.device import Route, choose_route
 from spinefx.learning.duplicates import TWIN_CORRELATION, find_twins
+from spinefx.learning.fitting import History, Run
 from spinefx.learning.folds import Fold, split_folds
 from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, Side, audit_folds, audit_run
+from spinefx.learning.lockstep import LockstepFold, fit_together
 from spinefx.learning.recipe import Recipe
-from spinefx.learning.training import History, Run, fit, reproducible
+from spinefx.learning.training import fit, reproducible
 from spinefx.learning.workers import share_out
 from spinefx.vocabulary import Diagnosis
 
@@ -30,6 +34,8 @@ __all__ = ["CrossValidation", "FoldResult", "cross_validate"]
 
 SCHEMA = "spinefx cross-validation 1"
 IDENTITY_FILE, AUDIT_FILE, FOLD_FILE = "crossvalidation.json", "audit.json", "fold.json"
+# On a GPU an epoch of ten folds takes seconds, and so does writing their checkpoints.
+CHECKPOINT_SPACING_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,8 @@ class CrossValidation:
         In the order of the folds.
     audit : AuditReport
         Passed, or it would not be here.
+    restarted : tuple of str
+        Folds that had been begun on another route, or with other software, and were begun again.
     """
 
     recipe: Recipe
@@ -109,6 +117,7 @@ class CrossValidation:
     folds: tuple[Fold, ...]
     results: tuple[FoldResult, ...]
     audit: AuditReport
+    restarted: tuple[str, ...] = ()
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
@@ -133,6 +142,7 @@ class _Experiment:
     weights: Path | None
     cohort_digest: str
     data_digest: str
+    route: Route
 
     @cached_property
     def bank(self) -> PatchBank:
@@ -141,8 +151,33 @@ class _Experiment:
     def folder_of(self, fold: Fold) -> Path:
         return self.folder / fold.label
 
+    def begun_otherwise(self, fold: Fold) -> bool:
+        """Tell whether a fold was cut off in a run that this one cannot go on from."""
+        run = self._prepare(fold)[0].run
+        saved = read_checkpoint(run.checkpoint_path)
+        return saved is not None and not run.may_continue(saved)
+
     def run_fold(self, fold: Fold, report: Callable[..., None]) -> None:
-        """Train and test one fold; its last file is the result, so that a fold without it is not finished."""
+        """Train and test one fold by the plain loop."""
+        job, test = self._prepare(fold)
+        classifier, history = fit(
+            job.training, job.watched, job.run, progress=lambda epoch, epochs: report(fold.label, epoch, epochs)
+        )
+        self._finish(fold, job, test, classifier, history)
+
+    def run_together(self, folds: Sequence[Fold], report: Callable[..., None]) -> None:
+        """Train folds in lockstep, and test each as it comes to its end."""
+        jobs, tests = zip(*(self._prepare(fold) for fold in folds), strict=True)
+        fit_together(
+            jobs,
+            self.route.device,
+            finished=lambda place, *made: self._finish(folds[place], jobs[place], tests[place], *made),
+            progress=lambda place, epoch, epochs: report(folds[place].label, epoch, epochs),
+            spacing_s=CHECKPOINT_SPACING_S,
+        )
+
+    def _prepare(self, fold: Fold) -> tuple[LockstepFold, Side]:
+        """Say what trains and what chooses the epoch, and beside them what tests."""
         ledger = Ledger(fold.number)
         malignant = {case: answer == Diagnosis.MALIGNANT for case, answer in self.truth.items()}
         training, inner, test = (
@@ -150,18 +185,21 @@ class _Experiment:
             for name, members in (("training", fold.training), ("inner", fold.inner), ("test", fold.test))
         )
         watched = {"inner_split": inner, "test_fold": test, "none": None}[self.recipe.early_stopping_on]
-        folder = self.folder_of(fold)
-        run = Run(self.recipe, fold.number, self.cohort_digest, self.data_digest, folder, self.weights)
-        classifier, history = fit(
-            training, watched, run, progress=lambda epoch, epochs: report(fold.label, epoch, epochs)
-        )
+        folder, route = self.folder_of(fold), self.route.name
+        run = Run(self.recipe, fold.number, self.cohort_digest, self.data_digest, folder, self.weights, route)
+        return LockstepFold(training, watched, run), test
+
+    def _finish(self, fold: Fold, job: LockstepFold, test: Side, classifier: Classifier, history: History) -> None:
+        """Test one fold; its last file is the result, so that a fold without it is not finished."""
+        ledger = test.ledger
         for constant in ("normalisation statistics", "patient score", "prior correction", "threshold"):
             ledger.record_fit(constant, ())  # each comes from the recipe, or from each patch by itself
         predictions = self._test(classifier, test)
+        folder = self.folder_of(fold)
         classifier.save(folder)
         result = FoldResult(fold.number, predictions, history, ledger.facts, classifier.digest)
         write_text(folder / FOLD_FILE, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
-        run.checkpoint_path.unlink(missing_ok=True)
+        job.run.checkpoint_path.unlink(missing_ok=True)
 
     def _test(self, classifier: Classifier, test: Side) -> tuple[Prediction, ...]:
         """Answer the test side case by case, as the model would at the point of use."""
@@ -194,6 +232,7 @@ def cross_validate(
     cohort_digest: str,
     workers: int = 1,
     weights: Path | None = None,
+    route: Route | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CrossValidation:
     """Train one model a fold, answer its test patients, and audit the whole for leaks.
@@ -210,9 +249,11 @@ def cross_validate(
     cohort_digest : str
         Names the cohort in every model.
     workers : int
-        Processes, one thread each. The result does not depend on it.
+        Processes, one thread each. The result does not depend on it. A GPU has no use for them.
     weights : Path, optional
         Local ImageNet file in torchvision's format.
+    route : Route, optional
+        Where to compute; the CPU by default. A fold that was cut off on another route starts again.
     progress : callable, optional
         Told (fold label, epoch, epochs) after each epoch.
 
@@ -242,12 +283,18 @@ def cross_validate(
         _check_pixels(ordered, folds),
     )
     _conclude(checks, folder)
-    experiment = _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest)
+    route = route or choose_route("cpu")
+    experiment = _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest, route)
     todo = [fold for fold in folds if experiment.finished(fold) is None]
-    share_out(experiment.run_fold, todo, workers=workers, report=progress or _say_nothing)
+    restarted = tuple(fold.label for fold in todo if experiment.begun_otherwise(fold))
+    if route.device == "cpu":
+        share_out(experiment.run_fold, todo, workers=workers, report=progress or _say_nothing)
+    else:
+        for start in range(0, len(todo), route.folds_at_once):
+            experiment.run_together(todo[start : start + route.folds_at_once], progress or _say_nothing)
     results = tuple(_read_result(experiment, fold) for fold in folds)
     checks += audit_run(folds, [result.facts for result in results], ordered, recipe)
-    return CrossValidation(recipe, cohort_digest, folds, results, _conclude(checks, folder))
+    return CrossValidation(recipe, cohort_digest, folds, results, _conclude(checks, folder), restarted)
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:

@@ -12,10 +12,11 @@ from torch import Tensor
 from spinefx.cases.patch import Jitter, patch_grid
 from spinefx.learning.augmentation import Looks, PatchBank, normalised
 from spinefx.learning.draws import EpochPlan, Purpose, plan_epoch, stream
+from spinefx.learning.fitting import Run
 from spinefx.learning.leaks import Side
 from spinefx.learning.mixing import draw_step
 from spinefx.learning.recipe import Recipe
-from spinefx.learning.training import Run, learning_rate
+from spinefx.learning.training import learning_rate
 
 __all__ = ["EpochDraws", "ResidentBank"]
 

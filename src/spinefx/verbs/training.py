@@ -10,6 +10,7 @@ from spinefx.cases.cohort import Cohort
 from spinefx.cases.reading import patient_readings
 from spinefx.learning.classifier import Classifier, software_versions
 from spinefx.learning.crossvalidation import CrossValidation, cross_validate
+from spinefx.learning.device import choose_route
 from spinefx.learning.leaks import AuditCheck
 from spinefx.learning.recipe import Recipe
 from spinefx.workspace.experiment import Experiment
@@ -30,11 +31,14 @@ class TrainingOutcome:
         In all repeats.
     stamps : tuple of str
         What must be said beside its figures.
+    route : str
+        Where it was computed, and why there.
     """
 
     name: str
     folds: int
     stamps: tuple[str, ...]
+    route: str
 
 
 def train(
@@ -44,6 +48,7 @@ def train(
     name: str | None = None,
     weights: Path | None = None,
     workers: int = 1,
+    device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> TrainingOutcome:
     """Run the whole cross-validation, or the rest of one that was cut off.
@@ -59,7 +64,9 @@ def train(
     weights : Path, optional
         Local ImageNet weights in torchvision's format.
     workers : int
-        Folds at work at once; the numbers do not depend on it.
+        Folds at work at once on a CPU; the numbers do not depend on it.
+    device : {'auto', 'cpu', 'cuda'}
+        Where to compute; ``auto`` takes a GPU where a working one is.
     progress : callable, optional
         Told (fold label, epoch, epochs).
 
@@ -72,6 +79,7 @@ def train(
     InputError, RecipeError, WorkspaceError, LeakError
     """
     chosen = Recipe.named(recipe) if isinstance(recipe, str) else recipe
+    route = choose_route(device)
     workspace = Workspace.open(root)
     cases, stacks = load_stacks(workspace, chosen.patch_settings)
     cohort = Cohort(cases)
@@ -88,13 +96,16 @@ def train(
                 cohort_digest=cohort.digest,
                 workers=workers,
                 weights=weights,
+                route=route,
                 progress=_named(progress, number, chosen.repeats),
             )
         )
     first = Classifier.load(experiment.models_folder / runs[0].folds[0].label)
     stamps = _stamps(chosen, first.card.initialisation.said)
-    _record(experiment, chosen, cohort, runs, stamps)
-    return TrainingOutcome(experiment.name, sum(len(run.folds) for run in runs), stamps)
+    restarted = sorted({label for run in runs for label in run.restarted})
+    said = route.said + (f" Begun again, for they were begun otherwise: {', '.join(restarted)}." if restarted else "")
+    _record(experiment, chosen, cohort, runs, stamps, said)
+    return TrainingOutcome(experiment.name, sum(len(run.folds) for run in runs), stamps, said)
 
 
 def _stamps(recipe: Recipe, initialisation: str) -> tuple[str, ...]:
@@ -118,7 +129,12 @@ def _named(
 
 
 def _record(
-    experiment: Experiment, recipe: Recipe, cohort: Cohort, runs: Sequence[CrossValidation], stamps: Sequence[str]
+    experiment: Experiment,
+    recipe: Recipe,
+    cohort: Cohort,
+    runs: Sequence[CrossValidation],
+    stamps: Sequence[str],
+    route: str,
 ) -> None:
     readings = patient_readings(
         runs[0].predictions,
@@ -141,6 +157,7 @@ def _record(
             "model_digests": [result.model_digest for run in runs for result in run.results],
             "stamps": list(stamps),
             "software": software_versions(),
+            "route": route,
         },
     )
 
