@@ -143,7 +143,7 @@ def test_cut_off_lockstep_ends_with_the_same_weights(
     done: list[tuple[int, int, int]] = []
     resumed = together(make_folds(cohort, chancy, tmp_path / "cut"), progress=lambda *step: done.append(step))
     assert_same(resumed, whole, 0.0)
-    assert len(done) == 4 - count  # nothing that was saved is done twice
+    assert len(done) == (2 if count <= 2 else 0)  # an epoch that came to its end is not done twice
 
 
 def test_checkpoints_are_spaced_and_those_of_another_route_are_not_continued_from(

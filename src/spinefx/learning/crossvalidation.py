@@ -35,7 +35,7 @@ __all__ = ["CrossValidation", "FoldResult", "cross_validate"]
 SCHEMA = "spinefx cross-validation 1"
 IDENTITY_FILE, AUDIT_FILE, FOLD_FILE = "crossvalidation.json", "audit.json", "fold.json"
 # On a GPU an epoch of ten folds takes seconds, and so does writing their checkpoints.
-CHECKPOINT_SPACING_S = 60.0
+CHECKPOINT_SPACING_S = 120.0
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def fit_together(
     finished : callable
         Told (place in folds, classifier, history) when a fold has come to its end.
     progress : callable, optional
-        Told (place in folds, epoch, epochs) after each epoch; what it raises ends the training there.
+        Told (place in folds, epoch, epochs) after each epoch; what it raises ends the training there, saved.
     spacing_s : float, seconds
         Least time between two checkpoints of a fold: hashing and writing one takes longer than an epoch on a GPU.
     capture : bool
@@ -102,8 +102,19 @@ def fit_together(
             _run_epoch(lanes, capture=capture and device == "cuda")
             for lane in lanes:
                 lane.close_epoch()
-                if progress is not None:
-                    progress(lane.place, len(lane.fitting.rows), recipe.epochs)
+            _tell(lanes, recipe.epochs, progress)
+
+
+def _tell(lanes: Sequence[_Lane], epochs: int, progress: Callable[[int, int, int], None] | None) -> None:
+    """Tell of an epoch; where that ends the training, nothing that was done is lost."""
+    try:
+        for lane in lanes:
+            if progress is not None:
+                progress(lane.place, len(lane.fitting.rows), epochs)
+    except BaseException:
+        for lane in lanes:
+            lane.save()
+        raise
 
 
 def _run_epoch(lanes: Sequence[_Lane], *, capture: bool) -> None:
@@ -291,9 +302,14 @@ class _Lane:
             validation = None if fold.watched is None else watched / len(fold.watched.numbers)
             rate = float(drawn.patches["rates"][-1])
             fitting.close_epoch(EpochRow(epoch, rate, trained / len(drawn.plan.rows), validation), fold.run.fold)
-            if time.monotonic() - self._saved_s >= self._spacing_s:
-                fitting.save(fold.run, fold.training)
-                self._saved_s = time.monotonic()
+        if time.monotonic() - self._saved_s >= self._spacing_s:
+            self.save()
+
+    def save(self) -> None:
+        """Put the lane on the disk as it stood at the end of its last epoch."""
+        with self._at_work():
+            self.fitting.save(self._fold.run, self._fold.training)
+        self._saved_s = time.monotonic()
 
     def end(self) -> tuple[Classifier, History]:
         """Make a classifier of the best weights, and let go of what is on the device."""
