@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +16,17 @@ RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("numpy", "scipy", "torch", "nibabel", "pydicom")
 
 
-def record(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> None:
+GOAL_KEYS = {"goal", "wanted", "measured", "unit"}
+
+
+def record(
+    name: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    note: str = "",
+    goals: Sequence[Mapping[str, object]] = (),
+) -> None:
     """Print a table and keep it for the docs page.
 
     Parameters
@@ -27,7 +37,13 @@ def record(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequenc
     columns : sequence of str
     rows : sequence of sequence
     note : str
+    goals : sequence of mapping
+        What was reached of the goals of speed, for the page that lists them: each ``{"goal": "G3", "wanted":
+        ">= 1.25", "measured": 1.3, "unit": "x"}``, where a measured value may be text.
     """
+    for one in goals:
+        if set(one) != GOAL_KEYS:
+            raise ValueError(f"a goal with {sorted(one)}: its keys are {sorted(GOAL_KEYS)}")
     shown = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     print(title)
     for line in (list(columns), *shown):
@@ -42,6 +58,8 @@ def record(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequenc
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "commit": _commit(),
     }
+    if goals:
+        content["goals"] = [dict(one) for one in goals]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
