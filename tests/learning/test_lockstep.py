@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from spinefx.cases.patch import PatchStack
 from spinefx.errors import PatchError
@@ -87,8 +92,9 @@ def assert_same(found: Sequence[Outcome], expected: Sequence[Outcome], tolerance
 
 @pytest.fixture
 def chancy(tiny: Recipe) -> Recipe:
-    """Everything that draws, a schedule, a watched side, and a short last batch."""
-    return tiny.changed(early_stopping_on="inner_split", learning_rate_schedule="one_cycle", **EVERY_CHANCE)
+    """Everything that draws, a schedule, a watched side, and a short last batch: 9, 9 and 6 patches."""
+    recipe = tiny.changed(early_stopping_on="inner_split", learning_rate_schedule="one_cycle", batch_size=9)
+    return recipe.changed(**EVERY_CHANCE)
 
 
 def test_lockstep_equals_the_plain_loop_to_rounding(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
@@ -102,7 +108,7 @@ def test_lockstep_equals_the_plain_loop_to_rounding(cohort: Cohort, chancy: Reci
 
 @pytest.mark.parametrize("network", ["small_resnet", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_two_steps_of_two_folds(network: str, cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
-    recipe = chancy.changed(network=network, epochs=1, copies_malignant=1, keep_original=False)
+    recipe = chancy.changed(network=network, epochs=1, batch_size=8, copies_malignant=1, keep_original=False)
     folds = make_folds(cohort, recipe, tmp_path / "plain")
     assert_same(together(make_folds(cohort, recipe, tmp_path / "locked")), one_by_one(folds), 1e-10)
     counted = read_checkpoint(folds[0].run.checkpoint_path)
@@ -112,7 +118,7 @@ def test_two_steps_of_two_folds(network: str, cohort: Cohort, chancy: Recipe, tm
 
 
 def test_a_fold_that_has_stopped_leaves_the_others_at_work(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
-    recipe = chancy.changed(seed=3, patience=1, epochs=5, copies_malignant=1)
+    recipe = chancy.changed(seed=3, patience=1, epochs=5, batch_size=8, copies_malignant=1)
     told: list[tuple[int, int, int]] = []
     plain = one_by_one(make_folds(cohort, recipe, tmp_path / "plain"))
     locked = together(make_folds(cohort, recipe, tmp_path / "locked"), progress=lambda *step: told.append(step))
@@ -172,6 +178,122 @@ def test_a_draw_that_differs_is_seen(cohort: Cohort, chancy: Recipe, tmp_path: P
     other = together(make_folds(cohort, chancy.changed(seed=chancy.seed + 1), tmp_path / "other"))
     with pytest.raises(AssertionError):
         assert_same(other, plain, 1e-4)
+
+
+# What a capture on a GPU refuses, or would freeze: a value brought to the host, a draw.
+FORBIDDEN = (
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "bernoulli",
+    "rand",
+    "dropout",
+    "multinomial",
+    "dirichlet",
+)
+
+
+class _Graph(TorchDispatchMode):
+    """A stand-in for a CUDA graph: operators with their tensors, run again on the very same ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self.replays = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert not any(word in func.name() for word in FORBIDDEN), f"{func.name()} within a capture"
+        result = func(*args, **(kwargs or {}))
+        is_view = any(one.alias_info is not None and not one.alias_info.is_write for one in func._schema.returns)
+        if not is_view:
+            self.calls.append((func, args, kwargs or {}, result))
+        return result
+
+    def replay(self) -> None:
+        self.replays += 1
+        with torch.no_grad():
+            for func, args, kwargs, result in self.calls:
+                again = func(*args, **kwargs)
+                for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                    if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                        old.copy_(new)
+
+
+class _PretendGpu(TorchFunctionMode):
+    """Puts what is meant for a GPU onto the CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def placed(value: Any) -> Any:
+            is_card = value == "cuda" if isinstance(value, str) else isinstance(value, torch.device)
+            return torch.device("cpu") if is_card else value
+
+        if func is torch.Tensor.pin_memory:
+            return args[0]
+        return func(*tree_map(placed, args), **tree_map(placed, kwargs or {}))
+
+
+class _Stream:
+    def wait_stream(self, other: object) -> None:
+        pass
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[_Graph]]:
+    """Pretend that there is a GPU; lists the graphs that are captured."""
+    made: list[_Graph] = []
+
+    def make() -> _Graph:
+        made.append(_Graph())
+        return made[-1]
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", make)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: graph)
+    monkeypatch.setattr(torch.cuda, "Stream", _Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", _Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with _PretendGpu():
+        yield made
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def replayed(graphs: list[_Graph]) -> Callable[..., Any]:
+    """Train in lockstep by captured steps."""
+    return lambda folds, **more: together(folds, "cuda", **more)
+
+
+def test_replayed_steps_train_as_the_plain_loop(
+    cohort: Cohort, chancy: Recipe, tmp_path: Path, graphs: list[_Graph], replayed: Callable[..., Any]
+) -> None:
+    # The rate of learning lies on a GPU in single precision: a power of two is the same in both.
+    recipe = chancy.changed(learning_rate_schedule="constant", learning_rate=2.0**-10)
+    plain = one_by_one(make_folds(cohort, recipe, tmp_path / "plain"))
+    folds = make_folds(cohort, recipe, tmp_path / "replayed")
+    assert_same(replayed(folds), plain, 1e-10)
+    # A fold has a graph for whole batches, one for the short last, and one for the watched side.
+    assert len(graphs) == 3 * len(folds)
+    assert all(graph.replays for graph in graphs)
+
+
+def test_the_rate_follows_its_schedule_within_a_graph(
+    cohort: Cohort, chancy: Recipe, tmp_path: Path, replayed: Callable[..., Any]
+) -> None:
+    plain = one_by_one(make_folds(cohort, chancy, tmp_path / "plain"))
+    assert_same(replayed(make_folds(cohort, chancy, tmp_path / "replayed")), plain, 1e-5)
+
+
+def test_captured_training_goes_on_from_its_checkpoint(
+    cohort: Cohort, chancy: Recipe, tmp_path: Path, replayed: Callable[..., Any]
+) -> None:
+    def cut(place: int, epoch: int, epochs: int) -> None:
+        raise KeyboardInterrupt
+
+    whole = replayed(make_folds(cohort, chancy, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        replayed(make_folds(cohort, chancy, tmp_path / "cut"), progress=cut)
+    assert_same(replayed(make_folds(cohort, chancy, tmp_path / "cut")), whole, 1e-12)
 
 
 @pytest.mark.parametrize("capture", [pytest.param(True, id="graphs"), pytest.param(False, id="eager")])

@@ -212,7 +212,7 @@ class _Lane:
         works: dict[int, Callable[[], None]] = {size: partial(self._step, size) for size in sorted({*self.sizes})}
         if self._fold.watched is not None:
             works[WATCH] = self._watch
-        self._works = {size: self._captured(work) for size, work in works.items()} if capture else works
+        self._works = {size: self._captured(work, size) for size, work in works.items()} if capture else works
 
     def advance(self, turn: int) -> None:
         """Do one step, if the epoch has so many."""
@@ -262,7 +262,7 @@ class _Lane:
                 patches = self._cohort.originals[numbers[batch]]
                 self._losses[1].add_(summed_loss(self.fitting.network, patches, answers[batch]))
 
-    def _captured(self, work: Callable[[], None]) -> Callable[[], None]:
+    def _captured(self, work: Callable[[], None], size: int) -> Callable[[], None]:
         """Capture work on this lane's stream as a CUDA graph, and leave every tensor as it was.
 
         Warming up trains; what it changed is put back in place, for the graph knows tensors by their address.
@@ -270,9 +270,9 @@ class _Lane:
         assert self._stream is not None
         before = {key: value.clone() for key, value in self._changeable().items()}
         for _ in range(WARM_UPS):
-            self._done.zero_()
-            self._turn.zero_()
+            self._stand_before(size)
             work()
+        self._stand_before(size)
         # Gradients made within the capture belong to its memory, and every replay fills them anew.
         self.fitting.optimiser.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
@@ -284,6 +284,12 @@ class _Lane:
             else:
                 value.zero_()  # Adam's state before its first step
         return graph.replay
+
+    def _stand_before(self, size: int) -> None:
+        """Go to a batch of a size: another's blends would name patches that are not in it."""
+        turn = 0 if size == WATCH else self.sizes.index(size)
+        self._turn.fill_(turn)
+        self._done.fill_(sum(self.sizes[:turn]))
 
     def _changeable(self) -> dict[str, Tensor]:
         return snapshot(self.fitting.network, self.fitting.optimiser)
