@@ -133,6 +133,8 @@ class PatchBank:
             When a channel holds one grey level only.
         """
         moved = np.array([not jitter.is_identity for jitter in jitters], dtype=bool)
+        if moved.all():
+            return self.sample(numbers, jitters)
         patches = torch.empty((len(numbers), len(CHANNELS), self.size, self.size), dtype=self.dtype)
         if moved.any():
             moving = [jitter for jitter, is_moved in zip(jitters, moved, strict=True) if is_moved]
@@ -362,10 +364,12 @@ class Voxels:
         size = len(axis)
         steps = torch.arange(crossed, device=self.array.device)
         wanted = (looks.first[..., None] + steps).clamp(max=depth - 1)
-        sources = self.array[cases[:, None, None], wanted]
-        u, v = torch.meshgrid(axis, axis, indexing="ij")
-        basis = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
-        grid = torch.matmul(basis, looks.in_plane.reshape(-1, 2, 3).transpose(1, 2)).reshape(-1, size, size, 2)
+        # Whole slices by their place among all: one copy of memory each.
+        sources = self.array.flatten(0, 1).index_select(0, (cases[:, None, None] * depth + wanted).flatten())
+        # Sums of a row's and a column's part; columns and rows of a grid stay apart, as the kernel reads them fastest.
+        turned = looks.in_plane.reshape(-1, 2, 3)[..., None]
+        grid = (turned[:, :, 0] * axis)[..., None] + (turned[:, :, 1] * axis)[..., None, :]
+        grid = grid.add_(turned[:, :, 2, None]).permute(0, 2, 3, 1)
         values = functional.grid_sample(
             sources.reshape(count * planes, crossed, rows, columns),
             grid,
