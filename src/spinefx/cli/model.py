@@ -23,6 +23,7 @@ def train(
     name: str | None = None,
     weights: Path | None = None,
     workers: Workers = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     shard: str | None = None,
     on: str = "local",
 ) -> None:
@@ -38,6 +39,8 @@ def train(
         Of the experiment; the recipe's name by default.
     weights
         Local ImageNet weights of ResNet50 in torchvision's format (.safetensors or .pth); never downloaded.
+    device
+        auto takes a CUDA GPU where a working one is, and says what it took and why.
     shard
         i/n: only every n-th fold, from the i-th; the job that finishes the last joins them.
     on
@@ -46,9 +49,9 @@ def train(
     from spinefx.verbs.training import train as run
 
     with progress_bars() as steps:
-        outcome = run(
-            workspace, recipe, name=name, weights=weights, workers=count(workers), progress=steps, shard=shard, on=on
-        )
+        where: dict[str, Any] = {"device": device, "shard": shard, "on": on}
+        outcome = run(workspace, recipe, name=name, weights=weights, workers=count(workers), progress=steps, **where)
+    print(outcome.route)
     for stamp in outcome.stamps:
         print(stamp)
     missing = f"{outcome.left} of {outcome.folds} folds are not done yet; the job that finishes the last joins them"
