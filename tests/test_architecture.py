@@ -130,7 +130,8 @@ def test_all_lists_the_public_names_exactly(path: Path) -> None:
         is_verb = isinstance(node, ast.FunctionDef) and any("command" in ast.dump(d) for d in node.decorator_list)
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and not is_verb:
             public.add(node.name)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == "__all__":
             listed = [ast.literal_eval(item) for item in node.value.elts]  # type: ignore[attr-defined]
     assert listed is not None, "no __all__"
     assert len(listed) == len(set(listed))
