@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spinefx.errors import ModelError
+from spinefx.learning.arithmetic import Adam
 from spinefx.learning.checkpoint import Checkpoint, read_checkpoint, restore, snapshot, write_checkpoint
 from spinefx.learning.classifier import Classifier, software_versions
 from spinefx.learning.draws import Purpose, plan_epoch, stream
@@ -211,7 +212,7 @@ class _State:
     """What an epoch changes."""
 
     network: FractureNetwork
-    optimiser: torch.optim.Adam
+    optimiser: Adam
     initialisation: Initialisation
     rows: list[EpochRow]
     kept_epoch: int
@@ -254,7 +255,7 @@ def _identity(run: Run) -> dict[str, Any]:
 def _start(training: Side, run: Run) -> _State:
     network = build_network(run.recipe, fold=run.fold)
     initialisation = initialise(network, run.recipe, run.weights)
-    optimiser = torch.optim.Adam(
+    optimiser = Adam(
         network.parameters(),
         lr=run.recipe.learning_rate,
         betas=(run.recipe.beta1, run.recipe.beta2),
