@@ -302,7 +302,8 @@ def _step(state: _State, patches: Tensor, answers: Tensor, recipe: Recipe) -> fl
         patches, answers = _mixed(patches, answers, recipe.mixup_alpha)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_short):
         logits = state.network(patches.contiguous(memory_format=torch.channels_last))
-    loss = functional.binary_cross_entropy_with_logits(logits.float(), answers)
+    answers = answers.to(patches.dtype)
+    loss = functional.binary_cross_entropy_with_logits(logits.to(patches.dtype), answers)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimiser.step()
