@@ -126,6 +126,8 @@ class PatchBank:
             When a channel holds one grey level only.
         """
         moved = np.array([not jitter.is_identity for jitter in jitters], dtype=bool)
+        if moved.all():
+            return self.sample(numbers, jitters)
         patches = torch.empty((len(numbers), len(CHANNELS), self._size, self._size))
         if moved.any():
             moving = [jitter for jitter, is_moved in zip(jitters, moved, strict=True) if is_moved]
@@ -202,7 +204,9 @@ class _Voxels:
         depth, rows, columns = self._array.shape[1:]
         first, crossed = _slices_crossed(matrices, size, depth)
         wanted = np.minimum(first[..., None] + np.arange(crossed), depth - 1)
-        sources = self._array[torch.from_numpy(cases)[:, None, None], torch.from_numpy(wanted)]
+        # Whole slices by their place among all: one copy of memory each.
+        places = torch.from_numpy((cases[:, None, None] * depth + wanted).ravel())
+        sources = self._array.flatten(0, 1).index_select(0, places)
         along_slice, grid = _coordinates(matrices, first, (rows, columns), size)
         values = functional.grid_sample(
             sources.reshape(count * planes, crossed, rows, columns),
@@ -242,8 +246,8 @@ def _coordinates(
     axis = torch.from_numpy(patch_grid(size).astype(np.float32))
     lines = torch.from_numpy(above.astype(np.float32))[..., None, None, :]
     slices = (lines[..., 0] * axis[:, None] + lines[..., 2]) + lines[..., 1] * axis
-    u, v = torch.meshgrid(axis, axis, indexing="ij")
-    basis = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
-    turned = torch.from_numpy(in_plane.astype(np.float32)).reshape(-1, 2, 3).transpose(1, 2)
-    grid = torch.matmul(basis, turned).reshape(-1, size, size, 2)
+    turned = torch.from_numpy(in_plane.astype(np.float32)).reshape(-1, 2, 3)[..., None]
+    # Sums of a row's and a column's part; columns and rows of a grid stay apart, as the kernel reads them fastest.
+    grid = (turned[:, :, 0] * axis)[..., None] + (turned[:, :, 1] * axis)[..., None, :]
+    grid = grid.add_(turned[:, :, 2, None]).permute(0, 2, 3, 1)
     return slices, grid
