@@ -46,23 +46,26 @@ HONEST = Recipe.preset("honest").changed(
 
 
 def synthetic_stacks() -> list[PatchStack]:
-    """Make source voxels of noise: 64 cases of four slices, T1W planes slightly turned, as a registration leaves them.
+    """Make source voxels of noise: 64 cases of four slices, T1W planes turned and shifted by a registration.
+
+    Most planes cross two slices, some three, as they do in the phantom's cohorts.
 
     Returns
     -------
     list of PatchStack
     """
     rng = np.random.default_rng(1)
-    middle, side = 39.5, 60.0
+    middle, side = 61.5, 84.0
     stacks = []
     for number in range(CASES):
-        voxels = rng.normal(size=(2, SLICES + 2, 80, 80)).astype(np.float32)
+        voxels = rng.normal(size=(2, SLICES + 2, 124, 124)).astype(np.float32)
         matrices = np.zeros((SLICES, 6, 3, 3))
         for position in range(SLICES):
             for channel in range(6):
+                shift = 0.4 if channel < 3 else 0.0
                 tilt = rng.normal(scale=0.15) if channel < 3 else 0.0
                 matrices[position, channel] = [
-                    [tilt, -tilt / 2, position + channel % 3],
+                    [tilt, -tilt / 2, position + channel % 3 + shift],
                     [side, 0.4 * tilt, middle],
                     [0.3 * tilt, side, middle],
                 ]
@@ -137,26 +140,27 @@ class Monai:
 
     Parameters
     ----------
-    patches : ndarray of float32, shape (n, 6, 64, 64)
+    images : dict of str to ndarray of float32, shape (n, channel, ...)
+        Finished patches: one image of six channels, or T1W and T2W apart. Or source volumes, slices first, of which
+        three slices of 64 x 64 are sampled.
     answers : ndarray of float32, shape (n,)
-    keys : sequence of str
-        One image of six channels, or T1W and T2W apart.
     """
 
-    def __init__(self, patches: NDArray[np.float32], answers: NDArray[np.float32], keys: Sequence[str]) -> None:
-        parts = np.split(patches, len(keys), axis=1)
+    def __init__(self, images: dict[str, NDArray[np.float32]], answers: NDArray[np.float32]) -> None:
         data = [
-            {key: part[row] for key, part in zip(keys, parts, strict=True)} | {"label": answers[row]}
-            for row in range(len(patches))
+            {key: image[row] for key, image in images.items()} | {"label": answers[row]} for row in range(len(answers))
         ]
+        keys, turn, shift, scale = list(images), math.radians(15), 6.4, 0.1
+        is_volume = images[keys[0]].ndim == 5
         steps = [
             NormalizeIntensityd(keys, channel_wise=True),
             RandAffined(
                 keys,
                 prob=1.0,
-                rotate_range=math.radians(15),
-                translate_range=(6.4, 6.4),
-                scale_range=(0.1, 0.1),
+                rotate_range=(turn, 0, 0) if is_volume else turn,
+                translate_range=(0, shift, shift) if is_volume else (shift, shift),
+                scale_range=(0, scale, scale) if is_volume else (scale, scale),
+                spatial_size=(3, 64, 64) if is_volume else None,
                 mode="bilinear",
                 padding_mode="border",
             ),
@@ -251,7 +255,10 @@ def main() -> None:
     side = ours["float32"].side
     patches = side.draw(np.arange(len(side.samples))).numpy()
     answers = side.malignant.astype(np.float32)
-    one, two = Monai(patches, answers, ["image"]), Monai(patches, answers, ["t1w", "t2w"])
+    one = Monai({"image": patches}, answers)
+    two = Monai({"t1w": patches[:, :3], "t2w": patches[:, 3:]}, answers)
+    sources = {key: np.repeat([getattr(stack, key) for stack in stacks], SLICES, axis=0) for key in ("t1w", "t2w")}
+    three = Monai({key: volumes[:, None] for key, volumes in sources.items()}, answers)
     jitters = plan_epoch(HONEST, side.keys, side.malignant, fold=1, epoch=1).jitters
     epochs = {
         "MONAI": one.train,
@@ -261,6 +268,7 @@ def main() -> None:
     }
     batches = {
         "MONAI, T1W and T2W keys": lambda: _exhaust(two.batches()),
+        "MONAI, two keys, from source volumes": lambda: _exhaust(three.batches()),
         "MONAI, one key": lambda: _exhaust(one.batches()),
         "SciPy, channel by channel": lambda: scipy_batches(patches, jitters),
         "ours": lambda: _exhaust(ours["float32"].batches()),
@@ -281,7 +289,10 @@ def _conclude(
     peer = batch_s["MONAI, T1W and T2W keys"]
     rows += [[f"batches alone: {name}", s, f"{peer / s:.1f}", ""] for name, s in batch_s.items()]
     ratio = {name: epoch_s["MONAI"] / seconds for name, seconds in epoch_s.items()}
-    keys = [f"{batch_s[f'MONAI, {key}'] / batch_s['ours']:.1f}" for key in ("T1W and T2W keys", "one key")]
+    keys = [
+        f"{batch_s[f'MONAI, {key}'] / batch_s['ours']:.1f}"
+        for key in ("T1W and T2W keys", "one key", "two keys, from source volumes")
+    ]
     record(
         "training_cpu",
         "Training on one thread of a CPU: an epoch of 256 slices, ResNet50, batches of 32",
@@ -289,13 +300,19 @@ def _conclude(
         rows,
         "Medians; all take turns in one process. MONAI's epoch has one key of six channels, its faster form. MONAI and "
         "SciPy warp finished patches; ours samples each from its source volumes, across slices where a plane is "
-        "turned. Floor: the epoch's products (torch counts them) at this run's best rate of one thread, "
+        "turned, as MONAI does where it is said. Floor: the epoch's products (torch counts them) at this run's best "
+        "rate of one thread, "
         + ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in limits.items())
         + ". bfloat16 is off in every preset: see the benchmark of short arithmetic.",
         [
             {"goal": "G3", "wanted": ">= 1.25", "measured": round(ratio["ours, float32"], 2), "unit": "x, float32"},
             {"goal": "G3", "wanted": ">= 2", "measured": round(ratio["ours, bfloat16"], 2), "unit": "x, bfloat16"},
-            {"goal": "G4", "wanted": ">= 15", "measured": f"{keys[0]} (one key: {keys[1]})", "unit": "x"},
+            {
+                "goal": "G4",
+                "wanted": ">= 15",
+                "measured": f"{keys[0]} (one key: {keys[1]}; the same work: {keys[2]})",
+                "unit": "x",
+            },
         ],
     )
 
