@@ -1,7 +1,7 @@
 """Photograph the page on a phantom study: annotate, read, decide and teach, as Chromium draws them.
 
-Run as ``python docs/page_pictures.py STUDY`` on a study folder of phantoms with simulated readers and an experiment; the
-folder is copied, not changed.
+Run as ``python docs/page_pictures.py STUDY`` on a study folder of phantoms with simulated readers and an experiment; it
+is copied, not changed.
 """
 
 from __future__ import annotations
