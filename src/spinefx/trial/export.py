@@ -264,7 +264,9 @@ def _write_rjafroc(folder: Path, readings: Iterable[Reading], truth: Mapping[str
     write_tsv(folder / "rjafroc_truth.tsv", truth_columns, sheets["truth"])
     write_tsv(folder / "rjafroc_tp.tsv", (*key, "LesionID", "TP_Rating"), sheets["tp"])
     write_tsv(folder / "rjafroc_fp.tsv", (*key, "FP_Rating"), sheets["fp"])
-    write_tsv(folder / "rjafroc_cases.tsv", ("CaseID", "case_id"), [(number, case) for case, number in numbers.items()])
+    write_tsv(
+        folder / "rjafroc_cases.tsv", ("CaseID", "study_case"), [(number, case) for case, number in numbers.items()]
+    )
 
 
 def _long_rows(states: Iterable[tuple[str, CaseState]]) -> list[tuple[object, ...]]:
