@@ -108,14 +108,14 @@ def test_an_unaided_series_by_keyboard_from_sign_in_to_export(begin: Any, page: 
 
 def test_a_second_read_series_by_keyboard_shows_the_model_after_the_seal_alone(begin: Any, page: Any) -> None:
     bodies: list[tuple[int, str]] = []
-    served, trial = begin(page, "second_read", signs=False)
+    served, trial = begin(page, "second_read")
     log = served.app.state.server.log
     page.on("response", lambda got: bodies.append((len(log.entries(kind="answer.sealed")), got.url)))
     page.goto(f"{served.address}/read/pilot/1")
-    for number, (diagnosis, sure, _) in enumerate(ANSWERS, 1):
+    for number, (diagnosis, sure, sign) in enumerate(ANSWERS, 1):
         wait_for_case(page, f"Case {number} of 6")
         assert page.get_by_test_id("model").count() == 0
-        answer(page, diagnosis, sure)
+        answer(page, diagnosis, sure, sign)
         page.keyboard.press("Control+Enter")
         told = page.get_by_test_id("model").inner_text()
         task = trial.tasks("R1", 1)[number - 1]

@@ -6,7 +6,7 @@ import type { Me } from "./frame";
 import { History } from "./history";
 import { Keys } from "./keys";
 import { Presence } from "./presence";
-import { type Score, type Scores, type Sign, SignForm } from "./signform";
+import { SCORE_WORDS, type Score, type Scores, type Sign, SignForm } from "./signform";
 import { editing } from "./studies";
 import { BoxTool, type Lesion } from "./viewer/box";
 import { bindImageKeys } from "./viewer/commands";
@@ -151,6 +151,11 @@ class Reading {
     return this.step === "new" || this.step === "open";
   }
 
+  /** Signs belong to the first answer. */
+  private get asksSigns(): boolean {
+    return this.signs !== undefined && this.isFirst;
+  }
+
   private async draw(place: HTMLElement): Promise<void> {
     const { opened } = this;
     const name = `${opened.practice ? "Practice case" : "Case"} ${opened.place} of ${opened.of}`;
@@ -275,7 +280,7 @@ class Reading {
   }
 
   private score(sign: Sign, score: Score): Promise<void> {
-    return this.change(`${sign.label}: ${score}`, { signs: { ...this.form.signs, [sign.identifier]: score } });
+    return this.change(`${sign.label.split(" (")[0]}: ${SCORE_WORDS[score]}`, { signs: { ...this.form.signs, [sign.identifier]: score } });
   }
 
   private async save(): Promise<void> {
@@ -296,8 +301,8 @@ class Reading {
     const { diagnosis, confidence } = this.form;
     if (!diagnosis) return "Say benign (E) or malignant (M) first.";
     if (confidence === null) return "Say how sure you are first (C).";
-    if (this.signs && this.signs.done < this.signs.count) return `${this.signs.count - this.signs.done} signs are not scored yet (F).`;
-    return "";
+    const open = this.asksSigns ? this.signs!.count - this.signs!.done : 0;
+    return open ? `${open} signs are not scored yet (F).` : "";
   }
 
   private async seal(): Promise<void> {
@@ -308,7 +313,7 @@ class Reading {
     await this.saving;
     const { signs, ...rest } = this.form;
     try {
-      const answer = { ...rest, comment: rest.comment.trim(), signs: this.signs ? signs : null, key: this.key };
+      const answer = { ...rest, comment: rest.comment.trim(), signs: this.asksSigns ? signs : null, key: this.key };
       const found = await send<Case>("POST", `${this.path}/${this.isFirst ? "seal" : "revise"}`, answer);
       this.isUnsaved = false;
       this.step = found.step;
@@ -333,9 +338,9 @@ class Reading {
     this.signs?.leaveQuietly();
     this.signs?.root.remove();
     this.keys.mode = "images";
-    this.box.put(this.box.lesion ?? model.lesion);
+    // The box that the number belongs to takes the place of the one that was asked about.
     this.box.other = model.lesion;
-    this.pair.repaint();
+    this.box.put(undefined);
     const number = (value: number): string => value.toFixed(2);
     const slice = ([index, probability]: [number, number]): HTMLElement =>
       element(

@@ -13,11 +13,8 @@ export interface Sign {
 export type Score = "y" | "n" | "u";
 export type Scores = Record<string, Score>;
 
-const WORDS: [Score, string, string][] = [
-  ["y", "Y", "yes"],
-  ["n", "N", "no"],
-  ["u", "U", "not assessable"],
-];
+export const SCORE_WORDS: Record<Score, string> = { y: "yes", n: "no", u: "not assessable" };
+const WORDS = Object.entries(SCORE_WORDS).map(([score, words]) => [score as Score, score.toUpperCase(), words] as const);
 const PICTURES = import.meta.glob<string>("./signs/*.png", { eager: true, query: "?url", import: "default" });
 
 export class SignForm {
@@ -126,8 +123,8 @@ export class SignForm {
     const picture = PICTURES[`./signs/${sign.identifier}.png`];
     replace(
       this.told,
+      picture ? element("img", { src: picture, alt: "Phantom with this sign: T1W left, T2W right", width: 404, height: 240 }) : null,
       element("p", {}, element("strong", {}, sign.label), `. ${sign.definition}`),
-      picture ? element("img", { src: picture, alt: `Phantom with this sign: T1W left, T2W right`, width: 404, height: 240 }) : null,
     );
     this.draw();
     this.rows[this.row]!.scrollIntoView({ block: "nearest" });
