@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 __all__ = ["record"]
@@ -26,6 +27,10 @@ def record(
     rows: Sequence[Sequence[object]],
     note: str = "",
     goals: Sequence[Mapping[str, object]] = (),
+    *,
+    script: str = "",
+    card: str = "",
+    folder: Path = RESULTS,
 ) -> None:
     """Print a table and keep it for the docs page.
 
@@ -40,6 +45,12 @@ def record(
     goals : sequence of mapping
         What was reached of the goals of speed, for the page that lists them: each ``{"goal": "G3", "wanted":
         ">= 1.25", "measured": 1.3, "unit": "x"}``, where a measured value may be text.
+    script : str
+        The script's name, where it writes several tables.
+    card : str
+        The graphics card, where one was used.
+    folder : Path
+        Another than that of the docs page.
     """
     for one in goals:
         if set(one) != GOAL_KEYS:
@@ -50,18 +61,27 @@ def record(
         print("  ".join(f"{cell:>16}" for cell in line))
     content = {
         "title": title,
-        "command": f"python benchmarks/{name}.py",
+        "command": f"python benchmarks/{script or name}.py",
         "columns": list(columns),
         "rows": shown,
         "note": note,
-        "machine": f"{_processor()}, {os.cpu_count()} cores visible, {platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "machine": f"{f'{card}, ' if card else ''}{_processor()}, {os.cpu_count()} cores visible, {platform.system()} "
+        f"{platform.machine()}",
+        "versions": {"python": platform.python_version()} | _versions(),
         "commit": _commit(),
     }
     if goals:
         content["goals"] = [dict(one) for one in goals]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):  # a GPU machine has what training needs, no more
+            found[package] = version(package)
+    return found
 
 
 def _processor() -> str:

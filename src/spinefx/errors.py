@@ -16,10 +16,12 @@
     │   └── DesignError         a reader study's design: unknown key, value out of range
     ├── RegistrationError       two series that cannot be brought together
     ├── ModelError              a model folder: missing, tampered, other inputs
+    ├── MissingPackage          a verb needs a package that only an extra installs
     ├── LeakError               training data and test data met
     ├── AccessError             somebody asks for what is not theirs, or not yet
     │   └── SignInError         somebody who has not signed in
     ├── LogError                a study's log that is not as it was written
+    ├── WorkerError             a process that was given work ended by itself
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
         ├── StaleError          a change to what somebody else changed meanwhile
         └── InterruptedWrite    a file could not be written whole; the old one stands
@@ -36,6 +38,7 @@ __all__ = [
     "InterruptedWrite",
     "LeakError",
     "LogError",
+    "MissingPackage",
     "ModelError",
     "PairError",
     "PatchError",
@@ -46,6 +49,7 @@ __all__ = [
     "SpinefxError",
     "StaleError",
     "TableError",
+    "WorkerError",
     "WorkspaceError",
 ]
 
@@ -133,6 +137,25 @@ class ModelError(SpinefxError):
     """A model folder is missing, tampered with, or made for other inputs."""
 
 
+class MissingPackage(SpinefxError):
+    """What was asked needs a package that only an extra of spinefx installs."""
+
+    @classmethod
+    def for_training(cls, name: str) -> "MissingPackage":
+        """Make the error for a package of the extra ``train``.
+
+        Parameters
+        ----------
+        name : str
+            What could not be imported.
+
+        Returns
+        -------
+        MissingPackage
+        """
+        return cls(f"{name} is not installed", remedy="Install what training needs: pip install 'spinefx[train]'")
+
+
 class LeakError(SpinefxError):
     """Training data and test data met."""
 
@@ -147,6 +170,10 @@ class SignInError(AccessError):
 
 class LogError(SpinefxError):
     """A study's log is not as it was written."""
+
+
+class WorkerError(SpinefxError):
+    """A process that was given work ended by itself, or was ended."""
 
 
 class WorkspaceError(SpinefxError):

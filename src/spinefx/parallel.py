@@ -6,15 +6,18 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
-from spinefx.errors import InterruptedWrite, SpinefxError
+from spinefx.errors import InterruptedWrite, SpinefxError, WorkerError
 
-__all__ = ["default_workers", "map_items"]
+__all__ = ["RESTARTS", "attempt", "default_workers", "each_finished", "map_items", "worker_died"]
+
+RESTARTS = 2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,36 +64,133 @@ def map_items(
     results: dict[int, Result | SpinefxError] = {}
     if workers <= 1 or len(items) <= 1:
         for number, item in enumerate(items):
-            results[number] = _attempt(function, item)
+            results[number] = attempt(function, item)
             _tell(progress, len(results), len(items))
         return [results[number] for number in range(len(items))]
-    # Spawned, not forked: a forked copy of a process with threads can hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        min(workers, len(items)), mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)
-    )
-    try:
-        pending: dict[Future[Result | SpinefxError], int] = {}
-        queue = list(enumerate(items))[::-1]
-        while queue or pending:
-            # Few items wait in the pool, so that memory stays flat in the number of items.
-            while queue and len(pending) < 2 * workers:
-                number, item = queue.pop()
-                pending[pool.submit(_attempt, function, item)] = number
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                results[pending.pop(future)] = future.result()
-                _tell(progress, len(results), len(items))
-    except BrokenProcessPool:
-        raise SpinefxError(
-            "a process ended by itself", remedy="It may have run out of memory: use fewer workers, then run again."
-        ) from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    numbered = partial(_numbered, function)
+    for (number, _), result in each_finished(numbered, enumerate(items), workers=min(workers, len(items)), restarts=0):
+        if isinstance(result, WorkerError):
+            raise result
+        results[number] = result
+        _tell(progress, len(results), len(items))
     return [results[number] for number in range(len(items))]
 
 
-def _attempt(function: Callable[[Item], Result], item: Item) -> Result | SpinefxError:
+def each_finished(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, restarts: int = RESTARTS
+) -> Iterator[tuple[Item, Result | SpinefxError]]:
+    """Apply a function to every item in processes of their own, and give each result as soon as it is there.
+
+    Only as many items as there are workers are held at once, so that memory stays flat in their number. A process that
+    ends by itself is started again for the item that it held.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name, since other processes call it.
+    items : iterable
+        Taken one by one, as workers come free.
+    workers : int
+        Processes; the function never runs in this one.
+    restarts : int
+        How often an item may be tried again after the process that held it has ended.
+
+    Yields
+    ------
+    tuple of (item, result)
+        In the order of finishing; a :class:`SpinefxError` where the item failed by name, a :class:`WorkerError` where
+        it ended its process once more than ``restarts`` allows.
+
+    Raises
+    ------
+    InterruptedWrite
+        When a file could not be written: that stops everything.
+    """
+    waiting = ((item, 0) for item in items)
+    # Spawned, not forked: a forked copy of a process with threads can hang.
+    context = multiprocessing.get_context("spawn")
+    lifeline, ours = context.Pipe(duplex=False)
+    # One pool a process, so that a dead process is known by the item that it held.
+    new_pool = partial(ProcessPoolExecutor, 1, mp_context=context, initializer=_begin_worker, initargs=(lifeline,))
+    free = [new_pool() for _ in range(max(1, workers))]
+    busy: dict[Future[Result | SpinefxError], tuple[ProcessPoolExecutor, Item, int]] = {}
+    try:
+        while True:
+            while free and (following := next(waiting, None)) is not None:
+                pool, future = _submit(free.pop(), new_pool, function, following[0])
+                busy[future] = (pool, *following)
+            if not busy:
+                return
+            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                pool, item, deaths = busy.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    if deaths < restarts:
+                        pool, future = _submit(pool, new_pool, function, item)
+                        busy[future] = (pool, item, deaths + 1)
+                        continue
+                    result = worker_died(deaths + 1)
+                free.append(pool)
+                yield item, result
+    finally:
+        for pool in (*free, *(held[0] for held in busy.values())):
+            pool.shutdown(wait=False, cancel_futures=True)
+        ours.close()
+        lifeline.close()
+
+
+def _submit(
+    pool: ProcessPoolExecutor,
+    new_pool: Callable[[], ProcessPoolExecutor],
+    function: Callable[[Item], Result],
+    item: Item,
+) -> tuple[ProcessPoolExecutor, Future[Result | SpinefxError]]:
+    """Hand work to a pool, or to a new one where its process has ended."""
+    try:
+        return pool, pool.submit(attempt, function, item)
+    except BrokenProcessPool:
+        pool.shutdown(wait=False)
+        pool = new_pool()
+        return pool, pool.submit(attempt, function, item)
+
+
+def worker_died(times: int) -> WorkerError:
+    """Say that a process ended by itself.
+
+    Parameters
+    ----------
+    times : int
+        How often, with the same item.
+
+    Returns
+    -------
+    WorkerError
+    """
+    often = "" if times == 1 else f", {times} times with the same item"
+    return WorkerError(
+        f"a process ended by itself{often}", remedy="It may have run out of memory: use fewer workers, then run again."
+    )
+
+
+def attempt(function: Callable[[Item], Result], item: Item) -> Result | SpinefxError:
+    """Apply a function, with a named error for a result.
+
+    Parameters
+    ----------
+    function : callable
+    item : object
+
+    Returns
+    -------
+    object
+        What the function gives, or the :class:`SpinefxError` that it raised.
+
+    Raises
+    ------
+    InterruptedWrite
+        When a file could not be written.
+    """
     try:
         return function(item)
     except InterruptedWrite:
@@ -99,8 +199,12 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Result | Spinefx
         return error
 
 
-def _begin_worker(parent: int) -> None:
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+def _numbered(function: Callable[[Item], Result], item: tuple[int, Item]) -> Result:
+    return function(item[1])
+
+
+def _begin_worker(lifeline: Connection) -> None:
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     # Control-C reaches the whole group; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Libraries read these when they are first loaded, which in a spawned process is later than this.
@@ -108,10 +212,10 @@ def _begin_worker(parent: int) -> None:
         os.environ[name] = "1"
 
 
-def _end_with(parent: int) -> None:
-    # A killed parent cannot stop its workers, which would go on writing beside the next run.
-    while os.getppid() == parent:
-        time.sleep(0.5)
+def _end_with(lifeline: Connection) -> None:
+    # The other end closes when nobody waits for results any more, and when the parent was killed: then nothing must go
+    # on writing beside the next run.
+    lifeline.poll(None)
     os._exit(1)
 
 

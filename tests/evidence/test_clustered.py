@@ -55,7 +55,7 @@ def test_clustered_areas_match_mitotic_figure_counts(shared_data: Path, cluster:
     pair = published["scanner.A_observer.1_vs_observer.4"][cluster]
     matches(clustered_auc(observers[1], truth, member, scale="plain"), pair, ".A")
     matches(clustered_auc(observers[4], truth, member, scale="plain"), pair, ".B")
-    difference = clustered_auc_difference(observers[1], observers[4], truth, member)
+    difference = clustered_auc_difference(observers[1], observers[4], truth, member, reach="normal")
     matches(difference, pair, ".AminusB")
     assert difference.effect.p_value == pytest.approx(pair["p.value"], rel=1e-8)
 
@@ -110,7 +110,7 @@ def test_copied_findings_add_nothing_once_clustered() -> None:
 
 def test_a_proportion_without_clusters_is_wilsons_and_the_binomial_error() -> None:
     right = np.arange(80) < 60
-    result = clustered_proportion(right, range(80), "sensitivity")
+    result = clustered_proportion(right, range(80), "sensitivity", reach="normal")
     assert result.effect.standard_error == pytest.approx(np.sqrt(0.75 * 0.25 / 79))
     assert result.effect.estimate.low == pytest.approx(wilson(60, 80).low, abs=1e-3)
     assert (result.effect.estimate.k, result.effect.estimate.n, result.clusters) == (60, 80, 80)
@@ -140,7 +140,7 @@ def test_sensitivity_and_specificity_count_their_own_findings_and_both_classes_o
 
 
 def test_all_right_counts_each_cluster_once() -> None:
-    result = clustered_proportion([True] * 40, np.repeat(range(10), 4))
+    result = clustered_proportion([True] * 40, np.repeat(range(10), 4), reach="normal")
     assert result.effect.estimate.high == pytest.approx(1)
     assert result.effect.estimate.low == pytest.approx(wilson(10, 10).low)
 

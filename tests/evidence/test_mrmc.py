@@ -99,7 +99,7 @@ VANDYKE_ANALYSES = [
 def test_vandyke_matches_mrmcaov(shared_data: Path, name: str, case: str, settings: dict[str, Any]) -> None:
     """MRMCaov 0.3.0, mrmc(empirical_auc(truth, rating), treatment, reader, case, data = VanDyke) and its kin."""
     published = expected_of(shared_data, "mrmc_vandyke")[name]
-    result = mrmc(vandyke(shared_data, case), **settings)
+    result = mrmc(vandyke(shared_data, case), scale="plain", **settings)
     table, test = published["test_equality"][0], result.test
     assert test is not None
     assert test.ms_modality == pytest.approx(table["MS(T)"], **CLOSE)
@@ -132,7 +132,7 @@ def test_vandyke_matches_mrmcaov(shared_data: Path, name: str, case: str, settin
 def test_each_vandyke_reader_matches_mrmcaov(shared_data: Path) -> None:
     """MRMCaov 0.3.0, reader-wise means and differences of its fixed-reader summary."""
     published = expected_of(shared_data, "mrmc_vandyke")["FRRC_jackknife_MRMCaov"]
-    result = mrmc(vandyke(shared_data), analysis="FRRC")
+    result = mrmc(vandyke(shared_data), analysis="FRRC", scale="plain")
     for difference, row in zip(result.reader_differences, published["reader_test_diffs"], strict=True):
         matches(difference, row)
     for cell, row in zip(result.cells, published["reader_means"], strict=True):
@@ -143,7 +143,7 @@ def test_vandyke_matches_the_print_of_or_dbm_mrmc(shared_data: Path) -> None:
     """OR-DBM MRMC 2.51 (Iowa), VanDyke: text output stored by RJafroc, compared to half its last digit."""
     printed = expected_of(shared_data, "mrmc_vandyke")["OR_DBM_MRMC_2.51_printed"]
     for analysis in ("RRRC", "FRRC", "RRFC"):
-        result = mrmc(vandyke(shared_data), analysis=analysis)  # type: ignore[arg-type]
+        result = mrmc(vandyke(shared_data), analysis=analysis, scale="plain")  # type: ignore[arg-type]
         (difference,), row = result.differences, printed[analysis]
         assert difference.standard_error == pytest.approx(row["se"], abs=6e-6)
         assert difference.p_value == pytest.approx(row["p"], abs=6e-5)
@@ -162,8 +162,8 @@ def test_ustatistics_match_imrmc(shared_data: Path, estimator: str) -> None:
     """iMRMC 2.1.2, doIMRMC(dfMRMC_example): U-statistic and MLE variances, BDG degrees of freedom, normal intervals."""
     published = expected_of(shared_data, "mrmc_imrmc_example")["MLEstat" if estimator == "mle" else "Ustat"]
     study = imrmc_example(shared_data)
-    result = ustat_mrmc(study, estimator=estimator)  # type: ignore[arg-type]
-    normal = ustat_mrmc(study, estimator=estimator, df="normal")  # type: ignore[arg-type]
+    result = ustat_mrmc(study, estimator=estimator, scale="plain")  # type: ignore[arg-type]
+    normal = ustat_mrmc(study, estimator=estimator, df="normal", scale="plain")  # type: ignore[arg-type]
     effects, normals = (*result.means, *result.differences), (*normal.means, *normal.differences)
     for effect, plain, row in zip(effects, normals, published, strict=True):
         of_pair = row["AUCB"] is not None
@@ -197,7 +197,7 @@ def test_variance_decompositions_match_imrmc(shared_data: Path) -> None:
 def test_each_reader_matches_imrmc(shared_data: Path) -> None:
     """iMRMC 2.1.2, doIMRMC(dfMRMC_example)$perReader: unbiased variances and covariances."""
     published = expected_of(shared_data, "mrmc_imrmc_example")["perReader"]
-    result = mrmc(imrmc_example(shared_data), covariance="unbiased")
+    result = mrmc(imrmc_example(shared_data), covariance="unbiased", scale="plain")
     ours = {effect.label: effect for effect in (*result.cells, *result.reader_differences)}
     for row in published:
         if row["AUCB"] is None:
@@ -213,7 +213,7 @@ def test_a_cad_system_against_nine_radiologists(shared_data: Path) -> None:
     """RJafroc 2.1.3, StCadVsRad(datasetCadLroc, FOM = "Wilcoxon"), 1T-RRFC and 1T-RRRC: opposite conclusions."""
     published, study = expected_of(shared_data, "ai_vs_readers_cad"), cad_study(shared_data)
     for method, analysis in (("1T-RRFC", "RRFC"), ("1T-RRRC", "RRRC")):
-        row, result = published[method], ai_vs_readers(study, "CAD", analysis=analysis)  # type: ignore[arg-type]
+        row, result = published[method], ai_vs_readers(study, "CAD", analysis=analysis, scale="plain")  # type: ignore[arg-type]
         difference = result.difference
         assert result.model.estimate.value == pytest.approx(row["fomCAD"], **CLOSE)
         assert result.panel.estimate.value == pytest.approx(row["avgRadFom"], **CLOSE)
@@ -228,7 +228,7 @@ def test_a_cad_system_against_nine_radiologists(shared_data: Path) -> None:
     assert result.error == pytest.approx(published["1T-RRRC"]["varError"], **CLOSE)
     assert result.cov2 == pytest.approx(published["1T-RRRC"]["cov2"], **CLOSE)
     # RJafroc moves the interval of the difference to the panel's mean; for fixed cases that is the panel's own.
-    fixed = ai_vs_readers(study, "CAD", analysis="RRFC").panel.estimate
+    fixed = ai_vs_readers(study, "CAD", analysis="RRFC", scale="plain").panel.estimate
     assert (fixed.low, fixed.high) == pytest.approx(tuple(published["1T-RRFC"]["CIAvgRadFom"]), **CLOSE)
 
 
@@ -237,7 +237,9 @@ def test_a_doubled_model_as_second_modality_says_the_same(shared_data: Path) -> 
     published, study = expected_of(shared_data, "ai_vs_readers_cad")["2T-RRRC"], cad_study(shared_data)
     readers = study.scores[0, 1:]
     scores = np.stack([np.repeat(study.scores[0, :1], len(readers), axis=0), readers])
-    result = mrmc(ReaderStudy(scores, study.malignant, ("CAD", "readers"), study.readers[1:], study.cases))
+    result = mrmc(
+        ReaderStudy(scores, study.malignant, ("CAD", "readers"), study.readers[1:], study.cases), scale="plain"
+    )
     assert result.test is not None
     assert result.components is not None
     assert result.test.statistic == pytest.approx(published["FStat"], **CLOSE)

@@ -6,15 +6,16 @@ import csv
 import io
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
 from spinefx.evidence.checklist import Source
 from spinefx.evidence.content import Finding, Person, ReportContent
-from spinefx.evidence.estimate import Estimate
 from spinefx.evidence.report import render_report
 from spinefx.evidence.signs import PHANTOM_TRUTH
 from spinefx.evidence.table import ResultTable
@@ -257,34 +258,8 @@ class Outline(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def test_text_from_the_data_cannot_inject_markup() -> None:
-    cases = {f"{EVIL}{number}": M if number % 3 == 0 else B for number in range(30)}
-    readings = [
-        Reading(case, f"{EVIL}{reader}", Arm.UNAIDED, truth if place % 4 else B, 10.0 * (place % 10))
-        for reader in range(3)
-        for place, (case, truth) in enumerate(cases.items())
-    ]
-    predictions = tuple(
-        Prediction(case, case, 0, (i % 10) / 10, (i % 10) / 20, 1, EVIL) for i, case in enumerate(cases)
-    )
-    content = ReportContent(
-        title=EVIL,
-        truth=cases,
-        models=[
-            ModelResult(EVIL, predictions, patient_readings(predictions, reader_id=EVIL), stamps=(EVIL,), rule="max")
-        ],
-        readings=readings,
-        people=[Person(case, truth, EVIL, 60.0, EVIL, EVIL) for case, truth in cases.items()],
-        levels=dict.fromkeys(cases, EVIL),
-        signs=[SignScores(case, EVIL, dict.fromkeys(SIGN_IDENTIFIERS, Score.YES)) for case in cases],
-        refused={EVIL: 3},
-        audit=[Finding(EVIL, False, EVIL)],
-        provenance={EVIL: EVIL},
-        sheet=lambda case: b"\x89PNG",
-        phantom=True,
-        stale=True,
-    )
-    files = render_report(content)
+def test_text_from_the_data_cannot_inject_markup(small_study: Callable[[str], ReportContent]) -> None:
+    files = render_report(small_study(EVIL))
     page = files["report.html"].decode()
     outline = Outline(page)
     assert not outline.all("script")
@@ -333,18 +308,6 @@ def test_readers_agree_as_far_as_their_answers(paper: dict[str, bytes]) -> None:
     assert float(found["kappa"]) == pytest.approx(((both + 89) / 190 - expected) / (1 - expected), rel=1e-5)
 
 
-def test_latex_sets_text_as_it_stands(paper: dict[str, bytes]) -> None:
-    table = ResultTable("t", "50% of x_1 & {y}", ("a\\b", "c"), (("[1]", Estimate(0.5, 0.2, 0.8, 1, 2)),), "~^<>#$")
-    text = table.to_latex()
-    assert r"\caption{50\% of x\_1 \& \{y\}. \textasciitilde{}\textasciicircum{}\textless{}\textgreater{}\#\$}" in text
-    assert r"a\textbackslash{}b & c \\" in text
-    assert r"{[}1{]} & 50\% (1/2) {[}20, 80{]} \\" in text
-    for name in ("table1", "table2", "comparison"):
-        lines = paper[f"{name}.tex"].decode().splitlines()
-        cells = {line.replace(r"\&", "").count("&") for line in lines if line.endswith(r"\\")}
-        assert len(cells) == 1
-
-
 def test_the_checklist_says_who_vouches_for_each_line() -> None:
     provenance = {"recipe: patch_size": "64", "recipe: epochs": "100", "recipe: threshold": "0.5"}
     content = study(provenance=provenance, readings=readings_of("msk", 47, 139)[:-5])
@@ -370,3 +333,53 @@ def test_long_tables_are_folded_and_cut_with_a_word(paper: dict[str, bytes]) -> 
     shown = table.for_page(5)
     assert (shown.columns, len(shown.rows), shown.note) == (("b",), 5, "Note. 2 more rows stand in t.tsv.")
     assert table.for_page().note == "Note."
+
+
+def test_two_models_are_compared_by_slice_and_by_what_the_one_adds() -> None:
+    files = render_report(study(models=[model(), model("honest", 40, 120)]))
+    tests = {row["quantity"]: row for row in rows_of(files, "comparison_tests") if row["reader 2"] == "honest"}
+    by_slice = tests["difference of AUC of 380 slices, first minus second"]
+    assert by_slice["test"] == "Obuchowski 1997, t"
+    assert by_slice["cases"] == "190"
+    assert float(by_slice["estimate_low"]) < float(by_slice["estimate"]) < float(by_slice["estimate_high"])
+    assert float(tests["net reclassification improvement, first over second"]["estimate"]) > 0
+    assert float(tests["integrated discrimination improvement, first over second"]["estimate"]) > 0
+    paired = [row for row in rows_of(files, "comparison") if row["reader 2"] == "honest"]
+    assert float(paired[0]["ratio (Tang)"]) == pytest.approx(47 / 40)
+
+
+def test_everybody_with_probabilities_is_judged_by_them() -> None:
+    """Each row is what its own probabilities give; nobody loses a row to having read one class only."""
+    sure = [*readings_of("msk", 47, 139), *readings_of("r4", 47, 135), *readings_of("r1", 39, 86)]
+    silent = [replace(one, confidence=None) for one in readings_of("r0", 45, 130)]
+    partly = [one for one in readings_of("r2", 40, 120) if one.case_id in BENIGN]
+    other = replace(model("other", 40, 120), corrected=True)
+    files = render_report(study(models=[model(), other], readings=[*sure, *silent, *partly]))
+    names = ["resnet50", "other", "msk", "r1", "r4", "r2"]
+    calibration = {row["reader"]: row for row in rows_of(files, "calibration_all")}
+    benefit = {row["reader"]: row for row in rows_of(files, "decision_all")}
+    assert list(calibration) == names
+    assert list(benefit) == [*names, "acting on all (cases of resnet50)"]
+    assert calibration["r2"]["slope"] == "n/a"
+    assert calibration["r2"]["remark"].startswith("probabilities of one class only")
+    for name, mine in (("other", other.corrected_probabilities), ("msk", None)):
+        if mine is None:
+            mine = {one.case_id: (one.confidence or 0) / 100 for one in sure if one.reader_id == name}
+        p, y = np.array(list(mine.values())), np.array([TRUTH[case] == M for case in mine])
+        assert float(calibration[name]["Brier score"]) == pytest.approx(np.mean((p - y) ** 2), rel=1e-5)
+        net = np.mean((p >= 0.3) & y) - np.mean((p >= 0.3) & ~y) * 0.3 / 0.7
+        assert float(benefit[name]["net benefit at 0.3"]) == pytest.approx(net, rel=1e-5)
+    all_acted = 50 / 190 - 140 / 190 * 0.2 / 0.8
+    assert float(benefit["acting on all (cases of resnet50)"]["net benefit at 0.2"]) == pytest.approx(
+        all_acted, abs=1e-6
+    )
+    page = files["report.html"].decode()
+    assert page.count("Beside it other, msk, r1.") == 2
+    assert page.count("1 more stand in the table alone.") == 2
+
+
+def test_one_model_alone_needs_no_table_of_everybody() -> None:
+    files = render_report(study(readings=()))
+    assert {"calibration.tsv", "decision.tsv"} <= set(files)
+    assert not {"calibration_all.tsv", "decision_all.tsv"} & set(files)
+    assert "Beside it" not in files["report.html"].decode()

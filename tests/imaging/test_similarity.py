@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spinefx.imaging.similarity import Comparison, crop_in_plane, mutual_information, pool_in_plane, window
+from spinefx.imaging.similarity import Comparison, crop_in_plane, map_points, mutual_information, pool_in_plane, window
 from spinefx.imaging.volume import Volume
 
 
@@ -96,3 +96,41 @@ def test_translation_scores_refuse_thin_coverage():
     away[:3, 3] += [0, 1000, 0]
     scores, _ = Comparison(volume, Volume(volume.array, away)).translation_scores((4, 4, 4), least_coverage=0.5)
     assert not scores.any()
+
+
+def turned(angle_deg=5.0, shift_mm=(1.3, -2.2, 0.7)):
+    angle = np.deg2rad(angle_deg)
+    matrix = np.eye(4)
+    matrix[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    matrix[:3, 3] = shift_mm
+    return matrix
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_a_view_is_what_sampling_gives(slices):
+    rng = np.random.default_rng(2)
+    fixed, moving = ramp((slices, 20, 30)), Volume(rng.random((slices, 24, 26)), ramp().affine)
+    view = Comparison(fixed, moving).look(turned())
+    points_mm = map_points(turned(), fixed.to_mm(np.moveaxis(np.indices(fixed.shape), 0, -1)))
+    np.testing.assert_allclose(view.brightness, moving.sample(points_mm), atol=1e-4)
+    np.testing.assert_array_equal(view.covered, moving.contains(points_mm))
+    assert 0 < view.covered.mean() < 1
+
+
+def test_slopes_of_a_ramp_are_its_steps():
+    volume = ramp()
+    view = Comparison(volume, volume).look(turned(2.0, (0.5, 0.3, -0.2)))
+    inner = (slice(None, -1), slice(3, -3), slice(3, -3))  # elsewhere the edge may be repeated
+    for slope, step in zip(view.slopes, (10, 0.7, 100 * 0.9), strict=True):
+        np.testing.assert_allclose(slope[inner], step, rtol=1e-3)
+
+
+def test_comparing_every_third_pixel_keeps_their_places():
+    volume = ramp((3, 40, 40), (4.0, 1.0, 1.0))
+    whole, thin = (
+        Comparison.around(volume, volume, centre_mm=volume.to_mm([1, 20, 20]), width_mm=30, pixel_mm=1.0, every=every)
+        for every in (1, 3)
+    )
+    np.testing.assert_allclose(thin.fixed.to_mm([1, 2, 3]), whole.fixed.to_mm([1, 6, 9]))
+    assert thin.fixed.shape == (3, 11, 11)
+    assert thin.similarity(np.eye(4), within=thin.covered(np.eye(4))) > 1

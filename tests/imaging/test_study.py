@@ -271,3 +271,24 @@ def test_pseudonym() -> None:
     # printf 4711 | sha256sum | cut -c1-16
     assert pseudonym(" 4711 ") == pseudonym("4711") == "de650d61f5bd166a"
     assert pseudonym("") == ""
+
+
+@pytest.mark.parametrize("change", ["another header", "another length", "deflated"])
+def test_a_file_that_changed_since_it_was_scanned_is_refused(write_study: Write, change: str) -> None:
+    folder = write_study({"t1": {}})
+    path = min(folder.rglob("*.dcm"))
+    if change == "deflated":
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        dataset.save_as(path, enforce_file_format=True)
+    (series,) = open_study(folder).series
+    series.load()
+    data = path.read_bytes()
+    if change == "another length":
+        path.write_bytes(data + b"\0\0")
+    else:
+        dataset = pydicom.dcmread(path)
+        dataset.RescaleSlope = 2
+        dataset.save_as(path, enforce_file_format=True)
+    with pytest.raises(FileError, match="changed since it was scanned"):
+        series.load()

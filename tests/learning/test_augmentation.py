@@ -12,7 +12,7 @@ import pytest
 from spinefx.cases.patch import Jitter, PatchStack
 from spinefx.errors import InputError, PatchError
 from spinefx.learning.augmentation import PatchBank
-from spinefx.learning.draws import Purpose, draw_jitter, plan_epoch, sample_key, stream
+from spinefx.learning.draws import Purpose, draw_jitters, plan_epoch, sample_key, stream, uniform_draws
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import reproducible
 
@@ -101,10 +101,24 @@ def test_streams_depend_on_every_part_of_their_name() -> None:
     assert stream(1, Purpose.JITTER, epoch=3).random() == stream(1, Purpose.JITTER, epoch=3).random()
 
 
+def test_many_streams_at_once_are_each_the_named_one() -> None:
+    rng = np.random.default_rng(8)
+    samples = rng.integers(0, 2**64, 200, dtype=np.uint64, endpoint=False)
+    samples[:3] = 0, 2**64 - 1, 2**32
+    copies = rng.integers(0, 41, 200).astype(np.uint64)
+    drawn = uniform_draws(2**31 - 1, Purpose.JITTER, fold=10, epoch=100, samples=samples, copies=copies)
+    expected = [
+        stream(2**31 - 1, Purpose.JITTER, fold=10, epoch=100, sample=int(sample), copy=int(copy)).random(4)
+        for sample, copy in zip(samples, copies, strict=True)
+    ]
+    np.testing.assert_array_equal(drawn, expected)
+
+
 def test_known_draw_stays() -> None:
     # Guards stored experiments: if this number moves, old runs no longer replay.
     assert sample_key("sub-001", 3) == 0x3C297F5FD8DECF7C
-    jitter = draw_jitter(Recipe.preset("honest"), fold=1, epoch=1, sample=sample_key("sub-001", 3), copy=1)
+    named = {"samples": np.array([sample_key("sub-001", 3)], np.uint64), "copies": np.ones(1, np.uint64)}
+    (jitter,) = draw_jitters(Recipe.preset("honest"), fold=1, epoch=1, **named)
     assert _values(jitter) == pytest.approx([0.09102382, 0.0339772451, 1.07346337, 12.2584663])
 
 
@@ -114,7 +128,9 @@ def _values(jitter: Jitter) -> list[float]:
 
 def test_draws_fill_the_ranges_without_flips() -> None:
     recipe = Recipe.preset("honest")
-    drawn = [draw_jitter(recipe, fold=1, epoch=1, sample=sample, copy=1) for sample in range(4000)]
+    drawn = draw_jitters(
+        recipe, fold=1, epoch=1, samples=np.arange(4000, dtype=np.uint64), copies=np.ones(4000, np.uint64)
+    )
     values = np.array([_values(jitter) for jitter in drawn])
     low, high = [-0.1, -0.1, 0.9, -15.0], [0.1, 0.1, 1.1, 15.0]
     assert (values >= low).all()

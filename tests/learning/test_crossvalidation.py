@@ -16,8 +16,11 @@ import torch
 
 from spinefx.cases.patch import PatchSettings, PatchStack
 from spinefx.errors import InputError, ModelError, WorkspaceError
+from spinefx.learning import crossvalidation
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.crossvalidation import CrossValidation, cross_validate
+from spinefx.learning.device import Route
+from spinefx.learning.lockstep import fit_together
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import Diagnosis
 
@@ -102,6 +105,29 @@ def test_cut_off_runs_end_with_the_same_bits(stopping: str, cohort: Cohort, tiny
     assert steps == [("fold-02", 2, 3), ("fold-02", 3, 3)]  # nothing is done twice
     weights = [(tmp_path / name / "fold-02" / "weights.safetensors").read_bytes() for name in ("whole", "cut")]
     assert weights[0] == weights[1]
+
+
+def test_lockstep_answers_as_the_plain_loop_and_begins_again_what_that_had_begun(
+    reference: tuple[CrossValidation, Path],
+    cohort: Cohort,
+    tiny: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Stands for the GPU, which reads data and takes steps by the same code.
+    route = Route("cuda", "lockstep", "", folds_at_once=10)
+    monkeypatch.setattr(crossvalidation, "fit_together", lambda jobs, _, **more: fit_together(jobs, "cpu", **more))
+    with pytest.raises(_CutOff):
+        run(cohort, tiny, tmp_path, progress=_cut_after(1))
+    result = run(cohort, tiny, tmp_path, route=route)
+    assert result.restarted == ("fold-01",)
+    assert result.audit == reference[0].audit
+    for mine, plain in zip(result.predictions, reference[0].predictions, strict=True):
+        assert (mine.case_id, mine.slice_index) == (plain.case_id, plain.slice_index)
+        assert mine.probability == pytest.approx(plain.probability, abs=1e-5)
+        assert Classifier.load(tmp_path / f"fold-{mine.fold:02d}").card.software["route"] == "lockstep"
+    assert not list(tmp_path.glob("*/checkpoint*"))
+    assert run(cohort, tiny, tmp_path, route=route).results == result.results
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped", "empty"])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from spinefx.learning.training import _mixed, _recontrasted
+from spinefx.learning.mixing import blended, draw_step, recontrasted
+from spinefx.learning.recipe import Recipe
 
 
 def test_contrast_changes_alike_within_a_series_and_apart_between_them() -> None:
     torch.manual_seed(3)
     slice_of_t1w, slice_of_t2w = torch.randn(2, 8, 1, 16, 16)
     patches = torch.cat([slice_of_t1w] * 3 + [slice_of_t2w] * 3, dim=1)
-    changed = _recontrasted(patches, 0.2)
+    drawn = draw_step(Recipe.preset("quick").changed(contrast_jitter=0.2), 8).contrast
+    assert drawn is not None
+    changed = recontrasted(patches, drawn)
     assert changed.shape == patches.shape
     for series in (slice(0, 3), slice(3, 6)):
         first, *others = changed[:, series].unbind(1)
@@ -27,14 +30,17 @@ def test_contrast_changes_alike_within_a_series_and_apart_between_them() -> None
     assert torch.stack(found).abs().max() <= 0.2001
     assert torch.stack(found).abs().amax(dim=(0, 1)).min() > 0.1
     assert not torch.allclose(*found)
-    assert torch.allclose(_recontrasted(patches, 0.0), patches)
+    assert torch.allclose(recontrasted(patches, 0 * drawn), patches)
 
 
 def test_blending_gives_answers_the_share_of_their_patches() -> None:
     torch.manual_seed(1)
     answers = torch.tensor([0.0, 1.0] * 16)
     patches = answers[:, None, None, None].expand(32, 6, 4, 4)
-    blended, blended_answers = _mixed(patches, answers, 0.3)
-    assert torch.allclose(blended[:, 0, 0, 0], blended_answers)
+    drawn = draw_step(Recipe.preset("quick").changed(mixup_alpha=0.3), 32)
+    assert drawn.own is not None
+    assert drawn.other is not None
+    blends, blended_answers = blended(patches, answers, drawn.own, drawn.other)
+    assert torch.allclose(blends[:, 0, 0, 0], blended_answers)
     assert torch.allclose(blended_answers.round(), answers)  # its own part is the larger
     assert ((blended_answers > 0.01) & (blended_answers < 0.99)).any()

@@ -61,5 +61,6 @@ def trained(patched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study folder with a finished experiment of two folds and one epoch. Read only."""
     study = tmp_path_factory.mktemp("trained") / "study"
     shutil.copytree(patched, study)
-    train(study, Recipe.preset("quick").changed(folds=2, epochs=1, copies_benign=1, copies_malignant=2))
+    recipe = Recipe.preset("quick").changed(folds=2, epochs=1, copies_benign=1, copies_malignant=2)
+    train(study, recipe, device="cpu")
     return study

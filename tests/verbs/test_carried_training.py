@@ -41,7 +41,7 @@ from pathlib import Path
 from spinefx.learning.recipe import Recipe
 from spinefx.verbs.training import train
 
-train(Path(sys.argv[1]), Recipe.load(Path(sys.argv[2])))
+train(Path(sys.argv[1]), Recipe.load(Path(sys.argv[2])), device="cpu")
 """
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Prediction, Reading, SignScores
-from spinefx.errors import WorkspaceError
+from spinefx.errors import InterruptedWrite, WorkspaceError
+from spinefx.files import digest_of
 from spinefx.learning.recipe import Recipe
 from spinefx.verbs.reporting import report
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
@@ -83,3 +84,37 @@ def test_a_case_that_left_the_study_is_in_no_figure(study: Path) -> None:
 def test_an_experiment_that_is_not_there_is_refused(study: Path) -> None:
     with pytest.raises(WorkspaceError, match="no experiment 'paper'"):
         report(study, "paper")
+
+
+def test_a_new_report_takes_away_what_an_earlier_one_wrote_and_nothing_else(study: Path) -> None:
+    workspace = Workspace.open(study)
+    folder = report(study).page.parent
+    before = {path.name for path in folder.iterdir()}
+    assert {"comparison.tsv", "comparison.tex", "table1.tsv", "tables.docx", "files.tsv"} <= before
+    (folder / "my notes.txt").write_text("mine", encoding="utf-8")
+    (folder / "comparison.tex").write_text("changed by hand", encoding="utf-8")
+    (study / "elsewhere.tsv").write_text("mine", encoding="utf-8")
+    listed = (folder / "files.tsv").read_text(encoding="utf-8")
+    outside = digest_of(b"mine")
+    (folder / "files.tsv").write_text(f"{listed}../../../elsewhere.tsv\t{outside}\n", encoding="utf-8")
+    write_readings(workspace, [])
+    report(study)
+    after = {path.name for path in folder.iterdir()}
+    assert not {"comparison.tsv", "comparison_tests.tsv", "agreement.tsv"} & after
+    assert {"report.html", "tables.docx", "table1.tsv", "my notes.txt", "comparison.tex"} <= after
+    assert (study / "elsewhere.tsv").is_file()
+    rows = [line.split("\t") for line in (folder / "files.tsv").read_text(encoding="utf-8").splitlines()[1:]]
+    assert {name for name, _ in rows} == after - {"my notes.txt", "comparison.tex", "files.tsv"}
+    assert all(digest_of((folder / name).read_bytes()) == digest for name, digest in rows)
+
+
+def test_a_report_that_was_cut_off_is_tidied_by_the_next(study: Path) -> None:
+    experiment = Experiment(Workspace.open(study).experiment_folder("honest"))
+    experiment.write_report({"report.html": b"1", "old.tsv": b"old"})
+    (experiment.report_folder / "new.tsv").mkdir()
+    with pytest.raises(InterruptedWrite):
+        experiment.write_report({"report.html": b"2", "first.tsv": b"first", "new.tsv": b"new"})
+    assert (experiment.report_folder / "report.html").read_bytes() == b"1"
+    (experiment.report_folder / "new.tsv").rmdir()
+    experiment.write_report({"report.html": b"3"})
+    assert {path.name for path in experiment.report_folder.iterdir()} == {"report.html", "files.tsv"}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from spinefx.app.people import LOCAL, Person, Role, token_matches
+from spinefx.app.people import LOCAL, Person, Role, new_token, token_digest, token_matches
 from spinefx.app.state import state_of
-from spinefx.errors import AccessError, SignInError
+from spinefx.errors import AccessError, SignInError, TableError
 from spinefx.trial.log import Log
+from spinefx.workspace.layout import Workspace
 
-__all__ = ["Annotator", "Anyone", "Asking", "Editor", "Reader", "add_access", "add_person", "people"]
+__all__ = ["Annotator", "Anyone", "Asking", "Editor", "Reader", "add_access", "add_person", "invite", "people"]
 
 COOKIE = "spinefx"
 PERSON_ADDED = "person.added"
@@ -33,6 +36,41 @@ def add_person(log: Log, person: Person, digest: str, *, by: str) -> None:
         Code of who lets them in.
     """
     log.append(PERSON_ADDED, by, person.code, {"roles": sorted(person.roles), "token": digest})
+
+
+def invite(workspace: Path, code: str, roles: Iterable[str], *, database: str = "") -> str:
+    """Let somebody in, with a new token.
+
+    Parameters
+    ----------
+    workspace : Path
+        Study folder.
+    code : str
+    roles : iterable of str
+        At least one.
+    database : str
+        Address of the log's database; empty for the study folder's file.
+
+    Returns
+    -------
+    str
+        The token, which is stored nowhere.
+
+    Raises
+    ------
+    WorkspaceError
+    TableError
+        For a code that is not plain, or without a role.
+    """
+    person, token = Person(code, frozenset(Role(role) for role in roles)), new_token()
+    if not person.roles:
+        raise TableError(f"{code} has no role", allowed=", ".join(Role))
+    log = Log(database) if database else Log.beside(Workspace.open(workspace).log_file)
+    try:
+        add_person(log, person, token_digest(token), by="shell")
+    finally:
+        log.close()
+    return token
 
 
 def people(log: Log) -> dict[str, tuple[Person, str]]:

@@ -15,7 +15,7 @@ from spinefx.errors import AccessError
 from spinefx.trial.log import Log
 from spinefx.workspace.layout import Workspace
 
-__all__ = ["ServeSettings", "ServerState", "state_of"]
+__all__ = ["LOOPBACK", "ServeSettings", "ServerState", "state_of"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Attempts to sign in within a minute, from one address.

@@ -34,8 +34,8 @@ class PatchSettings:
 
     Parameters
     ----------
-    registration : {'rigid', 'affine', 'geometry'}
-        How T1W is brought to T2W; ``geometry`` trusts the headers alone.
+    registration : {'rigid', 'affine', 'geometry', 'simpleitk'}
+        How T1W is brought to T2W; ``geometry`` trusts the headers alone, ``simpleitk`` is rigid by that package.
     margin_percent : float
         Added to the box's side.
     size : int

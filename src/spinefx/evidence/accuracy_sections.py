@@ -8,10 +8,12 @@ from dataclasses import replace
 from spinefx.cases.reading import Reading
 from spinefx.errors import InputError
 from spinefx.evidence.answers import confidences_of
+from spinefx.evidence.benefit import discrimination_improvement, reclassification
+from spinefx.evidence.clustered import clustered_auc_difference
 from spinefx.evidence.comparison import comparison_table, generalised_mcnemar
 from spinefx.evidence.content import Picture, ReportContent, Section
 from spinefx.evidence.delong import auc_difference
-from spinefx.evidence.estimate import PValue, bare_p
+from spinefx.evidence.estimate import Pairing, PValue, bare_p
 from spinefx.evidence.figures import draw_roc
 from spinefx.evidence.measures import agreement_table, measure_table
 from spinefx.evidence.mrmc import mrmc
@@ -199,7 +201,36 @@ def _tests(content: ReportContent, first: str, second: str) -> list[PValue]:
     malignant = [content.truth[case] == Diagnosis.MALIGNANT for case in cases]
     if any(malignant) and not all(malignant):
         tests.append(auc_difference([ours[case] for case in cases], [theirs[case] for case in cases], malignant))
+        tests += _model_tests(content, first, second)
     return tests
+
+
+def _model_tests(content: ReportContent, first: str, second: str) -> list[PValue]:
+    """What a model adds to another: slices kept within patients, and probabilities moved the right way."""
+    models = {model.name: model for model in content.named_models}
+    if first not in models or second not in models:
+        return []
+    ours, theirs = (models[name].corrected_probabilities for name in (first, second))
+    cases = [case for case in ours if case in theirs]
+    malignant = [content.truth[case] == Diagnosis.MALIGNANT for case in cases]
+    before, after = ([one[case] for case in cases] for one in (theirs, ours))
+    gained = (reclassification(before, after, malignant).net, discrimination_improvement(before, after, malignant))
+    moved = [replace(one, quantity=f"{one.quantity.split(',')[0]}, first over second") for one in gained]
+    slices = [{(p.case_id, p.slice_index): p.probability for p in models[name].predictions} for name in (first, second)]
+    shared = [key for key in slices[0] if key in slices[1]]
+    truth, owners = [content.truth[case] == Diagnosis.MALIGNANT for case, _ in shared], [case for case, _ in shared]
+    try:
+        mine, other = ([one[key] for key in shared] for one in slices)
+        found = clustered_auc_difference(mine, other, truth, owners)
+    except InputError:
+        return moved
+    effect, quantity = found.effect, f"difference of AUC of {found.findings} slices, first minus second"
+    note = "" if effect.p_value == effect.p_value else effect.estimate.note
+    clusters, df = found.clusters, effect.df
+    by_slice = PValue(
+        effect.p_value, effect.test, quantity, effect.estimate, clusters, Pairing.PAIRED, df=df, note=note
+    )
+    return [by_slice, *moved]
 
 
 def _test_table(tests: list[tuple[str, PValue]]) -> ResultTable:

@@ -25,6 +25,7 @@ from spinefx.evidence.claims import (
 )
 from spinefx.evidence.comparison import MCNEMAR_METHODS, attainable_mcnemar
 from spinefx.evidence.estimate import bare_p, holm
+from spinefx.evidence.frames import rows_of
 from spinefx.evidence.paired import PairedTable, paired_difference
 from spinefx.evidence.table import ResultTable
 from spinefx.evidence.twogroups import chi_square_p, fisher_p
@@ -84,12 +85,13 @@ def example_claims() -> tuple[Claim, ...]:
     return claims_from(json.loads(text), EXAMPLE)
 
 
-def audit(claims: Sequence[Claim]) -> tuple[AuditedClaim, ...]:
+def audit(claims: object) -> tuple[AuditedClaim, ...]:
     """Recompute every claim from the counts printed with it.
 
     Parameters
     ----------
-    claims : sequence of Claim
+    claims : sequence of Claim, DataFrame or other table
+        A table's columns are the fields of :class:`spinefx.evidence.claims.Claim`, texts all.
 
     Returns
     -------
@@ -103,9 +105,10 @@ def audit(claims: Sequence[Claim]) -> tuple[AuditedClaim, ...]:
         For counts or printed numbers that cannot be read.
     """
     checks = {"share": _share, "paired": _paired, "gain": _gain, "sum": _sum, "mean": _mean, "folds": _folds}
-    families = _families(claims)
+    listed = _claims(claims)
+    families = _families(listed)
     audited = []
-    for claim in claims:
+    for claim in listed:
         if claim.kind == "groups":
             found = _groups(claim, families)
         elif claim.kind == "tally":
@@ -143,6 +146,14 @@ def audit_table(audited: Sequence[AuditedClaim]) -> ResultTable:
     fallen = sum(not one.verdict.stands for one in audited)
     note = f"{fallen} of {len(rows)} claims cannot stand as printed with the counts beside them."
     return ResultTable("audit", "Audit", ("claim", "published", "recomputed", "verdict", "remark"), rows, note)
+
+
+def _claims(claims: object) -> tuple[Claim, ...]:
+    if isinstance(claims, Sequence) and all(isinstance(one, Claim) for one in claims):
+        return tuple(claims)
+    rows = rows_of(claims, required=CLAIM_FIELDS[:2], where="claims")
+    texts = [{name: str(cell) for name, cell in row.items() if cell is not None} for row in rows]
+    return claims_from({"claims": texts}, "claims")
 
 
 def _families(claims: Sequence[Claim]) -> dict[str, dict[Claim, tuple[float, float]]]:

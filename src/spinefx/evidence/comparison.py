@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from spinefx.errors import InputError
+from spinefx.evidence.answers import answers_from
 from spinefx.evidence.estimate import Pairing, PValue, bare_p, holm
-from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference, tango_terms
+from spinefx.evidence.frames import truth_from
+from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference, paired_ratio, tango_terms
 from spinefx.evidence.table import ResultTable
 from spinefx.vocabulary import Diagnosis
 
@@ -301,17 +303,15 @@ def attainable_mcnemar(first_errors: int, second_errors: int, n: int) -> Attaina
     return AttainableMcNemar(first_errors, second_errors, n, tables)
 
 
-def comparison_table(
-    truth: Mapping[str, Diagnosis], answers: Mapping[str, Mapping[str, Diagnosis]], *, against: str | None = None
-) -> ResultTable:
+def comparison_table(truth: object, answers: object, *, against: str | None = None) -> ResultTable:
     """Compare every two readers, or one with every other, within each class, with the paired table of each comparison.
 
     Parameters
     ----------
-    truth : mapping of str to Diagnosis
+    truth : table, or mapping of str to Diagnosis
         By case.
-    answers : mapping of str to mapping
-        By reader (a model is one more), then by case.
+    answers : mapping of str to mapping, or table of readings
+        By reader (a model is one more), then by case; see :func:`spinefx.evidence.answers.answers_from`.
     against : str, optional
         The reader to compare all others with, as the first of each pair; by default every two are compared.
 
@@ -325,29 +325,33 @@ def comparison_table(
     InputError
         For an answer without a truth, or a reader who is not among the answers.
     """
-    if against is not None and against not in answers:
-        raise InputError(f"no answers of {against!r}", where="comparison", allowed=", ".join(answers))
-    pairs = [(against, other) for other in answers if other != against] if against else combinations(answers, 2)
+    of_case = truth_from(truth)
+    by_reader = answers_from(answers, of_case)
+    if against is not None and against not in by_reader:
+        raise InputError(f"no answers of {against!r}", where="comparison", allowed=", ".join(by_reader))
+    pairs = [(against, other) for other in by_reader if other != against] if against else combinations(by_reader, 2)
     rows: list[tuple[object, ...]] = []
     tests: list[list[float]] = []
     for one, other in pairs:
         for among, measure in ((Diagnosis.MALIGNANT, "sensitivity"), (Diagnosis.BENIGN, "specificity")):
-            table = PairedTable.of(answers[one], answers[other], truth, among)
+            table = PairedTable.of(by_reader[one], by_reader[other], of_case, among)
             cells = (table.n, table.both, table.first_only, table.second_only, table.neither, table.left_out)
-            shares = (table.first, table.second, paired_difference(table), paired_difference(table, "newcombe10"))
+            differences = (paired_difference(table), paired_difference(table, "newcombe10"))
+            shares = (table.first, table.second, *differences, paired_ratio(table))
             p = [float(mcnemar_p(table.first_only, table.second_only, method)) for method in MCNEMAR_METHODS]
             rows.append((one, other, measure, *cells, *shares))
             tests.append(p if table.n else [np.nan] * len(p))
     adjusted = holm([p[0] for p in tests])
     shown = [(*row, *map(bare_p, p), bare_p(last)) for row, p, last in zip(rows, tests, adjusted, strict=True)]
     cell_names = ("cases", "both right", "only first right", "only second right", "both wrong", "read by one only")
-    names = ("first", "second", "difference (Tango)", "difference (Newcombe 10)")
+    names = ("first", "second", "difference (Tango)", "difference (Newcombe 10)", "ratio (Tang)")
     tests_named = ("p exact", "p mid-p", "p chi-square", "p chi-square, corrected", "p exact, Holm")
     note = (
-        "McNemar's tests on the cases that both have read; differences are first minus second, with 95% intervals. "
+        "McNemar's tests on the cases that both have read; differences are first minus second, ratios "
+        "first by second, with 95% intervals. "
         "Holm's correction is over this table."
     )
-    if len(answers) < 2:
+    if len(by_reader) < 2:
         note = "Fewer than two readers: nothing to compare."
     columns = ("reader 1", "reader 2", "measure", *cell_names, *names, *tests_named)
     return ResultTable("comparison", "Readers compared, case by case", columns, tuple(shown), note)

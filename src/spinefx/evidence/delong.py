@@ -106,6 +106,8 @@ def auc_difference(first: ArrayLike, second: ArrayLike, malignant: ArrayLike, *,
     InputError
         See :func:`areas_with_covariance`.
     """
+    if np.size(first) != np.size(second):
+        raise InputError(f"{np.size(first)} and {np.size(second)} scores", allowed="both of the same cases")
     areas, covariance = areas_with_covariance(np.vstack([first, second]), malignant)
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     return _tested(areas, variance, np.asarray(malignant).size, Pairing.PAIRED, np.inf, confidence)

@@ -84,7 +84,7 @@ def judge(
     ----------
     label : str
     value, variance : float
-        A variance that is NaN, negative or nil gives neither interval nor p-value.
+        A variance that is NaN, negative or nil gives neither interval nor p-value, and the estimate's note says so.
     test : str
     df : float
     null : float or None
@@ -98,7 +98,11 @@ def judge(
     Effect
     """
     if not variance > NIL_VARIANCE:
-        return Effect(label, Estimate(float(value), np.nan, np.nan), float(np.sqrt(max(variance, 0))), float(df), test)
+        note = "no interval: " + (
+            "nothing to tell a variance from" if np.isnan(variance) else "the data show no variance"
+        )
+        bare = Estimate(float(value), np.nan, np.nan, note=note)
+        return Effect(label, bare, float(np.sqrt(max(variance, 0))), float(df), test)
     error = float(np.sqrt(variance))
     reach = float(stats.t.ppf((1 + confidence) / 2, df)) * error
     limits = np.array([value - reach, value + reach])

@@ -16,11 +16,13 @@ __all__ = [
     "Estimate",
     "PValue",
     "Pairing",
+    "ShownP",
     "bare_p",
     "clopper_pearson",
     "delta_variance",
     "format_p",
     "holm",
+    "jeffreys",
     "normal_quantile",
     "normal_test",
     "wilson",
@@ -120,6 +122,27 @@ class PValue:
         return f"{said} ({self.test}, {self.sided}, {self.pairing}, n = {self.n}); {self.quantity} {self.estimate}"
 
 
+class ShownP(str):
+    """A p-value as it is written, which still knows the number.
+
+    Parameters
+    ----------
+    p : float
+        NaN where there is none.
+    """
+
+    p: float
+
+    def __new__(cls, p: float) -> ShownP:
+        text = "n/a" if np.isnan(p) else format_p(p).removeprefix("p ").removeprefix("= ")
+        made = super().__new__(cls, text)
+        made.p = float(p)
+        return made
+
+    def __reduce__(self) -> tuple[type[ShownP], tuple[float]]:
+        return ShownP, (self.p,)
+
+
 def format_p(p: float) -> str:
     """Write a p-value with two significant digits, never rounded across 0.05, 0.01 or 0.001.
 
@@ -148,7 +171,7 @@ def format_p(p: float) -> str:
     return "p = 1" if float(text) == 1 else f"p = {text}"
 
 
-def bare_p(p: float) -> str:
+def bare_p(p: float) -> ShownP:
     """Write a p-value for a column that is headed ``p``.
 
     Parameters
@@ -157,10 +180,10 @@ def bare_p(p: float) -> str:
 
     Returns
     -------
-    str
-        As :func:`format_p` without ``p =``; ``n/a`` where there is none.
+    ShownP
+        As :func:`format_p` without ``p =``; ``n/a`` where there is none. Its ``p`` is the number.
     """
-    return "n/a" if np.isnan(p) else format_p(p).removeprefix("p ").removeprefix("= ")
+    return ShownP(p)
 
 
 def holm(p_values: Sequence[float], size: int | None = None) -> tuple[float, ...]:
@@ -234,6 +257,37 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Estimate:
     Clopper CJ, Pearson ES. Biometrika 1934;26:404-413.
     """
     return _proportion(k, n, confidence, "exact")
+
+
+def jeffreys(k: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Estimate a proportion with the equal-tailed interval of Jeffreys' prior.
+
+    Parameters
+    ----------
+    k, n : int
+        Successes and trials.
+    confidence : float
+
+    Returns
+    -------
+    Estimate
+        NaN for no trials. With no success the lower limit is 0, with no failure the upper is 1.
+
+    Raises
+    ------
+    InputError
+        For a confidence that is not above 0 and below 1.
+
+    Notes
+    -----
+    Brown LD, Cai TT, DasGupta A. Stat Sci 2001;16:101-133.
+    """
+    if n == 0:
+        return _proportion(k, n, confidence, "wilson")
+    if not 0 < confidence < 1:
+        raise InputError(f"a confidence of {confidence}", allowed="above 0, below 1")
+    low, high = stats.beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], k + 0.5, n - k + 0.5)
+    return Estimate(k / n, float(low) if k else 0.0, float(high) if k < n else 1.0, k, n)
 
 
 def normal_quantile(confidence: float) -> float:

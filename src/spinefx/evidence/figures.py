@@ -24,10 +24,12 @@ from spinefx.evidence.calibration import Calibration
 from spinefx.evidence.tables import ModelResult
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["Drawing", "draw_calibration", "draw_decision", "draw_roc"]
+__all__ = ["CURVES", "Drawing", "draw_calibration", "draw_decision", "draw_roc"]
 
 # Told apart in grey and by readers with colour blindness: hue, dash and marker all differ (Okabe and Ito's palette).
 STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
+# So many curves one figure holds.
+CURVES = len(STYLES)
 MARKERS = "osD^vP*X"
 DOTS_PER_INCH = 300
 LONGEST_NAME = 24
@@ -90,14 +92,16 @@ def draw_roc(
 
 
 def draw_calibration(
-    calibration: Calibration, probabilities: ArrayLike, malignant: ArrayLike, *, stamp: str = ""
+    calibrations: Mapping[str, Calibration], probabilities: ArrayLike, malignant: ArrayLike, *, stamp: str = ""
 ) -> Drawing:
-    """Draw how often cases of each probability are malignant, with the band, over what the probabilities are.
+    """Draw how often cases of each probability are malignant; of the first with the band, over its probabilities.
 
     Parameters
     ----------
-    calibration : Calibration
+    calibrations : mapping of str to Calibration
+        By whose probabilities they are; those beyond the fourth are left out.
     probabilities : array_like, shape (case,)
+        Of the first.
     malignant : array_like of bool, shape (case,)
     stamp : str
 
@@ -105,13 +109,16 @@ def draw_calibration(
     -------
     Drawing
     """
-    p, y, curve = np.asarray(probabilities, float), np.asarray(malignant, bool), calibration.curve
+    p, y = np.asarray(probabilities, float), np.asarray(malignant, bool)
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, label="as predicted")
-        colour, dash = STYLES[0]
-        axes.fill_between(curve.probability, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(curve.probability, curve.observed, dash, color=colour, linewidth=1.8, label="observed, smoothed")
+        for place, (name, (colour, dash)) in enumerate(zip(calibrations, STYLES, strict=False)):
+            curve = calibrations[name].curve
+            if place == 0:
+                axes.fill_between(curve.probability, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+            label = _short(name) if len(calibrations) > 1 else "observed, smoothed"
+            axes.plot(curve.probability, curve.observed, dash, color=colour, linewidth=1.8, label=label)
         edges = np.linspace(0, 1, 41)
         for group, base, side, name in ((~y, 0.0, 1, "benign"), (y, 1.0, -1, "malignant")):
             counts = np.histogram(p[group], edges)[0]
@@ -124,26 +131,31 @@ def draw_calibration(
     return _drawn("calibration", draw, stamp)
 
 
-def draw_decision(curve: DecisionCurve, *, stamp: str = "") -> Drawing:
-    """Draw net benefit over thresholds with its band, beside acting on all and on none.
+def draw_decision(curves: Mapping[str, DecisionCurve], *, stamp: str = "") -> Drawing:
+    """Draw net benefit over thresholds, of the first with its band, beside acting on all its cases and on none.
 
     Parameters
     ----------
-    curve : DecisionCurve
+    curves : mapping of str to DecisionCurve
+        By whose probabilities they act on; those beyond the fourth are left out.
     stamp : str
 
     Returns
     -------
     Drawing
     """
+    first = next(iter(curves.values()))
 
     def draw(axes: Axes) -> None:
-        (colour, dash), (other, other_dash), *_ = STYLES
         axes.axhline(0, color=QUIET, linewidth=0.8, label="act on none")
-        axes.plot(curve.thresholds, curve.act_on_all, other_dash, color=other, linewidth=1.4, label="act on all")
-        axes.fill_between(curve.thresholds, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(curve.thresholds, curve.benefit, dash, color=colour, linewidth=1.8, label="act on the model")
-        top = float(max(curve.high.max(), curve.act_on_all.max()))
+        axes.plot(first.thresholds, first.act_on_all, color=INK, linewidth=0.8, label="act on all")
+        for name, (colour, dash) in zip(curves, STYLES, strict=False):
+            curve = curves[name]
+            if curve is first:
+                axes.fill_between(curve.thresholds, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+            label = f"act on {_short(name)}" if len(curves) > 1 else "act on the model"
+            axes.plot(curve.thresholds, curve.benefit, dash, color=colour, linewidth=1.8, label=label)
+        top = float(max(first.high.max(), first.act_on_all.max()))
         axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top))
         axes.set(xlabel="Threshold probability", ylabel="Net benefit per case")
 

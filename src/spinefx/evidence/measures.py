@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
 
 from spinefx.evidence.accuracy import Confusion, kappa, likelihood_ratios, mcc, predictive_values
+from spinefx.evidence.answers import answers_from
+from spinefx.evidence.frames import truth_from
 from spinefx.evidence.table import ResultTable
-from spinefx.vocabulary import Diagnosis
 
 __all__ = ["agreement_table", "measure_table"]
 
 
 def measure_table(
-    truth: Mapping[str, Diagnosis],
-    answers: Mapping[str, Mapping[str, Diagnosis]],
+    truth: object,
+    answers: object,
     *,
     prevalence: float | None = None,
 ) -> ResultTable:
@@ -22,10 +22,10 @@ def measure_table(
 
     Parameters
     ----------
-    truth : mapping of str to Diagnosis
+    truth : table, or mapping of str to Diagnosis
         By case.
-    answers : mapping of str to mapping
-        By reader (a model is one more), then by case; see :func:`spinefx.evidence.answers.answers_by_reader`.
+    answers : mapping of str to mapping, or table of readings
+        By reader (a model is one more), then by case; see :func:`spinefx.evidence.answers.answers_from`.
     prevalence : float, optional
         Share of malignant cases for predictive values elsewhere; without it those of this cohort alone are given.
 
@@ -38,9 +38,9 @@ def measure_table(
     InputError
         For an answer without a truth or an impossible prevalence.
     """
-    rows = []
-    for reader, mine in answers.items():
-        counts = Confusion.of(mine, truth)
+    rows, of_case = [], truth_from(truth)
+    for reader, mine in answers_from(answers, of_case).items():
+        counts = Confusion.of(mine, of_case)
         exact = (counts.exact(name) for name in ("sensitivity", "specificity", "accuracy"))
         elsewhere = () if prevalence is None else predictive_values(counts, prevalence)
         agreement = (kappa(counts), mcc(counts))
@@ -55,12 +55,12 @@ def measure_table(
     return ResultTable("measures", "Further measures of accuracy", columns, tuple(rows), note)
 
 
-def agreement_table(answers: Mapping[str, Mapping[str, Diagnosis]]) -> ResultTable:
+def agreement_table(answers: object) -> ResultTable:
     """Say how far every two readers agree, right or wrong.
 
     Parameters
     ----------
-    answers : mapping of str to mapping
+    answers : mapping of str to mapping, or table of readings
         By reader (a model is one more), then by case.
 
     Returns
@@ -68,11 +68,11 @@ def agreement_table(answers: Mapping[str, Mapping[str, Diagnosis]]) -> ResultTab
     ResultTable
         Over the cases that both have read.
     """
-    rows = []
-    for one, other in combinations(answers, 2):
-        shared = {case: answer for case, answer in answers[one].items() if case in answers[other]}
+    rows, by_reader = [], answers_from(answers)
+    for one, other in combinations(by_reader, 2):
+        shared = {case: answer for case, answer in by_reader[one].items() if case in by_reader[other]}
         # The second reader stands where the truth stands elsewhere.
-        counts = Confusion.of(shared, answers[other])
+        counts = Confusion.of(shared, by_reader[other])
         rows.append((one, other, len(shared), counts.accuracy, kappa(counts)))
     columns = ("reader 1", "reader 2", "cases", "same answer", "kappa")
     note = "Shares with Wilson 95% intervals; Cohen's kappa by the delta method. Agreement says nothing of the truth."

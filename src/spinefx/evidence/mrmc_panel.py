@@ -13,7 +13,27 @@ from spinefx.evidence.mrmc_covariance import CovarianceMethod, covariance_matrix
 from spinefx.evidence.reader_study import Design, Endpoint, ReaderStudy, StudyCounts
 from spinefx.evidence.table import ResultTable
 
-__all__ = ["PanelResult", "ai_vs_readers"]
+__all__ = ["PanelComponents", "PanelResult", "ai_vs_readers"]
+
+
+@dataclass(frozen=True)
+class PanelComponents:
+    """Where the readers' differences to a model vary.
+
+    Parameters
+    ----------
+    reader : float
+        Variance of readers, cases apart; a negative estimate is reported as it is.
+    error, cov2 : float
+        Variance over cases of a reader's difference to the model, and covariance of two readers'.
+    cases : int
+        Cases behind ``error`` and ``cov2``, of the class that matters for sensitivity or specificity.
+    """
+
+    reader: float
+    error: float
+    cov2: float
+    cases: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +57,8 @@ class PanelResult:
         Of the readers' values.
     error, cov2 : float
         Variance over cases of a reader's difference to the model, and covariance of two readers' (mean over readers).
+    cases : int
+        Cases behind them, of the class that matters for sensitivity or specificity.
     notes : tuple of str
     """
 
@@ -52,7 +74,13 @@ class PanelResult:
     reader_variance: float
     error: float
     cov2: float
+    cases: int
     notes: tuple[str, ...]
+
+    @property
+    def components(self) -> PanelComponents:
+        """What a planned study needs to know; for factorial pilots of two or more readers."""
+        return PanelComponents(self.reader_variance - self.error + self.cov2, self.error, self.cov2, self.cases)
 
     @property
     def table(self) -> ResultTable:
@@ -70,7 +98,7 @@ def ai_vs_readers(
     threshold: float | None = None,
     analysis: Analysis = "RRRC",
     covariance: CovarianceMethod = "jackknife",
-    scale: Scale = "plain",
+    scale: Scale = "logit",
     confidence: float = 0.95,
 ) -> PanelResult:
     """Compare a model with the mean of a panel of readers.
@@ -89,7 +117,7 @@ def ai_vs_readers(
         Random readers and cases (1T-RRRC), these readers only, or these cases only (1T-RRFC). With fixed cases the
         model's own uncertainty is left out: a small p-value there speaks of these cases alone.
     covariance : {'jackknife', 'delong', 'unbiased'}
-    scale : {'plain', 'logit'}
+    scale : {'logit', 'plain'}
         Of the intervals of the model and the panel's mean, as in :func:`spinefx.evidence.mrmc.mrmc`; differences are
         always plain.
     confidence : float
@@ -153,6 +181,7 @@ def ai_vs_readers(
         reader_variance=float(values.var(ddof=1)) if len(panel) > 1 else np.nan,
         error=float(np.diag(spread).mean()),
         cov2=cov2,
+        cases=parts.malignant.shape[1] + parts.benign.shape[1],
         notes=_notes(scores, analysis),
     )
 

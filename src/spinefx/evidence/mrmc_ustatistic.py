@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.errors import InputError
-from spinefx.evidence.effect import NIL_VARIANCE, Effect, effect_table, judge
+from spinefx.evidence.effect import NIL_VARIANCE, Effect, Scale, check_scale, effect_table, judge
 from spinefx.evidence.mrmc_covariance import pair_moments, structural_components
 from spinefx.evidence.reader_study import Design, Endpoint, ReaderStudy, StudyCounts
 from spinefx.evidence.table import ResultTable
@@ -126,6 +126,7 @@ def ustat_mrmc(
     threshold: float | None = None,
     estimator: Estimator = "centred",
     df: Literal["bdg", "normal"] = "bdg",
+    scale: Scale = "logit",
     confidence: float = 0.95,
 ) -> UstatResult:
     """Compare modalities in a study of any design: split plots, missing readings, unequal readers.
@@ -145,6 +146,8 @@ def ustat_mrmc(
     df : {'bdg', 'normal'}
         Satterthwaite degrees of freedom (Gallas), rounded down for the t distribution and normal above 50, as iMRMC
         does; or the normal distribution.
+    scale : {'logit', 'plain'}
+        Of the intervals of means, as in :func:`spinefx.evidence.mrmc.mrmc`; ``plain`` is iMRMC's.
     confidence : float
 
     Returns
@@ -165,6 +168,7 @@ def ustat_mrmc(
     """
     if estimator not in ("centred", "unbiased", "mle"):
         raise InputError(f"the estimator {estimator!r}", allowed="centred, unbiased, mle")
+    check_scale(scale)
     scores, read = _as_areas(study, endpoint, threshold), study.cells
     modality, reader = np.nonzero(read)
     if np.bincount(modality).min() < 2:
@@ -191,7 +195,7 @@ def ustat_mrmc(
     }
     null = 0.5 if endpoint == "auc" else None
     means = tuple(
-        _effect(study.modalities[a], values[a], (apart[a, a],), estimator, df, null, confidence)
+        _effect(study.modalities[a], values[a], (apart[a, a],), estimator, df, null, confidence, scale)
         for a in range(len(own))
     )
     differences = tuple(
@@ -267,13 +271,15 @@ def _effect(
     df: str,
     null: float | None,
     confidence: float,
+    scale: Scale = "plain",
 ) -> Effect:
     """Judge a mean (one part) or a difference (two variances and the covariance)."""
     signs = np.array([1.0, 1.0, -2.0])[: len(parts)]
     variances = [part.value_mle if estimator == "mle" else part.value for part in parts]
     variance = float(signs @ variances)
+    asked: dict[str, Any] = {"null": null, "scale": scale, "confidence": confidence}
     if df == "normal" or not variance > NIL_VARIANCE:
-        return judge(label, value, variance, "U-statistic z", null=null, confidence=confidence)
+        return judge(label, value, variance, "U-statistic z", **asked)
     spread = signs @ np.array([part.components_mle for part in parts])
     of_factor = [np.round(1 / part.component_coefficients[[0, 1, 3]] - 1) for part in parts[:2]]
     # Very unequal readers weigh like less than two; one degree of freedom is the least there is.
@@ -281,7 +287,5 @@ def _effect(
     noise = float((spread[[0, 1, 3]] ** 2 / free**3).sum())
     degrees = max(variance**2 / noise, float(free.min())) if noise > 0 else np.inf
     used = np.floor(degrees) if degrees <= NORMAL_FROM else np.inf
-    effect = judge(
-        label, value, variance, "U-statistic t, BDG degrees of freedom", df=used, null=null, confidence=confidence
-    )
+    effect = judge(label, value, variance, "U-statistic t, BDG degrees of freedom", df=used, **asked)
     return replace(effect, df=degrees)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
-from spinefx.cases.reading import Reading
 from spinefx.errors import InputError, TableError
+from spinefx.evidence.frames import columns_of, readings_from, truth_from
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["Design", "Endpoint", "ReaderStudy", "StudyCounts"]
@@ -153,20 +153,63 @@ class ReaderStudy:
         return cls(scores, of_case, *names)
 
     @classmethod
+    def from_table(
+        cls,
+        table: object,
+        *,
+        reader: str = "reader_id",
+        case: str = "case_id",
+        score: str = "score",
+        malignant: str = "malignant",
+        modality: str | None = None,
+    ) -> ReaderStudy:
+        """Take a long table, one row a reading, by the names of its columns.
+
+        Parameters
+        ----------
+        table : DataFrame or other table
+            As in :func:`spinefx.evidence.frames.columns_of`; numbers may come as text.
+        reader, case, score, malignant : str
+            Columns; ``score`` may have missing cells, ``malignant`` holds True and False, or 1 and 0.
+        modality : str or None
+            None where there is but one.
+
+        Returns
+        -------
+        ReaderStudy
+
+        Raises
+        ------
+        TableError
+            As :meth:`from_columns`; or for a column missing.
+        """
+        needed = [reader, case, malignant, *([modality] if modality else [])]
+        columns = columns_of(table, required=needed, where="readings")
+        if score not in columns:
+            raise TableError(f"no column {score}", where="readings", allowed=", ".join(columns))
+        return cls.from_columns(
+            reader=columns[reader],
+            case=columns[case],
+            malignant=_numbers(columns[malignant], "truth"),
+            score=_numbers([np.nan if value is None else value for value in columns[score]]),
+            modality=columns[modality] if modality else None,
+        )
+
+    @classmethod
     def from_readings(
         cls,
-        readings: Iterable[Reading],
-        truth: Mapping[str, Diagnosis],
+        readings: object,
+        truth: object,
         answer: Literal["confidence", "diagnosis"] = "confidence",
     ) -> ReaderStudy:
         """Take readings, the arms (without and with the model) being the modalities.
 
         Parameters
         ----------
-        readings : iterable of Reading
-            Those of cases without a truth are left out.
-        truth : mapping of str to Diagnosis
-            By case.
+        readings : table, or iterable of Reading
+            Those of cases without a truth are left out; see :func:`spinefx.evidence.frames.readings_from`.
+        truth : table, or mapping of str to Diagnosis
+            By case; see :func:`spinefx.evidence.frames.truth_from`.
         answer : {'confidence', 'diagnosis'}
             What to score: the confidence (missing where not given), or the diagnosis as 1 for malignant and 0 for
             benign, to be analysed as sensitivity or specificity at a threshold of 0.5.
@@ -175,14 +218,15 @@ class ReaderStudy:
         -------
         ReaderStudy
         """
-        kept = [reading for reading in readings if reading.case_id in truth]
+        of_case = truth_from(truth)
+        kept = [reading for reading in readings_from(readings) if reading.case_id in of_case]
         malignant = [reading.diagnosis == Diagnosis.MALIGNANT for reading in kept]
         confidence = [np.nan if reading.confidence is None else reading.confidence for reading in kept]
         return cls.from_columns(
             reader=[reading.reader_id for reading in kept],
             modality=[str(reading.arm) for reading in kept],
             case=[reading.case_id for reading in kept],
-            malignant=[truth[reading.case_id] == Diagnosis.MALIGNANT for reading in kept],
+            malignant=[of_case[reading.case_id] == Diagnosis.MALIGNANT for reading in kept],
             score=confidence if answer == "confidence" else malignant,
         )
 
@@ -252,11 +296,11 @@ class ReaderStudy:
         return Design.READERS_IN_MODALITIES if cells.sum(axis=0).max() == 1 else Design.ARBITRARY
 
 
-def _numbers(score: ArrayLike) -> NDArray[np.float64]:
+def _numbers(score: ArrayLike, kind: str = "score") -> NDArray[np.float64]:
     try:
         return np.asarray(score, float)
     except (TypeError, ValueError) as error:
-        raise TableError(f"a score that is no number ({error})", allowed="numbers; NaN where missing") from error
+        raise TableError(f"a {kind} that is no number ({error})", allowed="numbers; NaN where missing") from error
 
 
 def _numbered(column: Sequence[object]) -> tuple[tuple[str, ...], NDArray[np.intp]]:

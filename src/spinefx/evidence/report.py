@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import jinja2
 
 from spinefx.evidence.accuracy import majority_baseline
 from spinefx.evidence.content import ReportContent
 from spinefx.evidence.sections import build_sections
+from spinefx.evidence.table import ResultTable
 from spinefx.evidence.tables import performance_table
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["render_report"]
 
+PHANTOM = "Phantom: synthetic images; these figures say nothing about patients."
+RESEARCH = "Research use only. Not a medical device."
 # A longer table is folded, and the page shows so many rows of it; its file holds them all.
 ROWS_OPEN, ROWS_SHOWN = 40, 500
 
@@ -28,8 +32,8 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        By file name: one TSV a table (LaTeX too, of those that the page shows at once), each figure as SVG
-        and PNG, and ``report.html``, which needs no other file and no network.
+        By file name: one TSV a table (LaTeX too, of those that the page shows at once), all tables as one Word
+        document, each figure as SVG and PNG, and ``report.html``, which needs no other file and no network.
     """
     sections = tuple(build_sections(content))
     environment = jinja2.Environment(
@@ -43,9 +47,20 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     page = environment.get_template("report.html").render(
         content=content, sections=sections, summary=_summary(content), rows_open=ROWS_OPEN, rows_shown=ROWS_SHOWN
     )
+    # Loading python-docx takes longer than any table.
+    from spinefx.evidence.word import word_document
+
+    def for_paper(table: ResultTable) -> ResultTable:
+        """What leaves the page takes with it that it is of a phantom."""
+        shown = table.for_page(ROWS_SHOWN)
+        return replace(shown, title=f"{shown.title} (phantom)") if content.phantom else shown
+
     tables = [table for section in sections for table in (*section.tables, *section.folded)]
     files = {f"{table.name}.tsv": table.to_tsv().encode() for table in tables}
-    files |= {f"{one.name}.tex": one.for_page().to_latex().encode() for section in sections for one in section.tables}
+    files |= {f"{one.name}.tex": for_paper(one).to_latex().encode() for part in sections for one in part.tables}
+    parts = [(part.title, [for_paper(one) for one in (*part.tables, *part.folded)]) for part in sections]
+    stamps = (*([PHANTOM] if content.phantom else []), RESEARCH)
+    files |= {"tables.docx": word_document(content.title, parts, stamps)}
     for one in (picture for section in sections for picture in section.pictures):
         files |= {f"{one.name}.svg": one.drawing.svg.encode(), f"{one.name}.png": one.drawing.png}
     return files | {"report.html": page.encode()}

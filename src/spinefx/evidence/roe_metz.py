@@ -72,6 +72,41 @@ class RoeMetz:
         ReaderStudy
             Modalities ``A``, ``B`` and so on; readers ``reader 1`` and so on; malignant cases first.
         """
+        return self._drawn(rng, readers, malignant, benign)
+
+    def draw_panel(
+        self, rng: np.random.Generator, *, model: float, readers: int, malignant: int, benign: int
+    ) -> ReaderStudy:
+        """Draw readers and one model on the same cases, for a study of one modality.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        model : float
+            The model's separation; its true area is the normal distribution function at ``model / sqrt(2 within)``,
+            ``within`` being the sum of the four variances of cases. It shares the cases' effects with the readers and
+            has no variance of readers.
+        readers, malignant, benign : int
+
+        Returns
+        -------
+        ReaderStudy
+            Of the first modality, ``model`` standing before the readers.
+        """
+        study = RoeMetz(
+            (self.separations[0],),
+            self.reader + self.modality_reader,
+            0.0,
+            self.case + self.modality_case,
+            0.0,
+            self.reader_case + self.error,
+            0.0,
+        )
+        return study._drawn(rng, readers, malignant, benign, model)
+
+    def _drawn(
+        self, rng: np.random.Generator, readers: int, malignant: int, benign: int, model: float | None = None
+    ) -> ReaderStudy:
         truth = np.arange(malignant + benign) < malignant
         modalities, cases = len(self.separations), truth.size
 
@@ -79,18 +114,22 @@ class RoeMetz:
             return np.asarray(np.sqrt(variance) * rng.standard_normal(shape))
 
         by_class = normal(self.reader, 1, readers, 2) + normal(self.modality_reader, modalities, readers, 2)
+        of_case = normal(self.case, cases) + normal(self.modality_case, modalities, 1, cases)
         scores = (
             np.array(self.separations)[:, None, None] * truth
             + by_class[..., truth.astype(int)]
-            + normal(self.case, cases)
-            + normal(self.modality_case, modalities, 1, cases)
+            + of_case
             + normal(self.reader_case, 1, readers, cases)
             + normal(self.error, modalities, readers, cases)
         )
+        names = tuple(f"reader {number + 1}" for number in range(readers))
+        if model is not None:
+            own = model * truth + of_case[:, 0] + normal(self.reader_case + self.error, cases)
+            scores, names = np.concatenate([own[:, None], scores], axis=1), ("model", *names)
         return ReaderStudy(
             scores,
             truth,
             tuple(chr(ord("A") + number) for number in range(modalities)),
-            tuple(f"reader {number + 1}" for number in range(readers)),
+            names,
             tuple(f"case {number + 1}" for number in range(cases)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -9,8 +10,15 @@ from scipy import stats
 
 from spinefx.errors import InputError
 from spinefx.evidence.comparison import mcnemar_p
+from spinefx.evidence.paired import tango_terms
 
-__all__ = ["discordant_shares", "mcnemar_power", "mcnemar_sample_size"]
+__all__ = [
+    "discordant_shares",
+    "mcnemar_power",
+    "mcnemar_sample_size",
+    "non_inferiority_power",
+    "non_inferiority_sample_size",
+]
 
 MOST_CASES = 20_000
 NEXT_LOOKED_AT = 10
@@ -70,12 +78,7 @@ def mcnemar_power(
         For impossible shares, no cases, or an unknown method.
     """
     discordant = first_only + second_only
-    if min(first_only, second_only) < 0 or discordant > 1 or n < 1 or not 0 < alpha < 1:
-        raise InputError(
-            f"shares {first_only:g} and {second_only:g} of {n} cases at level {alpha:g}",
-            where="sample size",
-            allowed="shares of 0 or more that sum to 1 at most, one case or more, a level between 0 and 1",
-        )
+    _check(first_only, second_only, n, alpha)
     if discordant == 0:
         return 0.0
     low, high = stats.binom.ppf([5e-10, 1 - 5e-10], n, discordant).astype(int)
@@ -122,11 +125,108 @@ def mcnemar_sample_size(
     total, gap = first_only + second_only, abs(first_only - second_only)
     # Miettinen's approximation tells where to look (Biometrics 1968;24:339-352).
     reach = stats.norm.ppf(1 - alpha / 2) * np.sqrt(total) + stats.norm.ppf(power) * np.sqrt(max(total - gap**2, 0))
-    n = max(1, int(0.7 * (reach / gap) ** 2))
+    return _fewest(
+        lambda n: mcnemar_power(first_only, second_only, n, method=method, alpha=alpha) >= power, (reach / gap) ** 2
+    )
 
-    def enough(cases: int) -> bool:
-        return mcnemar_power(first_only, second_only, cases, method=method, alpha=alpha) >= power
 
+def non_inferiority_power(
+    first_only: float, second_only: float, n: int, *, margin: float, alpha: float = 0.025
+) -> float:
+    """Power to show that the first reader is worse than the second by less than a margin, over every table.
+
+    Parameters
+    ----------
+    first_only, second_only : float
+        True shares of cases that one reader alone gets right; see :func:`discordant_shares`.
+    n : int
+        Cases of the class in question (malignant for sensitivity).
+    margin : float
+        Above 0, below 1.
+    alpha : float
+        One-sided.
+
+    Returns
+    -------
+    float
+        Of :func:`spinefx.evidence.comparison.non_inferiority`, exact but for tables that together have a chance below
+        1e-8.
+
+    Raises
+    ------
+    InputError
+        For impossible shares, margin or level, or no cases.
+    """
+    _check(first_only, second_only, n, alpha)
+    if not 0 < margin < 1:
+        raise InputError(f"a margin of {margin}", where="sample size", allowed="above 0, below 1")
+    b, c = np.ogrid[tuple(slice(*_likely(share, n)) for share in (first_only, second_only))]
+    b, c = (kept[b + c <= n] for kept in np.broadcast_arrays(b, c))
+    gap, variance = tango_terms(-margin, b, c, n)
+    beyond = gap > stats.norm.isf(alpha) * np.sqrt(variance)
+    neither = max(0.0, 1 - first_only - second_only)
+    cells = np.stack([b, c, n - b - c], axis=-1)
+    return float(stats.multinomial.pmf(cells[beyond], n, (first_only, second_only, neither)).sum())
+
+
+def non_inferiority_sample_size(
+    first_only: float, second_only: float, *, margin: float, power: float = 0.8, alpha: float = 0.025
+) -> int:
+    """Find the fewest cases that give the non-inferiority test its power.
+
+    Parameters
+    ----------
+    first_only, second_only : float
+        True shares of cases that one reader alone gets right.
+    margin : float
+    power : float
+        Above 0, below 1.
+    alpha : float
+        One-sided.
+
+    Returns
+    -------
+    int
+        As :func:`mcnemar_sample_size` counts: the ten numbers after it have the power too.
+
+    Raises
+    ------
+    InputError
+        For a true loss at or beyond the margin, which no number of cases makes good, or a need beyond 20,000 cases.
+    """
+    room = first_only - second_only + margin
+    # Decimal margins meet decimal shares: 0.9 - 1.0 + 0.1 is not 0 to the last digit.
+    if room <= 1e-9 or not 0 < power < 1 or not 0 < alpha < 1:
+        raise InputError(
+            f"a true difference of {first_only - second_only:g} with a margin of {margin:g}, a power of {power:g}",
+            where="sample size",
+            allowed="a difference above minus the margin, power and level between 0 and 1",
+        )
+    total = max(first_only + second_only, margin)
+    about = ((stats.norm.isf(alpha) + stats.norm.ppf(power)) / room) ** 2 * total
+    return _fewest(
+        lambda n: non_inferiority_power(first_only, second_only, n, margin=margin, alpha=alpha) >= power, about
+    )
+
+
+def _check(first_only: float, second_only: float, n: int, alpha: float) -> None:
+    if not (min(first_only, second_only) >= 0 and first_only + second_only <= 1 and n >= 1 and 0 < alpha < 1):
+        raise InputError(
+            f"shares {first_only:g} and {second_only:g} of {n} cases at level {alpha:g}",
+            where="sample size",
+            allowed="shares of 0 or more that sum to 1 at most, one case or more, a level between 0 and 1",
+        )
+
+
+def _likely(share: float, n: int) -> tuple[int, int]:
+    """Counts outside of which a binomial falls with a chance below 1e-9 on either side."""
+    low, high = stats.binom.ppf([1e-9, 1 - 1e-9], n, share)
+    return max(0, int(low)), int(high) + 1
+
+
+def _fewest(enough: Callable[[int], bool], about: float) -> int:
+    """The first number from which on, and for ten more, there are enough; looked for from 0.7 of a guess."""
+    n = min(MOST_CASES, max(1, int(0.7 * about)))
     while n > 1 and enough(n):
         n = int(0.7 * n)
     run = 0

@@ -10,6 +10,7 @@ from spinefx.cases.reading import SignScores
 from spinefx.errors import InputError
 from spinefx.evidence.accuracy import Confusion
 from spinefx.evidence.estimate import Estimate, PValue, bare_p, holm, wilson
+from spinefx.evidence.frames import signs_from
 from spinefx.evidence.table import ResultTable
 from spinefx.evidence.twogroups import fisher_exact
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
@@ -75,12 +76,13 @@ def reference_reader(scores: Iterable[SignScores]) -> str:
     return min(counts, key=lambda name: (-counts[name], name), default="")
 
 
-def scores_by_case(scores: Iterable[SignScores], reader_id: str | None = None) -> dict[str, Mapping[str, Score]]:
+def scores_by_case(scores: object, reader_id: str | None = None) -> dict[str, Mapping[str, Score]]:
     """Take one reader's scores, by case.
 
     Parameters
     ----------
-    scores : iterable of SignScores
+    scores : table, or iterable of SignScores
+        See :func:`spinefx.evidence.frames.signs_from`.
     reader_id : str, optional
         Whose; not needed where one reader scored.
 
@@ -94,7 +96,7 @@ def scores_by_case(scores: Iterable[SignScores], reader_id: str | None = None) -
     InputError
         When several readers scored and none was chosen, the chosen one did not, or scored a case twice.
     """
-    kept = list(scores)
+    kept = signs_from(scores)
     readers = sorted({one.reader_id for one in kept})
     if reader_id is None and len(readers) > 1:
         raise InputError(f"sign scores of {len(readers)} readers", allowed=", ".join(readers), remedy="Choose one.")

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spinefx.evidence.estimate import Estimate
+from spinefx.errors import InputError
+from spinefx.evidence.columns import printable
+from spinefx.evidence.estimate import Estimate, ShownP
+from spinefx.evidence.latex import latex_table
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["ResultTable"]
-
-LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "–": "--",
-    # A bracket after a line's end would be read as its argument.
-    "[": "{[}",
-    "]": "{]}",
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ class ResultTable:
         split = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
         header = [
             name
-            for column, parts in zip(self.columns, split, strict=True)
+            for column, parts in zip(map(printable, self.columns), split, strict=True)
             for name in ([column, f"{column}_low", f"{column}_high"] if parts else [column])
         ]
         lines = ["\t".join(header)]
@@ -86,30 +80,58 @@ class ResultTable:
             lines.append("\t".join(cells))
         return "\n".join(lines) + "\n"
 
+    def to_columns(self) -> dict[str, list[Any]]:
+        """Give the cells as numbers, by column.
+
+        Returns
+        -------
+        dict of str to list
+            An estimate becomes the columns ``NAME``, ``NAME_low``, ``NAME_high``, and ``NAME_k`` and ``NAME_n`` where
+            it is a proportion; a p-value is its number, unrounded. None where there is nothing.
+        """
+        columns: dict[str, list[Any]] = {}
+        for place, name in enumerate(self.columns):
+            cells = [row[place] for row in self.rows]
+            if not any(isinstance(cell, Estimate) for cell in cells):
+                columns[name] = _numbers(cells)
+                continue
+            counted = any(isinstance(cell, Estimate) and cell.n is not None for cell in cells)
+            for part in ("value", "low", "high", *(("k", "n") if counted else ())):
+                # A bare number beside estimates is a value without limits.
+                values = [getattr(cell, part, None if part != "value" else cell) for cell in cells]
+                columns[name if part == "value" else f"{name}_{part}"] = _numbers(values)
+        return columns
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Give the table as a pandas DataFrame of numbers; polars takes ``polars.DataFrame(table.to_columns())``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of :meth:`to_columns`; title and note are in ``attrs``.
+
+        Raises
+        ------
+        InputError
+            Where pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            remedy = "Install pandas, or take to_columns(), which needs nothing."
+            raise InputError("pandas is not installed", where=self.name, remedy=remedy) from error
+        frame = pandas.DataFrame(self.to_columns())
+        frame.attrs.update(title=self.title, note=self.note)
+        return frame
+
     def to_latex(self) -> str:
-        """Write as a LaTeX table that needs no package; wide ones want a smaller font or a page on its side.
+        """Write as a LaTeX table; see :func:`spinefx.evidence.latex.latex_table`.
 
         Returns
         -------
         str
         """
-        lines = [" & ".join(map(_latex, row)) + r" \\" for row in ([list(self.columns), *self.to_text()])]
-        return "\n".join(
-            (
-                r"\begin{table}",
-                rf"\caption{{{_latex(self.title)}. {_latex(self.note)}}}",
-                rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', self.name.lower())}}}",
-                rf"\begin{{tabular}}{{{'l' * len(self.columns)}}}",
-                r"\hline",
-                lines[0],
-                r"\hline",
-                *lines[1:],
-                r"\hline",
-                r"\end{tabular}",
-                r"\end{table}",
-                "",
-            )
-        )
+        return latex_table(self.name, self.title, self.columns, self.to_text(), self.note)
 
     def to_text(self) -> list[list[str]]:
         """Give the cells as a person reads them.
@@ -121,9 +143,14 @@ class ResultTable:
         return [[_shown(cell) for cell in row] for row in self.rows]
 
 
-def _latex(text: str) -> str:
-    """Text that LaTeX sets as it stands: what it would read as a command is escaped."""
-    return "".join(LATEX.get(letter, letter) for letter in text)
+def _numbers(cells: list[Any]) -> list[Any]:
+    """Cells of one kind: p-values and NaN as numbers or None, whole numbers as floats where any is one."""
+    plain = [cell.p if isinstance(cell, ShownP) else cell for cell in cells]
+    plain = [None if cell == "" or (isinstance(cell, float) and np.isnan(cell)) else cell for cell in plain]
+    plain = [cell.item() if isinstance(cell, np.generic) else cell for cell in plain]
+    whole = all(cell is None or isinstance(cell, int | float) for cell in plain)
+    mixed = whole and any(isinstance(cell, float) for cell in plain)
+    return [None if cell is None else float(cell) if mixed else str(cell) if not whole else cell for cell in plain]
 
 
 def _tsv_cells(cell: object, parts: bool) -> list[str]:
@@ -137,10 +164,10 @@ def _tsv_cells(cell: object, parts: bool) -> list[str]:
 def _exact(cell: object) -> str:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return "n/a"
-    return f"{cell:.6g}" if isinstance(cell, float) else str(cell) or "n/a"
+    return f"{cell:.6g}" if isinstance(cell, float) else printable(str(cell)) or "n/a"
 
 
 def _shown(cell: object) -> str:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return "–"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.3f}" if isinstance(cell, float) else printable(str(cell))

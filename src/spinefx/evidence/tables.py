@@ -21,6 +21,7 @@ from spinefx.evidence.clustered import (
 )
 from spinefx.evidence.delong import auc_estimate
 from spinefx.evidence.estimate import Estimate
+from spinefx.evidence.frames import truth_from
 from spinefx.evidence.mrmc_covariance import structural_components
 from spinefx.evidence.table import ResultTable
 from spinefx.vocabulary import Diagnosis
@@ -75,30 +76,29 @@ class ModelResult:
         return {case: confidence / 100 for case, confidence in confidences_of(readings).items()}
 
 
-def performance_table(
-    truth: Mapping[str, Diagnosis], readings: Sequence[Reading], models: Sequence[ModelResult]
-) -> ResultTable:
+def performance_table(truth: object, readings: object, models: Sequence[ModelResult] = ()) -> ResultTable:
     """Set readers, models and the majority baseline side by side, per patient (Yeh 2022, Table 2).
 
     Parameters
     ----------
-    truth : mapping of str to Diagnosis
-        By case.
-    readings : sequence of Reading
-        Human ones, any number of readers and arms.
+    truth : table, or mapping of str to Diagnosis
+        By case; see :func:`spinefx.evidence.frames.truth_from`.
+    readings : table, or iterable of Reading
+        Human ones, any number of readers and arms; see :func:`spinefx.evidence.frames.readings_from`.
     models : sequence of ModelResult
 
     Returns
     -------
     ResultTable
     """
+    of_case = truth_from(truth)
     rows = [
-        _performance_row(label, "reader", mine, truth)
-        for label, mine in sorted(readings_by_reader(readings, truth).items())
+        _performance_row(label, "reader", mine, of_case)
+        for label, mine in sorted(readings_by_reader(readings, of_case).items())
     ]
-    rows += [_performance_row(model.name, "model", model.readings, truth) for model in models]
-    commoner, confusion = majority_baseline(truth)
-    rows.append((f"always {commoner}", "baseline", len(truth), *_counted(confusion), None))
+    rows += [_performance_row(model.name, "model", model.readings, of_case) for model in models]
+    commoner, confusion = majority_baseline(of_case)
+    rows.append((f"always {commoner}", "baseline", len(of_case), *_counted(confusion), None))
     return ResultTable(
         "table2",
         "Per-patient diagnosis",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from spinefx.imaging.similarity import BINS, Comparison, map_points
+from spinefx.imaging.similarity import BINS, Comparison, View
 
 __all__ = ["climb"]
 
@@ -80,13 +80,13 @@ def climb(
 
 @dataclass(frozen=True, eq=False)
 class _Stand:
-    """A map, how similar it makes the volumes, and what was sampled to tell."""
+    """A map, how similar it makes the volumes, and what was seen to tell."""
 
     matrix: NDArray[np.float64]
     value: float
-    covered: NDArray[np.bool_]
-    index: NDArray[np.float64]  # (3, n) in the moving volume
-    moved: NDArray[np.float64]  # (n,) moving brightness in bins
+    view: View
+    place: NDArray[np.intp]  # of each voxel's lower bin in the flat histogram
+    share: NDArray[np.float32]  # of its brightness that belongs to the next bin
     joint: NDArray[np.float64]  # (fixed bin, moving bin), sums to 1
 
 
@@ -96,75 +96,72 @@ class _Slope:
 
     comparison: Comparison
     centre_mm: NDArray[np.float64]
-    fixed_bins: NDArray[np.intp]
-    moving_bins: NDArray[np.float32]
-    gradients: tuple[NDArray[np.float32], ...]
+    fixed_rows: NDArray[np.intp]  # where the row of each voxel's fixed brightness starts in the flat histogram
+    arms: tuple[NDArray[np.float32], ...]  # from the centre along slices, rows and columns, in units of ARM_MM
 
     @classmethod
     def of(cls, comparison: Comparison, centre_mm: NDArray[np.float64]) -> _Slope:
-        fixed = np.rint(comparison.fixed.array.reshape(-1) * (BINS - 1)).astype(np.intp)
-        moving = comparison.moving.array * np.float32(BINS - 1)
-        gradients = tuple(
-            np.gradient(moving, axis=axis) if moving.shape[axis] > 1 else np.zeros_like(moving) for axis in range(3)
+        fixed = comparison.fixed
+        rows = np.rint(fixed.array * (BINS - 1)).astype(np.intp) * BINS
+        lattice = np.ogrid[tuple(slice(extent) for extent in fixed.shape)]
+        arms = tuple(
+            ((index - centre) * spacing_mm / ARM_MM).astype(np.float32)
+            for index, centre, spacing_mm in zip(lattice, fixed.to_index(centre_mm), fixed.spacing_mm, strict=True)
         )
-        return cls(comparison, centre_mm, fixed, moving, gradients)
+        return cls(comparison, centre_mm, rows, arms)
 
     def stand(self, matrix: NDArray[np.float64]) -> _Stand | None:
         """Look around under a map; None where too little of the region is covered."""
-        moving = self.comparison.moving
-        index = np.ascontiguousarray(moving.to_index(map_points(matrix, self.comparison.points_mm)).T)
-        edge = np.array(moving.shape)[:, None] - 0.5
-        covered = np.all((index >= -0.5) & (index <= edge), axis=0)
-        if covered.mean() < LEAST_COVERAGE:
+        view = self.comparison.look(matrix)
+        if view.covered.mean() < LEAST_COVERAGE:
             return None
-        index = index[:, covered]
-        moved = ndimage.map_coordinates(self.moving_bins, index, order=1, mode="nearest", output=np.float64)
-        joint = _smooth_histogram(self.fixed_bins[covered], moved)
+        moved = view.brightness * np.float32(BINS - 1)
+        low = np.minimum(moved.astype(np.intp), BINS - 2)
+        place, share = self.fixed_rows + low, (moved - low).astype(np.float32)
+        joint = _smooth_histogram(place[view.covered], share[view.covered])
         apart = np.outer(joint.sum(axis=1), joint.sum(axis=0))
-        return _Stand(matrix, float(np.sum(joint * np.log(joint / apart))), covered, index, moved, joint)
+        return _Stand(matrix, float(np.sum(joint * np.log(joint / apart))), view, place, share, joint)
 
     def step(self, here: _Stand, method: str) -> NDArray[np.float64]:
-        """The change that promises most: turns or stretches, then shifts, millimetres."""
-        log_rate = np.gradient(np.log(here.joint / here.joint.sum(axis=0)), axis=1)
-        low, share = _split(here.moved)
-        fixed = self.fixed_bins[here.covered]
-        pull = log_rate[fixed, low] * (1 - share) + log_rate[fixed, low + 1] * share
-        along = [ndimage.map_coordinates(axis, here.index, order=1, mode="nearest") for axis in self.gradients]
-        to_index = np.linalg.inv(self.comparison.moving.affine)[:3, :3]
-        force = (np.stack(along, axis=1) @ to_index) * pull[:, None]
-        points_mm = map_points(here.matrix, self.comparison.points_mm[here.covered])
-        arm = (points_mm - map_points(here.matrix, self.centre_mm)) / ARM_MM
-        turns, stretches = np.cross(arm, force), force[:, :, None] * arm[:, None, :]
-        lever = turns if method == "rigid" else stretches.reshape(-1, 9)
-        effect = np.concatenate([lever, force], axis=1)
-        information = np.einsum("ni,nj->ij", effect, effect)  # summed in one order, on however many cores
+        """The change that promises most: turns or stretches, then shifts, millimetres along slices, rows, columns."""
+        log_rate = np.gradient(np.log(here.joint / here.joint.sum(axis=0)), axis=1).astype(np.float32).reshape(-1)
+        lower = log_rate.take(here.place)
+        pull = lower + here.share * (log_rate.take(here.place + 1) - lower)
+        pull *= here.view.covered * np.float32(BINS - 1)
+        # Turned into the region's axes, where the arms stay what they are from step to step.
+        along = [slope * pull for slope in here.view.slopes]
+        turn = self.comparison.to_index(here.matrix)[:3, :3] / self.comparison.fixed.spacing_mm
+        force = [along[0] * by[0] + along[1] * by[1] + along[2] * by[2] for by in turn.T.astype(np.float32)]
+        if method == "rigid":
+            lever = [self.arms[i] * force[j] - self.arms[j] * force[i] for i, j in ((1, 2), (2, 0), (0, 1))]
+        else:
+            lever = [along * arm for along in force for arm in self.arms]
+        effect = np.stack([*lever, *force]).reshape(len(lever) + 3, -1)
+        # Not by a matrix product, which sums in an order that follows the number of cores.
+        information = np.einsum("in,jn->ij", effect, effect).astype(np.float64)
         information += DAMPING * np.diag(np.diag(information))
-        step: NDArray[np.float64] = np.linalg.lstsq(information, effect.sum(axis=0), rcond=None)[0]
+        step: NDArray[np.float64] = np.linalg.lstsq(information, effect.sum(axis=1, dtype=np.float64), rcond=None)[0]
         return step
 
     def moved(self, matrix: NDArray[np.float64], step: NDArray[np.float64], method: str) -> NDArray[np.float64]:
-        """A map changed by a step about where it puts the centre."""
+        """A map that is preceded by a step about the centre."""
+        axes = self.comparison.fixed.directions
         if method == "rigid":
-            linear = Rotation.from_rotvec(step[:3] / ARM_MM).as_matrix()
+            # Slices, rows and columns may be a left-handed set of axes: there a turn has the other sense.
+            turn = np.linalg.det(axes) * axes @ step[:3]
+            linear = Rotation.from_rotvec(turn / ARM_MM).as_matrix()
         else:
-            linear = np.eye(3) + step[:9].reshape(3, 3) / ARM_MM
-        centre = map_points(matrix, self.centre_mm)
+            linear = np.eye(3) + axes @ step[:9].reshape(3, 3) @ axes.T / ARM_MM
         change = np.eye(4)
         change[:3, :3] = linear
-        change[:3, 3] = centre - linear @ centre + step[-3:]
-        changed: NDArray[np.float64] = change @ matrix
+        change[:3, 3] = self.centre_mm - linear @ self.centre_mm + axes @ step[-3:]
+        changed: NDArray[np.float64] = matrix @ change
         return changed
 
 
-def _split(moved: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The bin below each brightness, and the share of it that belongs to the next bin."""
-    low = np.minimum(moved.astype(np.intp), BINS - 2)
-    return low, moved - low
-
-
-def _smooth_histogram(fixed: NDArray[np.intp], moved: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, share = _split(moved)
-    place, size = fixed * BINS + low, BINS * BINS
+def _smooth_histogram(place: NDArray[np.intp], share: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Joint histogram from the flat place of each pair's lower bin and the share that belongs to the next."""
+    size = BINS * BINS
     counts = np.bincount(place, 1 - share, size) + np.bincount(place + 1, share, size)
     blurred = ndimage.gaussian_filter(counts.reshape(BINS, BINS), HISTOGRAM_BLUR_BINS, mode="constant")
     joint: NDArray[np.float64] = blurred / blurred.sum() + EMPTY_BIN_WEIGHT

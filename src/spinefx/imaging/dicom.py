@@ -32,7 +32,7 @@ from spinefx.imaging.dicom_values import (
     read_whole,
 )
 
-__all__ = ["Frame", "Header", "PixelLayout", "lenient_reading", "read_directory", "read_header"]
+__all__ = ["Frame", "Header", "PixelLayout", "StoredPixels", "lenient_reading", "read_directory", "read_header"]
 
 MAX_ROWS = 4096
 MAX_FRAMES = 10_000
@@ -96,6 +96,24 @@ class PixelLayout:
 
 
 @dataclass(frozen=True, eq=False)
+class StoredPixels:
+    """Where the pixels of one file lie and what its numbers mean; nothing else of its header.
+
+    Parameters
+    ----------
+    layout : PixelLayout
+    outline : Outline
+        Without values.
+    scaling : tuple of (float, float)
+        Slope and intercept of each frame.
+    """
+
+    layout: PixelLayout
+    outline: Outline
+    scaling: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One image of a file.
 
@@ -143,7 +161,7 @@ class Header:
         Whether the header speaks of fat suppression at all.
     contrast_agent : bool
     slice_thickness_mm : float or None
-    layout : PixelLayout
+    pixels : StoredPixels
     frames : tuple of Frame
     """
 
@@ -163,7 +181,7 @@ class Header:
     scan_options_known: bool
     contrast_agent: bool
     slice_thickness_mm: float | None
-    layout: PixelLayout
+    pixels: StoredPixels
     frames: tuple[Frame, ...]
 
 
@@ -175,7 +193,7 @@ def lenient_reading() -> Iterator[None]:
         yield
 
 
-def read_header(stream: BinaryIO, member: Member) -> tuple[Header, Outline] | None:
+def read_header(stream: BinaryIO, member: Member) -> Header | None:
     """Read one file's header; no pixel is touched. Call it inside :func:`lenient_reading`.
 
     Parameters
@@ -186,7 +204,7 @@ def read_header(stream: BinaryIO, member: Member) -> tuple[Header, Outline] | No
 
     Returns
     -------
-    (Header, Outline) or None
+    Header or None
         None for a DICOMDIR, which is a list and no image.
 
     Raises
@@ -200,8 +218,7 @@ def read_header(stream: BinaryIO, member: Member) -> tuple[Header, Outline] | No
     try:
         dataset = _dataset(found)
         _check_kind(dataset, found)
-        layout = _layout(dataset, found)
-        return _header(dataset, layout), found
+        return _header(dataset, _layout(dataset, found), found)
     except FileError:
         raise
     except PARSE_ERRORS as error:
@@ -297,10 +314,11 @@ def _layout(dataset: Dataset, found: Outline) -> PixelLayout:
     )
 
 
-def _header(dataset: Dataset, layout: PixelLayout) -> Header:
+def _header(dataset: Dataset, layout: PixelLayout, found: Outline) -> Header:
     shared = first_item(dataset, "SharedFunctionalGroupsSequence")
     enhanced = "PerFrameFunctionalGroupsSequence" in dataset
     scanning, options, known = _sequence_words(dataset, shared)
+    frames = _enhanced_frames(dataset, shared, layout) if enhanced else _classic_frames(dataset, layout)
     return Header(
         sop_uid=read_text(dataset, "SOPInstanceUID"),
         series_uid=read_text(dataset, "SeriesInstanceUID"),
@@ -318,8 +336,8 @@ def _header(dataset: Dataset, layout: PixelLayout) -> Header:
         scan_options_known=known,
         contrast_agent=bool(read_text(dataset, "ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence")),
         slice_thickness_mm=read_number(dataset, "SliceThickness"),
-        layout=layout,
-        frames=_enhanced_frames(dataset, shared, layout) if enhanced else _classic_frames(dataset, layout),
+        pixels=StoredPixels(layout, found.without_values(), tuple((frame.slope, frame.intercept) for frame in frames)),
+        frames=frames,
     )
 
 

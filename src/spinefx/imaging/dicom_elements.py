@@ -7,10 +7,11 @@ few elements that are wanted.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -23,7 +24,7 @@ from pydicom.uid import (
 
 from spinefx.errors import FileError
 
-__all__ = ["Outline", "outline"]
+__all__ = ["Outline", "outline", "read_outlined"]
 
 MAX_DEPTH = 64
 # An Enhanced file of 200 frames holds some 60,000 elements.
@@ -32,7 +33,7 @@ MAX_HEADER_BYTES = 512 * 2**20
 MAX_INFLATED_BYTES = 256 * 2**20
 MAX_RATIO = 200
 FREE_BYTES = 2**20
-FIRST_READ_BYTES = 256 * 2**10
+FIRST_READ_BYTES = 16 * 2**10  # a classic header has 2 to 10 kB
 UNDEFINED = 0xFFFFFFFF
 
 PIXEL_DATA = 0x7FE00010
@@ -86,6 +87,8 @@ class Outline:
         Bytes of the file, after inflating.
     inflated : bytes
         The whole data set where the file was deflated, else empty; offsets count in it.
+    header_digest : bytes
+        SHA-256 of all that stands before the pixels; empty where there are none.
     """
 
     transfer_syntax: str
@@ -98,6 +101,16 @@ class Outline:
     pixel_length: int
     size: int
     inflated: bytes = b""
+    header_digest: bytes = b""
+
+    def without_values(self) -> Outline:
+        """The same places, and nothing that the header says of anybody.
+
+        Returns
+        -------
+        Outline
+        """
+        return replace(self, wanted=b"", inflated=b"")
 
 
 class _ShortError(Exception):
@@ -151,6 +164,39 @@ def outline(stream: BinaryIO, size: int, wanted: AbstractSet[int]) -> Outline:
         data += more
 
 
+def read_outlined(stream: BinaryIO, size: int, found: Outline) -> bytes:
+    """Read a file again whose outline is known.
+
+    Parameters
+    ----------
+    stream : binary file
+        At its start.
+    size : int
+        Bytes of the file.
+    found : Outline
+        Of the same file, read before.
+
+    Returns
+    -------
+    bytes
+        What the outline's offsets count in: the file, inflated where it was deflated.
+
+    Raises
+    ------
+    FileError
+        When its size or anything before its pixels is no longer what it was.
+    """
+    deflated = found.transfer_syntax == DeflatedExplicitVRLittleEndian
+    data = outline(stream, size, frozenset()).inflated if deflated else stream.read()
+    if len(data) != found.size or _digest(data, found.pixel_offset) != found.header_digest:
+        raise FileError("changed since it was scanned")
+    return data
+
+
+def _digest(data: bytes, end: int) -> bytes:
+    return hashlib.sha256(memoryview(data)[:end]).digest() if end >= 0 else b""
+
+
 def _outline(data: bytes, size: int, wanted: AbstractSet[int], stream: BinaryIO) -> Outline:
     meta = _read_meta(data)
     syntax, start, inflated = meta.transfer_syntax, meta.start, b""
@@ -162,7 +208,8 @@ def _outline(data: bytes, size: int, wanted: AbstractSet[int], stream: BinaryIO)
         named = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         syntax = str(named)
     kept, vr, offset, length = _walk(data, start, implicit, little, wanted, whole=len(data) >= size)
-    return Outline(syntax, meta.sop_class, implicit, little, kept, vr, offset, length, size, inflated)
+    digest = _digest(data, offset)
+    return Outline(syntax, meta.sop_class, implicit, little, kept, vr, offset, length, size, inflated, digest)
 
 
 def _read_meta(data: bytes) -> _Meta:

@@ -27,8 +27,8 @@ from pydicom.uid import (
 
 from spinefx.errors import FileError
 from spinefx.imaging.archive import Member, MemberReader
-from spinefx.imaging.dicom import PARSE_ERRORS, Header, PixelLayout, read_header
-from spinefx.imaging.dicom_elements import UNDEFINED, Outline
+from spinefx.imaging.dicom import PARSE_ERRORS, PixelLayout, StoredPixels
+from spinefx.imaging.dicom_elements import UNDEFINED, Outline, read_outlined
 
 __all__ = ["read_frames"]
 
@@ -50,7 +50,9 @@ MAX_RATIO = 1000
 FREE_BYTES = 2**20
 
 
-def read_frames(reader: MemberReader, member: Member, numbers: Sequence[int]) -> list[NDArray[np.float32]]:
+def read_frames(
+    reader: MemberReader, member: Member, pixels: StoredPixels, numbers: Sequence[int]
+) -> list[NDArray[np.float32]]:
     """Read frames of one file as real values. Call it inside :func:`spinefx.imaging.dicom.lenient_reading`.
 
     Parameters
@@ -58,6 +60,8 @@ def read_frames(reader: MemberReader, member: Member, numbers: Sequence[int]) ->
     reader : MemberReader
     member : Member
         A DICOM image file.
+    pixels : StoredPixels
+        What its header said of them; the header is not parsed again, only compared.
     numbers : sequence of int
         Frames, from 0.
 
@@ -73,23 +77,18 @@ def read_frames(reader: MemberReader, member: Member, numbers: Sequence[int]) ->
     """
     with reader.open(member) as stream:
         try:
-            read = read_header(stream, member)
-            if read is None or max(numbers) >= read[0].layout.frames:
-                raise FileError("changed since it was scanned")
-            header, found = read
-            data = found.inflated
-            if not data:
-                stream.seek(0)
-                data = stream.read()
-            stored = _stored(data, numbers, header, found)
-            return [_real_values(pixels, header, number) for pixels, number in zip(stored, numbers, strict=True)]
+            data = read_outlined(stream, member.size, pixels.outline)
+            stored = _stored(data, numbers, pixels.layout, pixels.outline)
+            return [
+                _real_values(values, pixels.layout, *pixels.scaling[number])
+                for values, number in zip(stored, numbers, strict=True)
+            ]
         except FileError as error:
             raise FileError(error.found, where=error.where or member.label, allowed=error.allowed) from None
 
 
-def _stored(data: bytes, numbers: Sequence[int], header: Header, found: Outline) -> list[NDArray[Any]]:
+def _stored(data: bytes, numbers: Sequence[int], layout: PixelLayout, found: Outline) -> list[NDArray[Any]]:
     """Read frames as stored numbers, shape (row, column) each."""
-    layout = header.layout
     if found.transfer_syntax in NATIVE and found.pixel_length != UNDEFINED:
         return [_native(data, number, layout, found) for number in numbers]
     if found.transfer_syntax not in DECODERS:
@@ -180,13 +179,15 @@ def _codestream_shape(encoded: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _real_values(stored: NDArray[Any], header: Header, number: int) -> NDArray[np.float32]:
-    layout, frame = header.layout, header.frames[number]
+def _real_values(stored: NDArray[Any], layout: PixelLayout, slope: float, intercept: float) -> NDArray[np.float32]:
     values = stored.astype(stored.dtype.newbyteorder("="))
     bits = values.dtype.itemsize * 8
     # Bits beside the stored ones may hold an old overlay (PS3.5 section 8.1.1): shifted out, the sign kept.
-    values = (values << max(0, bits - 1 - layout.high_bit)) >> max(0, bits - layout.bits_stored)
+    values <<= max(0, bits - 1 - layout.high_bit)
+    values >>= max(0, bits - layout.bits_stored)
+    if not layout.inverted and (slope, intercept) == (1, 0):
+        return values.astype(np.float32)
     real = values.astype(np.float64)
     if layout.inverted:
         real = (-1 if layout.signed else 2**layout.bits_stored - 1) - real
-    return np.asarray(real * frame.slope + frame.intercept, dtype=np.float32)
+    return np.asarray(real * slope + intercept, dtype=np.float32)

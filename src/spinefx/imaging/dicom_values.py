@@ -26,6 +26,7 @@ __all__ = [
 MAX_TEXT_CHARACTERS = 1024
 # Philips writes 7.23e75 where a number is not known.
 LARGEST_NUMBER = 1e9
+NOTHING = Dataset()  # one for all: making one costs more than reading a value
 TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UT"})
 
 
@@ -48,7 +49,7 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset:
         Empty where there is no item.
     """
     items = dataset.get(keyword) if _tag(keyword) in dataset else None
-    return items[0] if items else Dataset()
+    return items[0] if items else NOTHING
 
 
 def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:

@@ -17,19 +17,23 @@ from scipy import ndimage
 
 from spinefx.errors import RegistrationError
 from spinefx.imaging.ascent import climb
+from spinefx.imaging.mattes import descend
 from spinefx.imaging.similarity import Comparison, map_points
 from spinefx.imaging.volume import Volume
 
 __all__ = ["METHODS", "Alignment", "align"]
 
-METHODS = ("geometry", "rigid", "affine")
+METHODS = ("geometry", "rigid", "affine", "simpleitk")
 
 MOTION_LIMIT_MM = 10.0
 ROTATION_LIMIT_DEG = 10.0
 STRETCH_LIMIT = 0.1
 
 REFINEMENT_WIDTH_MM = 160.0
-REFINEMENT_PIXELS_MM = (5.0, 2.5)  # coarse pixels bring a start near, fine ones settle and judge it
+# Pixel, and every how many are compared. Coarse pixels bring a start near; fine ones settle and judge it, since large
+# pixels mix fat with what lies beside it. A share of the fine ones does: the pixel decides, not the number.
+REFINEMENT_LEVELS = ((5.0, 1), (1.2, 4))
+SIMPLEITK_LEVELS = ((1.2, 1),)  # it draws a share of the voxels by itself
 LEAST_COVERAGE = 0.25
 
 # The wide search: where the skin, the canal and a dozen vertebrae are in view, no vertebra passes for its neighbour.
@@ -118,9 +122,11 @@ def align(fixed: Volume, moving: Volume, *, centre_mm: ArrayLike, side_mm: float
         Centre of the box in the T2W volume, LPS, millimetres.
     side_mm : float
         Side of the box, millimetres.
-    method : {'rigid', 'affine', 'geometry'}
+    method : {'rigid', 'affine', 'simpleitk', 'geometry'}
         The most that may be done. ``affine`` falls back to ``rigid``, and that to ``geometry``. ``geometry`` trusts
         the headers of series whose frame of reference is unknown; of series whose frames differ it never does.
+        ``simpleitk`` is rigid, found by SimpleITK instead of our own search, accepted by the same rules, for a shared
+        frame of reference only.
 
     Returns
     -------
@@ -131,8 +137,8 @@ def align(fixed: Volume, moving: Volume, *, centre_mm: ArrayLike, side_mm: float
     Raises
     ------
     RegistrationError
-        When the box or the two volumes do not meet, or when the series share no frame of reference and no unambiguous
-        alignment is found.
+        When the box or the two volumes do not meet, when the series share no frame of reference and no unambiguous
+        alignment is found, or when ``simpleitk`` is asked for and SimpleITK is not installed.
 
     Notes
     -----
@@ -149,7 +155,10 @@ def align(fixed: Volume, moving: Volume, *, centre_mm: ArrayLike, side_mm: float
         raise RegistrationError(
             f"{_UNSHARED}, so their geometry cannot align them", remedy="Ask for a rigid alignment."
         )
-    levels = tuple(_Scene.of(fixed, moving, box, REFINEMENT_WIDTH_MM, pixel_mm) for pixel_mm in REFINEMENT_PIXELS_MM)
+    if method == "simpleitk" and not shared:
+        raise RegistrationError(f"{_UNSHARED}, from which SimpleITK starts", remedy="Ask for a rigid alignment.")
+    wanted = SIMPLEITK_LEVELS if method == "simpleitk" else REFINEMENT_LEVELS
+    levels = tuple(_Scene.of(fixed, moving, box, REFINEMENT_WIDTH_MM, *level) for level in wanted)
     if shared or method == "geometry":
         return _align_near(levels, method, shared)
     wide = _Scene.of(fixed, moving, box, SEARCH_WIDTH_MM, SEARCH_PIXEL_MM)
@@ -190,12 +199,16 @@ class _Scene:
     comparison: Comparison
 
     @classmethod
-    def of(cls, fixed: Volume, moving: Volume, box: _Box, width_mm: float, pixel_mm: float) -> _Scene:
-        comparison = Comparison.around(fixed, moving, centre_mm=box.centre_mm, width_mm=width_mm, pixel_mm=pixel_mm)
+    def of(cls, fixed: Volume, moving: Volume, box: _Box, width_mm: float, pixel_mm: float, every: int = 1) -> _Scene:
+        comparison = Comparison.around(
+            fixed, moving, centre_mm=box.centre_mm, width_mm=width_mm, pixel_mm=pixel_mm, every=every
+        )
         return cls(box, comparison)
 
     def refine(self, start: NDArray[np.float64], method: str) -> NDArray[np.float64]:
         """The summit of mutual information nearest to a map."""
+        if method == "simpleitk":
+            return descend(self.comparison.fixed, self.comparison.moving, start, centre_mm=self.box.centre_mm)
         return climb(self.comparison, start, centre_mm=self.box.centre_mm, method=method)
 
     def holds(self, matrix: NDArray[np.float64]) -> bool:
@@ -235,8 +248,13 @@ def _align_near(levels: tuple[_Scene, ...], method: str, shared: bool) -> Alignm
     if coverage < LEAST_COVERAGE:
         note = f"DICOM geometry alone: the T1W volume covers {coverage:.0%} of the region round the box"
         return _report(scene, geometry, "geometry", shared, [note])
-    steps = METHODS[1 : METHODS.index(method) + 1]
-    matrix, reached, notes = _ascend(levels, geometry, geometry, "geometry", steps)
+    if method == "simpleitk":
+        matrix, reached, notes = _ascend(levels, geometry, geometry, "geometry", (method,))
+        if reached == method:
+            reached, notes = "rigid", ["searched by SimpleITK"]
+    else:
+        steps = METHODS[1 : METHODS.index(method) + 1]
+        matrix, reached, notes = _ascend(levels, geometry, geometry, "geometry", steps)
     return _report(scene, matrix, reached, shared, notes)
 
 

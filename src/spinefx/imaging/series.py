@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spinefx.errors import FileError, GeometryError, SeriesError
 from spinefx.imaging.archive import Member, MemberReader
-from spinefx.imaging.dicom import lenient_reading
+from spinefx.imaging.dicom import StoredPixels, lenient_reading
 from spinefx.imaging.dicom_pixels import read_frames
 from spinefx.imaging.nifti import NiftiHeader, read_voxels
 from spinefx.imaging.stack import stack_affine
@@ -38,6 +38,8 @@ class Instance:
         Maps (0, row, column, 1) to LPS millimetres as stored in the file; the slice axis is the unit normal.
     source : Member
         The file; neither shown nor compared.
+    pixels : StoredPixels or None
+        How a DICOM file's pixels are read; None for NIfTI.
     """
 
     sop_uid: str = field(repr=False)
@@ -45,6 +47,7 @@ class Instance:
     shape: tuple[int, int]
     affine: NDArray[np.float64] = field(repr=False, compare=False)
     source: Member = field(repr=False, compare=False)
+    pixels: StoredPixels | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -203,13 +206,12 @@ class Series:
         if self.nifti is not None:
             return read_voxels(reader, self.instances[0].source, self.nifti)
         array = np.empty((self.number_of_slices, *self.shape), np.float32)
-        slices: dict[Member, list[int]] = {}
+        slices: dict[tuple[Member, StoredPixels], list[int]] = {}
         for index, instance in enumerate(self.instances):
-            slices.setdefault(instance.source, []).append(index)
-        for source, indices in slices.items():
-            frames = read_frames(reader, source, [self.instances[index].frame for index in indices])
-            for index, pixels in zip(indices, frames, strict=True):
-                if pixels.shape != self.shape:
-                    raise FileError("changed since it was scanned", where=source.label)
-                array[index] = pixels
+            if instance.pixels is not None:
+                slices.setdefault((instance.source, instance.pixels), []).append(index)
+        for (source, pixels), indices in slices.items():
+            frames = read_frames(reader, source, pixels, [self.instances[index].frame for index in indices])
+            for index, frame in zip(indices, frames, strict=True):
+                array[index] = frame
         return array

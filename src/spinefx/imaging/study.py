@@ -98,7 +98,7 @@ class _Image:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.header.layout.rows, self.header.layout.columns
+        return self.header.pixels.layout.rows, self.header.pixels.layout.columns
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -226,8 +226,8 @@ def _sidecars(members: Sequence[Member]) -> dict[str, Member]:
 
 def _read_images(reader: MemberReader, member: Member) -> list[_Image]:
     with reader.open(member) as stream:
-        read = read_header(stream, member)
-    return [_Image(read[0], frame, member) for frame in read[0].frames] if read else []
+        header = read_header(stream, member)
+    return [_Image(header, frame, member) for frame in header.frames] if header else []
 
 
 def _sentence(error: InputError | OSError) -> str:
@@ -252,7 +252,9 @@ def _is_copy(image: _Image, other: _Image, reader: MemberReader) -> bool:
     if image.shape != other.shape or not np.allclose(image.affine, other.affine, atol=1e-6):
         return False
     try:
-        first, second = (read_frames(reader, each.member, [each.frame.number])[0] for each in (image, other))
+        first, second = (
+            read_frames(reader, each.member, each.header.pixels, [each.frame.number])[0] for each in (image, other)
+        )
     except FileError:
         return False  # loading the series names the file whose pixels cannot be read
     return np.array_equal(first, second)
@@ -347,7 +349,9 @@ def _one_series(uid: str, images: list[_Image]) -> Series:
         spacing_mm=(float(thickness or step[0]), float(step[1]), float(step[2])),
         frame_of_reference=pseudonym(header.frame_of_reference_uid),
         instances=tuple(
-            Instance(image.header.sop_uid, image.frame.number, image.shape, image.affine, image.member)
+            Instance(
+                image.header.sop_uid, image.frame.number, image.shape, image.affine, image.member, image.header.pixels
+            )
             for image in images
         ),
         fault=fault,

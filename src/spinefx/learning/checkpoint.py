@@ -53,7 +53,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     ------
     InterruptedWrite
     """
-    tensors = {key: value.contiguous() for key, value in checkpoint.tensors.items()}
+    tensors = {key: value.cpu().contiguous() for key, value in checkpoint.tensors.items()}
     header = {"values": canonical_json(checkpoint.values), "digest": _digest(tensors)}
     write_bytes(path, safetensors.torch.save(tensors, metadata=header))
 
@@ -121,7 +121,8 @@ def restore(network: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mappi
         for kind in STATE_OF_ADAM:
             saved = tensors[f"adam.{kind}.{name}"]
             # The fused step walks raw memory: its state must lie in memory as the parameter does.
-            state[kind] = saved.clone() if kind == "step" else torch.empty_like(parameter).copy_(saved)
+            state[kind] = (saved if kind == "step" else torch.empty_like(parameter)).to(parameter.device).clone()
+            state[kind].copy_(saved)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

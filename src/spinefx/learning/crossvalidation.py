@@ -14,22 +14,29 @@ import numpy as np
 
 from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction
-from spinefx.errors import FileError, InputError, ModelError, WorkspaceError
+from spinefx.cluster import LOCAL, spread
+from spinefx.errors import FileError, InputError, ModelError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, write_text
 from spinefx.learning.augmentation import PatchBank
+from spinefx.learning.checkpoint import read_checkpoint
 from spinefx.learning.classifier import Classifier
+from spinefx.learning.device import Route, choose_route
 from spinefx.learning.duplicates import TWIN_CORRELATION, find_twins
+from spinefx.learning.fitting import History, Run
 from spinefx.learning.folds import Fold, split_folds
 from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, Side, audit_folds, audit_run
+from spinefx.learning.lockstep import LockstepFold, fit_together
 from spinefx.learning.recipe import Recipe
-from spinefx.learning.training import History, Run, fit, reproducible
+from spinefx.learning.training import fit, reproducible
 from spinefx.learning.workers import share_out
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["CrossValidation", "FoldResult", "cross_validate"]
+__all__ = ["CrossValidation", "FoldResult", "cross_validate", "train_folds"]
 
 SCHEMA = "spinefx cross-validation 1"
 IDENTITY_FILE, AUDIT_FILE, FOLD_FILE = "crossvalidation.json", "audit.json", "fold.json"
+# On a GPU an epoch of ten folds takes seconds, and so does writing their checkpoints.
+CHECKPOINT_SPACING_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,8 @@ class CrossValidation:
         In the order of the folds.
     audit : AuditReport
         Passed, or it would not be here.
+    restarted : tuple of str
+        Folds that had been begun on another route, or with other software, and were begun again.
     """
 
     recipe: Recipe
@@ -109,6 +118,7 @@ class CrossValidation:
     folds: tuple[Fold, ...]
     results: tuple[FoldResult, ...]
     audit: AuditReport
+    restarted: tuple[str, ...] = ()
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
@@ -133,6 +143,7 @@ class _Experiment:
     weights: Path | None
     cohort_digest: str
     data_digest: str
+    route: Route
 
     @cached_property
     def bank(self) -> PatchBank:
@@ -141,8 +152,33 @@ class _Experiment:
     def folder_of(self, fold: Fold) -> Path:
         return self.folder / fold.label
 
+    def begun_otherwise(self, fold: Fold) -> bool:
+        """Tell whether a fold was cut off in a run that this one cannot go on from."""
+        run = self._prepare(fold)[0].run
+        saved = read_checkpoint(run.checkpoint_path)
+        return saved is not None and not run.may_continue(saved)
+
     def run_fold(self, fold: Fold, report: Callable[..., None]) -> None:
-        """Train and test one fold; its last file is the result, so that a fold without it is not finished."""
+        """Train and test one fold by the plain loop."""
+        job, test = self._prepare(fold)
+        classifier, history = fit(
+            job.training, job.watched, job.run, progress=lambda epoch, epochs: report(fold.label, epoch, epochs)
+        )
+        self._finish(fold, job, test, classifier, history)
+
+    def run_together(self, folds: Sequence[Fold], report: Callable[..., None]) -> None:
+        """Train folds in lockstep, and test each as it comes to its end."""
+        jobs, tests = zip(*(self._prepare(fold) for fold in folds), strict=True)
+        fit_together(
+            jobs,
+            self.route.device,
+            finished=lambda place, *made: self._finish(folds[place], jobs[place], tests[place], *made),
+            progress=lambda place, epoch, epochs: report(folds[place].label, epoch, epochs),
+            spacing_s=CHECKPOINT_SPACING_S,
+        )
+
+    def _prepare(self, fold: Fold) -> tuple[LockstepFold, Side]:
+        """Say what trains and what chooses the epoch, and beside them what tests."""
         ledger = Ledger(fold.number)
         malignant = {case: answer == Diagnosis.MALIGNANT for case, answer in self.truth.items()}
         training, inner, test = (
@@ -150,18 +186,25 @@ class _Experiment:
             for name, members in (("training", fold.training), ("inner", fold.inner), ("test", fold.test))
         )
         watched = {"inner_split": inner, "test_fold": test, "none": None}[self.recipe.early_stopping_on]
-        folder = self.folder_of(fold)
-        run = Run(self.recipe, fold.number, self.cohort_digest, self.data_digest, folder, self.weights)
-        classifier, history = fit(
-            training, watched, run, progress=lambda epoch, epochs: report(fold.label, epoch, epochs)
-        )
+        folder, route = self.folder_of(fold), self.route.name
+        run = Run(self.recipe, fold.number, self.cohort_digest, self.data_digest, folder, self.weights, route)
+        return LockstepFold(training, watched, run), test
+
+    def _finish(self, fold: Fold, job: LockstepFold, test: Side, classifier: Classifier, history: History) -> None:
+        """Test one fold; its last file is the result, so that a fold without it is not finished."""
+        ledger = test.ledger
         for constant in ("normalisation statistics", "patient score", "prior correction", "threshold"):
             ledger.record_fit(constant, ())  # each comes from the recipe, or from each patch by itself
         predictions = self._test(classifier, test)
+        folder = self.folder_of(fold)
         classifier.save(folder)
         result = FoldResult(fold.number, predictions, history, ledger.facts, classifier.digest)
         write_text(folder / FOLD_FILE, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
-        run.checkpoint_path.unlink(missing_ok=True)
+        job.run.checkpoint_path.unlink(missing_ok=True)
+
+    def run_fold_silently(self, fold: Fold) -> None:
+        """Do the same where nobody can be told of progress."""
+        self.run_fold(fold, _say_nothing)
 
     def _test(self, classifier: Classifier, test: Side) -> tuple[Prediction, ...]:
         """Answer the test side case by case, as the model would at the point of use."""
@@ -194,7 +237,9 @@ def cross_validate(
     cohort_digest: str,
     workers: int = 1,
     weights: Path | None = None,
+    route: Route | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    on: str = LOCAL,
 ) -> CrossValidation:
     """Train one model a fold, answer its test patients, and audit the whole for leaks.
 
@@ -206,15 +251,20 @@ def cross_validate(
         By case.
     recipe : Recipe
     folder : Path
-        Gets ``fold-01`` and so on; an interrupted run goes on from what is there.
+        Gets ``fold-01`` and so on, each with its model and the model's graph; an interrupted run goes on from what is
+        there.
     cohort_digest : str
         Names the cohort in every model.
     workers : int
-        Processes, one thread each. The result does not depend on it.
+        Processes, one thread each. The result does not depend on it. A GPU has no use for them.
     weights : Path, optional
         Local ImageNet file in torchvision's format.
+    route : Route, optional
+        Where to compute; the CPU by default. A fold that was cut off on another route starts again.
     progress : callable, optional
-        Told (fold label, epoch, epochs) after each epoch.
+        Told (fold label, epoch, epochs) after each epoch; on a cluster nobody is.
+    on : str
+        Where to train, as :func:`spinefx.cluster.spread` takes it.
 
     Returns
     -------
@@ -231,6 +281,63 @@ def cross_validate(
     LeakError
         When training data and test data met; ``audit.json`` says where.
     """
+    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route)
+    restarted = _train(experiment, folds, workers, progress, on)
+    results = tuple(_read_result(experiment, fold) for fold in folds)
+    checks += audit_run(folds, [result.facts for result in results], experiment.stacks, recipe)
+    report = _conclude(checks, folder)
+    _write_missing_graphs([experiment.folder_of(fold) for fold in folds])
+    return CrossValidation(recipe, cohort_digest, folds, results, report, restarted)
+
+
+def train_folds(
+    stacks: Sequence[PatchStack],
+    truth: Mapping[str, Diagnosis],
+    recipe: Recipe,
+    folder: Path,
+    *,
+    cohort_digest: str,
+    share: tuple[int, int],
+    workers: int = 1,
+    weights: Path | None = None,
+    route: Route | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    on: str = LOCAL,
+) -> int:
+    """Train a share of the folds, for one of several jobs; :func:`cross_validate` joins and audits them.
+
+    Parameters
+    ----------
+    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on
+        As for :func:`cross_validate`.
+    share : tuple of int
+        Position and number: folds ``position::number`` are this job's.
+
+    Returns
+    -------
+    int
+        Folds of the whole that are not finished, by this job or another.
+
+    Raises
+    ------
+    InputError, RecipeError, WorkspaceError, LeakError
+        As :func:`cross_validate` does before training.
+    """
+    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route)
+    _train(experiment, folds[share[0] :: share[1]], workers, progress, on)
+    return sum(experiment.finished(fold) is None for fold in folds)
+
+
+def _begin(
+    stacks: Sequence[PatchStack],
+    truth: Mapping[str, Diagnosis],
+    recipe: Recipe,
+    folder: Path,
+    cohort_digest: str,
+    weights: Path | None,
+    route: Route | None,
+) -> tuple[_Experiment, tuple[Fold, ...], tuple[AuditCheck, ...]]:
+    """Check everything that can be checked before training."""
     ordered = tuple(sorted(stacks, key=lambda stack: stack.case_id))
     _check_inputs(ordered, truth, recipe, weights)
     answers = {stack.case_id: truth[stack.case_id] for stack in ordered}
@@ -242,12 +349,45 @@ def cross_validate(
         _check_pixels(ordered, folds),
     )
     _conclude(checks, folder)
-    experiment = _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest)
+    route = route or choose_route("cpu")
+    return _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest, route), folds, checks
+
+
+def _train(
+    experiment: _Experiment,
+    folds: Sequence[Fold],
+    workers: int,
+    progress: Callable[[str, int, int], None] | None,
+    on: str,
+) -> tuple[str, ...]:
+    """Train the folds that are not finished; names those that another route or other software had begun."""
     todo = [fold for fold in folds if experiment.finished(fold) is None]
-    share_out(experiment.run_fold, todo, workers=workers, report=progress or _say_nothing)
-    results = tuple(_read_result(experiment, fold) for fold in folds)
-    checks += audit_run(folds, [result.facts for result in results], ordered, recipe)
-    return CrossValidation(recipe, cohort_digest, folds, results, _conclude(checks, folder))
+    restarted = tuple(fold.label for fold in todo if experiment.begun_otherwise(fold))
+    told = progress or _say_nothing
+    if on != LOCAL:
+        for _, result in spread(experiment.run_fold_silently, todo, workers=workers, on=on):
+            if isinstance(result, SpinefxError):
+                raise result
+    elif experiment.route.device == "cpu":
+        share_out(experiment.run_fold, todo, workers=workers, report=told)
+    else:
+        for start in range(0, len(todo), experiment.route.folds_at_once):
+            experiment.run_together(todo[start : start + experiment.route.folds_at_once], told)
+    return restarted
+
+
+def _write_missing_graphs(folders: Sequence[Path]) -> None:
+    """Give each model the graph by which it answers without torch."""
+    try:
+        from spinefx.learning.export import export_graph
+        from spinefx.learning.graph import graph_is_current
+    except ModuleNotFoundError as error:
+        if error.name not in {"onnx", "onnxruntime"}:
+            raise
+        return  # a machine that only trains may lack them; this command or `spinefx export` writes the graphs at home
+    for folder in folders:
+        if not graph_is_current(folder):
+            export_graph(folder)
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:

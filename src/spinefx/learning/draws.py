@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 from spinefx.cases.patch import Jitter
 from spinefx.learning.recipe import Recipe
 
-__all__ = ["EpochPlan", "Purpose", "draw_jitter", "plan_epoch", "sample_key", "stream"]
+__all__ = ["EpochPlan", "Purpose", "draw_jitters", "plan_epoch", "sample_key", "stream", "uniform_draws"]
+
+# Philox 4x64 of ten rounds (Salmon 2011, table 2): multipliers, and what is added to the key after each round.
+PHILOX_MULTIPLIERS = np.array([0xD2E7470EE14C6C93, 0xCA5A826395121157], dtype=np.uint64)
+PHILOX_BUMPS = np.array([0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B], dtype=np.uint64)
+PHILOX_ROUNDS = 10
 
 
 class Purpose(IntEnum):
@@ -71,27 +76,71 @@ def sample_key(case_id: str, slice_index: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{case_id}/{slice_index}".encode()).digest()[:8], "big")
 
 
-def draw_jitter(recipe: Recipe, *, fold: int, epoch: int, sample: int, copy: int) -> Jitter:
-    """Draw one augmentation: shift, scale and rotation, uniform over the recipe's ranges (protocol row 5).
+def uniform_draws(
+    seed: int, purpose: Purpose, *, fold: int, epoch: int, samples: NDArray[np.uint64], copies: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """Draw the first four numbers of many streams at once.
+
+    Parameters
+    ----------
+    seed : int
+    purpose : Purpose
+    fold, epoch : int
+    samples, copies : ndarray of uint64, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 4)
+        In [0, 1); row i is ``stream(seed, purpose, ..., samples[i], copies[i]).random(4)``, bit for bit, without
+        opening each stream.
+    """
+    key = np.array([seed, (int(purpose) << 32) + fold], dtype=np.uint64)
+    # A stream steps its counter before it draws.
+    one, last = np.full(len(samples), 1, np.uint64), np.full(len(samples), epoch, np.uint64)
+    words = [one, copies.astype(np.uint64), samples.astype(np.uint64), last]
+    for _ in range(PHILOX_ROUNDS):
+        high, low = zip(*map(_product, PHILOX_MULTIPLIERS, (words[0], words[2])), strict=True)
+        words = [high[1] ^ words[1] ^ key[0], low[1], high[0] ^ words[3] ^ key[1], low[0]]
+        key = key + PHILOX_BUMPS  # modulo 2^64, as meant
+    drawn: NDArray[np.float64] = (np.stack(words, axis=1) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return drawn
+
+
+def _product(factor: np.uint64, values: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """High and low 64 bits of a product of 64-bit numbers, by halves."""
+    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
+    top, bottom = values >> half, values & mask
+    across = (factor >> half) * bottom + ((factor & mask) * bottom >> half)
+    other = (factor & mask) * top + (across & mask)
+    return (factor >> half) * top + (across >> half) + (other >> half), factor * values
+
+
+def draw_jitters(
+    recipe: Recipe, *, fold: int, epoch: int, samples: NDArray[np.uint64], copies: NDArray[np.uint64]
+) -> tuple[Jitter, ...]:
+    """Draw augmentations: shift, scale and rotation, uniform over the recipe's ranges (protocol row 5).
 
     Parameters
     ----------
     recipe : Recipe
-    fold, epoch, sample, copy : int
-        The draw's name; copy 0 is the original wherever originals are kept.
+    fold, epoch : int
+    samples, copies : ndarray of uint64, shape (n,)
+        The draws' names; copy 0 is the original wherever originals are kept.
 
     Returns
     -------
-    Jitter
+    tuple of Jitter
+        One a draw.
     """
-    rng = stream(recipe.seed, Purpose.JITTER, fold=fold, epoch=epoch, sample=sample, copy=copy)
-    row, column, scale, angle = (float(value) for value in rng.random(4))
-    return Jitter(
-        shift_row=recipe.shift_fraction * (2 * row - 1),
-        shift_column=recipe.shift_fraction * (2 * column - 1),
-        scale=recipe.scale_low + (recipe.scale_high - recipe.scale_low) * scale,
-        rotation_deg=recipe.rotation_deg * (2 * angle - 1),
+    drawn = uniform_draws(recipe.seed, Purpose.JITTER, fold=fold, epoch=epoch, samples=samples, copies=copies)
+    row, column, scale, angle = drawn.T
+    ranged = (
+        recipe.shift_fraction * (2 * row - 1),
+        recipe.shift_fraction * (2 * column - 1),
+        recipe.scale_low + (recipe.scale_high - recipe.scale_low) * scale,
+        recipe.rotation_deg * (2 * angle - 1),
     )
+    return tuple(Jitter(*values) for values in zip(*(column.tolist() for column in ranged), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,14 +198,10 @@ def plan_epoch(
     """
     first = 0 if recipe.keep_original else 1
     last = np.where(malignant, recipe.copies_malignant, recipe.copies_benign)
-    entries = [(row, copy) for row in range(len(keys)) for copy in range(first, int(last[row]) + 1)]
-    order = stream(recipe.seed, Purpose.ORDER, fold=fold, epoch=epoch).permutation(len(entries))
+    rows = np.repeat(np.arange(len(keys)), last - first + 1)
+    copies = np.concatenate([np.arange(first, end + 1) for end in last]).astype(np.uint64)
+    order = stream(recipe.seed, Purpose.ORDER, fold=fold, epoch=epoch).permutation(len(rows))
+    rows, copies = rows[order], copies[order]
     drawn_in = epoch if recipe.fresh_draws else 1
-    chosen = [entries[place] for place in order]
-    return EpochPlan(
-        np.array([row for row, _ in chosen], dtype=np.int64),
-        tuple(
-            draw_jitter(recipe, fold=fold, epoch=drawn_in, sample=int(keys[row]), copy=copy) if copy else Jitter()
-            for row, copy in chosen
-        ),
-    )
+    jitters = draw_jitters(recipe, fold=fold, epoch=drawn_in, samples=keys[rows], copies=copies)
+    return EpochPlan(rows, tuple(jitter if copy else Jitter() for jitter, copy in zip(jitters, copies, strict=True)))

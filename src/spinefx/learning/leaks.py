@@ -163,6 +163,7 @@ class Side:
     ----------
     name : {'training', 'inner', 'test'}
     bank : PatchBank
+        Source voxels of the whole cohort.
     participants : sequence of str
     malignant : mapping of str to bool
         By case.
@@ -185,8 +186,27 @@ class Side:
         self.samples = tuple(bank.samples[number] for number in self.numbers)
         self.malignant = np.array([malignant[sample.case_id] for sample in self.samples], dtype=bool)
         self.keys = np.array([sample.key for sample in self.samples], dtype=np.uint64)
-        self._bank = bank
+        self.bank = bank
         self.ledger = ledger
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the patches, and so of what is trained on them."""
+        return self.bank.dtype
+
+    def answers(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Give what a network should say of samples.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+
+        Returns
+        -------
+        Tensor, shape (n,)
+            1 where malignant.
+        """
+        return torch.from_numpy(self.malignant[rows]).to(self.dtype)
 
     def draw(self, rows: NDArray[np.int64], jitters: Sequence[Jitter] | None = None) -> torch.Tensor:
         """Give patches of this side.
@@ -200,11 +220,21 @@ class Side:
 
         Returns
         -------
-        Tensor of float32, shape (n, 6, size, size)
+        Tensor, shape (n, 6, size, size)
         """
         jitters = [Jitter()] * len(rows) if jitters is None else jitters
+        self.record_draws(rows, jitters)
+        return self.bank.draw(self.numbers[rows], jitters)
+
+    def record_draws(self, rows: NDArray[np.int64], jitters: Sequence[Jitter]) -> None:
+        """Write down patches that are drawn elsewhere: on a GPU, from this side's rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+        jitters : sequence of Jitter, length n
+        """
         self.ledger.record_draws(self.name, self.case_ids(rows), jitters)
-        return self._bank.draw(self.numbers[rows], jitters)
 
     def record_fit(self, name: str, rows: NDArray[np.int64]) -> None:
         """Write down that something was learnt from samples of this side.

@@ -108,7 +108,9 @@ class Recipe:
             0.5,
         ),
     ]
-    registration: Annotated[Literal["rigid", "affine", "geometry"], _Field("How T1W is brought to T2W (row 9).")]
+    registration: Annotated[
+        Literal["rigid", "affine", "geometry", "simpleitk"], _Field("How T1W is brought to T2W (row 9).")
+    ]
     margin_percent: Annotated[float, _Field("Added to the side of the vertebra's box (row 8).", 0.0, 100.0)]
     patch_size: Annotated[int, _Field("Pixels along each side of a patch (row 10).", 32, 256)]
     normalisation: Annotated[Literal["z_score"], _Field("Each channel of each patch to mean 0, deviation 1 (row 10).")]

@@ -9,6 +9,7 @@ from pathlib import Path
 from spinefx import __version__
 from spinefx.cases.cohort import Cohort
 from spinefx.cases.reading import Reading, patient_readings
+from spinefx.errors import WorkspaceError
 from spinefx.evidence.content import Finding, Person, ReportContent
 from spinefx.evidence.report import render_report
 from spinefx.evidence.table import ResultTable
@@ -58,13 +59,16 @@ def report(root: Path, name: str | None = None) -> WrittenReport:
     Raises
     ------
     WorkspaceError
-        When there is no such experiment or it is not finished.
+        When there is no such experiment, it is not finished, or it predicted none of the cases.
     """
     workspace = Workspace.open(root)
     experiment = Experiment.choose(workspace, name)
     cohort = read_cohort(workspace)
     phantom = any(case.truth_source == TruthSource.PHANTOM for case in cohort)
     models = [model for one in _finished(workspace, experiment) for model in _results(one, cohort)]
+    if not models:
+        found = f"no prediction of any of the study folder's {len(cohort)} cases"
+        raise WorkspaceError(found, where=experiment.name, remedy="Train again: spinefx train.")
     recipe = Recipe.load(experiment.recipe_path)
     folder = workspace.patches_folder(recipe.patch_settings)
     owners = {case.case_id: case.participant_id for case in cohort}

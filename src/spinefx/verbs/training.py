@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spinefx.cases.cohort import Cohort
 from spinefx.cases.reading import patient_readings
+from spinefx.cluster import LOCAL, share_of
+from spinefx.errors import InputError
 from spinefx.learning.classifier import Classifier, software_versions
-from spinefx.learning.crossvalidation import CrossValidation, cross_validate
+from spinefx.learning.crossvalidation import CrossValidation, cross_validate, train_folds
+from spinefx.learning.device import choose_route
 from spinefx.learning.leaks import AuditCheck
 from spinefx.learning.recipe import Recipe
 from spinefx.workspace.experiment import Experiment
@@ -21,7 +25,7 @@ __all__ = ["TrainingOutcome", "train"]
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """A finished experiment.
+    """A finished experiment, or how far it is.
 
     Parameters
     ----------
@@ -30,11 +34,17 @@ class TrainingOutcome:
         In all repeats.
     stamps : tuple of str
         What must be said beside its figures.
+    route : str
+        Where it was computed, and why there.
+    left : int
+        Folds that other jobs of an array have still to finish; then nothing is joined yet.
     """
 
     name: str
     folds: int
     stamps: tuple[str, ...]
+    route: str
+    left: int = 0
 
 
 def train(
@@ -44,7 +54,10 @@ def train(
     name: str | None = None,
     weights: Path | None = None,
     workers: int = 1,
+    device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
+    shard: str | None = None,
+    on: str = LOCAL,
 ) -> TrainingOutcome:
     """Run the whole cross-validation, or the rest of one that was cut off.
 
@@ -59,9 +72,15 @@ def train(
     weights : Path, optional
         Local ImageNet weights in torchvision's format.
     workers : int
-        Folds at work at once; the numbers do not depend on it.
+        Folds at work at once on a CPU; the numbers do not depend on it.
+    device : {'auto', 'cpu', 'cuda'}
+        Where to compute; ``auto`` takes a GPU where a working one is.
     progress : callable, optional
         Told (fold label, epoch, epochs).
+    shard : str, optional
+        ``i/n``: only every n-th fold, beginning with the i-th; whoever finishes the last joins and audits them all.
+    on : str
+        Where to train whole experiments, as :func:`spinefx.cluster.spread` takes it.
 
     Returns
     -------
@@ -72,29 +91,31 @@ def train(
     InputError, RecipeError, WorkspaceError, LeakError
     """
     chosen = Recipe.named(recipe) if isinstance(recipe, str) else recipe
+    if on != LOCAL and device == "cuda":
+        raise InputError("a GPU and a cluster together", allowed="--device cuda here, or --on with CPUs")
+    route = choose_route(device if on == LOCAL else "cpu")
     workspace = Workspace.open(root)
     cases, stacks = load_stacks(workspace, chosen.patch_settings)
     cohort = Cohort(cases)
     experiment = Experiment(workspace.experiment_folder(name or chosen.name))
-    runs = []
+    jobs: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     for number in range(1, chosen.repeats + 1):
         folder = experiment.models_folder if number == 1 else experiment.models_folder / f"repeat-{number:02d}"
-        runs.append(
-            cross_validate(
-                stacks,
-                cohort.truth,
-                chosen.repetition(number),
-                folder,
-                cohort_digest=cohort.digest,
-                workers=workers,
-                weights=weights,
-                progress=_named(progress, number, chosen.repeats),
-            )
-        )
+        told = _named(progress, number, chosen.repeats)
+        known = {"workers": workers, "weights": weights, "route": route, "progress": told, "on": on}
+        given = (stacks, cohort.truth, chosen.repetition(number), folder)
+        jobs.append((given, {"cohort_digest": cohort.digest} | known))
+    if shard is not None:
+        left = sum(train_folds(*given, share=share_of(shard), **known) for given, known in jobs)
+        if left:
+            return TrainingOutcome(experiment.name, chosen.folds * chosen.repeats, (), route.said, left)
+    runs = [cross_validate(*given, **known) for given, known in jobs]
     first = Classifier.load(experiment.models_folder / runs[0].folds[0].label)
     stamps = _stamps(chosen, first.card.initialisation.said)
-    _record(experiment, chosen, cohort, runs, stamps)
-    return TrainingOutcome(experiment.name, sum(len(run.folds) for run in runs), stamps)
+    restarted = sorted({label for run in runs for label in run.restarted})
+    said = route.said + (f" Begun again, for they were begun otherwise: {', '.join(restarted)}." if restarted else "")
+    _record(experiment, chosen, cohort, runs, stamps, said)
+    return TrainingOutcome(experiment.name, sum(len(run.folds) for run in runs), stamps, said)
 
 
 def _stamps(recipe: Recipe, initialisation: str) -> tuple[str, ...]:
@@ -118,7 +139,12 @@ def _named(
 
 
 def _record(
-    experiment: Experiment, recipe: Recipe, cohort: Cohort, runs: Sequence[CrossValidation], stamps: Sequence[str]
+    experiment: Experiment,
+    recipe: Recipe,
+    cohort: Cohort,
+    runs: Sequence[CrossValidation],
+    stamps: Sequence[str],
+    route: str,
 ) -> None:
     readings = patient_readings(
         runs[0].predictions,
@@ -141,6 +167,7 @@ def _record(
             "model_digests": [result.model_digest for run in runs for result in run.results],
             "stamps": list(stamps),
             "software": software_versions(),
+            "route": route,
         },
     )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spinefx.cases.reading import Prediction, Reading
 from spinefx.errors import WorkspaceError
-from spinefx.files import write_bytes, write_text
+from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import READING_COLUMNS
 from spinefx.workspace.tables import read_table, write_tsv
@@ -20,6 +20,7 @@ PREDICTION_COLUMNS = (
     *("repeat", "case_id", "participant_id", "slice", "probability", "corrected_probability", "fold", "model_digest"),
 )
 HISTORY_COLUMNS = ("repeat", "fold", "epoch", "learning_rate", "training_loss", "validation_loss", "kept")
+FILE_COLUMNS = ("file", "digest")
 AUDIT_COLUMNS = ("check", "result", "compared", "detail")
 
 
@@ -191,7 +192,10 @@ class Experiment:
         return read_json(self.folder / "environment.json")
 
     def write_report(self, files: dict[str, bytes]) -> Path:
-        """Write a report's files; the page last.
+        """Write a report's files, the page last, and take away what an earlier report wrote and this one does not.
+
+        The report's own files are listed with their digests in ``files.tsv``; a file that is not listed, or was changed
+        since, is somebody's own and stays.
 
         Parameters
         ----------
@@ -202,9 +206,32 @@ class Experiment:
         Path
             Of ``report.html``.
         """
+        earlier, now = self._listed_files(), {(name, digest_of(data)) for name, data in files.items()}
+        # Both are listed until the work is done: a report that was cut off is tidied by the next one.
+        self._list_files(earlier | now)
         for name, data in sorted(files.items(), key=lambda item: item[0] == "report.html"):
             write_bytes(self.report_folder / name, data)
+        for name in {name for name, _ in earlier} - set(files):
+            path = self.report_folder / name
+            if path.is_file() and (name, digest_of(path.read_bytes())) in earlier:
+                path.unlink()
+        self._list_files(now)
         return self.report_folder / "report.html"
+
+    @property
+    def _file_list(self) -> Path:
+        return self.report_folder / "files.tsv"
+
+    def _listed_files(self) -> set[tuple[str, str]]:
+        """Name and digest of each file that a report wrote; names that lead out of the folder are nobody's."""
+        if not self._file_list.is_file():
+            return set()
+        rows = read_table(self._file_list, required=FILE_COLUMNS).rows
+        listed = {(row.required("file"), row.required("digest")) for row in rows}
+        return {(name, digest) for name, digest in listed if name == Path(name).name}
+
+    def _list_files(self, listed: Iterable[tuple[str, str]]) -> None:
+        write_tsv(self._file_list, FILE_COLUMNS, sorted(listed))
 
 
 def _probabilities(prediction: Prediction) -> tuple[float, float]:

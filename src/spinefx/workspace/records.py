@@ -17,9 +17,12 @@ from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.tables import Row, read_table, write_tsv
 
 __all__ = [
+    "BOX_COLUMNS",
+    "LESION_COLUMNS",
     "LesionRecord",
     "Participant",
     "images_digest",
+    "lesion_of",
     "read_cohort",
     "read_lesions",
     "read_participants",
@@ -35,18 +38,8 @@ __all__ = [
 ]
 
 PARTICIPANT_COLUMNS = ("participant_id", "age", "sex", "diagnosis", "truth_source", "primary_tumor")
-LESION_COLUMNS = (
-    "case_id",
-    "participant_id",
-    "level",
-    "centre_l_mm",
-    "centre_p_mm",
-    "centre_s_mm",
-    "side_mm",
-    "first_slice",
-    "last_slice",
-    "annotator",
-)
+BOX_COLUMNS = ("centre_l_mm", "centre_p_mm", "centre_s_mm", "side_mm", "first_slice", "last_slice")
+LESION_COLUMNS = ("case_id", "participant_id", "level", *BOX_COLUMNS, "annotator")
 READING_COLUMNS = ("case_id", "reader_id", "arm", "diagnosis", "confidence", "seconds")
 SIGN_COLUMNS = ("case_id", "reader_id", *SIGN_IDENTIFIERS)
 COLUMN_MEANINGS: dict[str, dict[str, Any]] = {
@@ -366,6 +359,31 @@ def read_cohort(workspace: Workspace) -> Cohort:
     return Cohort(tuple(cases))
 
 
+def lesion_of(row: Row) -> Lesion:
+    """Read a marked vertebra from a row with the columns of ``lesions.tsv``.
+
+    Parameters
+    ----------
+    row : Row
+        ``centre_l_mm`` to ``last_slice``, all given; ``level`` where known.
+
+    Returns
+    -------
+    Lesion
+
+    Raises
+    ------
+    TableError, BoxError
+    """
+    numbers = [row.number_in(name, -5000, 5000) for name in BOX_COLUMNS]
+    if any(number is None for number in numbers):
+        raise TableError("a box or slice number is missing", where=row.where)
+    left, posterior, superior, side, first, last = (number for number in numbers if number is not None)
+    if first != int(first) or last != int(last):
+        raise TableError("a slice number that is no whole number", where=row.where)
+    return Lesion(Box((left, posterior, superior), side), int(first), int(last), row.text("level"))
+
+
 def sidecar_path(workspace: Workspace, participant_id: str, weighting: str) -> Path:
     """Give the place of a series' JSON sidecar.
 
@@ -403,14 +421,7 @@ def _participant(row: Row) -> Participant:
 
 
 def _lesion_record(row: Row) -> LesionRecord:
-    numbers = [row.number_in(name, -5000, 5000) for name in LESION_COLUMNS[3:9]]
-    if any(number is None for number in numbers):
-        raise TableError("a box or slice number is missing", where=row.where)
-    left, posterior, superior, side, first, last = (number for number in numbers if number is not None)
-    if first != int(first) or last != int(last):
-        raise TableError("a slice number that is no whole number", where=row.where)
-    lesion = Lesion(Box((left, posterior, superior), side), int(first), int(last), row.text("level"))
-    return LesionRecord(row.required("case_id"), row.required("participant_id"), lesion, row.plain("annotator"))
+    return LesionRecord(row.required("case_id"), row.required("participant_id"), lesion_of(row), row.plain("annotator"))
 
 
 def _reading(row: Row) -> Reading:

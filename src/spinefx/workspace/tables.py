@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from spinefx.errors import SpinefxError, TableError
 from spinefx.files import write_text
 
-__all__ = ["MISSING", "Row", "Table", "read_table", "write_tsv"]
+__all__ = ["MISSING", "Row", "Table", "read_table", "stream_rows", "tsv_text", "write_tsv"]
 
 MISSING = "n/a"
 SIZE_LIMIT_BYTES = 64 * 2**20
@@ -239,25 +238,35 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] =
     TableError
         For a missing file or column, a ragged row, or text in another encoding.
     """
-    lines = list(_records(path))
-    if not lines:
-        raise TableError("an empty table", where=path.name, allowed=f"a header with {', '.join(required)}")
-    header = [name.strip().lower() for name in lines[0][1]]
-    doubled = [name for name, times in Counter(header).items() if times > 1 and name]
-    missing = [name for name in required if name not in header]
-    if doubled or missing:
-        problem = f"column {doubled[0]} twice" if doubled else f"no column {', '.join(missing)}"
-        raise TableError(problem, where=path.name, allowed=f"columns {', '.join((*required, *optional))}, each once")
-    kept = {name for name in (*required, *optional) if name in header}
-    rows = []
-    for number, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise TableError(
-                f"{len(cells)} cells", where=f"{path.name}, row {number}", allowed=f"{len(header)}, as in the header"
-            )
-        values = {name: _cell(cell) for name, cell in zip(header, cells, strict=True) if name in kept}
-        rows.append(Row(path.name, number, values))
-    return Table(path.name, tuple(rows), tuple(sorted(name for name in header if name and name not in kept)))
+    if path.is_file() and path.stat().st_size > SIZE_LIMIT_BYTES:
+        raise TableError("a table of more than 64 MiB", where=path.name, allowed="a table of patients")
+    records = _records(path)
+    header = _header(path, next(records, None), required, optional)
+    rows = tuple(_rows(path, header, records, (*required, *optional)))
+    return Table(path.name, rows, tuple(sorted({name for name in header if name} - {*required, *optional})))
+
+
+def stream_rows(path: Path, *, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
+    """Read a table row by row, so that it may be longer than memory.
+
+    Parameters
+    ----------
+    path : Path
+    required, optional : sequence of str
+        As for :func:`read_table`.
+
+    Yields
+    ------
+    Row
+
+    Raises
+    ------
+    TableError
+        As for :func:`read_table`, when the row is reached.
+    """
+    records = _records(path)
+    header = _header(path, next(records, None), required, optional)
+    yield from _rows(path, header, records, (*required, *optional))
 
 
 def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -270,34 +279,87 @@ def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
     rows : iterable of sequence
         Cells in the order of the columns; None is missing.
     """
+    write_text(path, tsv_text(path.name, columns, rows))
+
+
+def tsv_text(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Give a TSV as :func:`write_tsv` writes it.
+
+    Parameters
+    ----------
+    name : str
+        The table's, for messages.
+    columns : sequence of str
+    rows : iterable of sequence
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TableError
+        When a row has more or fewer cells than there are columns.
+    """
     lines = ["\t".join(columns)]
     for row in rows:
         if len(row) != len(columns):
-            raise TableError(f"a row of {len(row)} cells for {len(columns)} columns", where=path.name)
+            raise TableError(f"a row of {len(row)} cells for {len(columns)} columns", where=name)
         lines.append("\t".join(_written(cell) for cell in row))
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
-def _records(path: Path) -> Iterable[tuple[int, list[str]]]:
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    number = 0
     try:
-        if path.stat().st_size > SIZE_LIMIT_BYTES:
-            raise TableError("a table of more than 64 MiB", where=path.name, allowed="a table of patients")
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(_text_lines(file, path.name), delimiter=max("\t;,", key=first.count))
+            for cells in reader:
+                number = reader.line_num
+                if any(cell.strip() for cell in cells):
+                    yield number, cells
     except OSError as error:
         raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
     except UnicodeDecodeError as error:
         raise TableError("text that is not UTF-8", where=path.name, remedy="Save the table as CSV UTF-8.") from error
-    if "\0" in text:
-        raise TableError("binary content", where=path.name, allowed="CSV or TSV text")
-    first = text.split("\n", 1)[0]
-    delimiter = max("\t;,", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
     except csv.Error as error:
-        raise TableError(f"not a table ({error})", where=f"{path.name}, row {reader.line_num}") from error
+        raise TableError(f"not a table ({error})", where=f"{path.name}, row {number + 1}") from error
+
+
+def _text_lines(file: TextIO, name: str) -> Iterator[str]:
+    for line in file:
+        if "\0" in line:
+            raise TableError("binary content", where=name, allowed="CSV or TSV text")
+        yield line
+
+
+def _header(
+    path: Path, first: tuple[int, list[str]] | None, required: Sequence[str], optional: Sequence[str]
+) -> list[str]:
+    if first is None:
+        raise TableError("an empty table", where=path.name, allowed=f"a header with {', '.join(required)}")
+    header = [name.strip().lower() for name in first[1]]
+    doubled = [name for name, times in Counter(header).items() if times > 1 and name]
+    missing = [name for name in required if name not in header]
+    if doubled or missing:
+        problem = f"column {doubled[0]} twice" if doubled else f"no column {', '.join(missing)}"
+        raise TableError(problem, where=path.name, allowed=f"columns {', '.join((*required, *optional))}, each once")
+    return header
+
+
+def _rows(
+    path: Path, header: list[str], records: Iterator[tuple[int, list[str]]], wanted: Sequence[str]
+) -> Iterator[Row]:
+    kept = set(wanted)
+    for number, cells in records:
+        if len(cells) != len(header):
+            raise TableError(
+                f"{len(cells)} cells", where=f"{path.name}, row {number}", allowed=f"{len(header)}, as in the header"
+            )
+        values = {name: _cell(cell) for name, cell in zip(header, cells, strict=True) if name in kept}
+        yield Row(path.name, number, values)
 
 
 def _cell(text: str) -> str:

@@ -1,0 +1,158 @@
+"""The verbs about models: train, predict, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from spinefx.cli.shell import RESEARCH_USE, Paths, Workers, app, count, fail
+from spinefx.errors import InputError, SpinefxError
+from spinefx.terminal import progress_bars
+
+__all__: list[str] = []
+
+
+@app.command
+def train(
+    workspace: Path,
+    *,
+    recipe: str = "honest",
+    name: str | None = None,
+    weights: Path | None = None,
+    workers: Workers = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    shard: str | None = None,
+    on: str = "local",
+) -> None:
+    """Cross-validate by patient; a run that was cut off goes on where it stopped.
+
+    Parameters
+    ----------
+    workspace
+        A study folder with patches.
+    recipe
+        quick, honest, paper, or a TOML file.
+    name
+        Of the experiment; the recipe's name by default.
+    weights
+        Local ImageNet weights of ResNet50 in torchvision's format (.safetensors or .pth); never downloaded.
+    device
+        auto takes a CUDA GPU where a working one is, and says what it took and why.
+    shard
+        i/n: only every n-th fold, from the i-th; the job that finishes the last joins them.
+    on
+        local, ray (the cluster that this process runs in), or ray://host:port.
+    """
+    from spinefx.verbs.training import train as run
+
+    with progress_bars() as steps:
+        where: dict[str, Any] = {"device": device, "shard": shard, "on": on}
+        outcome = run(workspace, recipe, name=name, weights=weights, workers=count(workers), progress=steps, **where)
+    print(outcome.route)
+    for stamp in outcome.stamps:
+        print(stamp)
+    missing = f"{outcome.left} of {outcome.folds} folds are not done yet; the job that finishes the last joins them"
+    print(missing if outcome.left else f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")
+
+
+@app.command
+def predict(
+    model: Path,
+    study: Path,
+    *,
+    slices: str | None = None,
+    box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    box_pixels: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    t1w_series: str | None = None,
+    t2w_series: str | None = None,
+    sheet: Path | None = None,
+    engine: Literal["onnxruntime", "torch"] | None = None,
+    out: Path | None = None,
+    shard: str | None = None,
+    shard_size: int = 256,
+    workers: Workers = None,
+    on: str = "local",
+) -> None:
+    """Score one marked vertebra of one study (one JSON on standard output), or those of a manifest (a table in --out).
+
+    Parameters
+    ----------
+    model
+        A model folder, or an experiment's folder (then the mean of its folds' models answers).
+    study
+        Folder, file, ZIP, DICOMDIR or NIfTI of one patient; or many studies: a manifest (.tsv), a folder with
+        manifest.tsv, or a study folder with boxes.
+    slices
+        One study: T2W slices that hold the lesion, from 0 at the patient's left: 6-8, or 7.
+    box
+        One study: centre and side in millimetres, LPS: left,posterior,superior,side.
+    box_pixels
+        One study: edges on the middle slice of the lesion, pixel centres at integers: left,top,right,bottom.
+    t1w_series
+        One study: series UID to use as T1W whatever the program would choose.
+    t2w_series
+        One study: series UID to use as T2W whatever the program would choose.
+    sheet
+        One study: where to write the contact sheet (PNG).
+    engine
+        What computes; by default torch only where a model has no graph.
+    out
+        Many: the folder for the tables; what is there already is kept.
+    shard
+        Many: i/n, the i-th of n jobs of an array; the last to finish joins the tables.
+    shard_size
+        Many: about how many studies one table holds.
+    on
+        Many: local, ray (the cluster that this process runs in), or ray://host:port.
+    """
+    from spinefx.verbs.manifest import Manifest
+
+    one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels}
+    one |= {"t1w_series": t1w_series, "t2w_series": t2w_series, "sheet": sheet}
+    if out is None and not Manifest.is_at(study):
+        _predict_one(model, study, one | {"engine": engine})
+        return
+    if out is None or any(one.values()):
+        allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box"
+        raise InputError("many studies without --out, or with what describes one study", allowed=allowed)
+    from spinefx.verbs.shards import predict_many
+
+    share: dict[str, Any] = {"shard": shard, "shard_size": shard_size, "on": on, "engine": engine}
+    with progress_bars() as steps:
+        done = predict_many(model, study, out, workers=count(workers), progress=steps, **share)
+    if done.notes:
+        fail("\n".join(("some shards were not answered; the same command tries them again", *done.notes)))
+    print(f"{done.sentence}: {out}")
+
+
+def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:
+    from spinefx.verbs.predicting import predict as run
+
+    try:
+        answer = run(model, study, **options)
+    except SpinefxError as error:
+        refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE}
+        print(json.dumps(refusal, indent=2, ensure_ascii=False))
+        raise
+    print(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@app.command
+def export(models: Paths) -> None:
+    """Write each model's ONNX graph, compared with torch, so that it answers where torch is not installed.
+
+    Models of this version have theirs from training.
+
+    Parameters
+    ----------
+    models
+        Model folders, or experiments' folders.
+    """
+    from spinefx.verbs.exporting import export as run
+
+    for one in run(models):
+        errors = f"{one.card.probability_error:.1g} in probability, {one.card.log_odds_error:.1g} in log-odds"
+        print(f"{one.name}: graph written; largest difference to torch {errors}")

@@ -1,0 +1,315 @@
+"""Tables as people hold them in Python: data frames, columns, rows or a file, made into readings, truths and scores."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spinefx.cases.reading import Reading, SignScores
+from spinefx.errors import InputError, TableError
+from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
+
+__all__ = ["columns_of", "readings_from", "rows_of", "signs_from", "truth_from"]
+
+# pandas' own two; a frame must not have to be imported to be recognised.
+MISSING_TYPES = {"NAType", "NaTType"}
+MISSING_TEXTS = {"", "n/a", "na", "nan"}
+KINDS = "a pandas, polars or Arrow table, a mapping of columns, a sequence of mappings, or the path of a CSV or TSV"
+READING_COLUMNS = ("case_id", "reader_id", "diagnosis")
+READING_OPTIONS = ("arm", "confidence", "seconds")
+Word = TypeVar("Word", bound=StrEnum)
+
+
+def columns_of(
+    table: object,
+    *,
+    required: Sequence[str] = (),
+    optional: Sequence[str] | None = None,
+    key: Sequence[str] = (),
+    where: str = "table",
+) -> dict[str, list[Any]]:
+    """Take the columns of a table, whatever holds it.
+
+    Parameters
+    ----------
+    table : DataFrame, mapping, sequence of mapping, str or Path
+        A pandas or polars DataFrame, an Arrow table, columns by name, one mapping a row, or the path of a CSV or TSV.
+    required : sequence of str
+        Columns that must be there, without a missing cell.
+    optional : sequence of str, optional
+        Columns that may be there, with missing cells; all others by default.
+    key : sequence of str
+        Columns whose values together name a row and stand once.
+    where : str
+        What the table is called in complaints.
+
+    Returns
+    -------
+    dict of str to list
+        Plain Python values; None for what is missing (None, NaN, pandas' NA, ``n/a`` or an empty text).
+
+    Raises
+    ------
+    TableError
+        For something that is no table, a column missing, doubled or of another length, a missing cell in a required
+        column, or a key that stands twice.
+    """
+    columns = {name: [_plain(cell) for cell in cells] for name, cells in _raw_columns(table, where).items()}
+    absent = [name for name in required if name not in columns]
+    if absent:
+        allowed = ", ".join(columns) or "no column at all"
+        raise TableError(f"no column {', '.join(absent)}", where=where, allowed=f"beside those given ({allowed})")
+    lengths = {len(cells) for cells in columns.values()}
+    if len(lengths) > 1:
+        raise TableError("columns of unequal length", where=where, allowed="one cell a row")
+    for name in required:
+        if None in columns[name]:
+            raise TableError(f"no {name}", where=f"{where}, row {columns[name].index(None) + 1}", allowed="a value")
+    keys = list(zip(*(columns[name] for name in key), strict=True)) if key else []
+    twice = [one for one, times in Counter(keys).items() if times > 1]
+    if twice:
+        said = ", ".join(f"{name} {value}" for name, value in zip(key, twice[0], strict=True))
+        raise TableError(f"{said} twice", where=where, allowed="once")
+    return columns if optional is None else {name: columns[name] for name in (*required, *optional) if name in columns}
+
+
+def rows_of(
+    table: object, *, required: Sequence[str] = (), optional: Sequence[str] | None = None, where: str = "table"
+) -> list[dict[str, Any]]:
+    """Take the rows of a table, whatever holds it.
+
+    Parameters
+    ----------
+    table : DataFrame, mapping, sequence of mapping, str or Path
+        As in :func:`columns_of`.
+    required, optional : sequence of str
+    where : str
+
+    Returns
+    -------
+    list of dict
+        Cells by column.
+
+    Raises
+    ------
+    TableError
+        See :func:`columns_of`.
+    """
+    columns = columns_of(table, required=required, optional=optional, where=where)
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+def truth_from(table: object) -> dict[str, Diagnosis]:
+    """Take the truth of each case.
+
+    Parameters
+    ----------
+    table : DataFrame or other table, or mapping of case to diagnosis
+        Columns ``case_id`` and ``diagnosis``: ``benign`` and ``malignant``, or True and 1 for malignant.
+
+    Returns
+    -------
+    dict of str to Diagnosis
+        By case.
+
+    Raises
+    ------
+    TableError
+        See :func:`columns_of`; or for a diagnosis of another kind or a case given twice.
+    """
+    if isinstance(table, Mapping) and not {"case_id", "diagnosis"} & set(table):
+        table = {"case_id": list(table), "diagnosis": list(table.values())}
+    columns = columns_of(table, required=("case_id", "diagnosis"), key=("case_id",), where="truth")
+    cases = zip(columns["case_id"], columns["diagnosis"], strict=True)
+    return {_name(case): _diagnosis(value, f"truth, {case}") for case, value in cases}
+
+
+def readings_from(table: object) -> tuple[Reading, ...]:
+    """Take the readings of any number of readers and models.
+
+    Parameters
+    ----------
+    table : DataFrame or other table, or iterable of Reading
+        Columns ``case_id``, ``reader_id`` and ``diagnosis``; where known ``arm`` (``unaided`` by default),
+        ``confidence`` (0 to 100, higher meaning more likely malignant) and ``seconds``.
+
+    Returns
+    -------
+    tuple of Reading
+
+    Raises
+    ------
+    TableError
+        See :func:`columns_of`; or for a word or a number of another kind, or a case read twice by one
+        reader in one arm.
+    InputError
+        For a confidence or time out of range.
+    """
+    table = _listed(table)
+    kept = _already(table, Reading)
+    if kept is None:
+        rows = rows_of(table, required=READING_COLUMNS, optional=READING_OPTIONS, where="readings")
+        kept = tuple(_reading(row, f"readings, row {number}") for number, row in enumerate(rows, start=1))
+    counts = Counter((one.case_id, one.reader_id, one.arm) for one in kept)
+    twice = [f"{case} read twice by {reader} ({arm})" for (case, reader, arm), times in counts.items() if times > 1]
+    if twice:
+        raise TableError(twice[0], where="readings", allowed="one reading of a case by a reader in an arm")
+    return kept
+
+
+def signs_from(table: object) -> tuple[SignScores, ...]:
+    """Take sign scores.
+
+    Parameters
+    ----------
+    table : DataFrame or other table, or iterable of SignScores
+        Columns ``case_id``, ``reader_id`` and the fifteen signs, each ``y``, ``n`` or ``u`` (not assessable), or True
+        and False, 1 and 0; a missing cell counts as not assessable.
+
+    Returns
+    -------
+    tuple of SignScores
+
+    Raises
+    ------
+    TableError
+        See :func:`columns_of`; or for another word.
+    """
+    table = _listed(table)
+    kept = _already(table, SignScores)
+    if kept is not None:
+        return kept
+    columns = columns_of(table, required=("case_id", "reader_id"), key=("case_id", "reader_id"), where="signs")
+    absent = [name for name in SIGN_IDENTIFIERS if name not in columns]
+    if absent:
+        raise TableError(f"no column {', '.join(absent)}", where="signs", allowed="all fifteen signs")
+    scores = []
+    for number, (case, reader) in enumerate(zip(columns["case_id"], columns["reader_id"], strict=True)):
+        mine = {name: _score(columns[name][number], f"signs, {case}, {name}") for name in SIGN_IDENTIFIERS}
+        scores.append(SignScores(_name(case), _name(reader), mine))
+    return tuple(scores)
+
+
+def _raw_columns(table: object, where: str) -> dict[str, list[object]]:
+    if isinstance(table, str | Path):
+        return _from_file(Path(table))
+    to_columns: Callable[[], Mapping[str, Iterable[object]]] | None = getattr(table, "to_pydict", None)
+    if to_columns is not None:
+        table = to_columns()
+    if isinstance(table, Mapping):
+        if not all(isinstance(cells, Iterable) and not isinstance(cells, str) for cells in table.values()):
+            raise TableError("a mapping whose values are no columns", where=where, allowed=KINDS)
+        return {str(name): list(cells) for name, cells in table.items()}
+    if hasattr(table, "columns") and hasattr(table, "__getitem__"):
+        names = list(table.columns)
+        doubled = [name for name, times in Counter(map(str, names)).items() if times > 1]
+        if doubled:
+            raise TableError(f"column {doubled[0]} twice", where=where, allowed="each once")
+        return {str(name): list(table[name]) for name in names}
+    rows = list(table) if isinstance(table, Iterable) else [None]
+    kept = [row for row in rows if isinstance(row, Mapping)]
+    if len(kept) < len(rows):
+        raise TableError(f"a {type(table).__name__} that is no table", where=where, allowed=KINDS)
+    names = list(dict.fromkeys(name for row in kept for name in row))
+    return {str(name): [row.get(name) for row in kept] for name in names}
+
+
+def _from_file(path: Path) -> dict[str, list[object]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
+    except UnicodeDecodeError as error:
+        raise TableError("text that is not UTF-8", where=path.name, remedy="Save the table as CSV UTF-8.") from error
+    delimiter = max("\t;,", key=text.partition("\n")[0].count)
+    try:
+        lines = [cells for cells in csv.reader(text.splitlines(), delimiter=delimiter) if any(cells)]
+    except csv.Error as error:
+        raise TableError(f"not a table ({error})", where=path.name) from error
+    header = [name.strip() for name in lines[0]] if lines else []
+    uneven = [number for number, cells in enumerate(lines, start=1) if len(cells) != len(header)]
+    doubled = [name for name, times in Counter(header).items() if times > 1]
+    if doubled or uneven:
+        found = f"column {doubled[0]} twice" if doubled else f"{len(lines[uneven[0] - 1])} cells in line {uneven[0]}"
+        raise TableError(found, where=path.name, allowed=f"{len(header)} columns, each once")
+    return {name: [cells[place].strip() for cells in lines[1:]] for place, name in enumerate(header)}
+
+
+def _listed(table: object) -> object:
+    """What can be gone through once only, as a list."""
+    return list(table) if isinstance(table, Iterator) else table
+
+
+def _already(table: object, kind: type[Any]) -> tuple[Any, ...] | None:
+    """The values themselves where they come as such; an empty sequence counts."""
+    if isinstance(table, Mapping | str) or hasattr(table, "columns") or not isinstance(table, Iterable):
+        return None
+    return tuple(table) if all(isinstance(one, kind) for one in table) else None
+
+
+def _plain(cell: object) -> object:
+    """A Python value, None where missing."""
+    if cell is None or type(cell).__name__ in MISSING_TYPES:
+        return None
+    if isinstance(cell, str):
+        return None if cell.strip().lower() in MISSING_TEXTS else cell
+    value = cell.item() if hasattr(cell, "item") and not isinstance(cell, bool) else cell
+    return None if isinstance(value, float) and value != value else value
+
+
+def _reading(row: Mapping[str, Any], where: str) -> Reading:
+    arm = row.get("arm")
+    return Reading(
+        case_id=_name(row["case_id"]),
+        reader_id=_name(row["reader_id"]),
+        arm=Arm.UNAIDED if arm is None else _word(arm, Arm, f"{where}, arm"),
+        diagnosis=_diagnosis(row["diagnosis"], where),
+        confidence=_number(row.get("confidence"), f"{where}, confidence"),
+        seconds=_number(row.get("seconds"), f"{where}, seconds"),
+    )
+
+
+def _name(value: object) -> str:
+    """A name as text; pandas makes 7 into 7.0 where a column has a gap."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _diagnosis(value: object, where: str) -> Diagnosis:
+    said = _said(value)
+    return _word(value, Diagnosis, where) if said is None else Diagnosis.MALIGNANT if said else Diagnosis.BENIGN
+
+
+def _score(value: object, where: str) -> Score:
+    if value is None:
+        return Score.NOT_ASSESSABLE
+    said = _said(value)
+    return _word(value, Score, where) if said is None else Score.YES if said else Score.NO
+
+
+def _said(value: object) -> bool | None:
+    """True and False, 1 and 0, as Python or a file writes them."""
+    return {"1": True, "true": True, "0": False, "false": False}.get(_name(value).strip().lower())
+
+
+def _word(value: object, words: type[Word], where: str) -> Word:
+    try:
+        return words(str(value).strip().lower())
+    except ValueError as error:
+        allowed = ", ".join(one.value for one in words)
+        raise TableError(f"{str(value)[:30]!r}", where=where, allowed=allowed) from error
+
+
+def _number(value: object, where: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise TableError(f"{str(value)[:30]!r} is no number", where=where, allowed="a number, or empty") from error
+    if number != number or number in (float("inf"), -float("inf")):
+        raise InputError(f"{number} is no number", where=where, allowed="a finite number, or empty")
+    return number

@@ -1,0 +1,191 @@
+"""Which studies are to be answered: a table that names each study, its marked vertebra and a case, read row by row."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinefx.cases.lesion import Lesion
+from spinefx.errors import InputError
+from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import BOX_COLUMNS, LESION_COLUMNS, lesion_of
+from spinefx.workspace.tables import Row, Table, stream_rows
+
+__all__ = ["Manifest", "MarkedStudy", "short_digest"]
+
+FILE = "manifest.tsv"
+REQUIRED = ("study", "case_id", *BOX_COLUMNS)
+OPTIONAL = ("level", "t1w_series", "t2w_series")
+
+
+@dataclass(frozen=True)
+class MarkedStudy:
+    """One row: a study, and one marked vertebra in it.
+
+    Parameters
+    ----------
+    case_id : str
+        Stands in every output, so it must not be a hospital's number.
+    study : str
+        Path as the manifest writes it; stands in no output.
+    lesion : Lesion
+    t1w_series, t2w_series : str
+        Series UIDs to use whatever the program would choose; empty where it may choose.
+    """
+
+    case_id: str
+    study: str
+    lesion: Lesion
+    t1w_series: str = ""
+    t2w_series: str = ""
+
+    def content(self) -> list[Any]:
+        """Give plain values, for a digest.
+
+        Returns
+        -------
+        list
+        """
+        return [self.case_id, self.study, asdict(self.lesion), self.t1w_series, self.t2w_series]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest that exists; its rows are read anew whenever they are asked for, and never held together.
+
+    Use :meth:`open`.
+
+    Parameters
+    ----------
+    table : Path
+        ``manifest.tsv`` or a study folder's ``lesions.tsv``.
+    base : Path
+        What the studies' paths are relative to.
+    of_workspace : bool
+        Whether it is a study folder's.
+    """
+
+    table: Path
+    base: Path
+    of_workspace: bool
+
+    @classmethod
+    def open(cls, source: Path) -> Manifest:
+        """Find the manifest.
+
+        Parameters
+        ----------
+        source : Path
+            A ``.tsv``, a folder with ``manifest.tsv``, or a study folder with boxes.
+
+        Returns
+        -------
+        Manifest
+
+        Raises
+        ------
+        InputError
+            When it is none of these, saying how to write a manifest.
+        """
+        if (source / "workspace.json").is_file():
+            workspace = Workspace.open(source)
+            return cls(workspace.lesions_table, source, True)
+        table = source / FILE if source.is_dir() else source
+        if table.is_file() and table.suffix == ".tsv":
+            return cls(table, table.parent, False)
+        raise InputError(
+            "studies without boxes",
+            where="the given path",
+            allowed=f"a manifest (.tsv), a folder with {FILE}, or a study folder with annotations/lesions.tsv",
+            remedy="Finding the vertebra is work by hand: write a tab-separated table with the columns "
+            f"{', '.join(REQUIRED)}, one row for each marked vertebra; paths are relative to the table.",
+        )
+
+    @classmethod
+    def is_at(cls, source: Path) -> bool:
+        """Tell whether a path holds a manifest rather than one study.
+
+        Parameters
+        ----------
+        source : Path
+
+        Returns
+        -------
+        bool
+        """
+        return source.suffix == ".tsv" or any((source / name).is_file() for name in (FILE, "workspace.json"))
+
+    def rows(self) -> Iterator[Row]:
+        """Read the rows as they stand.
+
+        Yields
+        ------
+        Row
+
+        Raises
+        ------
+        TableError
+        """
+        if self.of_workspace:
+            return stream_rows(self.table, required=LESION_COLUMNS)
+        return stream_rows(self.table, required=REQUIRED, optional=OPTIONAL)
+
+    def studies(self) -> Iterator[MarkedStudy]:
+        """Read the rows one by one.
+
+        Yields
+        ------
+        MarkedStudy
+
+        Raises
+        ------
+        TableError
+            For a row that cannot be read, naming it.
+        """
+        for row in self.rows():
+            yield row.checked(lambda row=row: self._study(row))  # type: ignore[misc]
+
+    def refuse_doubled(self, seen: array[int]) -> None:
+        """Refuse a case that stands in two rows.
+
+        Parameters
+        ----------
+        seen : array of int
+            :func:`short_digest` of every case: eight bytes each, where a set of names would grow past memory.
+
+        Raises
+        ------
+        TableError
+            Naming both rows.
+        """
+        values, times = np.unique(np.frombuffer(seen, np.uint64), return_counts=True)
+        doubled = {int(value) for value in values[times > 1]}
+        if doubled:
+            rows = tuple(row for row in self.rows() if short_digest(row.text("case_id")) in doubled)
+            Table(self.table.name, rows).refuse_duplicates("case_id")
+
+    def _study(self, row: Row) -> MarkedStudy:
+        row.required("case_id")
+        study = f"{row.required('participant_id')}/anat" if self.of_workspace else row.required("study")
+        series = (row.text("t1w_series"), row.text("t2w_series"))
+        return MarkedStudy(row.plain("case_id"), study, lesion_of(row), *series)
+
+
+def short_digest(text: str) -> int:
+    """Give 64 bits of a text's digest.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    int
+    """
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
