@@ -6,6 +6,8 @@ import io
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,19 @@ from fastapi.testclient import TestClient
 from spinefx.app.access import add_person
 from spinefx.app.people import Person, Role, new_token, token_digest
 from spinefx.cases.reading import Reading
+from spinefx.trial.clock import Clock
 from spinefx.trial.session import open_cases
 from spinefx.trial.study import Trial
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings
+from spinefx.workspace.records import (
+    read_cohort,
+    read_lesions,
+    read_readings,
+    read_signs,
+    write_lesions,
+    write_readings,
+)
 
 SIGNS = dict.fromkeys(SIGN_IDENTIFIERS, "n")
 FIRST = {"key": "k1", "diagnosis": "malignant", "confidence": 70, "signs": SIGNS, "comment": ""}
@@ -210,6 +220,43 @@ def test_an_image_that_is_missing_is_said_without_its_name(
     assert owner not in str(said)
     assert "cannot be shown" in said["message"]
     assert mine.log.entries(kind="case.trouble")[0].content["error"] == "FileError"
+
+
+def test_a_box_that_was_changed_since_is_shown_to_nobody(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    registered(study, "unaided", readers=["R1"])
+    workspace = Workspace.open(study)
+    kept = read_lesions(workspace)
+    moved = [replace(one, lesion=replace(one.lesion, box=one.lesion.box.grown(5))) for one in kept]
+    mine = reader()
+    write_lesions(workspace, moved)
+    mine.ask("POST", mine.path("open"), status=409)
+    assert mine.log.entries(kind="case.trouble")[0].content["error"] == "StaleError"
+    write_lesions(workspace, kept)
+    mine.ask("POST", mine.path("open"))
+
+
+def test_the_second_session_of_a_crossover_opens_after_the_washout(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    trial = registered(study, "crossover", readers=["R1"], signs=False)
+    mine = reader()
+    for task in trial.tasks("R1", 1):
+        assert mine.current() == task.handle
+        mine.ask("POST", mine.path("open"))
+        mine.ask("POST", mine.path("seal"), FIRST | {"signs": None})
+        path = f"/api/read/pilot/1/{task.handle}/reveal"
+        shown = mine.ask("POST", path, status=200 if task.arm is Arm.AIDED else 403)
+        assert ("probability" in shown) == (task.arm is Arm.AIDED)
+        if task.arm is Arm.AIDED:
+            mine.ask("POST", mine.path("revise"), AFTER)
+    assert "after the washout" in mine.ask("GET", "/api/read/pilot/2", status=403)["message"]
+    (overview,) = mine.ask("GET", "/api/read")["studies"]
+    assert "this session opens on" in overview["sessions"][1]["closed"]
+    app: Any = mine.client.app
+    app.state.clock = Clock(now=lambda: datetime.now(UTC) + timedelta(days=29))
+    assert mine.current(2) == trial.tasks("R1", 2)[0].handle
 
 
 def test_the_teaching_page_tells_nothing_of_an_unfinished_study(

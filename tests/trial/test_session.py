@@ -327,7 +327,7 @@ def test_a_study_may_grow_and_change_in_nothing_else(log: Log, tables: Workspace
     with pytest.raises(DesignError, match="no case of this study folder"):
         register_design(tables, log, design(cases=("case99",)), by="E1")
     with pytest.raises(DesignError, match="without a single case"):
-        register_trial(log, design(cases=()), None, by="E1")
+        register_trial(log, design(cases=()), None, {}, by="E1")
 
 
 def test_no_model_judges_a_case_that_it_was_trained_on(log: Log, tables: Workspace, hands: Hands, told: Any) -> None:

@@ -15,13 +15,13 @@ from spinefx.app.access import Editor, Reader
 from spinefx.app.people import Person
 from spinefx.app.showing import case_of, show_case
 from spinefx.app.state import ServerState, state_of
-from spinefx.errors import AccessError, SpinefxError, WorkspaceError
+from spinefx.errors import AccessError, SpinefxError, StaleError, WorkspaceError
 from spinefx.trial.aid import ModelAnswer, model_answers
 from spinefx.trial.answer import Answer
 from spinefx.trial.clock import Clock, Presence
 from spinefx.trial.export import states_of
 from spinefx.trial.session import CaseState, Phase, Sitting, Step
-from spinefx.trial.study import Trial, find_trial, trials
+from spinefx.trial.study import Trial, find_trial, mark_of, trials
 from spinefx.verbs.trials import export_study
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
 
@@ -72,10 +72,10 @@ def add_reading(app: FastAPI) -> None:
         With its state.
     """
     state = state_of(app)
-    clock = app.state.clock = Clock()
+    app.state.clock = Clock()
 
     def sitting(study: str, session: int, person: Person) -> Sitting:
-        return Sitting(state.log, find_trial(state.log, study), person.code, session, app.state.clock or clock)
+        return Sitting(state.log, find_trial(state.log, study), person.code, session, app.state.clock)
 
     @app.get("/api/read")
     def overview(person: Reader) -> dict[str, Any]:
@@ -174,12 +174,17 @@ def _case_json(state: CaseState) -> dict[str, Any]:
 
 def _shown(state: ServerState, there: Sitting, found: CaseState, person: Person) -> dict[str, Any]:
     try:
-        images = show_case(state, person, case_of(state, found.task.case_id))
+        case = case_of(state, found.task.case_id)
+        if mark_of(case) != there.trial.marks[case.case_id]:
+            raise StaleError("the case's images or box were changed since the study was registered")
+        images = show_case(state, person, case)
     except SpinefxError as error:
         # An image's own complaint names files; the reader gets none of it, the editor finds it in the log.
         content = {"handle": found.task.handle, "session": there.session, "error": type(error).__name__}
         state.log.append(TROUBLE, person.code, there.trial.name, content)
-        raise WorkspaceError("the images of this case cannot be shown", remedy="Tell the study's editor.") from None
+        raise WorkspaceError(
+            "this case cannot be shown as it was registered", remedy="Tell the study's editor."
+        ) from None
     design = there.trial.design
     if not design.box and found.shown is None:
         images["lesion"] = None

@@ -77,7 +77,7 @@ def show_case(state: ServerState, person: Person, case: Case) -> dict[str, Any]:
 
 
 def _alignment(case: Case, pair: VolumePair) -> dict[str, Any] | None:
-    """Found once for each pair of images and box: it takes a second, and is the same each time."""
+    """Found once for each pair of images and box: it is the same each time, and many read the same case."""
     key = (case.images_digest, case.lesion.box)
     with _lock:
         if key in _alignments:

@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from spinefx.cases.cohort import Case
 from spinefx.errors import AccessError, DesignError
-from spinefx.files import digest_of
+from spinefx.files import canonical_json, digest_of
 from spinefx.trial.aid import ModelPin
 from spinefx.trial.design import StudyDesign
 from spinefx.trial.log import Entry, Log
 from spinefx.trial.order import arms_of, perturbed_cases, reading_order
 from spinefx.vocabulary import Arm
 
-__all__ = ["Task", "Trial", "find_trial", "register_trial", "trials"]
+__all__ = ["Task", "Trial", "find_trial", "mark_of", "register_trial", "trials"]
 
 REGISTERED = "study.registered"
 # What a second registration of the same study may change: it may grow.
@@ -62,12 +63,15 @@ class Trial:
     model : ModelPin or None
     key : str
         Drawn at registration; handles are made with it.
+    marks : mapping of str to str
+        By case, what :func:`mark_of` gave when it came in: every reader must see the same images and box.
     """
 
     design: StudyDesign
     generations: tuple[tuple[str, ...], ...]
     model: ModelPin | None
     key: str
+    marks: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -147,6 +151,23 @@ class Trial:
         return Task(handle, session, place, len(among), case in self.design.practice, case, arm)
 
 
+def mark_of(case: Case) -> str:
+    """Name what a reader sees of a case: its images and its marked vertebra.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    str
+        A digest; the truth is not in it.
+    """
+    lesion = case.lesion
+    place = [*lesion.box.centre_mm, lesion.box.side_mm, lesion.first_slice, lesion.last_slice]
+    return digest_of(canonical_json([case.images_digest, *place]))
+
+
 def trials(log: Log) -> dict[str, Trial]:
     """Read which studies were registered.
 
@@ -187,7 +208,9 @@ def find_trial(log: Log, name: str) -> Trial:
     return found
 
 
-def register_trial(log: Log, design: StudyDesign, model: ModelPin | None, *, by: str) -> Trial:
+def register_trial(
+    log: Log, design: StudyDesign, model: ModelPin | None, marks: Mapping[str, str], *, by: str
+) -> Trial:
     """Register a study, or let one grow by cases or readers.
 
     Parameters
@@ -196,6 +219,8 @@ def register_trial(log: Log, design: StudyDesign, model: ModelPin | None, *, by:
     design : StudyDesign
         With all its cases named.
     model : ModelPin or None
+    marks : mapping of str to str
+        By case, as :func:`mark_of` gives it.
     by : str
         Code of who registers it.
 
@@ -227,6 +252,7 @@ def register_trial(log: Log, design: StudyDesign, model: ModelPin | None, *, by:
         "added": list(added),
         "model": None if model is None else asdict(model),
         "key": key,
+        "marks": dict(marks),
     }
     log.append(REGISTERED, by, design.name, content)
     return find_trial(log, design.name)
@@ -239,7 +265,8 @@ def _taken(present: Trial | None, entry: Entry) -> Trial:
     known = {case for cases in earlier for case in cases}
     added = tuple(case for case in content["added"] if case not in known)
     generations = (*earlier, added) if added else earlier
-    return Trial(StudyDesign.from_mapping(content["design"]), generations, model, content["key"])
+    marks = {**content["marks"], **(present.marks if present else {})}
+    return Trial(StudyDesign.from_mapping(content["design"]), generations, model, content["key"], marks)
 
 
 def _refuse_change(present: Trial, design: StudyDesign, model: ModelPin | None) -> None:

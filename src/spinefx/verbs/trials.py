@@ -14,7 +14,7 @@ from spinefx.trial.aid import ModelPin, pin_model
 from spinefx.trial.design import StudyDesign
 from spinefx.trial.export import readings_of, signs_of, states_of, write_export
 from spinefx.trial.log import Log
-from spinefx.trial.study import Trial, find_trial, register_trial
+from spinefx.trial.study import Trial, find_trial, mark_of, register_trial
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings, write_signs
@@ -115,8 +115,8 @@ def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: 
     DesignError
     WorkspaceError
     """
-    cohort = read_cohort(workspace)
-    owners = {case.case_id: case.participant_id for case in cohort}
+    known = {case.case_id: case for case in read_cohort(workspace)}
+    owners = {name: case.participant_id for name, case in known.items()}
     cases = design.cases or tuple(case for case in owners if case not in design.practice)
     design = replace(design, cases=cases)
     strangers = [case for case in (*cases, *design.practice) if case not in owners]
@@ -127,7 +127,8 @@ def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: 
             allowed="cases with a diagnosis and a marked vertebra",
         )
     wanted = {case: owners[case] for case in (*cases, *design.practice)}
-    return register_trial(log, design, _pin(workspace, design, wanted), by=by)
+    marks = {name: mark_of(known[name]) for name in wanted}
+    return register_trial(log, design, _pin(workspace, design, wanted), marks, by=by)
 
 
 def export(root: Path, name: str, folder: Path, *, database: str = "", by: str = "local") -> ExportedStudy:
