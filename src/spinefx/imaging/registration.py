@@ -140,7 +140,7 @@ def align(
         frame of reference only.
     lesion_slices : tuple of int, optional
         First and last T2W slice of the lesion. Within a shared frame of reference only these, their neighbours and the
-        T1W slices beside them are then read and compared; by default, and in a wide search, all are.
+        T1W slices beside them are then read and compared; by default, in a wide search and by SimpleITK, all are.
 
     Returns
     -------
@@ -175,7 +175,10 @@ def align(
         raise RegistrationError(f"{_UNSHARED}, from which SimpleITK starts", remedy="Ask for a rigid alignment.")
     wanted = SIMPLEITK_LEVELS if method == "simpleitk" else REFINEMENT_LEVELS
     near = shared or method == "geometry"
-    pair = _beside(fixed, moving, box, lesion_slices) if near and lesion_slices else (fixed.whole(), moving.whole())
+    if near and lesion_slices is not None and method != "simpleitk":
+        pair = _beside(fixed, moving, box, lesion_slices)
+    else:
+        pair = fixed.whole(), moving.whole()
     levels = tuple(_Scene.of(*pair, moving, box, REFINEMENT_WIDTH_MM, *level) for level in wanted)
     if near:
         return _align_near(levels, method, shared)
