@@ -26,7 +26,7 @@ ORTHOGONALITY_TOLERANCE = 1e-3
 class Slices:
     """Slices and where they lie in the patient; their voxels may still lie in files.
 
-    A subclass has these attributes, and reads its voxels as :meth:`Volume.slab` describes.
+    A subclass has these attributes, and ``_read`` gives its voxels.
 
     Attributes
     ----------
