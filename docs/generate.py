@@ -34,6 +34,8 @@ VERBS = (
     "plan",
     "serve",
     "person",
+    "trial",
+    "trial-export",
 )
 
 
