@@ -28,12 +28,22 @@ from spinefx.evidence.benefit import decision_curve, discrimination_improvement,
 from spinefx.evidence.calibration import calibrate
 from spinefx.evidence.delong import auc_difference, auc_difference_unpaired, auc_estimate
 from spinefx.evidence.estimate import Estimate
-from spinefx.evidence.paired import PairedAccuracy, PairedTable, paired_difference, paired_odds_ratio, paired_ratio
+from spinefx.evidence.paired import (
+    DIFFERENCE_METHODS,
+    ODDS_METHODS,
+    RATIO_METHODS,
+    PairedAccuracy,
+    PairedTable,
+    paired_difference,
+    paired_odds_ratio,
+    paired_ratio,
+)
 from spinefx.evidence.predictive import (
     compare_likelihood_ratios,
     compare_predictive_values,
     relative_predictive_values,
 )
+from spinefx.evidence.roc_regions import partial_auc
 from spinefx.evidence.twogroups import fisher_exact
 
 PATIENTS, PREVALENCE, STATED_PREVALENCE = 190, 50 / 190, 0.1
@@ -42,6 +52,7 @@ DISTANCES, THRESHOLDS, LIKENESS = np.array([2.1, 1.6]), np.array([0.9, 0.7]), 0.
 # The model: logit of the truth by two markers; the probabilities it gives, and those of one marker alone.
 TRUE_LOGIT, GIVEN_LOGIT, FIRST_LOGIT = (-1.3, 1.0, 0.8), (-1.5, 1.3, 1.0), (-1.2, 1.0, 0.0)
 BENEFIT_AT = 0.3
+LEAST_SPECIFICITY = 0.9
 REFERENCE_CASES = 4_000_000
 
 
@@ -130,6 +141,8 @@ def intervals() -> list[tuple[str, str, float, Callable[[Study], Estimate]]]:
     margins = PREVALENCE * (1 - PREVALENCE) * (tp + fp)[0] * (tn + fn)[0]
     stated = STATED_PREVALENCE * sens[0] / (STATED_PREVALENCE * sens[0] + (1 - STATED_PREVALENCE) * (1 - spec[0]))
     area = stats.norm.cdf(DISTANCES / np.sqrt(2))
+    rates = (np.arange(10_000) + 0.5) / 10_000 * (1 - LEAST_SPECIFICITY)
+    part = (1 - LEAST_SPECIFICITY) * float(np.mean(stats.norm.cdf(DISTANCES[0] + stats.norm.ppf(rates))))
     known = model_truths()
     both = sens[0] / sens[1]
     dor = plus[0] / minus[0]
@@ -151,21 +164,27 @@ def intervals() -> list[tuple[str, str, float, Callable[[Study], Estimate]]]:
                 sens[0] - sens[1],
                 lambda s, m=method: paired_difference(s.pair.malignant, m),
             )
-            for method in ("tango", "newcombe10", "bonett_price", "agresti_min", "wald")
+            for method in DIFFERENCE_METHODS
         ),
         *(
             (method, "relative sensitivity", both, lambda s, m=method: paired_ratio(s.pair.malignant, m))
-            for method in ("tang", "bonett_price", "wald")
+            for method in RATIO_METHODS
         ),
         *(
             (method, "paired odds ratio", odds, lambda s, m=method: paired_odds_ratio(s.pair.malignant, m))
-            for method in ("exact", "midp", "wilson")
+            for method in ODDS_METHODS
         ),
         ("delta", "difference of PPV", ppv[0] - ppv[1], lambda s: compare_predictive_values(s.pair)[0].estimate),
         ("log", "relative NPV", npv[0] / npv[1], lambda s: relative_predictive_values(s.pair)[1].estimate),
         ("log", "ratio of LR+", plus[0] / plus[1], lambda s: compare_likelihood_ratios(s.pair)[0].estimate),
         ("DeLong, logit", "AUC", area[0], lambda s: auc_estimate(s.scores[0], s.malignant)),
         ("DeLong, plain", "AUC", area[0], lambda s: auc_estimate(s.scores[0], s.malignant, scale="plain")),
+        (
+            "jackknife, logit",
+            f"partial AUC, specificity {LEAST_SPECIFICITY} or more",
+            part,
+            lambda s: partial_auc(s.scores[0], s.malignant, LEAST_SPECIFICITY),
+        ),
         (
             "DeLong, paired",
             "difference of AUC",
@@ -222,8 +241,9 @@ def main(studies: int) -> None:
         ("of", "interval", "truth", "covered", "missed below, above (%)", "intervals made"),
         rows,
         "About 50 malignant and 140 benign patients, two readers whose scores correlate by 0.5. A share counted over "
-        "2,000 studies is itself uncertain by 1 point. Exact intervals cover more than they say, by design; `wald` and "
-        "DeLong's on the plain scale are no default, and stand here to be compared with.",
+        "2,000 studies is itself uncertain by 1 point. Exact intervals cover more than they say, by design; `wald`, "
+        "`wald_cc` and DeLong's on the plain scale are no default, and stand here to be compared with. `scas` is made "
+        "to miss as often below as above.",
     )
 
 

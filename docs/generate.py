@@ -20,7 +20,7 @@ from spinefx.evidence.claims import KINDS, Verdict
 from spinefx.learning.recipe import PRESETS, Recipe
 
 HERE = Path(__file__).resolve().parent
-VERBS = ("demo", "phantom", "ingest", "check", "patch", "train", "report", "predict", "audit")
+VERBS = ("demo", "phantom", "ingest", "check", "patch", "train", "report", "predict", "export", "audit")
 
 
 def commands_page() -> str:

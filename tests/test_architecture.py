@@ -38,6 +38,8 @@ HOMES = {
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
     "torch": ("learning/",),
+    "onnx": ("learning/export",),
+    "onnxruntime": ("learning/graph", "learning/export"),
     "safetensors": ("learning/",),
     "matplotlib": ("evidence/figures",),
     "jinja2": ("evidence/report",),
@@ -171,7 +173,8 @@ def test_names_say_what_they_are(path: Path) -> None:
     "module",
     [
         *("spinefx", "spinefx.cli", "spinefx.evidence.report", "spinefx.workspace.records", "spinefx.cases.patch"),
-        *("spinefx.imaging.study", "spinefx.learning.recipe", "spinefx.verbs.ingest"),
+        *("spinefx.imaging.study", "spinefx.learning.recipe", "spinefx.learning.graph"),
+        *("spinefx.verbs.ingest", "spinefx.verbs.predicting"),
     ],
 )
 def test_importing_brings_no_torch(module: str) -> None:

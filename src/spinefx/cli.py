@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from spinefx import __version__
-from spinefx.errors import SpinefxError
+from spinefx.errors import MissingPackage, SpinefxError
 
 if TYPE_CHECKING:
     from spinefx.evidence.table import ResultTable
@@ -29,6 +29,8 @@ __all__ = ["app", "main"]
 
 RESEARCH_USE = "Research use only, not a medical device."
 TRACEBACK_SWITCH = "SPINEFX_TRACEBACK"
+# What the extra `train` installs, by the names that are imported.
+TRAINING_PACKAGES = ("onnx", "safetensors", "torch")
 
 app = App(
     name="spinefx",
@@ -50,10 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         The command line's by default.
     """
+    # One thread: idle threads of NumPy's linear algebra double the time that it takes to start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(arguments)
     except SpinefxError as error:
-        _fail(f"{type(error).__name__}: {error}")
+        _refuse(error)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
         sys.exit(130)
@@ -64,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or type(error).__name__)
         _fail(f"the operating system refused: {reason}")
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in TRAINING_PACKAGES:
+            _refuse(MissingPackage.for_training(error.name))
         # Its text may quote what it was given, so only its kind is shown unless the user asks.
         _fail(f"internal error ({type(error).__name__}); set {TRACEBACK_SWITCH}=1 to see it, and please report it")
 
@@ -354,6 +360,7 @@ def predict(
     t1w_series: str | None = None,
     t2w_series: str | None = None,
     sheet: Path | None = None,
+    engine: Literal["onnxruntime", "torch"] | None = None,
 ) -> None:
     """Score one marked vertebra of one study; one JSON on standard output.
 
@@ -375,6 +382,8 @@ def predict(
         Series UID to use as T2W whatever the program would choose.
     sheet
         Where to write the contact sheet (PNG).
+    engine
+        What computes; by default torch only where a model has no graph.
     """
     from spinefx.verbs.predicting import predict as run
 
@@ -388,12 +397,31 @@ def predict(
             t1w_series=t1w_series,
             t2w_series=t2w_series,
             sheet=sheet,
+            engine=engine,
         )
     except SpinefxError as error:
         refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE}
         print(json.dumps(refusal, indent=2, ensure_ascii=False))
         raise
     print(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@app.command
+def export(models: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)]) -> None:
+    """Write each model's ONNX graph, compared with torch, so that it answers where torch is not installed.
+
+    Models of this version have theirs from training.
+
+    Parameters
+    ----------
+    models
+        Model folders, or experiments' folders.
+    """
+    from spinefx.verbs.exporting import export as run
+
+    for one in run(models):
+        errors = f"{one.card.probability_error:.1g} in probability, {one.card.log_odds_error:.1g} in log-odds"
+        print(f"{one.name}: graph written; largest difference to torch {errors}")
 
 
 @app.command
@@ -461,6 +489,10 @@ def _steps() -> Iterator[Steps]:
             progress.update(tasks[name], completed=done, total=total)
 
         yield step
+
+
+def _refuse(error: SpinefxError) -> None:
+    _fail(f"{type(error).__name__}: {error}")
 
 
 def _fail(message: str) -> None:

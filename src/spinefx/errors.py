@@ -15,6 +15,7 @@
     │   └── RecipeError         a recipe: unknown key, value out of range
     ├── RegistrationError       two series that cannot be brought together
     ├── ModelError              a model folder: missing, tampered, other inputs
+    ├── MissingPackage          a verb needs a package that only an extra installs
     ├── LeakError               training data and test data met
     ├── AccessError             somebody asks for what is not theirs, or not yet
     │   └── SignInError         somebody who has not signed in
@@ -34,6 +35,7 @@ __all__ = [
     "InterruptedWrite",
     "LeakError",
     "LogError",
+    "MissingPackage",
     "ModelError",
     "PairError",
     "PatchError",
@@ -125,6 +127,25 @@ class RegistrationError(SpinefxError):
 
 class ModelError(SpinefxError):
     """A model folder is missing, tampered with, or made for other inputs."""
+
+
+class MissingPackage(SpinefxError):
+    """What was asked needs a package that only an extra of spinefx installs."""
+
+    @classmethod
+    def for_training(cls, name: str) -> "MissingPackage":
+        """Make the error for a package of the extra ``train``.
+
+        Parameters
+        ----------
+        name : str
+            What could not be imported.
+
+        Returns
+        -------
+        MissingPackage
+        """
+        return cls(f"{name} is not installed", remedy="Install what training needs: pip install 'spinefx[train]'")
 
 
 class LeakError(SpinefxError):

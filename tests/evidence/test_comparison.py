@@ -1,8 +1,7 @@
-"""Paired comparisons against R's ratesci, PropCIs and DTComPair, published tables, and enumeration."""
+"""Paired comparisons against published tables and enumeration; R's values are in test_reference_coverage."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from math import comb
 from typing import Any
@@ -24,7 +23,6 @@ from spinefx.evidence.comparison import (
     non_inferiority_of_both,
 )
 from spinefx.evidence.paired import (
-    DIFFERENCE_METHODS,
     ODDS_METHODS,
     RATIO_METHODS,
     PairedAccuracy,
@@ -45,29 +43,6 @@ M, B = Diagnosis.MALIGNANT, Diagnosis.BENIGN
 Reference = Callable[[str], Any]
 AHR = PairedTable(1, 1, 7, 12)  # Fagerland 2014, airway hyper-responsiveness before and after treatment
 tables = st.builds(PairedTable, *[st.integers(0, 25)] * 4)
-
-
-def pair_of(counts: dict[str, list[int]]) -> PairedAccuracy:
-    """DTComPair orders cells T1+T2+, T1-T2+, T1+T2-, T1-T2-; in benign cases a positive call is wrong."""
-    both, second, first, neither = counts["diseased"]
-    wrong, first_right, second_right, right = counts["non_diseased"]
-    return PairedAccuracy(
-        PairedTable(both, first, second, neither), PairedTable(right, first_right, second_right, wrong)
-    )
-
-
-@pytest.fixture(scope="module", params=["DTComPair_Paired1", "DTComPair_small"])
-def dtcompair(request: pytest.FixtureRequest, reference: Reference) -> tuple[PairedAccuracy, dict[str, Any]]:
-    """Counts and results of R's DTComPair 1.2.2."""
-    entry = reference("paired_binary_expected")[request.param]
-    return pair_of(entry["counts"]), entry
-
-
-def test_mcnemar_in_four_ways(reference: Reference) -> None:
-    """R 4.2.2 mcnemar.test, binom.test and Fagerland 2013's mid-p."""
-    for entry in reference("paired_binary_expected")["mcnemar"].values():
-        for method, name in zip(MCNEMAR_METHODS, ("exact", "midp", "chi2", "chi2_cc"), strict=True):
-            assert mcnemar_p(entry["b"], entry["c"], method) == pytest.approx(entry[name], abs=1e-12)
 
 
 def test_fagerland_published_to_the_printed_digits() -> None:
@@ -92,92 +67,6 @@ def test_exact_and_mid_p_are_what_enumeration_gives(b: int, c: int) -> None:
     wanted = sum(p for p, far in zip(chances, as_far, strict=True) if far)
     assert mcnemar_p(b, c) == pytest.approx(wanted)
     assert mcnemar_p(b, c, "midp") == pytest.approx(wanted - at / 2 if m else 1.0)
-
-
-def test_paired_intervals_match_ratesci(reference: Reference) -> None:
-    """ratesci and PropCIs print 8 decimals; ratesci's MOVER stops at 6."""
-    names = {
-        "RD": (paired_difference, {"tango": "Tango score", "newcombe10": "MOVER-NW", "bonett_price": "Bonett-Price"}),
-        "RR": (paired_ratio, {"tang": "Tang score", "bonett_price": "Bonett-Price", "wald": "Wald"}),
-        "OR": (paired_odds_ratio, {"midp": "Transformed midp", "wilson": "Transformed Wilson"}),
-    }
-    names["RD"][1].update({"agresti_min": "Agresti-Min", "wald": "Wald"})
-    entries = [e for e in reference("paired_binary_expected")["paired_ci"].values() if "x" in e]
-    for entry, (kind, (function, methods)) in itertools.product(entries, names.items()):
-        for method, name in methods.items():
-            low, value, high = entry[kind][name]
-            estimate = function(PairedTable(*entry["x"]), method)
-            tolerance = 5e-7 if name == "MOVER-NW" else 1e-8
-            assert (estimate.low, estimate.value, estimate.high) == pytest.approx((low, value, high), abs=tolerance)
-
-
-def test_dtcompair_sensitivity_and_specificity(dtcompair: tuple[PairedAccuracy, dict[str, Any]]) -> None:
-    pair, entry = dtcompair
-    tests = entry["tests"]
-    for name, table in (("sensitivity", pair.malignant), ("specificity", pair.benign)):
-        chi2, exact = tests["sesp.mcnemar"][name], tests["sesp.exactbinom"][name]
-        found = mcnemar(table, "chi2", quantity=name)
-        assert found.statistic == pytest.approx(chi2["test.statistic"], rel=1e-10)
-        assert found.p == pytest.approx(chi2["p.value"], rel=1e-9)
-        assert found.estimate.value == pytest.approx(-chi2["diff"], abs=1e-12)
-        assert mcnemar(table).p == pytest.approx(exact["p.value"], rel=1e-9)
-        relative = tests["sesp.rel"][name]
-        ratio, label = paired_ratio(table, "wald"), "rel." + name[:4]
-        # DTComPair's ratios are second over first.
-        assert 1 / ratio.value == pytest.approx(relative[label], rel=1e-10)
-        assert 1 / ratio.high == pytest.approx(relative[f"lcl.{label}"], rel=1e-10)
-        for method in ("wald", "agresti-min", "tango"):
-            limits = tests[f"diff_ci_{method}"][name]
-            found_limits = paired_difference(table, method.replace("-", "_"))
-            if method == "agresti-min":
-                # DTComPair takes their width but centres it on the plain difference; ratesci (above) does as they did.
-                width = limits["diff.ucl"] - limits["diff.lcl"]
-                assert found_limits.high - found_limits.low == pytest.approx(width, abs=1e-10)
-                continue
-            # PropCIs stops its search for Tango's limits at 1e-6 or so.
-            wanted = (-limits["diff.ucl"], -limits["diff.lcl"])
-            tolerance = 2e-6 if method == "tango" else 1e-10
-            assert (found_limits.low, found_limits.high) == pytest.approx(wanted, abs=tolerance)
-    statistic, p = tests["generalized_mcnemar"]
-    both = generalised_mcnemar(pair)
-    assert (both.statistic, both.p) == pytest.approx((statistic, p), rel=1e-9)
-
-
-def test_dtcompair_predictive_values_and_likelihood_ratios(
-    dtcompair: tuple[PairedAccuracy, dict[str, Any]],
-) -> None:
-    pair, entry = dtcompair
-    tests = entry["tests"]
-    for method in ("wgs", "gs"):
-        for found, name in zip(compare_predictive_values(pair, method), ("ppv", "npv"), strict=True):
-            wanted = tests[f"pv.{method}"][name]
-            assert found.statistic == pytest.approx(wanted["test.statistic"], rel=1e-10)
-            assert found.p == pytest.approx(wanted["p.value"], rel=1e-9)
-            assert found.estimate.value == pytest.approx(-wanted["diff"], abs=1e-12)
-            assert found.estimate.low < found.estimate.value < found.estimate.high
-    for found, name in zip(relative_predictive_values(pair), ("ppv", "npv"), strict=True):
-        wanted = tests["pv.rpv"][name]
-        # DTComPair 1.2.2 gives second over first.
-        assert 1 / found.estimate.value == pytest.approx(wanted[f"r{name}"], rel=1e-10)
-        assert 1 / found.estimate.high == pytest.approx(wanted[f"lcl.r{name}"], rel=1e-10)
-        assert found.p == pytest.approx(wanted["p.value"], rel=1e-9)
-    for found, name in zip(compare_likelihood_ratios(pair), ("pdlr", "ndlr"), strict=True):
-        wanted = tests["dlr.regtest"][name]
-        assert found.estimate.value == pytest.approx(wanted["ratio"], rel=1e-10)
-        assert (found.estimate.low, found.estimate.high) == pytest.approx((wanted["lcl"], wanted["ucl"]), rel=1e-9)
-        assert (found.statistic, found.p) == pytest.approx((wanted["test.statistic"], wanted["p.value"]), rel=1e-9)
-
-
-@given(tables, st.sampled_from(DIFFERENCE_METHODS))
-def test_swapping_readers_turns_the_difference_round(table: PairedTable, method: str) -> None:
-    swapped = PairedTable(table.both, table.second_only, table.first_only, table.neither)
-    one, other = paired_difference(table, method), paired_difference(swapped, method)
-    if table.n == 0:
-        assert np.isnan(one.value)
-        return
-    assert -1 <= one.low <= one.value + 1e-8
-    assert one.value - 1e-8 <= one.high <= 1
-    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-7)
 
 
 @given(tables)

@@ -133,12 +133,13 @@ def test_an_altered_model_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="changed after training"):
         load_models(fold)
     shutil.copytree(model_of(trained) / "models" / "fold-01", fold, dirs_exist_ok=True)
-    weights = fold / "weights.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(data)
-    with pytest.raises(ModelError):
-        load_models(fold)
+    for name, engine in (("model.onnx.data", None), ("weights.safetensors", "torch")):
+        weights = fold / name
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+        with pytest.raises(ModelError, match=r"SHA-256 differs"):
+            load_models(fold, engine=engine)
     with pytest.raises(ModelError, match="no model"):
         load_models(tmp_path)
 

@@ -17,6 +17,7 @@ __all__ = [
     "DecisionCurve",
     "Reclassification",
     "decision_curve",
+    "discrimination_by_class",
     "discrimination_improvement",
     "reclassification",
 ]
@@ -215,16 +216,52 @@ def discrimination_improvement(first: ArrayLike, second: ArrayLike, malignant: A
     InputError
         When a class is missing, a probability is outside 0 to 1, or the lengths differ.
     """
-    before, y = checked_probabilities(first, malignant)
-    after, _ = checked_probabilities(second, malignant)
-    gain = after - before
-    groups = (gain[y], gain[~y])
+    groups = _gains(first, second, malignant)
+    n, value = sum(group.size for group in groups), float(groups[0].mean() + groups[1].mean())
     quantity = "integrated discrimination improvement, second over first"
-    value = float(groups[0].mean() - groups[1].mean())
     if min(group.size for group in groups) < 2:
         note = "a class of one case leaves no variance"
-        return PValue(np.nan, "IDI", quantity, Estimate(value, np.nan, np.nan), y.size, Pairing.PAIRED, note=note)
-    return _tested(value, sum(float(group.var(ddof=1)) / group.size for group in groups), quantity, "IDI", y.size)
+        return PValue(np.nan, "IDI", quantity, Estimate(value, np.nan, np.nan), n, Pairing.PAIRED, note=note)
+    return _tested(value, sum(float(group.var(ddof=1)) / group.size for group in groups), quantity, "IDI", n)
+
+
+def discrimination_by_class(first: ArrayLike, second: ArrayLike, malignant: ArrayLike) -> tuple[Estimate, Estimate]:
+    """Give the two parts of the integrated discrimination improvement.
+
+    Parameters
+    ----------
+    first, second : array_like, shape (case,)
+        Probabilities of malignancy by the two models.
+    malignant : array_like of bool, shape (case,)
+
+    Returns
+    -------
+    malignant, benign : Estimate
+        Mean rise of the probability among malignant cases, and mean fall among benign ones; no limits, and a note, for
+        a class of one case.
+
+    Raises
+    ------
+    InputError
+        When a class is missing, a probability is outside 0 to 1, or the lengths differ.
+    """
+    note = "a class of one case leaves no variance"
+    one, other = (
+        _interval(float(group.mean()), float(group.var(ddof=1)) / group.size)
+        if group.size > 1
+        else Estimate(float(group.mean()), np.nan, np.nan, note=note)
+        for group in _gains(first, second, malignant)
+    )
+    return one, other
+
+
+def _gains(
+    first: ArrayLike, second: ArrayLike, malignant: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rise of malignant cases' probabilities, fall of benign ones'."""
+    before, y = checked_probabilities(first, malignant)
+    after, _ = checked_probabilities(second, malignant)
+    return (after - before)[y], (before - after)[~y]
 
 
 def _interval(value: float, variance: float) -> Estimate:

@@ -73,6 +73,11 @@ class Calibration:
         Of intercept 0 and slope 1 together.
     hosmer_lemeshow : PValue
         Over the same ten groups.
+    likelihood_gain : float
+        Twice the log-likelihood of the probabilities as they are, over that of the cohort's prevalence; below 0 where
+        the prevalence alone would have been better.
+    nagelkerke : float
+        The same as a share of the largest possible, at most 1 (Nagelkerke NJD. Biometrika 1991;78:691-692).
     curve : CalibrationCurve
     note : str
         What stood in the way; empty where nothing did.
@@ -94,8 +99,17 @@ class Calibration:
     spiegelhalter: PValue
     unreliability: PValue
     hosmer_lemeshow: PValue
+    likelihood_gain: float
+    nagelkerke: float
     curve: CalibrationCurve
     note: str = ""
+
+    @property
+    def indices(self) -> tuple[float, float, float]:
+        """Discrimination D, unreliability U and quality Q = D - U a case (rms val.prob); U, Q NaN without a slope."""
+        statistic = self.unreliability.statistic
+        d, u = (self.likelihood_gain - 1) / self.n, (np.nan if statistic is None else (statistic - 2) / self.n)
+        return d, u, d - u
 
     def table(self) -> ResultTable:
         """Set the measures out.
@@ -112,6 +126,7 @@ class Calibration:
             ("mean distance to the smooth curve", self.expected_error),
             ("largest distance to the smooth curve", self.worst_error),
             ("mean distance over ten groups", self.grouped_error),
+            ("Nagelkerke's R2", self.nagelkerke),
             ("AUC", self.auc),
         )
         tests = "; ".join(str(test) for test in (self.spiegelhalter, self.unreliability, self.hosmer_lemeshow))
@@ -183,6 +198,9 @@ def calibrate(probabilities: ArrayLike, malignant: ArrayLike, confidence: float 
     distance = np.abs(p - np.interp(p, curve.probability, curve.observed))
     grouped, hosmer = _by_group(p, observed)
     null = float(observed @ logit - np.logaddexp(0, logit).sum())
+    share = float(observed.mean())
+    by_share = y.size * float(share * np.log(share) + (1 - share) * np.log(1 - share))
+    gain = 2 * (null - by_share)
     return Calibration(
         n=y.size,
         malignant=int(y.sum()),
@@ -200,6 +218,8 @@ def calibrate(probabilities: ArrayLike, malignant: ArrayLike, confidence: float 
         spiegelhalter=_spiegelhalter(p, observed),
         unreliability=_unreliability(slope, 2 * (likelihood - null), y.size),
         hosmer_lemeshow=hosmer,
+        likelihood_gain=gain,
+        nagelkerke=float(np.expm1(-gain / y.size) / np.expm1(2 * by_share / y.size)),
         curve=curve,
         note="; ".join([*notes, *([reason] if reason else [])]),
     )

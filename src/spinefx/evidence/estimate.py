@@ -21,6 +21,7 @@ __all__ = [
     "delta_variance",
     "format_p",
     "holm",
+    "jeffreys",
     "normal_quantile",
     "normal_test",
     "wilson",
@@ -234,6 +235,37 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Estimate:
     Clopper CJ, Pearson ES. Biometrika 1934;26:404-413.
     """
     return _proportion(k, n, confidence, "exact")
+
+
+def jeffreys(k: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Estimate a proportion with the equal-tailed interval of Jeffreys' prior.
+
+    Parameters
+    ----------
+    k, n : int
+        Successes and trials.
+    confidence : float
+
+    Returns
+    -------
+    Estimate
+        NaN for no trials. With no success the lower limit is 0, with no failure the upper is 1.
+
+    Raises
+    ------
+    InputError
+        For a confidence that is not above 0 and below 1.
+
+    Notes
+    -----
+    Brown LD, Cai TT, DasGupta A. Stat Sci 2001;16:101-133.
+    """
+    if n == 0:
+        return _proportion(k, n, confidence, "wilson")
+    if not 0 < confidence < 1:
+        raise InputError(f"a confidence of {confidence}", allowed="above 0, below 1")
+    low, high = stats.beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], k + 0.5, n - k + 0.5)
+    return Estimate(k / n, float(low) if k else 0.0, float(high) if k < n else 1.0, k, n)
 
 
 def normal_quantile(confidence: float) -> float:

@@ -9,7 +9,17 @@ import numpy as np
 from scipy import optimize, stats
 
 from spinefx.errors import InputError
-from spinefx.evidence.estimate import Estimate, clopper_pearson, normal_quantile, wilson
+from spinefx.evidence.estimate import Estimate, clopper_pearson, jeffreys, normal_quantile, wilson
+from spinefx.evidence.paired_limits import (
+    Cells,
+    bonett_price_ratio,
+    mover_difference,
+    mover_ratio,
+    score_difference,
+    score_odds,
+    score_ratio,
+    tango_terms,
+)
 from spinefx.vocabulary import Diagnosis
 
 __all__ = [
@@ -24,9 +34,39 @@ __all__ = [
     "tango_terms",
 ]
 
-DIFFERENCE_METHODS = ("tango", "newcombe10", "bonett_price", "agresti_min", "wald")
-RATIO_METHODS = ("tang", "bonett_price", "wald")
-ODDS_METHODS = ("exact", "midp", "wilson")
+DIFFERENCE_METHODS = (
+    "tango",
+    "newcombe10",
+    "mover_jeffreys",
+    "scas",
+    "scas_uncorrected",
+    "bonett_price",
+    "agresti_min",
+    "wald",
+    "wald_cc",
+)
+RATIO_METHODS = (
+    "tang",
+    "scas",
+    "scas_uncorrected",
+    "mover_wilson",
+    "mover_newcombe",
+    "mover_jeffreys",
+    "bonett_price",
+    "bonett_price_jeffreys",
+    "wald",
+)
+ODDS_METHODS = ("exact", "midp", "wilson", "scas", "jeffreys", "wald")
+# Score intervals: whether corrected for skewness, and whether the variance's bias is.
+SCORES = {
+    "tango": (False, False),
+    "tang": (False, False),
+    "scas": (True, True),
+    "scas_uncorrected": (True, False),
+}
+# What a difference adds to both discordant counts, and to the number of cases.
+ADDED = {"wald": (0.0, 0.0), "wald_cc": (0.0, 0.0), "agresti_min": (0.5, 2.0), "bonett_price": (1.0, 2.0)}
+ONE_CASE = "one case leaves no bias of the variance to correct"
 
 
 @dataclass(frozen=True)
@@ -95,9 +135,14 @@ class PairedTable:
         return cls(both, first_only, second_only, neither, left_out=len(wanted) - len(shared))
 
     @property
+    def cells(self) -> Cells:
+        """The four counts."""
+        return Cells(self.both, self.first_only, self.second_only, self.neither)
+
+    @property
     def n(self) -> int:
         """Cases that both have read."""
-        return self.both + self.first_only + self.second_only + self.neither
+        return self.cells.n
 
     @property
     def first(self) -> Estimate:
@@ -156,13 +201,15 @@ def paired_difference(table: PairedTable, method: str = "tango", confidence: flo
     table : PairedTable
     method : str
         ``tango`` (score; the default, and the one that agrees with :func:`non_inferiority`), ``newcombe10`` (square and
-        add), ``bonett_price``, ``agresti_min`` or ``wald``.
+        add), ``mover_jeffreys`` (the same from Jeffreys' intervals), ``scas`` (Tango's corrected for skewness and for
+        the bias of the variance, so that either end misses equally often) or ``scas_uncorrected`` (for skewness alone),
+        ``bonett_price``, ``agresti_min``, ``wald`` or ``wald_cc`` (with a continuity correction).
     confidence : float
 
     Returns
     -------
     Estimate
-        NaN for no cases.
+        NaN for no cases; no limits by ``scas`` for a single case.
 
     Raises
     ------
@@ -171,23 +218,30 @@ def paired_difference(table: PairedTable, method: str = "tango", confidence: flo
 
     Notes
     -----
-    Tango T. Stat Med 1998;17:891-908. Newcombe RG. Stat Med 1998;17:2635-2650 (method 10). Bonett DG, Price RM. Biom J
-    2012;54:479-488. Agresti A, Min Y. Stat Med 2005;24:729-740.
+    Tango T. Stat Med 1998;17:891-908. Newcombe RG. Stat Med 1998;17:2635-2650 (method 10). Laud PJ. Pharm Stat
+    2017;16:334-348 (SCAS; for pairs as in ratesci). Bonett DG, Price RM. J Educ Behav Stat 2012;37:479-488. Agresti A,
+    Min Y. Stat Med 2005;24:729-740. Fagerland MW et al. Stat Med 2014;33:2850-2875 (Wald with correction).
     """
     if method not in DIFFERENCE_METHODS:
         raise InputError(f"the interval {method!r}", allowed=", ".join(DIFFERENCE_METHODS))
     if table.n == 0:
         return Estimate(np.nan, np.nan, np.nan, note="no case that both have read")
     z, b, c, n = normal_quantile(confidence), table.first_only, table.second_only, table.n
-    if method == "tango":
-        low, high = -_tango_upper(c, b, n, z), _tango_upper(b, c, n, z)
-    elif method == "newcombe10":
-        low, high = _newcombe10(table, confidence)
+    if method in SCORES:
+        skewness, unbiased = SCORES[method]
+        if unbiased and n == 1:
+            return Estimate(float(b - c), np.nan, np.nan, note=ONE_CASE)
+        inflation = n / (n - 1) if unbiased else 1.0
+        low, high = score_difference(table.cells, z, skewness=skewness, inflation=inflation)
+    elif method in {"newcombe10", "mover_jeffreys"}:
+        low, high = mover_difference(table.cells, wilson if method == "newcombe10" else jeffreys, confidence)
     else:
-        added, cases = {"wald": (0.0, 0.0), "agresti_min": (0.5, 2.0), "bonett_price": (1.0, 2.0)}[method]
+        added, cases = ADDED[method]
         share_b, share_c, m = (b + added) / (n + cases), (c + added) / (n + cases), n + cases
         centre = share_b - share_c
-        reach = z * np.sqrt((share_b + share_c - centre**2) / m)
+        # The correction takes a pair off the difference, in the variance alone.
+        less = 1 / n if method == "wald_cc" else 0.0
+        reach = z * np.sqrt(max(0.0, share_b + share_c - (abs(centre) - less) ** 2) / m)
         low, high = max(-1.0, float(centre - reach)), min(1.0, float(centre + reach))
     return Estimate((b - c) / n, low, high)
 
@@ -199,13 +253,15 @@ def paired_ratio(table: PairedTable, method: str = "tang", confidence: float = 0
     ----------
     table : PairedTable
     method : str
-        ``tang`` (score; the default), ``bonett_price`` or ``wald`` (on the log scale).
+        ``tang`` (score; the default), ``scas`` and ``scas_uncorrected`` (as in :func:`paired_difference`),
+        ``mover_wilson``, ``mover_newcombe`` (with Newcombe's correction of the correlation) and ``mover_jeffreys``
+        (with it too), ``bonett_price`` and ``bonett_price_jeffreys``, or ``wald`` (on the log scale).
     confidence : float
 
     Returns
     -------
     Estimate
-        Zero, infinite or NaN where a reader is never right; only ``tang`` has limits there.
+        Zero, infinite or NaN where a reader is never right; only score and MOVER intervals have limits there.
 
     Raises
     ------
@@ -214,28 +270,32 @@ def paired_ratio(table: PairedTable, method: str = "tang", confidence: float = 0
 
     Notes
     -----
-    Tang NS et al. Stat Med 2003;22:1217-1233. Bonett DG, Price RM. Stat Med 2006;25:3039-3047.
+    Tang NS et al. Stat Med 2003;22:1217-1233. Laud PJ. Pharm Stat 2017;16:334-348 (SCAS; for pairs as in ratesci). Tang
+    ML et al. Stat Methods Med Res 2012;21:361-378 (MOVER). Bonett DG, Price RM. Stat Med 2006;25:3039-3047.
     """
     if method not in RATIO_METHODS:
         raise InputError(f"the interval {method!r}", allowed=", ".join(RATIO_METHODS))
-    b, c, n, z = table.first_only, table.second_only, table.n, normal_quantile(confidence)
-    right1, right2 = table.both + b, table.both + c
-    if max(right1, right2) == 0 or (min(right1, right2) == 0 and method != "tang"):
+    n, z = table.n, normal_quantile(confidence)
+    right1, right2 = table.cells.right
+    always = method in SCORES or method.startswith("mover")
+    if max(right1, right2) == 0 or (min(right1, right2) == 0 and not always):
         value = np.nan if max(right1, right2) == 0 else np.inf if right2 == 0 else 0.0
         return Estimate(value, np.nan, np.nan, note="a reader who is never right")
     ratio = right1 / right2 if right2 else np.inf
-    if method == "wald":
-        reach = z * np.sqrt((b + c) / (right1 * right2))
-        return Estimate(ratio, float(ratio * np.exp(-reach)), float(ratio * np.exp(reach)))
-    if method == "bonett_price":
-        seen = table.both + b + c
-        shares = np.array([right1 + 1, right2 + 1]) / (seen + 2)
-        alone = np.sqrt((1 - shares) / np.array([right1 + 1, right2 + 1]))
-        shrunk = z * np.sqrt((b + c + 2) / ((right1 + 1) * (right2 + 1))) / alone.sum()
-        first, second = (_wilson_limits(right, seen, shrunk) for right in (right1, right2))
-        return Estimate(ratio, first[0] / second[1], first[1] / second[0] if second[0] > 0 else np.inf)
-    low = 1 / _tang_upper(table.both, c, b, n, z) if right1 else 0.0
-    return Estimate(ratio, low, _tang_upper(table.both, b, c, n, z) if right2 else np.inf)
+    if method in SCORES:
+        skewness, unbiased = SCORES[method]
+        if unbiased and n == 1:
+            return Estimate(ratio, np.nan, np.nan, note=ONE_CASE)
+        low, high = score_ratio(table.cells, z, skewness=skewness, inflation=n / (n - 1) if unbiased else 1.0)
+    elif method.startswith("mover"):
+        marginal = jeffreys if method == "mover_jeffreys" else wilson
+        low, high = mover_ratio(table.cells, marginal, confidence, corrected=method != "mover_wilson")
+    elif method == "wald":
+        reach = z * np.sqrt((table.first_only + table.second_only) / (right1 * right2))
+        low, high = float(ratio * np.exp(-reach)), float(ratio * np.exp(reach))
+    else:
+        low, high = bonett_price_ratio(table.cells, wilson if method == "bonett_price" else jeffreys, z)
+    return Estimate(ratio, low, high)
 
 
 def paired_odds_ratio(table: PairedTable, method: str = "exact", confidence: float = 0.95) -> Estimate:
@@ -245,108 +305,57 @@ def paired_odds_ratio(table: PairedTable, method: str = "exact", confidence: flo
     ----------
     table : PairedTable
     method : str
-        ``exact`` goes with the exact test, ``midp`` with mid-p; ``wilson`` is the score interval.
+        ``exact`` goes with the exact test, ``midp`` with mid-p; ``wilson`` is the score interval, ``scas`` that one
+        corrected for skewness and bias, ``jeffreys`` the equal-tailed posterior of Jeffreys' prior; ``wald`` on the log
+        scale.
     confidence : float
 
     Returns
     -------
     Estimate
-        Limits of 0 and infinity are real: one reader was never right alone. NaN without discordant pairs.
+        Limits of 0 and infinity are real: one reader was never right alone (then ``wald`` has none). NaN without
+        discordant pairs.
 
     Raises
     ------
     InputError
         For an unknown method.
+
+    Notes
+    -----
+    Fagerland MW et al. Stat Med 2014;33:2850-2875: each but Wald's is an interval of the share of discordant pairs,
+    carried over to odds. Laud PJ. Pharm Stat 2017;16:334-348 (SCAS).
     """
     if method not in ODDS_METHODS:
         raise InputError(f"the interval {method!r}", allowed=", ".join(ODDS_METHODS))
     b, m = table.first_only, table.first_only + table.second_only
     if m == 0:
         return Estimate(np.nan, np.nan, np.nan, note="no case on which the two differ")
-    if method == "midp":
-        tail = (1 - confidence) / 2
-
-        def below(share: float) -> float:
-            return float(stats.binom.cdf(b, m, share) - stats.binom.pmf(b, m, share) / 2)
-
-        low = 0.0 if b == 0 else optimize.brentq(lambda share: below(share) - (1 - tail), 0, 1, xtol=1e-14)
-        high = 1.0 if b == m else optimize.brentq(lambda share: below(share) - tail, 0, 1, xtol=1e-14)
+    value = b / (m - b) if b < m else np.inf
+    if method == "wald":
+        if b in {0, m}:
+            return Estimate(value, np.nan, np.nan, note="a reader who is never right alone")
+        factor = float(np.exp(normal_quantile(confidence) * np.sqrt(1 / b + 1 / (m - b))))
+        return Estimate(value, value / factor, value * factor)
+    if method == "scas":
+        if table.n == 1:
+            return Estimate(value, np.nan, np.nan, note=ONE_CASE)
+        shares = score_odds(table.cells, normal_quantile(confidence), table.n / (table.n - 1))
+    elif method == "midp":
+        shares = _midp_limits(b, m, confidence)
     else:
-        share = (clopper_pearson if method == "exact" else wilson)(b, m, confidence)
-        low, high = share.low, share.high
-    value, bottom, top = (float(share / (1 - share)) if share < 1 else np.inf for share in (b / m, low, high))
-    return Estimate(value, bottom, top)
+        found = {"exact": clopper_pearson, "wilson": wilson, "jeffreys": jeffreys}[method](b, m, confidence)
+        shares = found.low, found.high
+    low, high = (float(share / (1 - share)) if share < 1 else np.inf for share in shares)
+    return Estimate(value, low, high)
 
 
-def tango_terms(delta: float, b: int, c: int, n: int) -> tuple[float, float]:
-    """Give numerator and variance of Tango's score statistic at a stated difference.
+def _midp_limits(b: int, m: int, confidence: float) -> tuple[float, float]:
+    tail = (1 - confidence) / 2
 
-    Parameters
-    ----------
-    delta : float
-        Difference of the two shares, first minus second.
-    b, c : int
-        Cases that the first, and the second, alone read rightly.
-    n : int
+    def below(share: float) -> float:
+        return float(stats.binom.cdf(b, m, share) - stats.binom.pmf(b, m, share) / 2)
 
-    Returns
-    -------
-    tuple of float
-        ``n`` times the distance of the estimate from ``delta``, and the variance of that with the nuisance share at its
-        maximum of likelihood.
-    """
-    slope = -b - c + (2 * n - b + c) * delta
-    share = (np.sqrt(max(0.0, slope**2 + 8 * n * c * delta * (1 - delta))) - slope) / (4 * n)
-    return b - c - n * delta, max(0.0, n * (2 * share + delta * (1 - delta)))
-
-
-def _tango_upper(b: int, c: int, n: int, z: float) -> float:
-    def beyond(delta: float) -> float:
-        gap, variance = tango_terms(delta, b, c, n)
-        return gap**2 - z**2 * variance
-
-    # With no discordant pair the estimate itself is a root; the limit is the one beyond it.
-    start = (b - c) / n + 1e-9
-    if start >= 1 or beyond(start) > 0:
-        return min(1.0, start)
-    return float(optimize.brentq(beyond, start, 1.0, xtol=1e-13))
-
-
-def _newcombe10(table: PairedTable, confidence: float) -> tuple[float, float]:
-    first, second = (wilson(estimate.k or 0, table.n, confidence) for estimate in (table.first, table.second))
-    k1, k2, n = first.k or 0, second.k or 0, table.n
-    margins = float(k1) * (n - k1) * k2 * (n - k2)
-    covariance = float(table.both * table.neither - table.first_only * table.second_only)
-    if covariance > 0:
-        covariance = max(covariance - n / 2, 0)
-    phi = covariance / np.sqrt(margins) if margins > 0 else 0.0
-    down = (first.value - first.low, second.high - second.value)
-    up = (first.high - first.value, second.value - second.low)
-    reach = [np.sqrt(max(0.0, x**2 - 2 * phi * x * y + y**2)) for x, y in (down, up)]
-    difference = first.value - second.value
-    return max(-1.0, float(difference - reach[0])), min(1.0, float(difference + reach[1]))
-
-
-def _wilson_limits(k: int, n: int, z: float) -> tuple[float, float]:
-    centre, spread = k + z**2 / 2, z * np.sqrt(k * (n - k) / n + z**2 / 4)
-    return float((centre - spread) / (n + z**2)), float((centre + spread) / (n + z**2))
-
-
-def _tang_upper(a: int, b: int, c: int, n: int, z: float) -> float:
-    """Upper limit of (a + b) / (a + c): above it the score statistic reaches ``z``."""
-
-    def beyond(log_ratio: float) -> float:
-        theta = np.exp(log_ratio)
-        linear = (a + c) * theta**2 - (a + b + 2 * c)
-        constant = c * (1 - theta) * (a + b + c) / n
-        share = (np.sqrt(max(0.0, linear**2 - 4 * n * (1 + theta) * constant)) - linear) / (2 * n * (1 + theta))
-        variance = n * (1 + theta) * share + (a + b + c) * (theta - 1)
-        return float(((a + b) - (a + c) * theta) ** 2 - z**2 * max(0.0, variance))
-
-    start = np.log(max(a + b, 1e-9) / (a + c)) + 1e-9
-    if beyond(start) > 0:
-        return float(np.exp(start))
-    end = start + 1.0
-    while beyond(end) < 0 and end < 50:
-        end += 1.0
-    return float(np.exp(optimize.brentq(beyond, start, end, xtol=1e-14))) if end < 50 else np.inf
+    low = 0.0 if b == 0 else optimize.brentq(lambda share: below(share) - (1 - tail), 0, 1, xtol=1e-14)
+    high = 1.0 if b == m else optimize.brentq(lambda share: below(share) - tail, 0, 1, xtol=1e-14)
+    return low, high

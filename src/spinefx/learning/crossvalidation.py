@@ -206,7 +206,8 @@ def cross_validate(
         By case.
     recipe : Recipe
     folder : Path
-        Gets ``fold-01`` and so on; an interrupted run goes on from what is there.
+        Gets ``fold-01`` and so on, each with its model and the model's graph; an interrupted run goes on from what is
+        there.
     cohort_digest : str
         Names the cohort in every model.
     workers : int
@@ -247,7 +248,23 @@ def cross_validate(
     share_out(experiment.run_fold, todo, workers=workers, report=progress or _say_nothing)
     results = tuple(_read_result(experiment, fold) for fold in folds)
     checks += audit_run(folds, [result.facts for result in results], ordered, recipe)
-    return CrossValidation(recipe, cohort_digest, folds, results, _conclude(checks, folder))
+    report = _conclude(checks, folder)
+    _write_missing_graphs([experiment.folder_of(fold) for fold in folds])
+    return CrossValidation(recipe, cohort_digest, folds, results, report)
+
+
+def _write_missing_graphs(folders: Sequence[Path]) -> None:
+    """Give each model the graph by which it answers without torch."""
+    try:
+        from spinefx.learning.export import export_graph
+        from spinefx.learning.graph import graph_is_current
+    except ModuleNotFoundError as error:
+        if error.name not in {"onnx", "onnxruntime"}:
+            raise
+        return  # a machine that only trains may lack them; this command or `spinefx export` writes the graphs at home
+    for folder in folders:
+        if not graph_is_current(folder):
+            export_graph(folder)
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:

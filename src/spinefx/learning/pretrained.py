@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from spinefx.errors import FileError
 from spinefx.files import digest_of
+from spinefx.learning.card import Initialisation
 from spinefx.learning.network import FractureNetwork
 from spinefx.learning.recipe import Recipe
 
@@ -21,49 +20,6 @@ __all__ = ["Initialisation", "initialise"]
 ACCEPTED = "a torchvision ResNet50 as .safetensors, or as .pth (read with weights_only)"
 # Ours alone: ImageNet knows neither six channels nor one output.
 NEVER_LOADED = ("fc.weight", "fc.bias")
-
-
-@dataclass(frozen=True)
-class Initialisation:
-    """Where a network's weights started.
-
-    Parameters
-    ----------
-    said : str
-        One sentence for every output.
-    source_digest : str
-        SHA-256 of the file; empty without one.
-    loaded, new : tuple of str
-        Names of tensors taken from the file, and of those that start at random.
-    """
-
-    said: str
-    source_digest: str
-    loaded: tuple[str, ...]
-    new: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file.
-
-        Returns
-        -------
-        dict
-        """
-        return asdict(self) | {"loaded": list(self.loaded), "new": list(self.new)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Initialisation:
-        """Read what :meth:`to_json` wrote.
-
-        Parameters
-        ----------
-        values : mapping
-
-        Returns
-        -------
-        Initialisation
-        """
-        return cls(values["said"], values["source_digest"], tuple(values["loaded"]), tuple(values["new"]))
 
 
 def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -> Initialisation:

@@ -13,19 +13,22 @@ from spinefx import __version__
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import PatchStack, cut_patches
 from spinefx.cases.reading import Prediction, patient_probability
-from spinefx.cases.sheet import contact_sheet
-from spinefx.errors import BoxError, ModelError
+from spinefx.errors import BoxError, MissingPackage, ModelError
 from spinefx.files import write_bytes
 from spinefx.imaging.registration import align
 from spinefx.imaging.selection import SeriesPair, choose_pair
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Volume
-from spinefx.learning.classifier import Classifier
+from spinefx.learning.card import MODEL_FILE
+from spinefx.learning.graph import Scorer, has_graph
+from spinefx.learning.model import TrainedModel
 from spinefx.learning.recipe import Recipe
 from spinefx.verbs.patching import alignment_record
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["load_models", "predict"]
+__all__ = ["ENGINES", "load_models", "model_folders", "predict"]
+
+ENGINES = ("onnxruntime", "torch")
 
 NOTE = "Research use only, not a medical device. A probability on images unlike the training cohort's means nothing."
 NUMBER = r"[-+]?[0-9]+(?:\.[0-9]+)?"
@@ -41,6 +44,7 @@ def predict(
     t1w_series: str | None = None,
     t2w_series: str | None = None,
     sheet: Path | None = None,
+    engine: str | None = None,
 ) -> dict[str, Any]:
     """Score one marked vertebra.
 
@@ -60,6 +64,8 @@ def predict(
         Series UIDs to use whatever the program would choose.
     sheet : Path, optional
         Where to write the contact sheet.
+    engine : {'onnxruntime', 'torch'}, optional
+        As for :func:`load_models`.
 
     Returns
     -------
@@ -71,8 +77,8 @@ def predict(
     SpinefxError
         By name, when the input is outside what the model accepts. No probability is given then.
     """
-    classifiers = load_models(model)
-    recipe = classifiers[0].card.recipe
+    models = load_models(model, engine=engine, one_study=True)
+    recipe = models[0].card.recipe
     settings = recipe.patch_settings
     pair = choose_pair(open_study(study), t1w_uid=t1w_series, t2w_uid=t2w_series)
     t1w, t2w = pair.t1w.load(), pair.t2w.load()
@@ -81,8 +87,10 @@ def predict(
         t2w, t1w, centre_mm=lesion.box.centre_mm, side_mm=lesion.box.side_mm, method=settings.registration
     )
     stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
-    answers = [classifier.predict(stack) for classifier in classifiers]
+    answers = [one.predict(stack) for one in models]
     if sheet is not None:
+        from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
+
         write_bytes(sheet, contact_sheet(lesion, t1w, t2w, alignment, stack))
     return {
         "spinefx": __version__,
@@ -93,12 +101,65 @@ def predict(
         "flags": list(stack.flags),
         "registration": alignment_record(alignment),
         "series": _series(pair),
-        "model": _model(classifiers),
+        "model": _model(models),
     }
 
 
-def load_models(folder: Path) -> tuple[Classifier, ...]:
+def load_models(folder: Path, *, engine: str | None = None, one_study: bool = False) -> tuple[TrainedModel, ...]:
     """Load a model, or all folds of an experiment.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``model.json``, or with ``fold-*`` folders, or an experiment's folder.
+    engine : {'onnxruntime', 'torch'}, optional
+        What computes; by default ONNX Runtime, or torch where a model has no graph and torch is installed.
+    one_study : bool
+        Start sooner and compute slower, see :meth:`Scorer.load`.
+
+    Returns
+    -------
+    tuple of TrainedModel
+
+    Raises
+    ------
+    ModelError
+        When there is none, it has no graph, or the folds are of different recipes or cohorts.
+    MissingPackage
+        When torch is asked for and not installed.
+    """
+    if engine not in (None, *ENGINES):
+        raise ModelError(f"engine {engine!r}", allowed=", ".join(ENGINES))
+    folders = model_folders(folder)
+    models: tuple[TrainedModel, ...]
+    if engine != "torch" and all(has_graph(one) for one in folders):
+        models = tuple(Scorer.load(one, one_study=one_study) for one in folders)
+    else:
+        models = _load_with_torch(folders, engine)
+    chains = {(one.card.recipe.digest, one.card.cohort_digest) for one in models}
+    if len(chains) > 1:
+        raise ModelError("folds of different recipes or cohorts", where=folder.name, allowed="those of one experiment")
+    return models
+
+
+def _load_with_torch(folders: tuple[Path, ...], engine: str | None) -> tuple[TrainedModel, ...]:
+    no_graph = ModelError(
+        "a model without a graph (graph.json is missing)",
+        where=next((one.name for one in folders if not has_graph(one)), ""),
+        remedy="Run `spinefx export MODEL` where torch is installed.",
+    )
+    if engine == "onnxruntime":
+        raise no_graph
+    try:
+        # Deferred, for torch takes a second to start and need not be there.
+        from spinefx.learning.classifier import Classifier
+    except ModuleNotFoundError as error:
+        raise (MissingPackage.for_training("torch") if engine == "torch" else no_graph) from error
+    return tuple(Classifier.load(one) for one in folders)
+
+
+def model_folders(folder: Path) -> tuple[Path, ...]:
+    """List the models of a folder: itself, or an experiment's folds.
 
     Parameters
     ----------
@@ -107,28 +168,24 @@ def load_models(folder: Path) -> tuple[Classifier, ...]:
 
     Returns
     -------
-    tuple of Classifier
+    tuple of Path
 
     Raises
     ------
     ModelError
-        When there is none, or the folds are of different recipes or cohorts.
+        When there is none.
     """
-    if (folder / "model.json").is_file():
-        return (Classifier.load(folder),)
+    if (folder / MODEL_FILE).is_file():
+        return (folder,)
     inside = folder / "models" if (folder / "models").is_dir() else folder
-    folds = sorted(path.parent for path in inside.glob("fold-*/model.json"))
+    folds = tuple(sorted(path.parent for path in inside.glob(f"fold-*/{MODEL_FILE}")))
     if not folds:
         raise ModelError(
             "no model (model.json is missing)",
             where=folder.name,
-            allowed="a folder with model.json and weights.safetensors, or an experiment's folder",
+            allowed="a folder with model.json and its graph or weights, or an experiment's folder",
         )
-    models = tuple(Classifier.load(fold) for fold in folds)
-    chains = {(one.card.recipe.digest, one.card.cohort_digest) for one in models}
-    if len(chains) > 1:
-        raise ModelError("folds of different recipes or cohorts", where=folder.name, allowed="those of one experiment")
-    return models
+    return folds
 
 
 def _lesion(slices: str, box: str | None, box_pixels: str | None, t2w: Volume) -> Lesion:
@@ -194,10 +251,11 @@ def _series(pair: SeriesPair) -> dict[str, Any]:
     return {"t1w": pair.t1w.label, "t2w": pair.t2w.label, "refused": refused}
 
 
-def _model(classifiers: tuple[Classifier, ...]) -> dict[str, Any]:
-    card = classifiers[0].card
+def _model(models: tuple[TrainedModel, ...]) -> dict[str, Any]:
+    card = models[0].card
     return {
-        "digests": [classifier.digest for classifier in classifiers],
+        "digests": [one.digest for one in models],
+        "engine": models[0].engine,
         "recipe": card.recipe.name,
         "recipe_digest": card.recipe.digest,
         "cohort_digest": card.cohort_digest,

@@ -1,0 +1,233 @@
+"""What a model says of itself: where it comes from, what it accepts, and the digests that its files must have.
+
+Nothing here needs torch, so that a model can be read and asked where none is installed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from spinefx.cases.patch import CHANNELS, PatchSettings
+from spinefx.errors import ModelError, RecipeError
+from spinefx.files import canonical_json, digest_of
+from spinefx.learning.recipe import Recipe
+
+__all__ = ["MODEL_FILE", "WEIGHTS_FILE", "Initialisation", "ModelCard", "read_card", "read_json_object"]
+
+SCHEMA = "spinefx model 1"
+INTENDED_USE = "Research use only, not a medical device."
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+# A card is a few kilobytes; what is longer is none.
+LONGEST_CARD_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """Where a network's weights started.
+
+    Parameters
+    ----------
+    said : str
+        One sentence for every output.
+    source_digest : str
+        SHA-256 of the file; empty without one.
+    loaded, new : tuple of str
+        Names of tensors taken from the file, and of those that start at random.
+    """
+
+    said: str
+    source_digest: str
+    loaded: tuple[str, ...]
+    new: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values for a JSON file.
+
+        Returns
+        -------
+        dict
+        """
+        return asdict(self) | {"loaded": list(self.loaded), "new": list(self.new)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Initialisation:
+        """Read what :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        values : mapping
+
+        Returns
+        -------
+        Initialisation
+        """
+        return cls(values["said"], values["source_digest"], tuple(values["loaded"]), tuple(values["new"]))
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Where a model comes from and what it accepts: the text beside its weights.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Complete.
+    cohort_digest : str
+        Of the cohort that it was trained within.
+    fold : int
+        From 1; 0 outside cross-validation.
+    initialisation : Initialisation
+    weights_digest : str
+        SHA-256 of the weights file.
+    software : mapping of str to str
+        Versions of what bits depend on, at training.
+    """
+
+    recipe: Recipe
+    cohort_digest: str
+    fold: int
+    initialisation: Initialisation
+    weights_digest: str
+    software: Mapping[str, str]
+
+    @property
+    def settings(self) -> PatchSettings:
+        """How patches must have been cut."""
+        return self.recipe.patch_settings
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything the card says: recipe, cohort and weights in one chain."""
+        return digest_of(canonical_json(self._content()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values for ``model.json``.
+
+        Returns
+        -------
+        dict
+        """
+        return self._content() | {"digest": self.digest}
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "intended_use": INTENDED_USE,
+            "optimistic": self.recipe.optimistic,
+            "answer": "log-odds of malignancy of one lesion slice, as trained",
+            "inputs": {
+                "channels": list(CHANNELS),
+                "patch_size": self.settings.size,
+                "field_of_view": f"box round the vertebra, side + {self.settings.margin_percent:g}%",
+                "mm_per_pixel": f"side_mm / {self.settings.size}",
+                "weightings": ["T1w", "T2w"],
+                "plane": "sagittal",
+                "registration": self.settings.registration,
+                "normalisation": self.recipe.normalisation,
+                "settings": asdict(self.settings),
+                "settings_digest": self.settings.digest,
+            },
+            "prior_inflation": self.recipe.inflation,
+            "recipe": self.recipe.to_mapping(),
+            "recipe_digest": self.recipe.digest,
+            "cohort_digest": self.cohort_digest,
+            "weights_digest": self.weights_digest,
+            "fold": self.fold,
+            "seed": self.recipe.seed,
+            "initialisation": self.initialisation.to_json(),
+            "software": dict(self.software),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ModelCard:
+        """Read and check what :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        values : mapping
+
+        Returns
+        -------
+        ModelCard
+
+        Raises
+        ------
+        ModelError
+            For another schema, missing keys, or a text that its digest does not name.
+        """
+        if values.get("schema") != SCHEMA:
+            raise ModelError(f"schema {values.get('schema')!r}", where=MODEL_FILE, allowed=repr(SCHEMA))
+        try:
+            card = cls(
+                recipe=Recipe.from_mapping(values["recipe"]),
+                cohort_digest=values["cohort_digest"],
+                fold=values["fold"],
+                initialisation=Initialisation.from_json(values["initialisation"]),
+                weights_digest=values["weights_digest"],
+                software=values["software"],
+            )
+        except (KeyError, TypeError, RecipeError) as error:
+            raise ModelError(f"an incomplete model card ({error})", where=MODEL_FILE) from error
+        if card.to_json() != dict(values):
+            raise ModelError(
+                "the model card was changed after training: it does not match its digest",
+                where=MODEL_FILE,
+                remedy="Take the model from its source again.",
+            )
+        return card
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read and check the card of a model folder.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``model.json``.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    ModelError
+        When it is missing, no card, or was changed.
+    """
+    return ModelCard.from_json(
+        read_json_object(folder / MODEL_FILE, remedy="Give a folder that `spinefx train` wrote, such as fold-01.")
+    )
+
+
+def read_json_object(path: Path, *, remedy: str) -> dict[str, Any]:
+    """Read one of the small JSON files of a model folder.
+
+    Parameters
+    ----------
+    path : Path
+    remedy : str
+        What to do where it is missing or broken.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ModelError
+        When it is missing, too long, no JSON, or no object.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(LONGEST_CARD_BYTES + 1)
+        values = json.loads(data.decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"no readable {path.name}", where="model folder", remedy=remedy) from error
+    if len(data) > LONGEST_CARD_BYTES or not isinstance(values, dict):
+        raise ModelError("a JSON file that is no object of the expected size", where=path.name, remedy=remedy)
+    return values

@@ -1,0 +1,275 @@
+"""A trained model that ONNX Runtime computes: what the point of use loads, without torch.
+
+Beside ``weights.safetensors`` lie the same network as a standard ONNX graph (``model.onnx``), its weights
+(``model.onnx.data``, mapped into memory, never copied) and ``graph.json``, which names the digests of both and of the
+card that they belong to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from spinefx.cases.patch import CHANNELS
+from spinefx.errors import ModelError
+from spinefx.files import canonical_json, digest_of
+from spinefx.learning.card import ModelCard, read_card, read_json_object
+from spinefx.learning.model import TrainedModel
+
+__all__ = [
+    "DATA_FILE",
+    "GRAPH_CARD_FILE",
+    "GRAPH_FILE",
+    "INPUT",
+    "OUTPUT",
+    "GraphCard",
+    "Scorer",
+    "graph_is_current",
+    "has_graph",
+]
+
+SCHEMA = "spinefx graph 1"
+GRAPH_FILE, DATA_FILE, GRAPH_CARD_FILE = "model.onnx", "model.onnx.data", "graph.json"
+INPUT, OUTPUT = "patches", "log_odds"
+# ResNet50 needs 20 kB and 94 MB; a file far beyond is not one of ours.
+LARGEST_BYTES = {GRAPH_FILE: 2**20, DATA_FILE: 2**29}
+EXPORT_AGAIN = "Run `spinefx export MODEL` where torch is installed."
+
+
+@dataclass(frozen=True)
+class GraphCard:
+    """What ``graph.json`` says: which model the graph is of, and how closely it was found to answer alike.
+
+    Parameters
+    ----------
+    model_digest : str
+        Of the model card.
+    graph_digest, data_digest : str
+        SHA-256 of ``model.onnx`` and ``model.onnx.data``.
+    opset : int
+        Version of ONNX's operators.
+    software : mapping of str to str
+        Versions at the export.
+    inputs : int
+        Seeded random patches that both engines answered.
+    probability_error : float
+        Largest difference of a probability.
+    log_odds_error : float
+        Largest difference of log-odds, relative where they are beyond 1.
+    """
+
+    model_digest: str
+    graph_digest: str
+    data_digest: str
+    opset: int
+    software: Mapping[str, str]
+    inputs: int
+    probability_error: float
+    log_odds_error: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values for ``graph.json``.
+
+        Returns
+        -------
+        dict
+        """
+        content = {"schema": SCHEMA} | asdict(self)
+        return content | {"digest": digest_of(canonical_json(content))}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> GraphCard:
+        """Read and check what :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        values : mapping
+
+        Returns
+        -------
+        GraphCard
+
+        Raises
+        ------
+        ModelError
+            For another schema, missing keys, or a text that its digest does not name.
+        """
+        if values.get("schema") != SCHEMA:
+            raise ModelError(f"schema {values.get('schema')!r}", where=GRAPH_CARD_FILE, allowed=repr(SCHEMA))
+        try:
+            card = cls(**{key: value for key, value in values.items() if key not in {"schema", "digest"}})
+            is_own = card.to_json() == dict(values)
+        except (TypeError, ValueError) as error:
+            raise ModelError("an incomplete graph card", where=GRAPH_CARD_FILE, remedy=EXPORT_AGAIN) from error
+        if not is_own:
+            raise ModelError(
+                "it was changed after the export: it does not match its digest",
+                where=GRAPH_CARD_FILE,
+                remedy=EXPORT_AGAIN,
+            )
+        return card
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer(TrainedModel):
+    """A model's graph, ready to answer.
+
+    Parameters
+    ----------
+    card : ModelCard
+    session : onnxruntime.InferenceSession
+        Maps patches of shape (n, 6, size, size) to n log-odds.
+    """
+
+    session: onnxruntime.InferenceSession
+
+    @property
+    def engine(self) -> dict[str, str]:
+        """Name and version of what computes the network."""
+        return {"name": "onnxruntime", "version": onnxruntime.__version__}
+
+    def _compute(self, patches: Any) -> NDArray[np.float32]:
+        log_odds: NDArray[np.float32] = self.session.run([OUTPUT], {INPUT: np.ascontiguousarray(patches, np.float32)})[
+            0
+        ]
+        return log_odds
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int = 1, one_study: bool = False) -> Scorer:
+        """Read a model's graph, and check every link of its chain of digests.
+
+        Parameters
+        ----------
+        folder : Path
+            With ``model.json``, ``graph.json``, ``model.onnx`` and ``model.onnx.data``.
+        threads : int
+            Of one computation.
+        one_study : bool
+            Start sooner and compute slower: leaves out the rearrangement of weights, which pays from about the
+            twentieth study on. Answers differ by rounding only.
+
+        Returns
+        -------
+        Scorer
+
+        Raises
+        ------
+        ModelError
+            When a file is missing, was altered, is another model's, or no graph that ONNX Runtime takes.
+        """
+        card = read_card(folder)
+        _check_files(folder, card)
+        return cls.open(folder, card, threads=threads, one_study=one_study)
+
+    @classmethod
+    def open(cls, folder: Path, card: ModelCard, *, threads: int = 1, one_study: bool = False) -> Scorer:
+        """Read a graph whose files have been checked already, or written just now.
+
+        Parameters
+        ----------
+        folder : Path
+        card : ModelCard
+        threads, one_study
+            As for :meth:`load`.
+
+        Returns
+        -------
+        Scorer
+
+        Raises
+        ------
+        ModelError
+            When it is no graph that ONNX Runtime takes.
+        """
+        return cls(card, _session(folder / GRAPH_FILE, card.settings.size, threads, one_study))
+
+
+def has_graph(folder: Path) -> bool:
+    """Say whether a model folder holds a graph, whole or not.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    bool
+    """
+    return (folder / GRAPH_CARD_FILE).is_file()
+
+
+def graph_is_current(folder: Path) -> bool:
+    """Say whether a model folder holds its own graph, whole and unaltered.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        _check_files(folder, read_card(folder))
+    except ModelError:
+        return False
+    return True
+
+
+def _check_files(folder: Path, card: ModelCard) -> None:
+    """Follow the chain: the model's card, the graph's card, the graph, its weights."""
+    graph = GraphCard.from_json(read_json_object(folder / GRAPH_CARD_FILE, remedy=EXPORT_AGAIN))
+    if graph.model_digest != card.digest:
+        raise ModelError("the graph is of another model", where=GRAPH_CARD_FILE, remedy=EXPORT_AGAIN)
+    for name, digest in ((GRAPH_FILE, graph.graph_digest), (DATA_FILE, graph.data_digest)):
+        try:
+            with (folder / name).open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(0)
+                found = (
+                    "" if size > LARGEST_BYTES[name] else f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+                )
+        except OSError as error:
+            raise ModelError(f"no readable {name}", where="model folder", remedy=EXPORT_AGAIN) from error
+        if not found:
+            raise ModelError(f"{size} bytes", where=name, allowed=f"up to {LARGEST_BYTES[name]}", remedy=EXPORT_AGAIN)
+        if found != digest:
+            raise ModelError(
+                "not the file that its graph card names (SHA-256 differs)", where=name, remedy=EXPORT_AGAIN
+            )
+    # Whoever wrote the graph also wrote the digests, so what it may open is looked at by itself: in ONNX's encoding
+    # each weight names its file after the key "location".
+    structure = (folder / GRAPH_FILE).read_bytes()
+    own = b"location\x12" + bytes([len(DATA_FILE)]) + DATA_FILE.encode()
+    if structure.count(b"location") != structure.count(own):
+        raise ModelError(f"weights in other files than {DATA_FILE}", where=GRAPH_FILE, remedy=EXPORT_AGAIN)
+
+
+def _session(path: Path, size: int, threads: int, one_study: bool) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # what goes wrong is raised; warnings are for its developers
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if one_study else levels.ORT_ENABLE_ALL
+    try:
+        # No library of custom operators is ever registered, so a graph holds ONNX's own or is refused.
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its kinds share no base but Exception
+        raise ModelError("a graph that ONNX Runtime refuses", where=GRAPH_FILE, remedy=EXPORT_AGAIN) from error
+    inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
+    outputs = [(one.name, one.type, len(one.shape)) for one in session.get_outputs()]
+    if inputs != [(INPUT, "tensor(float)", [len(CHANNELS), size, size])] or outputs != [(OUTPUT, "tensor(float)", 1)]:
+        raise ModelError(
+            f"a graph from {inputs} to {outputs}",
+            where=GRAPH_FILE,
+            allowed=f"from ({INPUT}, float, n x {len(CHANNELS)} x {size} x {size}) to ({OUTPUT}, float, n)",
+        )
+    return session

@@ -1,0 +1,159 @@
+"""How a trained model answers, whatever computes its network: torch or ONNX Runtime."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinefx.cases.patch import CHANNELS
+from spinefx.cases.reading import Prediction, correct_prior
+from spinefx.errors import ModelError
+from spinefx.learning.card import ModelCard
+
+if TYPE_CHECKING:
+    from spinefx.cases.patch import PatchStack
+
+__all__ = ["TrainedModel"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel(ABC):
+    """A model with its card; its kinds differ only in what computes the network.
+
+    Parameters
+    ----------
+    card : ModelCard
+    """
+
+    card: ModelCard
+
+    @property
+    @abstractmethod
+    def engine(self) -> dict[str, str]:
+        """Name and version of what computes the network."""
+
+    @abstractmethod
+    def _compute(self, patches: Any) -> NDArray[np.float32]:
+        """Log-odds of patches whose shape was checked."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the card, which names recipe, cohort and weights."""
+        return self.card.digest
+
+    def log_odds(self, patches: Any) -> NDArray[np.float64]:
+        """Score patches on the network's own scale.
+
+        Parameters
+        ----------
+        patches : ndarray or Tensor of float32, shape (n, 6, size, size)
+            Mean 0 and standard deviation 1 in each channel.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Log-odds of malignancy, as trained.
+
+        Raises
+        ------
+        ModelError
+            For another shape.
+        """
+        size = self.card.settings.size
+        if patches.ndim != 4 or tuple(patches.shape[1:]) != (len(CHANNELS), size, size):
+            raise ModelError(
+                f"patches of shape {tuple(patches.shape)}",
+                where="model",
+                allowed=f"(n, {len(CHANNELS)}, {size}, {size})",
+            )
+        return self._compute(patches).astype(np.float64)
+
+    def probabilities(self, patches: Any) -> NDArray[np.float64]:
+        """Score patches.
+
+        Parameters
+        ----------
+        patches : ndarray or Tensor of float32, shape (n, 6, size, size)
+            Mean 0 and standard deviation 1 in each channel.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Raw probability of malignancy.
+
+        Raises
+        ------
+        ModelError
+            For another shape.
+        """
+        # The logistic function in the form that overflows nowhere.
+        scores: NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -self.log_odds(patches)))
+        return scores
+
+    def predict(self, stack: PatchStack) -> tuple[Prediction, ...]:
+        """Score every lesion slice of a case.
+
+        Parameters
+        ----------
+        stack : PatchStack
+            Cut with the settings that the model was trained on.
+
+        Returns
+        -------
+        tuple of Prediction
+
+        Raises
+        ------
+        ModelError
+            For patches of other settings.
+        PatchError
+            When a channel holds one grey level only.
+        """
+        self.refuse_other_settings(stack)
+        patches = np.stack([stack.cut(position).array for position in range(len(stack.slices))])
+        return self.predictions(stack, patches)
+
+    def predictions(self, stack: PatchStack, patches: Any) -> tuple[Prediction, ...]:
+        """Score the patches of a case that were cut already.
+
+        Parameters
+        ----------
+        stack : PatchStack
+        patches : ndarray or Tensor of float32, shape (len(stack.slices), 6, size, size)
+
+        Returns
+        -------
+        tuple of Prediction
+        """
+        raw = self.probabilities(patches)
+        corrected = correct_prior(raw, self.card.recipe.inflation)
+        digest = self.digest
+        return tuple(
+            Prediction(stack.case_id, stack.participant_id, index, float(p), float(q), self.card.fold, digest)
+            for index, p, q in zip(stack.slices, raw, corrected, strict=True)
+        )
+
+    def refuse_other_settings(self, stack: PatchStack) -> None:
+        """Check that a case was cut as the model needs.
+
+        Parameters
+        ----------
+        stack : PatchStack
+
+        Raises
+        ------
+        ModelError
+            Saying which setting differs.
+        """
+        given, wanted = asdict(stack.settings), asdict(self.card.settings)
+        other = [key for key in wanted if given.get(key) != wanted[key]]
+        if other:
+            found = ", ".join(f"{key} = {given.get(key)}" for key in other)
+            allowed = ", ".join(f"{key} = {wanted[key]}" for key in other)
+            raise ModelError(
+                f"patches cut with {found}", where=stack.case_id, allowed=allowed, remedy="Cut them again."
+            )
