@@ -24,7 +24,7 @@ from spinefx.vocabulary import LEVELS, is_anomalous_level
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import LesionRecord, read_lesions, read_proposals, write_lesions
 
-__all__ = ["BoxRequest", "add_annotating", "alignment_json", "read_pair"]
+__all__ = ["BoxRequest", "add_annotating", "alignment_json", "on_middle_slice", "read_pair"]
 
 BOX_SAVED, BOX_DELETED, OTHERS_SHOWN = "box.saved", "box.deleted", "box.others_shown"
 NO_BOX = "none"
@@ -198,7 +198,7 @@ class _Boxes:
 
     def save(self, person: Person, participant_id: str, wanted: _LesionRequest) -> dict[str, Any]:
         t2w = _pair(self.state, participant_id).t2w
-        box = _on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
+        box = on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
         lesion = Lesion(box, wanted.first_slice, wanted.last_slice, wanted.level)
         lesion.check_inside(t2w)
         record = LesionRecord(participant_id, participant_id, lesion, person.code)
@@ -255,8 +255,20 @@ class _Boxes:
         return next((one for one in records if (one.participant_id, one.annotator) == wanted), None)
 
 
-def _on_middle_slice(box: Box, first: int, last: int, t2w: Volume) -> Box:
-    """The page marks a square on whichever slice is shown; stored it lies on the lesion's middle."""
+def on_middle_slice(box: Box, first: int, last: int, t2w: Volume) -> Box:
+    """Move a box along the slices: the page marks it on whichever slice is shown, and it lies on the lesion's middle.
+
+    Parameters
+    ----------
+    box : Box
+    first, last : int
+        Slices of the lesion.
+    t2w : Volume
+
+    Returns
+    -------
+    Box
+    """
     index = t2w.to_index(box.centre_mm)
     left, posterior, superior = t2w.to_mm(((first + last) / 2, index[1], index[2]))
     return Box((float(left), float(posterior), float(superior)), box.side_mm)

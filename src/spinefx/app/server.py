@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from spinefx import __version__
 from spinefx.app.access import Asking, add_access
 from spinefx.app.annotating import add_annotating
+from spinefx.app.deciding import UPLOAD_PATH, add_deciding
 from spinefx.app.guard import Guard
 from spinefx.app.state import ServerState, ServeSettings, state_of
 from spinefx.app.teaching import add_teaching
@@ -32,7 +33,7 @@ STATUSES: tuple[tuple[type[SpinefxError], int], ...] = (
     (SpinefxError, 400),
 )
 # Where files may be sent to; elsewhere a request is small.
-UPLOADS = ("/api/decide/studies",)
+UPLOADS = (UPLOAD_PATH,)
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
@@ -61,6 +62,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     _add_images(app)
     add_annotating(app)
     add_teaching(app)
+    add_deciding(app)
     app.mount("/assets", StaticFiles(directory=PAGES / "assets"))
     _add_pages(app)
     return app

@@ -39,6 +39,7 @@ __all__ = [
     "newest_experiment",
     "patch_measures",
     "read_evidence",
+    "voxel_owners",
 ]
 
 # With fewer cases of a class there is nothing to calibrate on.
@@ -132,15 +133,12 @@ class LocalEvidence:
         In which fold each participant was tested, so that the fold's model has not seen them.
     stale : bool
         Whether the study folder has changed since training.
-    voxels : mapping of str to str
-        Participant of each image, by the digest of its voxels.
     """
 
     experiment: str
     cases: tuple[ProvenCase, ...]
     folds: Mapping[str, int]
     stale: bool
-    voxels: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, participant_id: str) -> LocalEvidence:
         """Leave a participant out, who must not vouch for themselves.
@@ -338,8 +336,29 @@ def read_evidence(
     if not cases:
         return None
     stale = experiment.read_environment().get("cohort_digest") != cohort.digest
-    people = {case.participant_id for case in cohort}
-    return LocalEvidence(experiment.name, tuple(cases), _folds(experiment), stale, _voxels(workspace, people))
+    return LocalEvidence(experiment.name, tuple(cases), _folds(experiment), stale)
+
+
+def voxel_owners(workspace: Workspace) -> dict[str, str]:
+    """List whose each image of the study folder is, by its voxels.
+
+    Parameters
+    ----------
+    workspace : Workspace
+
+    Returns
+    -------
+    dict of str to str
+        Participant by the digest of the voxels, as the sidecars note it.
+    """
+    owners = {}
+    for folder in workspace.participant_folders():
+        for weighting in ("T1w", "T2w"):
+            path = sidecar_path(workspace, folder.name, weighting)
+            noted = read_json(path).get("VoxelSha256") if path.is_file() else None
+            if isinstance(noted, str):
+                owners[noted] = folder.name
+    return owners
 
 
 def _first_repeat(experiment: Experiment, known: set[str]) -> list[Prediction]:
@@ -374,17 +393,6 @@ def _measured(workspace: Workspace, case: Case, recipe: Recipe) -> tuple[dict[st
 def _folds(experiment: Experiment) -> dict[str, int]:
     rows = read_table(experiment.folder / "folds.tsv", required=("repeat", "participant_id", "test_fold")).rows
     return {row.required("participant_id"): int(row.required("test_fold")) for row in rows if row.text("repeat") == "1"}
-
-
-def _voxels(workspace: Workspace, participants: set[str]) -> dict[str, str]:
-    digests = {}
-    for participant in sorted(participants):
-        for weighting in ("T1w", "T2w"):
-            path = sidecar_path(workspace, participant, weighting)
-            noted = read_json(path).get("VoxelSha256") if path.is_file() else None
-            if isinstance(noted, str):
-                digests[noted] = participant
-    return digests
 
 
 def _logit(probability: float) -> float:

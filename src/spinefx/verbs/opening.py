@@ -1,4 +1,4 @@
-"""Open a study that somebody brings along: its series, the pair chosen from them, and the reason for every other one."""
+"""Open a study that somebody brings along: its series, the pair chosen from them, and why the others were not."""
 
 from __future__ import annotations
 

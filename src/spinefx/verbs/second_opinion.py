@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spinefx.errors import LeakError, UnlikeTrainingError, WorkspaceError
 from spinefx.evidence.estimate import Estimate
+from spinefx.imaging.volume import Volume
 from spinefx.learning.model import TrainedModel
 from spinefx.verbs.local_evidence import (
     FEWEST_EACH,
@@ -20,6 +21,7 @@ from spinefx.verbs.local_evidence import (
     newest_experiment,
     patch_measures,
     read_evidence,
+    voxel_owners,
 )
 from spinefx.verbs.predicting import Scored, load_models
 from spinefx.vocabulary import Diagnosis, TruthSource
@@ -53,12 +55,29 @@ class Panel:
         Of the study folder as it stands; empty where it has no cohort.
     phantom : bool
         Whether the study folder's truth is a phantom's.
+    owners : mapping of str to str
+        Participant of each image of the study folder, by the digest of its voxels.
     """
 
     models: tuple[TrainedModel, ...]
     evidence: LocalEvidence | None
     cohort_digest: str
     phantom: bool
+    owners: Mapping[str, str] = field(default_factory=dict)
+
+    def recognise(self, *volumes: Volume) -> str | None:
+        """Tell whose images these are: a copy must not be answered by a model that has seen it.
+
+        Parameters
+        ----------
+        *volumes : Volume
+
+        Returns
+        -------
+        str or None
+            A participant of the study folder, where one of the volumes has the voxels of one of theirs.
+        """
+        return next((self.owners[one.voxel_digest] for one in volumes if one.voxel_digest in self.owners), None)
 
     def who_answers(self, participant_id: str | None) -> tuple[tuple[TrainedModel, ...], str]:
         """Choose the models that have not seen a participant.
@@ -103,11 +122,11 @@ class Panel:
         Raises
         ------
         UnlikeTrainingError
-            For a length below half the least, or above twice the greatest, of the cohort.
+            For a length or a time below half the least, or above twice the greatest, of the cohort.
         """
         for name, value in measures.items():
             values = self._known(name)
-            if not name.endswith(", mm") or len(values) < FEWEST_EACH:
+            if not name.endswith((", mm", ", ms")) or len(values) < FEWEST_EACH:
                 continue
             low, high = min(values) / HARD_FACTOR, max(values) * HARD_FACTOR
             if not low <= value <= high:
@@ -196,7 +215,7 @@ def load_panel(workspace: Workspace, model: Path | None) -> Panel:
     cohort = read_cohort(workspace) if has_cohort else None
     phantom = cohort is not None and any(case.truth_source == TruthSource.PHANTOM for case in cohort)
     evidence = read_evidence(workspace, model) if has_cohort else None
-    return Panel(models, _with_likeness(evidence), cohort.digest if cohort else "", phantom)
+    return Panel(models, _with_likeness(evidence), cohort.digest if cohort else "", phantom, voxel_owners(workspace))
 
 
 def second_opinion(
@@ -363,5 +382,7 @@ def _stamps(models: tuple[TrainedModel, ...]) -> list[str]:
     return stamps
 
 
-def _numbers(estimate: Estimate) -> dict[str, float]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+def _numbers(estimate: Estimate) -> dict[str, Any]:
+    value, low, high = (100 * number for number in (estimate.value, estimate.low, estimate.high))
+    text = f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "text": text}
