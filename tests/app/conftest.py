@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import threading
 import time
@@ -17,9 +18,12 @@ from fastapi.testclient import TestClient
 
 from spinefx.app.server import PAGES, create_app
 from spinefx.app.state import ServeSettings
+from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.draws import PhantomSettings
 from spinefx.verbs.ingest import ingest
+from spinefx.verbs.patching import patch
+from spinefx.verbs.training import train
 
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
@@ -33,6 +37,34 @@ def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = {name: export / f"{name}.csv" for name in ("signs", "readings")}
     ingest(folder / "study", export, table=export / "cases.csv", **tables)
     return folder / "study"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A study folder with a finished experiment, its DICOM export, and one patient of the export who is not in it."""
+
+    study: Path
+    export: Path
+    patients: dict[str, str]  # folder in the export, by participant
+    stranger: str
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Twelve phantom patients, half of them malignant, cross-validated in two folds. Read only."""
+    folder = tmp_path_factory.mktemp("trained")
+    export, table = folder / "export", folder / "cases.csv"
+    write_cohort(export, PhantomSettings(patients=13, seed=9, malignant=6, matrix=144), readers=False)
+    rows = (export / "cases.csv").read_text(encoding="utf-8").splitlines()
+    benign = next(row for row in reversed(rows) if ",benign," in row)
+    table.write_text("\n".join(row for row in rows if row != benign) + "\n", encoding="utf-8")
+    ingest(folder / "study", export, table=table, key=folder / "key.csv")
+    recipe = Recipe.preset("quick").changed(folds=2, epochs=2, copies_benign=1, copies_malignant=2)
+    patch(folder / "study", recipe.patch_settings)
+    train(folder / "study", recipe)
+    with (folder / "key.csv").open(encoding="utf-8") as file:
+        patients = {row["participant_id"]: row["patient"] for row in csv.DictReader(file)}
+    return Trained(folder / "study", export, patients, benign.split(",")[0])
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import { element, replace } from "./dom";
 import { home } from "./home";
 import { type Me, frame } from "./frame";
 import { annotate } from "./annotate";
+import { decide } from "./decide";
 import { teach } from "./teach";
 
 type Page = (place: HTMLElement, me: Me, parts: string[]) => void | Promise<void>;
 
-const PAGES: Record<string, Page> = { "": home, annotate, teach };
+const PAGES: Record<string, Page> = { "": home, annotate, decide, teach };
 
 async function start(): Promise<void> {
   const [name = "", ...parts] = location.pathname.split("/").filter(Boolean);
