@@ -18,6 +18,8 @@ from fastapi.testclient import TestClient
 
 from spinefx.app.server import PAGES, create_app
 from spinefx.app.state import ServeSettings
+from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.study import open_study
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.draws import PhantomSettings
@@ -47,6 +49,19 @@ class Trained:
     export: Path
     patients: dict[str, str]  # folder in the export, by participant
     stranger: str
+    lesion: dict[str, Any]  # the stranger's box and slices, as the page sends them
+
+
+def _lesion_of(row: dict[str, str], folder: Path) -> dict[str, Any]:
+    """What a row of cases.csv marks, in millimetres and slices by position."""
+    series = choose_pair(open_study(folder)).t2w
+    slices = sorted(series.instances.index(series.instance(uid)) for uid in row["lesion_sop_uids"].split())
+    left, top, right, bottom = (float(row[f"box_{edge}"]) for edge in ("left", "top", "right", "bottom"))
+    affine = series.instance(row["box_sop_uid"]).affine
+    centre = affine @ [0, (top + bottom) / 2, (left + right) / 2, 1]
+    side_mm = max((bottom - top) * series.spacing_mm[1], (right - left) * series.spacing_mm[2])
+    box = {"centre_mm": [float(mm) for mm in centre[:3]], "side_mm": side_mm}
+    return {"box": box, "first_slice": slices[0], "last_slice": slices[-1]}
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +79,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     train(folder / "study", recipe)
     with (folder / "key.csv").open(encoding="utf-8") as file:
         patients = {row["participant_id"]: row["patient"] for row in csv.DictReader(file)}
-    return Trained(folder / "study", export, patients, benign.split(",")[0])
+    stranger = next(row for row in csv.DictReader(rows) if row["patient"] == benign.split(",")[0])
+    lesion = _lesion_of(stranger, export / stranger["patient"])
+    return Trained(folder / "study", export, patients, stranger["patient"], lesion)
 
 
 @pytest.fixture

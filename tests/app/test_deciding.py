@@ -57,20 +57,6 @@ def lesion_of(study: Path, case_id: str) -> dict[str, Any]:
     return {"box": box, "first_slice": lesion.first_slice, "last_slice": lesion.last_slice}
 
 
-def middle_of(opened: dict[str, Any], side_mm: float = 34.0) -> dict[str, Any]:
-    """A box in the middle of T2W, on three slices."""
-    t2w = opened["pair"]["t2w"]
-    middle = len(t2w["positions_mm"]) // 2
-    along = np.array(t2w["row_cosines"]) * t2w["column_spacing_mm"] * (t2w["columns"] - 1) / 2
-    down = np.array(t2w["column_cosines"]) * t2w["row_spacing_mm"] * (t2w["rows"] - 1) / 2
-    centre = np.array(t2w["positions_mm"][middle]) + along + down
-    return {
-        "box": {"centre_mm": centre.tolist(), "side_mm": side_mm},
-        "first_slice": middle - 1,
-        "last_slice": middle + 1,
-    }
-
-
 def ask(client: TestClient, opened: dict[str, Any], lesion: dict[str, Any]) -> dict[str, Any]:
     answer = client.post("/api/decide/answer", json={"study": opened["study"], **lesion})
     assert answer.status_code == 200, answer.text
@@ -87,7 +73,7 @@ def test_a_study_that_is_sent_gets_the_numbers_of_predict(client_of: ClientOf, t
     opened = send(client, archive)
     assert [one["use"] for one in opened["series"]].count("") == len(opened["series"]) - 2
     assert all(one["use"] or one["reason"] for one in opened["series"])
-    answer = ask(client, opened, middle_of(opened))
+    answer = ask(client, opened, trained.lesion)
     lesion = answer["lesion"]
     expected = predict(
         trained.study / "experiments" / "quick",
@@ -110,7 +96,7 @@ def test_a_study_that_is_sent_gets_the_numbers_of_predict(client_of: ClientOf, t
 def test_the_local_cases_stand_beside_the_answer(client_of: ClientOf, trained: Any) -> None:
     client = client_of(trained.study)
     opened = send(client, zipped(trained.export / trained.stranger))
-    answer = ask(client, opened, middle_of(opened))
+    answer = ask(client, opened, trained.lesion)
     place, truth = answer["patient"]["corrected_probability"], {}
     with (trained.study / "participants.tsv").open(encoding="utf-8") as file:
         truth = {row["participant_id"]: row["diagnosis"] for row in csv.DictReader(file, delimiter="\t")}
@@ -164,7 +150,7 @@ def test_a_model_that_may_have_seen_the_case_does_not_answer(client_of: ClientOf
     answer = ask(client, opened, lesion_of(trained.study, "sub-003"))
     assert answer["cannot_tell"]["kind"] == "LeakError"
     stranger = send(client, zipped(trained.export / trained.stranger))
-    told = ask(client, stranger, middle_of(stranger))
+    told = ask(client, stranger, trained.lesion)
     assert told["probability"] is None
     assert told["histogram"] is None
     assert "nothing is calibrated" in told["cautions"][0]
@@ -192,12 +178,12 @@ def test_cannot_tell_without_a_pair_or_with_the_wrong_one(client_of: ClientOf, t
         f"/api/decide/opened/{opened['study']}/series", json={"t1w": uses["T2W"], "t2w": uses["T1W"]}
     ).json()
     assert "although" in swapped["series"][uses["T2W"]]["reason"]
-    told = refused(ask(client, swapped, middle_of(swapped)), "UnlikeTrainingError")
+    told = refused(ask(client, swapped, trained.lesion), "UnlikeTrainingError")
     assert "repetition time" in told["reason"] or "echo time" in told["reason"]
     back = client.post(
         f"/api/decide/opened/{opened['study']}/series", json={"t1w": uses["T1W"], "t2w": uses["T2W"]}
     ).json()
-    assert "patient" in ask(client, back, middle_of(back))
+    assert "patient" in ask(client, back, trained.lesion)
 
 
 def test_cannot_tell_where_the_box_is_off_or_unlike_all_others(client_of: ClientOf, trained: Any) -> None:
@@ -209,6 +195,9 @@ def test_cannot_tell_where_the_box_is_off_or_unlike_all_others(client_of: Client
     refused(ask(client, opened, lesion | {"last_slice": 900}), "BoxError")
     wide = lesion | {"box": lesion["box"] | {"side_mm": 118}}
     assert "side of the box" in refused(ask(client, opened, wide), "UnlikeTrainingError")["reason"]
+    left, posterior, superior = lesion["box"]["centre_mm"]
+    behind = lesion | {"box": lesion["box"] | {"centre_mm": [left, posterior + 30, superior]}}
+    assert "fits the vertebra" in refused(ask(client, opened, behind), "UnlikeTrainingError")["reason"]
 
 
 @pytest.mark.parametrize(("spoilt", "kind"), [("flat", "PatchError"), ("elsewhere", "RegistrationError")])
@@ -274,7 +263,7 @@ def test_nothing_of_the_patient_comes_back(client_of: ClientOf, trained: Any, tm
     names = [one.name for folder in client.app.state.desk.studies.folders() for one in folder.rglob("*")]  # type: ignore[attr-defined]
     assert names
     assert all(re.fullmatch(r"[0-9]{6}", name) for name in names)
-    answers.append(client.post("/api/decide/answer", json={"study": opened["study"], **middle_of(opened)}))
+    answers.append(client.post("/api/decide/answer", json={"study": opened["study"], **trained.lesion}))
     name = answers[-1].json()["answer"]
     answers.append(client.post("/api/decide/saliency", json={"answer": name, "position": 0}))
     answers.append(client.get(f"/api/decide/answers/{name}/report"))
@@ -341,7 +330,7 @@ def test_a_study_is_its_owners_and_goes_when_closed(client_of: ClientOf, trained
     client = client_of(Path(trained.study))
     archive = zipped(trained.export / trained.stranger)
     opened = send(client, archive)
-    answer = ask(client, opened, middle_of(opened))
+    answer = ask(client, opened, trained.lesion)
     studies = client.app.state.desk.studies  # type: ignore[attr-defined]
     (folder,) = studies.folders()
     assert folder.stat().st_mode & 0o077 == 0
@@ -388,7 +377,7 @@ def test_who_may_read_blinded_meets_neither_truth_nor_the_models_answer_here(
     assert reader.get("/api/decide").json()["participants"] == []
     assert reader.post("/api/decide/participants/sub-001").status_code == 403
     opened = send(reader, zipped(trained.export / trained.stranger))
-    answer = ask(reader, opened, middle_of(opened))
+    answer = ask(reader, opened, trained.lesion)
     assert answer["nearest"] == []
     assert "sub-0" not in json.dumps(answer)
     page = reader.get(f"/api/decide/answers/{answer['answer']}/report").text

@@ -233,7 +233,7 @@ class Deciding {
     this.forgetAnswer();
     this.describe();
     sessionStorage.setItem(this.store, JSON.stringify(this.box.lesion ?? null));
-    if (hadAnswer) this.tell("The box has changed: ask again");
+    if (hadAnswer) replace(this.result, element("p", { class: "alarm" }, "The box has changed: ask again (A)."));
     void this.map();
   }
 

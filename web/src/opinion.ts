@@ -204,7 +204,7 @@ export function saliencyPart(found: Saliency): HTMLElement {
     { "data-testid": "saliency" },
     over,
     check,
-    element("figcaption", {}, `Slice ${found.slice + 1}, ${found.models} models: + speaks for malignant, − against. Right: the same for the shuffled image. `, element("strong", {}, found.said)),
+    element("figcaption", {}, `Slice ${found.slice + 1}, ${found.models} ${found.models === 1 ? "model" : "models"}: + speaks for malignant, − against. Right: the same for the shuffled image. `, element("strong", {}, found.said)),
   );
 }
 

@@ -233,7 +233,7 @@ class _Desk:
             # Before anything else, so that a study without a pair is told from a box off the image.
             pair, panel = study.pair, self.panel
             models, said = panel.who_answers(study.participant_id)
-            panel.check_images(study.opened.measures)
+            panel.refuse_far(study.opened.measures)
             lesion = wanted.to_lesion(study)
             alignment = study.alignment(lesion, models[0].card.settings.registration)
             scored = score(models, lesion, pair.t1w, pair.t2w, alignment)

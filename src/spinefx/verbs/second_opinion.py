@@ -35,6 +35,8 @@ NEAREST = 3
 # Share of the cohort's values that a range spans, and how far beyond all of them nothing is answered any more.
 RANGE = (0.01, 0.99)
 HARD_FACTOR = 2.0
+# Below this share of the least likeness within the cohort, a box shows something else than its cases do.
+LEAST_LIKENESS = 0.75
 # Headers round; a value this close to a range lies in it.
 ROUNDING = 1e-3
 # A patch this alike to a case's is taken for that case, whoever brought it.
@@ -112,8 +114,8 @@ class Panel:
             raise _seen()
         return self.models, f"{everyone} Its list of training cases does not name this one."
 
-    def check_images(self, measures: Mapping[str, float]) -> None:
-        """Refuse images that lie far outside all that the cohort holds.
+    def refuse_far(self, measures: Mapping[str, float]) -> None:
+        """Refuse an input that lies far outside all that the cohort holds.
 
         Parameters
         ----------
@@ -122,14 +124,21 @@ class Panel:
         Raises
         ------
         UnlikeTrainingError
-            For a length or a time below half the least, or above twice the greatest, of the cohort.
+            For a length or a time below half the least, or above twice the greatest, of the cohort; and for a box whose
+            content is like no case, as one that misses the vertebra.
         """
         for name, value in measures.items():
             values = self._known(name)
-            if not name.endswith((", mm", ", ms")) or len(values) < FEWEST_EACH:
+            if len(values) < FEWEST_EACH:
                 continue
+            if name == LIKENESS and value < LEAST_LIKENESS * min(values):
+                raise UnlikeTrainingError(
+                    f"{name}: {value:.2f}",
+                    allowed=f"{LEAST_LIKENESS * min(values):.2f} and more",
+                    remedy="Check that the box fits the vertebra.",
+                )
             low, high = min(values) / HARD_FACTOR, max(values) * HARD_FACTOR
-            if not low <= value <= high:
+            if name.endswith((", mm", ", ms")) and not low <= value <= high:
                 raise UnlikeTrainingError(
                     f"{name}: {value:.3g}", allowed=f"{low:.3g} to {high:.3g}, as the cohort's cases allow"
                 )
@@ -250,13 +259,13 @@ def second_opinion(
     position = len(scored.stack.slices) // 2
     patch = scored.stack.cut(position).array
     measures = dict(measures) | patch_measures(scored.stack, patch)
-    panel.check_images(measures)
-    answer = scored.to_json()
-    place = answer["patient"]["corrected_probability"]
     found = [] if evidence is None else [one for d in Diagnosis for one in evidence.nearest(patch, d, NEAREST)]
     best = max((alike for _, alike in found), default=None)
     if best is not None:
         measures[LIKENESS] = best
+    panel.refuse_far(measures)
+    answer = scored.to_json()
+    place = answer["patient"]["corrected_probability"]
     content = answer | {
         "answered_by": said,
         "phantom": panel.phantom,
