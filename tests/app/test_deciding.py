@@ -157,6 +157,17 @@ def test_a_model_that_may_have_seen_the_case_does_not_answer(client_of: ClientOf
     assert {line["state"] for line in told["quality"]} == {"unknown"}
 
 
+def test_an_experiment_on_another_study_folder_vouches_for_nobody_here(
+    client_of: ClientOf, trained: Any, study: Path
+) -> None:
+    client = client_of(study, model=trained.study / "experiments" / "quick")
+    opened = client.post("/api/decide/participants/sub-001").json()
+    answer = ask(client, opened, lesion_of(study, "sub-001"))
+    assert "whether it holds this patient is not known" in answer["answered_by"]
+    assert len(answer["model"]["digests"]) == 2
+    assert (answer["probability"], answer["histogram"], answer["nearest"]) == (None, None, [])
+
+
 def refused(answer: dict[str, Any], kind: str) -> dict[str, Any]:
     """No number stands beside a refusal."""
     assert set(answer) == {"cannot_tell"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
+import functools
 from importlib.resources import files
 from typing import Any
 
@@ -20,6 +20,7 @@ TEMPLATES = files("spinefx.app") / "templates"
 STYLE = (TEMPLATES / "opinion.css").read_text(encoding="utf-8")
 
 
+@functools.cache
 def can_print() -> bool:
     """Tell whether PDF can be written here.
 
@@ -27,7 +28,11 @@ def can_print() -> bool:
     -------
     bool
     """
-    return importlib.util.find_spec("weasyprint") is not None
+    try:
+        import weasyprint  # noqa: F401  # deferred: an extra, and slow to start
+    except (ImportError, OSError):  # OSError where Pango is missing
+        return False
+    return True
 
 
 def opinion_page(study: OpenStudy, answer: Answer) -> str:
@@ -64,13 +69,12 @@ def opinion_pdf(study: OpenStudy, answer: Answer) -> bytes:
     MissingPackage
         Where WeasyPrint is not installed.
     """
-    try:
-        import weasyprint  # deferred: an extra, and slow to start
-    except (ImportError, OSError) as error:  # OSError where Pango is missing
+    if not can_print():
         raise MissingPackage(
             "what writes PDF is not installed",
             remedy="pip install 'spinefx[pdf]' (it needs Pango), or print the HTML page from the browser.",
-        ) from error
+        )
+    import weasyprint
 
     page: Any = weasyprint.HTML(string=_render(study, answer, style=STYLE), base_url=None)
     # Pictures and style are in the page itself: nothing is fetched.

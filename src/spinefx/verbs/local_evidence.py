@@ -232,7 +232,7 @@ def image_measures(pair: SeriesPair) -> dict[str, float]:
     dict of str to float
         By what a reader would call it, units in the name; without those that the headers do not tell.
     """
-    measures = {}
+    measures: dict[str, float | None] = {}
     for name, series in (("T1W", pair.t1w), ("T2W", pair.t2w)):
         measures |= {
             f"{name} pixel, mm": series.spacing_mm[1],
@@ -301,7 +301,8 @@ def read_evidence(
     Returns
     -------
     LocalEvidence or None
-        None for a bare model folder, and where no case of the study folder was answered.
+        None for a bare model folder, for an experiment on another study folder, whose participants have the same
+        pseudonyms, and where no case was answered.
 
     Raises
     ------
@@ -312,6 +313,9 @@ def read_evidence(
     if not experiment.is_finished():
         return None
     recipe, cohort = Recipe.load(experiment.recipe_path), read_cohort(workspace)
+    stale = experiment.read_environment().get("cohort_digest") != cohort.digest
+    if stale and folder.resolve().parent != (workspace.root / "experiments").resolve():
+        return None
     predictions = _first_repeat(experiment, {case.case_id for case in cohort})
     answers = _readings(predictions, recipe, corrected=recipe.threshold_on == "corrected")
     corrected = _readings(predictions, recipe, corrected=True)
@@ -335,7 +339,6 @@ def read_evidence(
             progress(done, len(cohort))
     if not cases:
         return None
-    stale = experiment.read_environment().get("cohort_digest") != cohort.digest
     return LocalEvidence(experiment.name, tuple(cases), _folds(experiment), stale)
 
 

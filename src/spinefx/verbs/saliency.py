@@ -19,6 +19,8 @@ GRID = 8
 WIDTH = 2
 # More models make the map slower, not another one.
 MOST_MODELS = 3
+# One shuffle may by chance put its brightest grains where the disease is.
+SHUFFLES = 3
 SEED = 20181203
 # Above it the map of a shuffled image is too much the same.
 SAME_RANKS = 0.5
@@ -34,7 +36,7 @@ class SaliencyMap:
     values : ndarray of float64, shape (GRID, GRID)
         By how much log-odds of malignancy fall where this place is covered: above 0 speaks for malignant.
     check : ndarray of float64, shape (GRID, GRID)
-        The same on the patch with its pixels shuffled.
+        The same on the patch with its pixels shuffled, the mean of three shuffles.
     models : int
         How many models drew it.
     """
@@ -114,9 +116,12 @@ def saliency(models: tuple[TrainedModel, ...], stack: PatchStack, position: int)
     """
     drawn = models[:MOST_MODELS]
     patch = stack.cut(position).array
-    order = np.random.default_rng(SEED).permutation(patch[0].size)
-    shuffled = patch.reshape(len(patch), -1)[:, order].reshape(patch.shape)
-    return SaliencyMap(stack.slices[position], occlusion_map(drawn, patch), occlusion_map(drawn, shuffled), len(drawn))
+    rng = np.random.default_rng(SEED)
+    checks = []
+    for _ in range(SHUFFLES):
+        order = rng.permutation(patch[0].size)
+        checks.append(occlusion_map(drawn, patch.reshape(len(patch), -1)[:, order].reshape(patch.shape)))
+    return SaliencyMap(stack.slices[position], occlusion_map(drawn, patch), np.mean(checks, axis=0), len(drawn))
 
 
 def occlusion_map(models: tuple[TrainedModel, ...], patch: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -112,7 +112,12 @@ class Panel:
             return chosen, f"A case of this cohort: the model of fold {fold} answers alone, which has not seen it."
         if self.evidence is None and any(one.card.cohort_digest == self.cohort_digest for one in self.models):
             raise _seen()
-        return self.models, f"{everyone} Its list of training cases does not name this one."
+        if self.evidence is None:
+            return (
+                self.models,
+                f"{everyone} Of another cohort: whether it holds this patient is not known here.",
+            )
+        return self.models, f"{everyone} Their list of training cases does not name this one."
 
     def refuse_far(self, measures: Mapping[str, float]) -> None:
         """Refuse an input that lies far outside all that the cohort holds.
