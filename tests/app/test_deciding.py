@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -16,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pydicom
 import pytest
@@ -23,8 +26,9 @@ from fastapi.testclient import TestClient
 
 from spinefx.app.access import add_person
 from spinefx.app.guard import Limits
-from spinefx.app.opened import OpenStudies
+from spinefx.app.opened import FOLDER, OpenStudies, new_folder
 from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.app.state import ServeSettings
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.verbs.opening import Opened
 from spinefx.verbs.predicting import predict
@@ -357,6 +361,33 @@ def test_a_study_is_its_owners_and_goes_when_closed(client_of: ClientOf, trained
     assert not folder.exists()
     for path in (image, f"/api/decide/pictures/{picture}", f"/api/decide/answers/{answer['answer']}/report"):
         assert client.get(path).status_code == 403
+
+
+def test_a_server_that_ends_takes_the_files_along(trained: Any, running: Any) -> None:
+    with running(ServeSettings(trained.study)) as served:
+        client = httpx2.Client(base_url=served.address, headers={"origin": served.address}, timeout=60)
+        with client:
+            archive = zipped(trained.export / trained.stranger)
+            assert client.post("/api/decide/studies", files={"files": ("a.zip", archive)}).status_code == 200
+        (folder,) = served.app.state.desk.studies.folders()
+        assert list(folder.iterdir())
+    assert not folder.exists()
+
+
+def test_what_a_killed_server_left_is_removed_and_a_living_ones_is_not() -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    temporary = Path(tempfile.gettempdir())
+    left, alive = (temporary / f"{FOLDER}{number}-test" for number in (dead.pid, os.getppid()))
+    for folder in (left, alive):
+        (folder / "000001").mkdir(parents=True)
+    try:
+        with new_folder() as own:
+            assert Path(own).name.startswith(f"{FOLDER}{os.getpid()}-")
+        assert not left.exists()
+        assert alive.exists()
+    finally:
+        shutil.rmtree(alive)
 
 
 def test_a_study_that_nobody_asks_for_goes() -> None:

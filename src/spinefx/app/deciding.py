@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.access import Editor, Reader
 from spinefx.app.annotating import BoxRequest, on_middle_slice
-from spinefx.app.opened import Answer, OpenStudies, OpenStudy
+from spinefx.app.opened import Answer, OpenStudies, OpenStudy, new_folder
 from spinefx.app.opinion_report import STYLE, can_print, opinion_page, opinion_pdf
 from spinefx.app.people import Person, Role
 from spinefx.app.receiving import receive
@@ -103,7 +103,7 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
 
     @app.post(UPLOAD_PATH)
     async def upload(request: Request, person: Reader) -> dict[str, Any]:
-        folder = tempfile.TemporaryDirectory(prefix="spinefx-")
+        folder = new_folder()
         try:
             await receive(request, Path(folder.name))
             return await run_in_threadpool(desk.open_folder, person, folder)
@@ -173,6 +173,7 @@ class _Desk:
     def __init__(self, state: ServerState) -> None:
         self.state = state
         self.studies = OpenStudies(state.imagery)
+        state.at_end.append(self.studies.close_all)
         self._panel: Panel | None = None
         self._loading = threading.Lock()
         self._reading = threading.BoundedSemaphore(MOST_READING)

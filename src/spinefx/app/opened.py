@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -19,12 +22,13 @@ from spinefx.verbs.opening import Opened
 from spinefx.verbs.saliency import SaliencyMap, saliency
 from spinefx.verbs.second_opinion import Opinion
 
-__all__ = ["Answer", "OpenStudies", "OpenStudy"]
+__all__ = ["Answer", "OpenStudies", "OpenStudy", "new_folder"]
 
 # A page that is open says so each minute.
 IDLE_S = 300.0
 # Of one person at once; the one untouched for longest goes.
 MOST_STUDIES, MOST_ANSWERS = 2, 10
+FOLDER = "spinefx-study-"
 
 
 @dataclass(eq=False)
@@ -194,6 +198,32 @@ class OpenStudy:
             self.answers.pop(next(iter(self.answers)))
 
 
+def new_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a private folder for somebody's files; what servers that were killed left behind is removed first.
+
+    Returns
+    -------
+    tempfile.TemporaryDirectory
+        Named by this process.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}[0-9]*-*") if hasattr(os, "getuid") else ():
+        number = left.name.removeprefix(FOLDER).partition("-")[0]
+        with contextlib.suppress(OSError):
+            if number.isdecimal() and left.stat().st_uid == os.getuid() and not _is_alive(int(number)):
+                shutil.rmtree(left)
+    return tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
 class OpenStudies:
     """All open studies of a server.
 
@@ -308,6 +338,13 @@ class OpenStudies:
         AccessError
         """
         self._close([self.find(name, owner)])
+
+    def close_all(self) -> None:
+        """Close every study, for the server ends."""
+        with self._lock:
+            studies = list(self._studies.values())
+        self._close(studies)
+        self._sweep()
 
     def folders(self) -> list[Path]:
         """List where files of open studies lie.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,14 @@ def create_app(settings: ServeSettings) -> FastAPI:
     """
     if not (PAGES / "index.html").is_file():
         raise WorkspaceError("the pages were not built", remedy="Install spinefx again where npm or PyPI is at hand.")
-    app = FastAPI(title="spinefx", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app = FastAPI(
+        title="spinefx",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=_life,
+    )
     app.state.server = ServerState(settings)
     app.add_middleware(Guard, hosts=settings.hosts, limits=settings.limits, upload_paths=UPLOADS)
     _answer_errors(app)
@@ -66,6 +75,13 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.mount("/assets", StaticFiles(directory=PAGES / "assets"))
     _add_pages(app)
     return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    for end in state_of(app).at_end:
+        end()
 
 
 def _answer_errors(app: FastAPI) -> None:
