@@ -11,6 +11,7 @@
     │   ├── PairError           no usable sagittal T1W + T2W pair
     │   ├── BoxError            a box or lesion that does not fit its image
     │   ├── PatchError          a patch that cannot be scored: flat, not finite
+    │   ├── UnlikeTrainingError an input too far from all that a model was trained on
     │   ├── TableError          a row or column of a table
     │   ├── RecipeError         a recipe: unknown key, value out of range
     │   └── DesignError         a reader study's design: unknown key, value out of range
@@ -49,6 +50,7 @@ __all__ = [
     "SpinefxError",
     "StaleError",
     "TableError",
+    "UnlikeTrainingError",
     "WorkerError",
     "WorkspaceError",
 ]
@@ -115,6 +117,10 @@ class BoxError(InputError):
 
 class PatchError(InputError):
     """A patch that cannot be scored: a flat channel, values that are not finite."""
+
+
+class UnlikeTrainingError(InputError):
+    """An input lies so far from all that a model was trained on that its answer would mean nothing."""
 
 
 class TableError(InputError):

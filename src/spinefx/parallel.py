@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -13,9 +14,9 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-from spinefx.errors import InterruptedWrite, SpinefxError, WorkerError
+from spinefx.errors import FileError, InterruptedWrite, SpinefxError, WorkerError
 
-__all__ = ["RESTARTS", "attempt", "default_workers", "each_finished", "map_items", "worker_died"]
+__all__ = ["RESTARTS", "attempt", "default_workers", "each_finished", "in_child", "map_items", "worker_died"]
 
 RESTARTS = 2
 
@@ -201,6 +202,80 @@ def attempt(function: Callable[[Item], Result], item: Item) -> Result | SpinefxE
 
 def _numbered(function: Callable[[Item], Result], item: tuple[int, Item]) -> Result:
     return function(item[1])
+
+
+def in_child(function: Callable[[Item], Result], item: Item, *, seconds: float, memory_bytes: int) -> Result:
+    """Call a function in a process of its own, which may die or hang without harm to this one.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name.
+    item
+        Its one argument.
+    seconds : float
+        After which the process is ended.
+    memory_bytes : int
+        Address space that it may take, where the system can limit that.
+
+    Returns
+    -------
+    object
+        What the function gave.
+
+    Raises
+    ------
+    SpinefxError
+        As the function raised it.
+    FileError
+        When the process ran out of time or memory, or ended by itself.
+    """
+    # Spawned, not forked: a forked copy of a process with threads can hang.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    lifeline, held = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(theirs, lifeline, function, item, memory_bytes), daemon=True)
+    child.start()
+    theirs.close()
+    remedy = "Give one study of one patient; take out what is not MRI."
+    try:
+        if not ours.poll(seconds):
+            raise FileError(f"reading took longer than {seconds:g} s", where="the given files", remedy=remedy)
+        result: Result | SpinefxError = ours.recv()
+    except EOFError:
+        raise FileError("reading these files ended the reader", where="the given files", remedy=remedy) from None
+    finally:
+        child.kill()
+        child.join()
+        for end in (ours, held, lifeline):
+            end.close()
+    if isinstance(result, SpinefxError):
+        raise result
+    return result
+
+
+def _answer(
+    pipe: Connection, lifeline: Connection, function: Callable[[Item], Result], item: Item, memory_bytes: int
+) -> None:
+    _begin_worker(lifeline)
+    with contextlib.suppress(ImportError):  # not on every system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    result: Result | SpinefxError
+    try:
+        result = function(item)
+    except SpinefxError as error:
+        result = error
+    except MemoryError:
+        result = FileError("these files need more memory than is allowed", where="the given files")
+    except RecursionError:
+        result = FileError("a header nested beyond measure", where="the given files")
+    except Exception as error:
+        # Its text may quote the files.
+        result = FileError(f"files that cannot be read ({type(error).__name__})", where="the given files")
+    pipe.send(result)
+    pipe.close()
 
 
 def _begin_worker(lifeline: Connection) -> None:

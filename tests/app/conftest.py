@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import threading
 import time
@@ -18,12 +19,16 @@ from fastapi.testclient import TestClient
 from spinefx.app.server import PAGES, create_app
 from spinefx.app.state import ServeSettings
 from spinefx.cases.reading import Prediction
+from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.study import open_study
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.draws import PhantomSettings
 from spinefx.trial.design import StudyDesign
 from spinefx.trial.study import Trial
 from spinefx.verbs.ingest import ingest
+from spinefx.verbs.patching import patch
+from spinefx.verbs.training import train
 from spinefx.verbs.trials import open_log, register_design
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
@@ -41,6 +46,49 @@ def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = {name: export / f"{name}.csv" for name in ("signs", "readings")}
     ingest(folder / "study", export, table=export / "cases.csv", **tables)
     return folder / "study"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A study folder with a finished experiment, its DICOM export, and one patient of the export who is not in it."""
+
+    study: Path
+    export: Path
+    patients: dict[str, str]  # folder in the export, by participant
+    stranger: str
+    lesion: dict[str, Any]  # the stranger's box and slices, as the page sends them
+
+
+def _lesion_of(row: dict[str, str], folder: Path) -> dict[str, Any]:
+    """What a row of cases.csv marks, in millimetres and slices by position."""
+    series = choose_pair(open_study(folder)).t2w
+    slices = sorted(series.instances.index(series.instance(uid)) for uid in row["lesion_sop_uids"].split())
+    left, top, right, bottom = (float(row[f"box_{edge}"]) for edge in ("left", "top", "right", "bottom"))
+    affine = series.instance(row["box_sop_uid"]).affine
+    centre = affine @ [0, (top + bottom) / 2, (left + right) / 2, 1]
+    side_mm = max((bottom - top) * series.spacing_mm[1], (right - left) * series.spacing_mm[2])
+    box = {"centre_mm": [float(mm) for mm in centre[:3]], "side_mm": side_mm}
+    return {"box": box, "first_slice": slices[0], "last_slice": slices[-1]}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Twelve phantom patients, half of them malignant, cross-validated in two folds. Read only."""
+    folder = tmp_path_factory.mktemp("trained")
+    export, table = folder / "export", folder / "cases.csv"
+    write_cohort(export, PhantomSettings(patients=13, seed=9, malignant=6, matrix=144), readers=False)
+    rows = (export / "cases.csv").read_text(encoding="utf-8").splitlines()
+    benign = next(row for row in reversed(rows) if ",benign," in row)
+    table.write_text("\n".join(row for row in rows if row != benign) + "\n", encoding="utf-8")
+    ingest(folder / "study", export, table=table, key=folder / "key.csv")
+    recipe = Recipe.preset("quick").changed(folds=2, epochs=2, copies_benign=1, copies_malignant=2)
+    patch(folder / "study", recipe.patch_settings)
+    train(folder / "study", recipe)
+    with (folder / "key.csv").open(encoding="utf-8") as file:
+        patients = {row["participant_id"]: row["patient"] for row in csv.DictReader(file)}
+    stranger = next(row for row in csv.DictReader(rows) if row["patient"] == benign.split(",")[0])
+    lesion = _lesion_of(stranger, export / stranger["patient"])
+    return Trained(folder / "study", export, patients, stranger["patient"], lesion)
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ import { element, replace } from "./dom";
 import { home } from "./home";
 import { type Me, frame } from "./frame";
 import { annotate } from "./annotate";
+import { decide } from "./decide";
 import { enter } from "./enter";
 import { read } from "./read";
 import { teach } from "./teach";
 
 type Page = (place: HTMLElement, me: Me, parts: string[]) => void | Promise<void>;
 
-const PAGES: Record<string, Page> = { "": home, annotate, read, teach };
+const PAGES: Record<string, Page> = { "": home, annotate, decide, read, teach };
 
 async function start(): Promise<void> {
   const [name = "", ...parts] = location.pathname.split("/").filter(Boolean);

@@ -18,13 +18,13 @@ from spinefx.cases.lesion import Box, Lesion, box_agreement
 from spinefx.errors import StaleError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
 from spinefx.imaging.nifti import read_nifti
-from spinefx.imaging.registration import align
 from spinefx.imaging.volume import Volume
+from spinefx.verbs.patching import align_lesion
 from spinefx.vocabulary import LEVELS, is_anomalous_level
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import LesionRecord, read_lesions, read_proposals, write_lesions
 
-__all__ = ["BoxRequest", "add_annotating", "alignment_json", "read_pair"]
+__all__ = ["BoxRequest", "add_annotating", "alignment_json", "on_middle_slice", "read_pair"]
 
 BOX_SAVED, BOX_DELETED, OTHERS_SHOWN = "box.saved", "box.deleted", "box.others_shown"
 NO_BOX = "none"
@@ -89,13 +89,13 @@ def read_pair(workspace: Workspace, participant_id: str) -> VolumePair:
     return VolumePair(t2w.to_sagittal(), t1w.to_sagittal())
 
 
-def alignment_json(pair: VolumePair, box: Box) -> dict[str, Any]:
-    """Say where T1W lies under a box of T2W.
+def alignment_json(pair: VolumePair, lesion: Lesion) -> dict[str, Any]:
+    """Say where T1W lies under a lesion of T2W.
 
     Parameters
     ----------
     pair : VolumePair
-    box : Box
+    lesion : Lesion
 
     Returns
     -------
@@ -106,7 +106,7 @@ def alignment_json(pair: VolumePair, box: Box) -> dict[str, Any]:
     ------
     RegistrationError
     """
-    found = align(pair.t2w, pair.t1w, centre_mm=box.centre_mm, side_mm=box.side_mm)
+    found = align_lesion(lesion, pair.t2w, pair.t1w, method="rigid")
     return {"matrix": np.asarray(found.matrix).tolist(), "method": found.method, "reason": found.reason}
 
 
@@ -142,7 +142,9 @@ def add_annotating(app: FastAPI) -> None:
 
     @app.post("/api/annotate/{participant_id}/alignment")
     def alignment(participant_id: str, box: BoxRequest, person: Annotator) -> dict[str, Any]:
-        return alignment_json(_pair(state, participant_id), box.to_box())
+        pair, marked = _pair(state, participant_id), box.to_box()
+        shown = int(np.clip(np.rint(pair.t2w.to_index(marked.centre_mm)[0]), 0, pair.t2w.shape[0] - 1))
+        return alignment_json(pair, Lesion(marked, shown, shown))
 
     @app.put("/api/annotate/{participant_id}/lesion")
     def save(participant_id: str, wanted: _LesionRequest, person: Annotator) -> dict[str, Any]:
@@ -198,7 +200,7 @@ class _Boxes:
 
     def save(self, person: Person, participant_id: str, wanted: _LesionRequest) -> dict[str, Any]:
         t2w = _pair(self.state, participant_id).t2w
-        box = _on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
+        box = on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
         lesion = Lesion(box, wanted.first_slice, wanted.last_slice, wanted.level)
         lesion.check_inside(t2w)
         record = LesionRecord(participant_id, participant_id, lesion, person.code)
@@ -255,8 +257,20 @@ class _Boxes:
         return next((one for one in records if (one.participant_id, one.annotator) == wanted), None)
 
 
-def _on_middle_slice(box: Box, first: int, last: int, t2w: Volume) -> Box:
-    """The page marks a square on whichever slice is shown; stored it lies on the lesion's middle."""
+def on_middle_slice(box: Box, first: int, last: int, t2w: Volume) -> Box:
+    """Move a box along the slices: the page marks it on whichever slice is shown, and it lies on the lesion's middle.
+
+    Parameters
+    ----------
+    box : Box
+    first, last : int
+        Slices of the lesion.
+    t2w : Volume
+
+    Returns
+    -------
+    Box
+    """
     index = t2w.to_index(box.centre_mm)
     left, posterior, superior = t2w.to_mm(((first + last) / 2, index[1], index[2]))
     return Box((float(left), float(posterior), float(superior)), box.side_mm)

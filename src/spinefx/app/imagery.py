@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +145,17 @@ class Imagery:
             while len(self._names) > 40 * self._most:
                 self._names.popitem(last=False)
         return name
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Hand some images out no more.
+
+        Parameters
+        ----------
+        names : iterable of str
+        """
+        with self._lock:
+            for name in names:
+                self._names.pop(name, None)
 
     def shown(self, name: str, owner: str) -> Shown:
         """Find what a name stands for.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from spinefx import __version__
 from spinefx.app.access import Asking, add_access
 from spinefx.app.annotating import add_annotating
+from spinefx.app.deciding import UPLOAD_PATH, add_deciding
 from spinefx.app.guard import Guard
 from spinefx.app.reading import add_reading
 from spinefx.app.state import ServerState, ServeSettings, state_of
@@ -33,7 +36,7 @@ STATUSES: tuple[tuple[type[SpinefxError], int], ...] = (
     (SpinefxError, 400),
 )
 # Where files may be sent to; elsewhere a request is small.
-UPLOADS = ("/api/decide/studies",)
+UPLOADS = (UPLOAD_PATH,)
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
@@ -54,7 +57,14 @@ def create_app(settings: ServeSettings) -> FastAPI:
     """
     if not (PAGES / "index.html").is_file():
         raise WorkspaceError("the pages were not built", remedy="Install spinefx again where npm or PyPI is at hand.")
-    app = FastAPI(title="spinefx", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app = FastAPI(
+        title="spinefx",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=_life,
+    )
     app.state.server = ServerState(settings)
     app.add_middleware(Guard, hosts=settings.hosts, limits=settings.limits, upload_paths=UPLOADS)
     _answer_errors(app)
@@ -63,9 +73,17 @@ def create_app(settings: ServeSettings) -> FastAPI:
     add_annotating(app)
     add_reading(app)
     add_teaching(app)
+    add_deciding(app)
     app.mount("/assets", StaticFiles(directory=PAGES / "assets"))
     _add_pages(app)
     return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    for end in state_of(app).at_end:
+        end()
 
 
 def _answer_errors(app: FastAPI) -> None:

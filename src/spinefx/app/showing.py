@@ -83,7 +83,7 @@ def _alignment(case: Case, pair: VolumePair) -> dict[str, Any] | None:
         if key in _alignments:
             return _alignments[key]
     try:
-        found = alignment_json(pair, case.lesion.box)
+        found = alignment_json(pair, case.lesion)
         told: dict[str, Any] | None = {"matrix": found["matrix"], "method": found["method"]}
     except RegistrationError:
         told = None

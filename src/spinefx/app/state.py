@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,6 +68,8 @@ class ServerState:
         self.workspace = Workspace.open(settings.workspace)
         self.log = Log(settings.database) if settings.database else Log.beside(self.workspace.log_file)
         self.imagery = Imagery()
+        # What must be done before the process ends: a signal that ends it leaves nothing else to run.
+        self.at_end: list[Callable[[], None]] = []
         self._entrances: dict[str, list[float]] = {}
         self._lock = threading.Lock()
 

@@ -17,7 +17,7 @@ from spinefx.cases.patch import CHANNELS, PatchStack
 from spinefx.imaging.registration import Alignment
 from spinefx.imaging.volume import Slices
 
-__all__ = ["contact_sheet"]
+__all__ = ["centre_picture", "contact_sheet"]
 
 VIEW = 420  # pixels along each side of a whole-slice view
 TILE = 132  # pixels along each side of a patch channel
@@ -67,6 +67,26 @@ def contact_sheet(
     return buffer.getvalue()
 
 
+def centre_picture(patch: NDArray[np.float32]) -> bytes:
+    """Draw the lesion slice itself, T2W beside T1W, without neighbours and without a word.
+
+    Parameters
+    ----------
+    patch : ndarray of float32, shape (6, size, size)
+
+    Returns
+    -------
+    bytes
+        PNG, twice as wide as high.
+    """
+    picture = Image.new("L", (2 * TILE, TILE))
+    for place, name in enumerate(("T2W0", "T1W0")):
+        picture.paste(_channel(patch[CHANNELS.index(name)]), (place * TILE, 0))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
 def _draw_views(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
@@ -99,13 +119,16 @@ def _draw_channels(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, stack: PatchStack, position: int, caption: str, top: int
 ) -> None:
     patch = stack.cut(position)
-    low, high = PATCH_WINDOW
     for channel, name in enumerate(CHANNELS):
-        grey = np.clip((patch.array[channel] - low) / (high - low), 0, 1)
-        picture = Image.fromarray((255 * grey).astype(np.uint8)).resize((TILE, TILE), Image.Resampling.BICUBIC)
         left = GAP + channel * (TILE + GAP)
-        sheet.paste(picture, (left, top))
+        sheet.paste(_channel(patch.array[channel]), (left, top))
         draw.text((left, top + TILE + 2), f"{name}" if channel else f"{name}   {caption}", QUIET, _font(12))
+
+
+def _channel(values: NDArray[np.float32]) -> Image.Image:
+    low, high = PATCH_WINDOW
+    grey = np.clip((values - low) / (high - low), 0, 1)
+    return Image.fromarray((255 * grey).astype(np.uint8)).resize((TILE, TILE), Image.Resampling.BICUBIC)
 
 
 def _corners_mm(lesion: Lesion, t2w: Slices, slice_index: int, side_mm: float) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ from spinefx.imaging.stack import fault_of_stack, order_along_normal, plane_of_s
 from spinefx.imaging.volume import plane_of_normal
 from spinefx.vocabulary import Weighting
 
-__all__ = ["Instance", "RefusedFile", "Scan", "Series", "Study", "open_study", "pseudonym", "scan"]
+__all__ = ["Instance", "RefusedFile", "Scan", "Series", "Study", "only_study", "open_study", "pseudonym", "scan"]
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,25 @@ def open_study(path: Path) -> Study:
     InputError
         When there is no study, or more than one.
     """
-    found = scan(path)
+    return only_study(scan(path))
+
+
+def only_study(found: Scan) -> Study:
+    """Give the one study of a scan.
+
+    Parameters
+    ----------
+    found : Scan
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        When there is no study, or more than one.
+    """
     if len(found.studies) == 1:
         return found.studies[0]
     if found.studies:

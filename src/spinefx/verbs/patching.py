@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from spinefx.cases.cohort import Case
+from spinefx.cases.lesion import Lesion
 from spinefx.cases.patch import PatchSettings, cut_patches
 from spinefx.cases.sheet import contact_sheet
 from spinefx.errors import InputError, SpinefxError
 from spinefx.files import write_bytes
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.registration import Alignment, align
+from spinefx.imaging.volume import Slices
 from spinefx.parallel import map_items
 from spinefx.vocabulary import TruthSource
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_cohort
 from spinefx.workspace.stacks import save_stack, sheet_path, source_digest, stack_is_current
 
-__all__ = ["PatchReport", "alignment_record", "patch"]
+__all__ = ["PatchReport", "align_lesion", "alignment_record", "patch"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,35 @@ def patch(
     return PatchReport(folder, len(jobs) - len(notes), len(cases) - len(jobs), slices, methods, notes)
 
 
+def align_lesion(lesion: Lesion, t2w: Slices, t1w: Slices, *, method: str) -> Alignment:
+    """Find where a lesion of the T2W series lies in the T1W series.
+
+    Parameters
+    ----------
+    lesion : Lesion
+        Inside ``t2w``.
+    t2w, t1w : Slices
+    method : str
+        As :func:`spinefx.imaging.registration.align` takes it.
+
+    Returns
+    -------
+    Alignment
+
+    Raises
+    ------
+    RegistrationError
+    """
+    return align(
+        t2w,
+        t1w,
+        centre_mm=lesion.box.centre_mm,
+        side_mm=lesion.box.side_mm,
+        method=method,
+        lesion_slices=(lesion.first_slice, lesion.last_slice),
+    )
+
+
 def alignment_record(alignment: Alignment) -> dict[str, Any]:
     """Describe an alignment for JSON.
 
@@ -121,14 +152,7 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     t1w, t2w = (read_nifti(workspace.image(case.participant_id, weighting)) for weighting in ("T1w", "T2w"))
     lesion = case.lesion
     lesion.check_inside(t2w)
-    alignment = align(
-        t2w,
-        t1w,
-        centre_mm=lesion.box.centre_mm,
-        side_mm=lesion.box.side_mm,
-        method=settings.registration,
-        lesion_slices=(lesion.first_slice, lesion.last_slice),
-    )
+    alignment = align_lesion(lesion, t2w, t1w, method=settings.registration)
     stack = cut_patches(
         lesion, t1w, t2w, alignment, case_id=case.case_id, participant_id=case.participant_id, settings=settings
     )

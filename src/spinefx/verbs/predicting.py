@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from spinefx.cases.patch import PatchStack, cut_patches
 from spinefx.cases.reading import Prediction, patient_probability
 from spinefx.errors import BoxError, MissingPackage, ModelError
 from spinefx.files import write_bytes
-from spinefx.imaging.registration import align
+from spinefx.imaging.registration import Alignment
 from spinefx.imaging.selection import SeriesPair, choose_pair
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
@@ -24,10 +24,10 @@ from spinefx.learning.card import MODEL_FILE
 from spinefx.learning.graph import Scorer, has_graph
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.recipe import Recipe
-from spinefx.verbs.patching import alignment_record
+from spinefx.verbs.patching import align_lesion, alignment_record
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["ENGINES", "NOTE", "answer_study", "load_models", "model_folders", "predict"]
+__all__ = ["ENGINES", "NOTE", "Scored", "answer_study", "load_models", "model_folders", "predict", "score"]
 
 ENGINES = ("onnxruntime", "torch")
 
@@ -119,37 +119,92 @@ def answer_study(
     SpinefxError
         By name, when the input is outside what the model accepts.
     """
-    recipe = models[0].card.recipe
-    settings = recipe.patch_settings
     pair = choose_pair(open_study(study), t1w_uid=t1w_series, t2w_uid=t2w_series)
     t1w, t2w = pair.t1w.slices(), pair.t2w.slices()
-    lesion = place(t2w)
-    lesion.check_inside(t2w)
-    alignment = align(
-        t2w,
-        t1w,
-        centre_mm=lesion.box.centre_mm,
-        side_mm=lesion.box.side_mm,
-        method=settings.registration,
-        lesion_slices=(lesion.first_slice, lesion.last_slice),
-    )
-    stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
-    answers = [one.predict(stack) for one in models]
+    scored = score(models, place(t2w), t1w, t2w)
     if sheet is not None:
         from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
 
-        write_bytes(sheet, contact_sheet(lesion, t1w, t2w, alignment, stack))
-    return {
-        "spinefx": __version__,
-        "note": NOTE,
-        "patient": _patient(answers, recipe),
-        "slices": _slices(stack, answers),
-        "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
-        "flags": list(stack.flags),
-        "registration": alignment_record(alignment),
-        "series": _series(pair),
-        "model": _model(models),
-    }
+        write_bytes(sheet, contact_sheet(scored.lesion, t1w, t2w, scored.alignment, scored.stack))
+    return scored.to_json() | {"series": _series(pair)}
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A lesion with every model's answer.
+
+    Parameters
+    ----------
+    models : tuple of TrainedModel
+    lesion : Lesion
+    alignment : Alignment
+        T2W to T1W.
+    stack : PatchStack
+    answers : tuple of tuple of Prediction
+        By model, then by slice.
+    """
+
+    models: tuple[TrainedModel, ...]
+    lesion: Lesion
+    alignment: Alignment
+    stack: PatchStack
+    answers: tuple[tuple[Prediction, ...], ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The models' common recipe."""
+        return self.models[0].card.recipe
+
+    def to_json(self) -> dict[str, Any]:
+        """Set the answer out.
+
+        Returns
+        -------
+        dict
+            Ready for JSON; no identifier of the patient in it.
+        """
+        lesion = self.lesion
+        return {
+            "spinefx": __version__,
+            "note": NOTE,
+            "patient": _patient(self.answers, self.recipe),
+            "slices": _slices(self.stack, self.answers),
+            "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
+            "flags": list(self.stack.flags),
+            "registration": alignment_record(self.alignment),
+            "model": _model(self.models),
+        }
+
+
+def score(
+    models: tuple[TrainedModel, ...], lesion: Lesion, t1w: Slices, t2w: Slices, alignment: Alignment | None = None
+) -> Scored:
+    """Align, cut and score one lesion.
+
+    Parameters
+    ----------
+    models : tuple of TrainedModel
+        Of one recipe.
+    lesion : Lesion
+        Marked on ``t2w``.
+    t1w, t2w : Slices
+    alignment : Alignment, optional
+        Where it is at hand already, as :func:`spinefx.imaging.registration.align` gave it for this lesion's box.
+
+    Returns
+    -------
+    Scored
+
+    Raises
+    ------
+    BoxError, RegistrationError, PatchError, ModelError
+    """
+    settings = models[0].card.settings
+    lesion.check_inside(t2w)
+    alignment = alignment or align_lesion(lesion, t2w, t1w, method=settings.registration)
+    stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
+    patches = np.stack([stack.cut(position).array for position in range(len(stack.slices))])
+    return Scored(models, lesion, alignment, stack, tuple(one.predictions(stack, patches) for one in models))
 
 
 def load_models(folder: Path, *, engine: str | None = None, one_study: bool = False) -> tuple[TrainedModel, ...]:
@@ -269,7 +324,7 @@ def _numbers(text: str, flag: str, form: str) -> list[float]:
     return [float(part) for part in parts]
 
 
-def _patient(answers: list[tuple[Prediction, ...]], recipe: Recipe) -> dict[str, Any]:
+def _patient(answers: Sequence[tuple[Prediction, ...]], recipe: Recipe) -> dict[str, Any]:
     raw = [patient_probability([one.probability for one in each], recipe.patient_score) for each in answers]
     fixed = [patient_probability([one.corrected_probability for one in each], recipe.patient_score) for each in answers]
     decisive = float(np.mean(fixed if recipe.threshold_on == "corrected" else raw))
@@ -284,7 +339,7 @@ def _patient(answers: list[tuple[Prediction, ...]], recipe: Recipe) -> dict[str,
     }
 
 
-def _slices(stack: PatchStack, answers: list[tuple[Prediction, ...]]) -> list[dict[str, Any]]:
+def _slices(stack: PatchStack, answers: Sequence[tuple[Prediction, ...]]) -> list[dict[str, Any]]:
     return [
         {
             "slice": index,

@@ -1,0 +1,91 @@
+"""The second opinion: what an answer and its saliency cost, by network, on one thread.
+
+Run as ``python benchmarks/second_opinion.py [rounds]``. One phantom patient of 512 x 512 pixels, ten models of random
+weights, held against 190 made-up local cases.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from record import record
+from scoring import cpu_ms, save_model
+from spinefx.imaging.registration import Alignment
+from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.study import open_study
+from spinefx.phantom.cohort import write_cohort
+from spinefx.phantom.settings import PhantomSettings
+from spinefx.verbs.ingest import ingest
+from spinefx.verbs.local_evidence import LocalEvidence, ProvenCase, image_measures
+from spinefx.verbs.predicting import load_models, score
+from spinefx.verbs.saliency import saliency
+from spinefx.verbs.second_opinion import Panel, second_opinion
+from spinefx.vocabulary import Diagnosis, TruthSource
+from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import read_cohort
+
+FOLDS, LOCAL = 10, 190
+
+
+def made_up_evidence(rng: np.random.Generator) -> LocalEvidence:
+    """Cases that cost as much as real ones."""
+    cases = []
+    for number in range(LOCAL):
+        diagnosis = Diagnosis.MALIGNANT if number < 50 else Diagnosis.BENIGN
+        probability = float(rng.beta(3, 2) if number < 50 else rng.beta(2, 3))
+        patch = rng.standard_normal((6, 64, 64)).astype(np.float32)
+        name = f"sub-{number:03d}"
+        cases.append(ProvenCase(name, name, diagnosis, TruthSource.PHANTOM, probability, diagnosis, {}, patch))
+    return LocalEvidence("made up", tuple(cases), {}, False)
+
+
+def tasks_of(folder: Path, study: Workspace) -> dict[str, Callable[[], object]]:
+    """What the page asks for, by what it is called in the table."""
+    (case,) = read_cohort(study)
+    pair = choose_pair(open_study(study.image(case.participant_id, "T2w").parent))
+    t1w, t2w, measures = pair.t1w.load(), pair.t2w.load(), image_measures(pair)
+    models = load_models(folder)
+    panel = Panel(models, made_up_evidence(np.random.default_rng(1)), "", phantom=True)
+    first = score(models, case.lesion, t1w, t2w)
+
+    def answer(alignment: Alignment | None = None) -> object:
+        scored = score(models, case.lesion, t1w, t2w, alignment)
+        return second_opinion(panel, scored, said="", participant_id=None, measures=measures)
+
+    return {
+        f"load {FOLDS} models": lambda: load_models(folder),
+        f"answer of {FOLDS} models, registration included": answer,
+        f"answer of {FOLDS} models, registered while the box was drawn": lambda: answer(first.alignment),
+        "saliency of one slice with its check, 3 models": lambda: saliency(models, first.stack, 0),
+    }
+
+
+def main(rounds: int) -> None:
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_cohort(folder / "export", PhantomSettings(patients=1, seed=3, malignant=1.0), readers=False)
+        ingest(folder / "study", folder / "export", table=folder / "export" / "cases.csv")
+        for network, recipe in (("small_resnet", "quick"), ("resnet50", "honest")):
+            for fold in range(1, FOLDS + 1):
+                save_model(recipe, folder / recipe / f"fold-{fold:02d}")
+            for task, run in tasks_of(folder / recipe, Workspace.open(folder / "study")).items():
+                run()
+                rows.append((network, task, f"{np.median([cpu_ms(run) for _ in range(rounds)]):.0f}"))
+    record(
+        "second_opinion",
+        "A second opinion on one vertebra, one thread",
+        ("network", "task", "CPU ms"),
+        rows,
+        f"One phantom patient of 512 x 512 pixels, random weights, {LOCAL} "
+        f"made-up local cases; medians of {rounds} rounds.",
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -1,0 +1,206 @@
+"""The decide page in a real browser: a study is dropped in, boxed and answered with the numbers of `predict`."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from spinefx.app.state import ServeSettings
+from spinefx.verbs.predicting import predict
+from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import read_lesions
+
+
+def zipped(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+            archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+def drop(page: Any, name: str, data: bytes) -> None:
+    """Let a file fall on the page, as a hand would."""
+    dropped = page.evaluate_handle(
+        """([name, data]) => {
+            const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name));
+            return transfer;
+        }""",
+        [name, base64.b64encode(data).decode()],
+    )
+    page.get_by_test_id("dropzone").dispatch_event("drop", {"dataTransfer": dropped})
+
+
+def mark(page: Any, pair: dict[str, Any], lesion: dict[str, Any]) -> None:
+    """Draw a lesion's box with the mouse where it lies, and say which slices hold it, by keys."""
+    page.get_by_text("Mark the vertebra: a box on T2W").wait_for(timeout=60_000)
+    t2w, box = pair["t2w"], lesion["box"]
+    edge = page.locator("[data-pane=T2W]").bounding_box()
+    zoom = float(page.get_by_label("T2W image").get_attribute("data-zoom"))
+    sizes_mm = (t2w["columns"] * t2w["column_spacing_mm"], t2w["rows"] * t2w["row_spacing_mm"])
+    mm_per_pixel = max(sizes_mm[0] / edge["width"], sizes_mm[1] / edge["height"]) / zoom
+    from_first = np.array(box["centre_mm"]) - t2w["positions_mm"][0]
+    steps_mm = (t2w["column_spacing_mm"], t2w["row_spacing_mm"])
+    cosines = (t2w["row_cosines"], t2w["column_cosines"])
+    places_mm = [
+        from_first @ cosine - (size - step) / 2 for cosine, size, step in zip(cosines, sizes_mm, steps_mm, strict=True)
+    ]
+    x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+    x, y, half = x + places_mm[0] / mm_per_pixel, y + places_mm[1] / mm_per_pixel, box["side_mm"] / mm_per_pixel / 2
+    page.keyboard.press("Home")
+    for _ in range(lesion["first_slice"]):
+        page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(40)
+    page.get_by_label("T2W image").and_(page.locator(f"[data-slice='{lesion['first_slice']}']")).wait_for()
+    page.keyboard.press("b")
+    page.mouse.move(x - half, y - half)
+    page.mouse.down()
+    page.mouse.move(x + half, y + half, steps=3)
+    page.mouse.up()
+    for _ in lesion_slices(lesion)[1:]:
+        page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(40)
+    page.keyboard.press("]")
+    page.get_by_test_id("numbers").filter(has_text=f"to {lesion['last_slice'] + 1}").wait_for()
+    page.get_by_test_id("sync").filter(has_text="through the registration").wait_for()
+
+
+def lesion_slices(lesion: dict[str, Any]) -> range:
+    return range(lesion["first_slice"], lesion["last_slice"] + 1)
+
+
+def of_table(study: Path, case_id: str) -> dict[str, Any]:
+    lesion = next(one.lesion for one in read_lesions(Workspace.open(study)) if one.case_id == case_id)
+    box = {"centre_mm": lesion.box.centre_mm, "side_mm": lesion.box.side_mm}
+    return {"box": box, "first_slice": lesion.first_slice, "last_slice": lesion.last_slice}
+
+
+def opened_by(page: Any, path: str, act: Callable[[], Any]) -> dict[str, Any]:
+    """What the server said of the study that an action opens."""
+    with page.expect_response(f"**/api/decide/{path}", timeout=60_000) as waiting:
+        act()
+    return dict(waiting.value.json())
+
+
+def answer_to(page: Any) -> dict[str, Any]:
+    with page.expect_response("**/api/decide/answer") as waiting:
+        page.keyboard.press("a")
+    return dict(waiting.value.json())
+
+
+def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, running: Any) -> None:
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide")
+        page.get_by_test_id("model").filter(has_text="2 models").wait_for()
+        archive = zipped(trained.export / trained.stranger)
+        opened = opened_by(page, "studies", lambda: drop(page, "DOE JANE.zip", archive))
+        mark(page, opened["pair"], trained.lesion)
+        assert re.search("/decide/opened/[A-Za-z0-9_-]+$", page.url)
+        assert page.get_by_test_id("series").locator("li").count() == 4
+        told = answer_to(page)
+        lesion = told["lesion"]
+        assert lesion["centre_mm"] == pytest.approx(trained.lesion["box"]["centre_mm"], abs=2.5)
+        assert lesion["side_mm"] == pytest.approx(trained.lesion["box"]["side_mm"], abs=2.5)
+        expected = predict(
+            trained.study / "experiments" / "quick",
+            trained.export / trained.stranger,
+            box=",".join(f"{number:.9f}" for number in (*lesion["centre_mm"], lesion["side_mm"])),
+            slices=f"{lesion['first_slice']}-{lesion['last_slice']}",
+        )
+        own, trained_on = (100 * expected["patient"][name] for name in ("corrected_probability", "probability"))
+        page.get_by_test_id("own-number").filter(has_text=f"{own:.0f}% (as trained {trained_on:.0f}%)").wait_for()
+        assert page.get_by_test_id("number").inner_text() == told["probability"]["text"]
+        assert page.get_by_test_id("number-at-box").text_content() == told["probability"]["text"]
+        rows = page.get_by_role("region", name="Answer", exact=True).locator("table").first.locator("tbody tr")
+        shown = [rows.nth(row).locator("td").all_inner_texts() for row in range(rows.count())]
+        assert shown == [
+            [str(one["slice"] + 1), f"{100 * one['corrected_probability']:.0f}%", f"{100 * one['probability']:.0f}%"]
+            for one in expected["slices"]
+        ]
+        below = told["histogram"]["malignant"]["below"]
+        assert page.get_by_test_id("below-malignant").inner_text() == f"6 malignant: {below} below this answer"
+        assert page.get_by_test_id("proven").count() == 6
+        assert page.get_by_text("Research use only", exact=False).first.is_visible()
+        page.keyboard.press("s")
+        page.get_by_test_id("saliency").filter(has_text=f"Slice {lesion['last_slice'] + 1}").wait_for(timeout=30_000)
+        assert page.get_by_test_id("saliency").locator("rect").count() == 3 * 64
+        for picture in page.locator("img.tile").all():
+            picture.scroll_into_view_if_needed()
+        page.wait_for_timeout(300)
+        assert {one.evaluate("picture => picture.naturalWidth") for one in page.locator("img.tile").all()} == {264}
+
+
+def test_a_number_goes_with_its_box_and_a_reload_brings_the_box_back(trained: Any, page: Any, running: Any) -> None:
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide")
+        opened = opened_by(page, "participants/sub-004", page.get_by_role("link", name="sub-004").click)
+        page.get_by_text("Mark the vertebra: a box on T2W").wait_for()
+        page.keyboard.press("a")
+        page.get_by_text("Mark the vertebra first").wait_for()
+        page.reload()
+        mark(page, opened["pair"], of_table(trained.study, "sub-004"))
+        told = answer_to(page)
+        assert "alone, which has not seen it" in told["answered_by"]
+        page.get_by_test_id("number").wait_for()
+        page.keyboard.press("Alt+ArrowRight")
+        page.get_by_text("The box has changed: ask again").wait_for()
+        assert page.get_by_test_id("number").count() == 0
+        assert page.get_by_test_id("number-at-box").count() == 0
+        place = page.get_by_test_id("numbers").inner_text()
+        page.reload()
+        page.get_by_text("Your box, as it was").wait_for()
+        assert page.get_by_test_id("numbers").inner_text() == place
+        stored = json.dumps([page.evaluate("() => ({...sessionStorage})"), page.evaluate("() => ({...localStorage})")])
+        assert "PHANTOM" not in stored
+
+
+def test_what_cannot_be_told_is_said_without_a_number(trained: Any, page: Any, running: Any) -> None:
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide/sub-001")
+        page.get_by_text("Mark the vertebra: a box on T2W").wait_for()
+        page.keyboard.press("b")
+        page.keyboard.press("b")
+        for _ in range(30):
+            page.keyboard.press("Alt+Shift+ArrowUp")
+        answer = answer_to(page)
+        assert answer["cannot_tell"]["kind"] == "UnlikeTrainingError"
+        page.get_by_test_id("reason").filter(has_text="side of the box").wait_for()
+        assert page.get_by_test_id("number").count() == 0
+        assert "%" not in page.get_by_role("region", name="Answer", exact=True).inner_text()
+        page.goto(f"{served.address}/decide")
+        drop(page, "letter.txt", b"no image at all")
+        page.get_by_test_id("opening").filter(has_text="no study").wait_for(timeout=60_000)
+
+
+def test_scripts_in_dicom_text_never_run(trained: Any, page: Any, running: Any, tmp_path: Path) -> None:
+    marker = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+    source = trained.export / trained.stranger
+    for number, path in enumerate(sorted(one for one in source.rglob("*") if one.is_file())):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName = dataset.SeriesDescription = dataset.StudyDescription = marker
+        dataset.InstitutionName = dataset.ProtocolName = marker
+        dataset.save_as(tmp_path / f"{number}.dcm")
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide")
+        opened = opened_by(page, "studies", lambda: drop(page, f"{marker}.zip", zipped(tmp_path)))
+        mark(page, opened["pair"], trained.lesion)
+        told = answer_to(page)
+        page.get_by_test_id("number").wait_for()
+        page.goto(f"{served.address}/api/decide/answers/{told['answer']}/report")
+        page.get_by_text("Second opinion on one vertebra").wait_for()
+        assert page.locator(".number").evaluate("one => getComputedStyle(one).fontWeight") == "700"
+    assert dialogs == []
