@@ -49,7 +49,7 @@ def prepare(folder: Path) -> None:
     model = Classifier.load(study / "experiments" / "quick" / "models" / "fold-01")
     for method in ("rigid", "geometry"):
         card = replace(model.card, recipe=model.card.recipe.changed(registration=method))
-        Classifier(model.network, card).save(folder / method)
+        Classifier(card, model.network).save(folder / method)
         export_graph(folder / method)
 
 
