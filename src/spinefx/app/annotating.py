@@ -137,8 +137,9 @@ def add_annotating(app: FastAPI) -> None:
 
     @app.get("/api/annotate/{participant_id}/others")
     def others(participant_id: str, person: Annotator) -> dict[str, Any]:
+        rows = boxes.others(person, participant_id)
         state.log.append(OTHERS_SHOWN, person.code, participant_id)
-        return {"rows": boxes.others(person, participant_id)}
+        return {"rows": rows}
 
     @app.post("/api/annotate/{participant_id}/alignment")
     def alignment(participant_id: str, box: BoxRequest, person: Annotator) -> dict[str, Any]:
@@ -188,6 +189,7 @@ class _Boxes:
 
     def others(self, person: Person, participant_id: str) -> list[dict[str, Any]]:
         workspace = self.state.workspace
+        self._refuse_unknown(participant_id)  # the log must hold no words of an address
         found = [("annotator", one) for one in read_lesions(workspace) if one.annotator != person.code]
         found += [("model", one) for one in read_proposals(workspace)]
         return [
@@ -248,9 +250,12 @@ class _Boxes:
         self.state.log.append(kind, person.code, participant_id, {"revision": _revision(record)})
         return self.own(person, participant_id)
 
-    def _find(self, records: Any, person: Person, participant_id: str) -> LesionRecord | None:
+    def _refuse_unknown(self, participant_id: str) -> None:
         if participant_id not in {folder.name for folder in self.state.workspace.participant_folders()}:
-            raise WorkspaceError("there is no such participant", where=participant_id[:20])
+            raise WorkspaceError("there is no such participant", remedy="Choose one from the worklist.")
+
+    def _find(self, records: Any, person: Person, participant_id: str) -> LesionRecord | None:
+        self._refuse_unknown(participant_id)
         wanted = (participant_id, person.code)
         return next((one for one in records if (one.participant_id, one.annotator) == wanted), None)
 
