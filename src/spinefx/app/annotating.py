@@ -131,7 +131,7 @@ def add_annotating(app: FastAPI) -> None:
 
     @app.get("/api/annotate/{participant_id}")
     def study(participant_id: str, person: Annotator) -> dict[str, Any]:
-        pair = _pair(state, participant_id)
+        pair = boxes.pair(participant_id)
         described = describe_pair(state.imagery, person.code, pair)
         return {"pair": described, "own": boxes.own(person, participant_id)}
 
@@ -143,7 +143,7 @@ def add_annotating(app: FastAPI) -> None:
 
     @app.post("/api/annotate/{participant_id}/alignment")
     def alignment(participant_id: str, box: BoxRequest, person: Annotator) -> dict[str, Any]:
-        return alignment_json(_pair(state, participant_id), box.to_box())
+        return alignment_json(boxes.pair(participant_id), box.to_box())
 
     @app.put("/api/annotate/{participant_id}/lesion")
     def save(participant_id: str, wanted: _LesionRequest, person: Annotator) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class _Boxes:
         ]
 
     def save(self, person: Person, participant_id: str, wanted: _LesionRequest) -> dict[str, Any]:
-        t2w = _pair(self.state, participant_id).t2w
+        t2w = self.pair(participant_id).t2w
         box = _on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
         lesion = Lesion(box, wanted.first_slice, wanted.last_slice, wanted.level)
         lesion.check_inside(t2w)
@@ -249,6 +249,10 @@ class _Boxes:
         kind = BOX_DELETED if record is None else BOX_SAVED
         self.state.log.append(kind, person.code, participant_id, {"revision": _revision(record)})
         return self.own(person, participant_id)
+
+    def pair(self, participant_id: str) -> VolumePair:
+        self._refuse_unknown(participant_id)
+        return _pair(self.state, participant_id)
 
     def _refuse_unknown(self, participant_id: str) -> None:
         if participant_id not in {folder.name for folder in self.state.workspace.participant_folders()}:

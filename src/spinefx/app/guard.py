@@ -38,6 +38,8 @@ SAFE = {"GET", "HEAD", "OPTIONS"}
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 # Said twice, the two ends of a proxy may each believe another one.
 ONCE = (b"host", b"origin", b"content-length", b"transfer-encoding", b"sec-fetch-site")
+# Bytes of an address's query and of all headers.
+HEAD = 16_384
 # A sender slower than this holds a connection for nothing.
 SLOWEST_BYTES_PER_S = 10_000
 OWN_PAGE = "A change must come from this server's own page."
@@ -131,6 +133,8 @@ class Guard:
         names = [name for name, _ in scope["headers"]]
         if any(names.count(name) > 1 for name in ONCE) or {b"content-length", b"transfer-encoding"} <= {*names}:
             return 400, "The request contradicts itself."
+        if len(scope.get("query_string", b"")) + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD:
+            return 431, "The request's head is larger than is allowed."
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "").lower()
         parts = HOST.fullmatch(host)

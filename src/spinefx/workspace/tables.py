@@ -377,7 +377,7 @@ def _written(cell: object) -> str:
     if cell is None or cell == "":
         return MISSING
     if isinstance(cell, float):
-        return MISSING if cell != cell else repr(round(cell, 6))
+        return MISSING if cell != cell else repr(round(float(cell), 6))
     text = " ".join(LINE_BREAKS.split(str(cell))).strip()
     # A number is a number, whoever wrote it as text: a spreadsheet must not get negatives as words.
     if isinstance(cell, str) and text[:1] in FORMULA and not NUMBER.fullmatch(text):
