@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +29,9 @@ from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import LesionRecord, read_lesions, read_proposals, write_lesions
 
 __all__ = ["BoxRequest", "add_annotating", "alignment_json", "read_pair"]
+
+if sys.platform != "win32":
+    import fcntl
 
 BOX_SAVED, BOX_DELETED, OTHERS_SHOWN = "box.saved", "box.deleted", "box.others_shown"
 NO_BOX = "none"
@@ -159,7 +166,7 @@ def _pair(state: ServerState, participant_id: str) -> VolumePair:
 
 
 class _Boxes:
-    """``lesions.tsv``, one row a case and annotator, read and written by one at a time."""
+    """``lesions.tsv``, one row a case and annotator, read and written by one at a time, of several servers too."""
 
     def __init__(self, state: ServerState) -> None:
         self.state = state
@@ -228,7 +235,7 @@ class _Boxes:
 
     def _put(self, person: Person, participant_id: str, record: LesionRecord | None, revision: str) -> dict[str, Any]:
         workspace = self.state.workspace
-        with self._lock:
+        with self._lock, _alone(workspace.lesions_table):
             records = list(read_lesions(workspace))
             present = self._find(records, person, participant_id)
             if _revision(present) != revision:
@@ -262,6 +269,17 @@ class _Boxes:
         self._refuse_unknown(participant_id)
         wanted = (participant_id, person.code)
         return next((one for one in records if (one.participant_id, one.annotator) == wanted), None)
+
+
+@contextlib.contextmanager
+def _alone(table: Path) -> Iterator[None]:
+    if sys.platform == "win32":
+        yield  # one server a study there
+        return
+    # Beside the table: the table itself is replaced whole, and a lock on it would go with the old file.
+    with table.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _on_middle_slice(box: Box, first: int, last: int, t2w: Volume) -> Box:

@@ -67,6 +67,7 @@ def serve(settings: ServeSettings, *, host: str, port: int, told: Callable[[str]
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(2048)  # from here on whoever comes is kept waiting, not refused
     except OSError as error:
         listener.close()
         raise WorkspaceError(
