@@ -136,7 +136,7 @@ def test_a_body_without_end_is_cut_off(served: Any) -> None:
     assert good(served.address)
 
 
-@pytest.mark.parametrize("bomb", [b"[" * 990_000, b'{"a":' * 190_000, b"1" * 990_000, b'"\\ud800"', b"\xff\xfe"])
+@pytest.mark.parametrize("bomb", [b"[" * 250_000, b'{"a":' * 45_000, b"1" * 250_000, b'"\\ud800"', b"\xff\xfe"])
 def test_json_that_is_made_to_hurt_is_refused(served: Any, bomb: bytes) -> None:
     for body in (bomb, b'{"token":' + bomb + b"}"):
         status, answer = exchange(served.address, *ENTER, f"Content-Length: {len(body)}", body=body)

@@ -59,7 +59,7 @@ class Limits:
         Longest pause of a sender, seconds.
     """
 
-    body_bytes: int = 1_000_000
+    body_bytes: int = 256_000
     upload_bytes: int = 2_000_000_000
     silence_s: float = 30.0
 

@@ -63,7 +63,8 @@ def serve(settings: ServeSettings, *, host: str, port: int, told: Callable[[str]
     """
     app = create_app(replace(settings, is_shared=settings.is_shared or not is_loopback(host)))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named: asyncio sends small answers at once on such sockets alone, others wait 40 ms each.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
