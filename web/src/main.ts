@@ -1,15 +1,17 @@
 /** Which page belongs to which address. */
 
-import { get } from "./api";
+import { Refusal, get } from "./api";
 import { element, replace } from "./dom";
 import { home } from "./home";
 import { type Me, frame } from "./frame";
 import { annotate } from "./annotate";
+import { enter } from "./enter";
+import { read } from "./read";
 import { teach } from "./teach";
 
 type Page = (place: HTMLElement, me: Me, parts: string[]) => void | Promise<void>;
 
-const PAGES: Record<string, Page> = { "": home, annotate, teach };
+const PAGES: Record<string, Page> = { "": home, annotate, read, teach };
 
 async function start(): Promise<void> {
   const [name = "", ...parts] = location.pathname.split("/").filter(Boolean);
@@ -21,6 +23,7 @@ async function start(): Promise<void> {
     if (page) await page(place, me, parts.map(decodeURIComponent));
     else replace(place, element("p", {}, "There is no such page. ", element("a", { href: "/" }, "To the first page")));
   } catch (error) {
+    if (error instanceof Refusal && error.status === 401) return enter(root);
     replace(
       root,
       element(
