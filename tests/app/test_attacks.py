@@ -390,7 +390,8 @@ def like(kind: Any) -> some.SearchStrategy[Any]:
 def snapshot(study: Path) -> dict[str, bytes]:
     """Every table and image of a study; the log is no table."""
     files = [path for path in study.rglob("*") if path.is_file() and not path.name.startswith("log.sqlite")]
-    return {str(path.relative_to(study)): path.read_bytes() for path in files if path.suffix != ".gz"}
+    kept = [path for path in files if path.suffix not in {".gz", ".lock"}]
+    return {str(path.relative_to(study)): path.read_bytes() for path in kept}
 
 
 PARTS = [

@@ -173,7 +173,7 @@ def test_a_head_by_drops_after_a_good_request_is_let_go_too(running: Any, study:
 
 
 def test_a_body_by_drops_is_let_go(running: Any, study: Any) -> None:
-    host_lines = (*ENTER, "Content-Length: 900000")
+    host_lines = (*ENTER, "Content-Length: 200000")
     with running(ServeSettings(study, limits=Limits(silence_s=0.5))) as served, opened(served.address) as connection:
         host = served.address.removeprefix("http://")
         connection.sendall(("\r\n".join(host_lines).replace("{host}", host) + "\r\n\r\n").encode())
