@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
+from spinefx.app.running import server_config
 from spinefx.app.server import PAGES, create_app
 from spinefx.app.state import ServeSettings
 from spinefx.cases.reading import Prediction
@@ -175,7 +176,7 @@ class Served:
 def _running(settings: ServeSettings) -> Iterator[Served]:
     """Run a server in a thread on a free port."""
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
+    server = uvicorn.Server(server_config(app, host="127.0.0.1", port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +23,8 @@ __all__ = ["Annotator", "Anyone", "Asking", "Editor", "Reader", "add_access", "a
 
 COOKIE = "spinefx"
 PERSON_ADDED = "person.added"
+# Somebody who asks for nothing that long is signed out; and so is the longest unseen of too many browsers of one.
+IDLE_S, BROWSERS = 12 * 3600.0, 20
 
 
 def add_person(log: Log, person: Person, digest: str, *, by: str) -> None:
@@ -94,19 +98,29 @@ def people(log: Log) -> dict[str, tuple[Person, str]]:
     }
 
 
+@dataclass
+class _Visit:
+    code: str
+    # Of the token they came with: a new token ends the visits of the old one.
+    digest: str
+    seen_s: float
+
+
 class _Visits:
     """Who is signed in, by the secret in their cookie; a restart signs everybody out."""
 
     def __init__(self) -> None:
-        self._visits: dict[str, Person] = {}
+        self._visits: dict[str, _Visit] = {}
         self._lock = threading.Lock()
 
-    def begin(self, person: Person) -> str:
+    def begin(self, code: str, digest: str) -> str:
         """Sign a person in.
 
         Parameters
         ----------
-        person : Person
+        code : str
+        digest : str
+            Of the person's token.
 
         Returns
         -------
@@ -115,11 +129,14 @@ class _Visits:
         """
         secret = secrets.token_urlsafe(32)
         with self._lock:
-            self._visits[secret] = person
+            self._visits[secret] = _Visit(code, digest, time.monotonic())
+            own = sorted((one.seen_s, name) for name, one in self._visits.items() if one.code == code)
+            for _, name in own[:-BROWSERS]:
+                del self._visits[name]
         return secret
 
-    def of(self, secret: str) -> Person | None:
-        """Find who a secret belongs to.
+    def of(self, secret: str) -> tuple[str, str] | None:
+        """Find who a secret belongs to, and take note that they are still there.
 
         Parameters
         ----------
@@ -127,10 +144,17 @@ class _Visits:
 
         Returns
         -------
-        Person or None
+        tuple of str and str, or None
+            Code, and digest of the token they came with.
         """
+        now_s = time.monotonic()
         with self._lock:
-            return self._visits.get(secret)
+            found = self._visits.get(secret)
+            if found is None or now_s - found.seen_s > IDLE_S:
+                self._visits.pop(secret, None)
+                return None
+            found.seen_s = now_s
+            return found.code, found.digest
 
     def end(self, secret: str) -> None:
         """Sign out.
@@ -147,10 +171,12 @@ def _who(request: Request) -> Person:
     state = state_of(request.app)
     if not state.needs_token:
         return LOCAL
-    found = request.app.state.visits.of(request.cookies.get(COOKIE, ""))
-    if not isinstance(found, Person):
+    visit = request.app.state.visits.of(request.cookies.get(COOKIE, ""))
+    # Looked up each time: who was given other roles or another token meanwhile has them from now on.
+    person, digest = people(state.log).get(visit[0], (None, "")) if visit else (None, "")
+    if visit is None or person is None or digest != visit[1]:
         raise SignInError("you are not signed in", remedy="Enter with the token that the study's editor gave you.")
-    return found
+    return person
 
 
 def _holding(role: Role) -> Any:
@@ -190,11 +216,13 @@ def add_access(app: FastAPI) -> None:
 
     @app.post("/api/enter")
     def enter(entrance: _Entrance, request: Request, response: Response) -> dict[str, str]:
-        state.slow_down(request.client.host if request.client else "")
+        address = request.client.host if request.client else ""
+        state.slow_down(address)
         for person, digest in people(state.log).values():
             if token_matches(entrance.token, digest):
                 visits.end(request.cookies.get(COOKIE, ""))
-                secret = visits.begin(person)
+                state.forget_attempts(address)
+                secret = visits.begin(person.code, digest)
                 response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=state.settings.is_secure)
                 return {"code": person.code}
         state.log.append("entrance.refused", "nobody")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +29,9 @@ from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import LesionRecord, read_lesions, read_proposals, write_lesions
 
 __all__ = ["BoxRequest", "add_annotating", "alignment_json", "on_middle_slice", "read_pair"]
+
+if sys.platform != "win32":
+    import fcntl
 
 BOX_SAVED, BOX_DELETED, OTHERS_SHOWN = "box.saved", "box.deleted", "box.others_shown"
 NO_BOX = "none"
@@ -131,18 +138,19 @@ def add_annotating(app: FastAPI) -> None:
 
     @app.get("/api/annotate/{participant_id}")
     def study(participant_id: str, person: Annotator) -> dict[str, Any]:
-        pair = _pair(state, participant_id)
+        pair = boxes.pair(participant_id)
         described = describe_pair(state.imagery, person.code, pair)
         return {"pair": described, "own": boxes.own(person, participant_id)}
 
     @app.get("/api/annotate/{participant_id}/others")
     def others(participant_id: str, person: Annotator) -> dict[str, Any]:
+        rows = boxes.others(person, participant_id)
         state.log.append(OTHERS_SHOWN, person.code, participant_id)
-        return {"rows": boxes.others(person, participant_id)}
+        return {"rows": rows}
 
     @app.post("/api/annotate/{participant_id}/alignment")
     def alignment(participant_id: str, box: BoxRequest, person: Annotator) -> dict[str, Any]:
-        pair, marked = _pair(state, participant_id), box.to_box()
+        pair, marked = boxes.pair(participant_id), box.to_box()
         shown = int(np.clip(np.rint(pair.t2w.to_index(marked.centre_mm)[0]), 0, pair.t2w.shape[0] - 1))
         return alignment_json(pair, Lesion(marked, shown, shown))
 
@@ -160,7 +168,7 @@ def _pair(state: ServerState, participant_id: str) -> VolumePair:
 
 
 class _Boxes:
-    """``lesions.tsv``, one row a case and annotator, read and written by one at a time."""
+    """``lesions.tsv``, one row a case and annotator, read and written by one at a time, of several servers too."""
 
     def __init__(self, state: ServerState) -> None:
         self.state = state
@@ -190,6 +198,7 @@ class _Boxes:
 
     def others(self, person: Person, participant_id: str) -> list[dict[str, Any]]:
         workspace = self.state.workspace
+        self._refuse_unknown(participant_id)  # the log must hold no words of an address
         found = [("annotator", one) for one in read_lesions(workspace) if one.annotator != person.code]
         found += [("model", one) for one in read_proposals(workspace)]
         return [
@@ -199,7 +208,7 @@ class _Boxes:
         ]
 
     def save(self, person: Person, participant_id: str, wanted: _LesionRequest) -> dict[str, Any]:
-        t2w = _pair(self.state, participant_id).t2w
+        t2w = self.pair(participant_id).t2w
         box = on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
         lesion = Lesion(box, wanted.first_slice, wanted.last_slice, wanted.level)
         lesion.check_inside(t2w)
@@ -228,7 +237,7 @@ class _Boxes:
 
     def _put(self, person: Person, participant_id: str, record: LesionRecord | None, revision: str) -> dict[str, Any]:
         workspace = self.state.workspace
-        with self._lock:
+        with self._lock, _alone(workspace.lesions_table):
             records = list(read_lesions(workspace))
             present = self._find(records, person, participant_id)
             if _revision(present) != revision:
@@ -250,11 +259,29 @@ class _Boxes:
         self.state.log.append(kind, person.code, participant_id, {"revision": _revision(record)})
         return self.own(person, participant_id)
 
-    def _find(self, records: Any, person: Person, participant_id: str) -> LesionRecord | None:
+    def pair(self, participant_id: str) -> VolumePair:
+        self._refuse_unknown(participant_id)
+        return _pair(self.state, participant_id)
+
+    def _refuse_unknown(self, participant_id: str) -> None:
         if participant_id not in {folder.name for folder in self.state.workspace.participant_folders()}:
-            raise WorkspaceError("there is no such participant", where=participant_id[:20])
+            raise WorkspaceError("there is no such participant", remedy="Choose one from the worklist.")
+
+    def _find(self, records: Any, person: Person, participant_id: str) -> LesionRecord | None:
+        self._refuse_unknown(participant_id)
         wanted = (participant_id, person.code)
         return next((one for one in records if (one.participant_id, one.annotator) == wanted), None)
+
+
+@contextlib.contextmanager
+def _alone(table: Path) -> Iterator[None]:
+    if sys.platform == "win32":
+        yield  # one server a study there
+        return
+    # Beside the table: the table itself is replaced whole, and a lock on it would go with the old file.
+    with table.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def on_middle_slice(box: Box, first: int, last: int, t2w: Volume) -> Box:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 __all__ = ["Guard", "Limits"]
-
-from dataclasses import dataclass
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,6 +35,14 @@ HEADERS = (
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
 SAFE = {"GET", "HEAD", "OPTIONS"}
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+# Said twice, the two ends of a proxy may each believe another one.
+ONCE = (b"host", b"origin", b"content-length", b"transfer-encoding", b"sec-fetch-site")
+# Bytes of an address's query and of all headers.
+HEAD = 16_384
+# A sender slower than this holds a connection for nothing.
+SLOWEST_BYTES_PER_S = 10_000
+OWN_PAGE = "A change must come from this server's own page."
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class Limits:
         Longest pause of a sender, seconds.
     """
 
-    body_bytes: int = 1_000_000
+    body_bytes: int = 256_000
     upload_bytes: int = 2_000_000_000
     silence_s: float = 30.0
 
@@ -70,7 +81,8 @@ class Guard:
     def __init__(
         self, application: Application, *, hosts: frozenset[str], limits: Limits, upload_paths: tuple[str, ...]
     ) -> None:
-        self.application, self.hosts, self.limits, self.upload_paths = application, hosts, limits, upload_paths
+        self.application, self.limits, self.upload_paths = application, limits, upload_paths
+        self.hosts = frozenset(name.lower() for name in hosts)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection.
@@ -84,7 +96,8 @@ class Guard:
             await self.application(scope, receive, send)
             return
         if scope["type"] != "http":
-            return  # no web sockets here
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the asker gets a 403
+            return
         objection = self._objection(scope)
         if objection is not None:
             await _refuse(_sealed(send, scope), *objection)
@@ -99,49 +112,67 @@ class Guard:
 
         try:
             await self.application(scope, counted, _sealed(watched, scope))
+        except ClientDisconnect:
+            return
         except _TooMuch as refusal:
             if not begun:
-                await _refuse(_sealed(send, scope), refusal.status, refusal.words)
+                await _refuse(_sealed(send, scope), refusal.status_code, refusal.detail)
+        except Exception as error:
+            # Here, inside the seal: the framework's own error page would go out without the headers, and its
+            # trace would repeat what was asked. What went wrong is told by type and place alone.
+            _tell(error)
+            if not begun:
+                words = f"Internal error ({type(error).__name__}). Nothing was stored by this request."
+                await _refuse(_sealed(send, scope), 500, words, named="InternalError")
 
     def _most(self, scope: MutableMapping[str, Any]) -> int:
         is_upload = str(scope["path"]).startswith(self.upload_paths) if self.upload_paths else False
         return self.limits.upload_bytes if is_upload else self.limits.body_bytes
 
     def _objection(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
+        names = [name for name, _ in scope["headers"]]
+        if any(names.count(name) > 1 for name in ONCE) or {b"content-length", b"transfer-encoding"} <= {*names}:
+            return 400, "The request contradicts itself."
+        if len(scope.get("query_string", b"")) + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD:
+            return 431, "The request's head is larger than is allowed."
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        if urlsplit(f"//{host}").hostname not in self.hosts:
+        host = headers.get("host", "").lower()
+        parts = HOST.fullmatch(host)
+        if parts is None or parts[1].strip("[]") not in self.hosts:
             return 421, "This server does not answer under that host name."
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._most(scope):
+        # Digits alone, and few: others say numbers to Python, or none that it reads in time.
+        if not re.fullmatch(r"[0-9]{1,18}", length) or int(length) > self._most(scope):
             return 413, "The request is larger than is allowed."
+        site = headers.get("sec-fetch-site", "same-origin")
         if scope["method"] in SAFE:
-            return None
-        origin = headers.get("origin")
-        if origin is None or urlsplit(origin).netloc != host:
-            return 403, "A change must come from this server's own page."
-        if headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            return 403, "A change must come from this server's own page."
+            # A foreign page cannot read an answer, but what is asked for may be logged as seen.
+            is_foreign = str(scope["path"]).startswith("/api/") and site not in {"same-origin", "none"}
+            return (403, "This may be asked for by this server's own page alone.") if is_foreign else None
+        if headers.get("origin", "") not in {f"http://{host}", f"https://{host}"} or site != "same-origin":
+            return 403, OWN_PAGE
         return None
 
 
-class _TooMuch(Exception):
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status, self.words = status, words
+class _TooMuch(HTTPException):
+    """Of the framework's own kind: whoever parses a body lets it pass, where another error became a plain 400."""
 
 
 class _Counted:
-    """Count what comes in: a length header may lie, and a sender may fall silent."""
+    """Count what comes in: a length header may lie, and a sender may fall silent or send a byte now and then."""
 
     def __init__(self, receive: Receive, most: int, silence_s: float) -> None:
         self.receive, self.most, self.silence_s, self.seen, self.is_whole = receive, most, silence_s, 0, False
+        self.begun_s: float | None = None
 
     async def __call__(self) -> Message:
         if self.is_whole:
             return await self.receive()  # waits for the end of the connection, however long that takes
+        now_s = asyncio.get_running_loop().time()
+        self.begun_s = now_s if self.begun_s is None else self.begun_s
+        left_s = self.begun_s + self.silence_s + self.seen / SLOWEST_BYTES_PER_S - now_s
         try:
-            message = await asyncio.wait_for(self.receive(), self.silence_s)
+            message = await asyncio.wait_for(self.receive(), min(left_s, self.silence_s))
         except TimeoutError:
             raise _TooMuch(408, "The request did not arrive whole in time.") from None
         if message["type"] == "http.request":
@@ -166,8 +197,16 @@ def _sealed(send: Send, scope: MutableMapping[str, Any]) -> Send:
     return sealed
 
 
-async def _refuse(send: Send, status: int, words: str) -> None:
-    body = json.dumps({"error": "AccessError", "message": words}).encode()
+def _tell(error: Exception) -> None:
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_name}, line {place.tb_lineno}" if place is not None else "nowhere"
+    logging.getLogger(__name__).error("internal error: %s in %s", type(error).__name__, where)
+
+
+async def _refuse(send: Send, status: int, words: str, *, named: str = "AccessError") -> None:
+    body = json.dumps({"error": named, "message": words}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

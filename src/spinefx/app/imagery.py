@@ -90,10 +90,12 @@ class Imagery:
     ----------
     most : int
         Pairs kept.
+    names : int
+        Series that one person may hold at a time: what has a name stays in memory, and nobody takes another's.
     """
 
-    def __init__(self, most: int = 24) -> None:
-        self._most = most
+    def __init__(self, most: int = 24, names: int = 12) -> None:
+        self._most, self._most_names = most, names
         self._pairs: OrderedDict[Hashable, VolumePair] = OrderedDict()
         self._names: OrderedDict[str, Shown] = OrderedDict()
         self._lock = threading.Lock()
@@ -142,8 +144,9 @@ class Imagery:
         name = secrets.token_urlsafe(12)
         with self._lock:
             self._names[name] = Shown(owner, volume, slope, intercept)
-            while len(self._names) > 40 * self._most:
-                self._names.popitem(last=False)
+            own = [one for one, shown in self._names.items() if shown.owner == owner]
+            for old in own[: -self._most_names]:
+                del self._names[old]
         return name
 
     def forget(self, names: Iterable[str]) -> None:

@@ -43,8 +43,9 @@ class Person:
 
     def __post_init__(self) -> None:
         is_plain = 0 < len(self.code) <= 40 and self.code.isascii() and self.code.replace("_", "a").isalnum()
-        if not is_plain:
-            raise TableError(f"a person's code {self.code[:40]!r}", allowed="up to 40 letters, digits and _")
+        # In a table these two stand for an empty cell: the person's boxes would become the cohort's own.
+        if not is_plain or self.code.lower() in {"na", "nan"}:
+            raise TableError(f"a person's code {self.code[:40]!r}", allowed="up to 40 letters, digits and _; not NA")
 
     def refuse_unless(self, role: Role) -> None:
         """Check that the person holds a role.

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from spinefx import __version__
 from spinefx.app.access import Asking, add_access
@@ -64,6 +65,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=_life,
+        redirect_slashes=False,  # a redirect repeats what the request says of itself
     )
     app.state.server = ServerState(settings)
     app.add_middleware(Guard, hosts=settings.hosts, limits=settings.limits, upload_paths=UPLOADS)
@@ -95,13 +97,13 @@ def _answer_errors(app: FastAPI) -> None:
         # The validator's own words quote the request, which may hold what must not be repeated.
         return JSONResponse({"error": "InputError", "message": "The request is not what this address takes."}, 422)
 
-    async def unknown(_: Request, error: Exception) -> Response:
-        words = f"Internal error ({type(error).__name__}). Nothing was stored by this request."
-        return JSONResponse({"error": "InternalError", "message": words}, 500)
+    async def refused(_: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 400
+        return JSONResponse({"error": "AccessError", "message": str(getattr(error, "detail", ""))}, status)
 
     app.add_exception_handler(SpinefxError, named)
     app.add_exception_handler(RequestValidationError, malformed)
-    app.add_exception_handler(Exception, unknown)
+    app.add_exception_handler(HTTPException, refused)
 
 
 def _add_images(app: FastAPI) -> None:

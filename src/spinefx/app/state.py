@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,8 @@ from spinefx.workspace.layout import Workspace
 __all__ = ["LOOPBACK", "ServeSettings", "ServerState", "state_of"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-# Attempts to sign in within a minute, from one address.
-ENTRANCES = 20
+# Attempts to sign in within a minute, from one address; and addresses that are remembered.
+ENTRANCES, ADDRESSES = 20, 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ServeSettings:
     is_secure : bool
         Whether the server is reached by HTTPS, so that cookies are marked so.
     limits : Limits
+    is_shared : bool
+        Whether it listens beyond this machine; then everybody needs a token, whatever name they call it by.
     """
 
     workspace: Path
@@ -48,6 +51,7 @@ class ServeSettings:
     database: str = ""
     is_secure: bool = False
     limits: Limits = field(default_factory=Limits)
+    is_shared: bool = False
 
 
 class ServerState:
@@ -70,13 +74,18 @@ class ServerState:
         self.imagery = Imagery()
         # What must be done before the process ends: a signal that ends it leaves nothing else to run.
         self.at_end: list[Callable[[], None]] = []
-        self._entrances: dict[str, list[float]] = {}
+        self._entrances: OrderedDict[str, list[float]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def needs_token(self) -> bool:
-        """Whether everybody must sign in: beyond loopback, and wherever people were let in by name."""
-        return not self.settings.hosts <= LOOPBACK or bool(self.log.entries(kind="person.added"))
+        """Whether everybody must sign in: beyond loopback, and wherever people were let in by name.
+
+        A server that listens beyond this machine, or has a proxy before it, is asked by others under any name.
+        """
+        settings = self.settings
+        is_beyond = settings.is_shared or settings.is_secure or not settings.hosts <= LOOPBACK
+        return is_beyond or bool(self.log.entries(kind="person.added"))
 
     def slow_down(self, address: str) -> None:
         """Refuse somebody who tries many tokens.
@@ -91,10 +100,23 @@ class ServerState:
         """
         now = time.monotonic()
         with self._lock:
-            recent = [moment for moment in self._entrances.get(address, []) if now - moment < 60]
-            self._entrances[address] = [*recent, now]
-        if len(recent) >= ENTRANCES:
+            recent = [moment for moment in self._entrances.pop(address, []) if now - moment < 60]
+            is_slowed = len(recent) >= ENTRANCES
+            self._entrances[address] = recent if is_slowed else [*recent, now]
+            while len(self._entrances) > ADDRESSES:
+                self._entrances.popitem(last=False)
+        if is_slowed:
             raise AccessError("too many attempts to sign in", remedy="Wait a minute.")
+
+    def forget_attempts(self, address: str) -> None:
+        """Begin anew for an address whose token was right: many readers may come through one proxy.
+
+        Parameters
+        ----------
+        address : str
+        """
+        with self._lock:
+            self._entrances.pop(address, None)
 
 
 def state_of(app: FastAPI) -> ServerState:

@@ -23,6 +23,8 @@ from spinefx.workspace.records import read_signs
 __all__ = ["add_teaching"]
 
 TRAINING_BEGUN, TRAINING_ANSWERED = "training.begun", "training.answered"
+# Of one person, kept at a time.
+SERIES = 20
 
 
 class _SeriesRequest(BaseModel):
@@ -67,6 +69,8 @@ def add_teaching(app: FastAPI) -> None:
         entry = state.log.append(TRAINING_BEGUN, person.code, "", {"cases": wanted.cases})
         drawn = training_series(state.workspace, found, wanted.cases, np.random.default_rng(entry.number))
         series[(person.code, entry.number)] = drawn
+        for old in [key for key in series if key[0] == person.code][:-SERIES]:
+            series.pop(old, None)
         return {"series": entry.number, "cases": len(drawn)}
 
     @app.get("/api/teach/series/{number}/{place}")

@@ -16,6 +16,10 @@ from spinefx.files import write_text
 __all__ = ["MISSING", "Row", "Table", "read_table", "stream_rows", "tsv_text", "write_tsv"]
 
 MISSING = "n/a"
+# What makes a spreadsheet compute a cell; an apostrophe before it is taken away again where the table is read.
+FORMULA = ("=", "+", "-", "@")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+LINE_BREAKS = re.compile(r"[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 SIZE_LIMIT_BYTES = 64 * 2**20
 SAFE_TEXT = re.compile(r"[^\W_][\w .,/()+-]{0,79}")
 Value = TypeVar("Value")
@@ -364,6 +368,8 @@ def _rows(
 
 def _cell(text: str) -> str:
     stripped = text.strip()
+    if stripped.startswith("'") and stripped[1:2] in FORMULA:
+        return stripped[1:]
     return "" if stripped.lower() in {MISSING, "na", "nan"} else stripped
 
 
@@ -371,5 +377,9 @@ def _written(cell: object) -> str:
     if cell is None or cell == "":
         return MISSING
     if isinstance(cell, float):
-        return MISSING if cell != cell else repr(round(cell, 6))
-    return str(cell).replace("\t", " ").replace("\n", " ")
+        return MISSING if cell != cell else repr(round(float(cell), 6))
+    text = " ".join(LINE_BREAKS.split(str(cell))).strip()
+    # A number is a number, whoever wrote it as text: a spreadsheet must not get negatives as words.
+    if isinstance(cell, str) and text[:1] in FORMULA and not NUMBER.fullmatch(text):
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if text.startswith('"') else text or MISSING
