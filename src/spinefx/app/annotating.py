@@ -21,8 +21,15 @@ from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.registration import align
 from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import LEVELS, is_anomalous_level
-from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import LesionRecord, read_lesions, read_proposals, write_lesions
+from spinefx.workspace.layout import Workspace, read_json
+from spinefx.workspace.records import (
+    LesionRecord,
+    read_lesions,
+    read_proposals,
+    read_refused_series,
+    sidecar_path,
+    write_lesions,
+)
 
 __all__ = ["BoxRequest", "add_annotating", "alignment_json", "read_pair"]
 
@@ -133,7 +140,8 @@ def add_annotating(app: FastAPI) -> None:
     def study(participant_id: str, person: Annotator) -> dict[str, Any]:
         pair = _pair(state, participant_id)
         described = describe_pair(state.imagery, person.code, pair)
-        return {"pair": described, "own": boxes.own(person, participant_id)}
+        about = _about(state.workspace, participant_id)
+        return {"pair": described, "own": boxes.own(person, participant_id), "about": about}
 
     @app.get("/api/annotate/{participant_id}/others")
     def others(participant_id: str, person: Annotator) -> dict[str, Any]:
@@ -155,6 +163,27 @@ def add_annotating(app: FastAPI) -> None:
 
 def _pair(state: ServerState, participant_id: str) -> VolumePair:
     return state.imagery.pair(participant_id, lambda: read_pair(state.workspace, participant_id))
+
+
+def _about(workspace: Workspace, participant_id: str) -> dict[str, Any]:
+    """Why each series stands where it does: times of its sequence, and the series that were not taken; no name, no date."""
+    refused = read_refused_series(workspace, participant_id)
+    return {
+        "t2w": _times(workspace, participant_id, "T2w"),
+        "t1w": _times(workspace, participant_id, "T1w"),
+        "refused": [{"series": series, "reason": reason} for series, reason in refused],
+    }
+
+
+def _times(workspace: Workspace, participant_id: str, weighting: str) -> str:
+    path = sidecar_path(workspace, participant_id, weighting)
+    told = read_json(path) if path.is_file() else {}
+    words = []
+    for key, name in (("RepetitionTime", "TR"), ("EchoTime", "TE"), ("InversionTime", "TI")):
+        seconds = told.get(key)
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+            words.append(f"{name} {1000 * seconds:.0f} ms")
+    return ", ".join(words) or "no times known: taken by its name"
 
 
 class _Boxes:
