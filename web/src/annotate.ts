@@ -172,8 +172,9 @@ class Marking {
   private readonly about = element("details", { "data-testid": "about" });
   private readonly saver: Saver<Marked>;
   private throughAlignment = true;
-  /** The level before the choice that goes on, and how many choices there were. */
-  private choice = { before: "", count: 0 };
+  /** The level as it was last set, and how often its list was entered: choices of one visit are one step. */
+  private chosen = "";
+  private visits = 0;
 
   private constructor(
     private readonly id: string,
@@ -194,7 +195,7 @@ class Marking {
     for (const [level, isAnomaly] of this.list.levels) {
       this.level.append(element("option", { value: level }, isAnomaly ? `${level} (numbering variant)` : level));
     }
-    this.level.addEventListener("focus", () => (this.choice = { before: this.level.value, count: this.choice.count + 1 }));
+    this.level.addEventListener("focus", () => (this.visits += 1));
     this.level.addEventListener("change", () => this.levelChosen());
     // A choice is made by arrow keys one after the other: only Enter says that it is made.
     this.level.addEventListener("keydown", (event) => {
@@ -282,7 +283,7 @@ class Marking {
 
   private show(marked: Marked | undefined): void {
     this.box.put(marked);
-    this.level.value = marked?.level ?? "";
+    this.setLevel(marked?.level ?? "");
     this.describe();
   }
 
@@ -321,14 +322,18 @@ class Marking {
   }
 
   private levelChosen(): void {
-    const { before, count } = this.choice;
-    const after = this.level.value;
+    const [before, after] = [this.chosen, this.level.value];
     const to = (level: string) => () => {
-      this.level.value = level;
+      this.setLevel(level);
       this.changed();
     };
-    this.history.remember({ label: after ? `level ${after}` : "level not counted", joins: `level ${count}`, redo: to(after), undo: to(before) });
-    this.changed();
+    this.history.remember({ label: after ? `level ${after}` : "level not counted", joins: `level ${this.visits}`, redo: to(after), undo: to(before) });
+    to(after)();
+  }
+
+  private setLevel(level: string): void {
+    this.level.value = level;
+    this.chosen = level;
   }
 
   private changed(): void {
@@ -426,7 +431,7 @@ class Marking {
     const { box, first_slice, last_slice, level } = other.lesion;
     const before = { lesion: this.box.lesion, level: this.level.value };
     const to = (lesion: Lesion | undefined, chosen: string) => () => {
-      this.level.value = chosen;
+      this.setLevel(chosen);
       this.box.set(lesion);
     };
     await this.history.take({
@@ -446,13 +451,8 @@ class Marking {
 /** A refusal and what can be done about it. */
 function advice(error: unknown): string {
   if (!(error instanceof Refusal)) return "Something in this page went wrong. Reload it; if it comes again, report it with the study's code.";
-  const next = NEXT[error.status] ?? (error.status >= 500 ? "The server could not do it. Its terminal may say why; then press Retry." : "");
-  return [error.message, next].filter(Boolean).join(" ");
+  const said = error.message.replace(/[.!]?$/, ".");
+  if (!error.status) return `${said} Then press Retry.`;
+  const isServers = error.status >= 500;
+  return `${said} ${isServers ? "The server could not do it; its terminal may say why. Then press Retry." : "Open the study from the worklist."}`;
 }
-
-const NEXT: Record<number, string> = {
-  401: "Sign in again.",
-  403: "Open the study from the worklist.",
-  404: "Open the study from the worklist.",
-  409: "Open the study from the worklist.",
-};

@@ -138,10 +138,9 @@ def add_annotating(app: FastAPI) -> None:
 
     @app.get("/api/annotate/{participant_id}")
     def study(participant_id: str, person: Annotator) -> dict[str, Any]:
-        pair = _pair(state, participant_id)
-        described = describe_pair(state.imagery, person.code, pair)
-        about = _about(state.workspace, participant_id)
-        return {"pair": described, "own": boxes.own(person, participant_id), "about": about}
+        own = boxes.own(person, participant_id)  # first: it says so where there is no such participant
+        described = describe_pair(state.imagery, person.code, _pair(state, participant_id))
+        return {"pair": described, "own": own, "about": _about(state.workspace, participant_id)}
 
     @app.get("/api/annotate/{participant_id}/others")
     def others(participant_id: str, person: Annotator) -> dict[str, Any]:

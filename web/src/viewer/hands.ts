@@ -44,8 +44,9 @@ export class Hands {
         if (!(event.target as Element).closest("button") && settings().doubleClick === "maximise") pair.maximise(pane);
       });
     }
-    window.addEventListener("mousemove", (event) => this.pull(event));
-    window.addEventListener("mouseup", (event) => this.release(event));
+    // Before the box's own listener: a box that is drawn while the image moves is drawn on the moved image.
+    window.addEventListener("mousemove", (event) => this.pull(event), true);
+    window.addEventListener("mouseup", (event) => this.release(event), true);
     watchSettings(() => pair.stand(settings().first));
   }
 

@@ -45,6 +45,8 @@ export class Pane {
   private loaded: { library: Library; series: Series } | undefined;
   /** Counts what was asked for: an older wait must not speak for a newer series. */
   private turn = 0;
+  /** The slice that was asked for last. */
+  private wanted = 0;
   private readonly painters: Painter[] = [];
   private readonly watchers: (() => void)[] = [];
 
@@ -89,6 +91,7 @@ export class Pane {
     let done = 1;
     let waiting = outwards(slice, count).slice(1);
     const fetchOne = async (one: number): Promise<void> => {
+      await pixelsOf(series, one);
       await parts.core.imageLoader.loadAndCacheImage(ids[one]!);
       waiting = waiting.filter((other) => other !== one);
       done += 1;
@@ -113,12 +116,16 @@ export class Pane {
     if (!this.series || !this.viewport) return;
     const wanted = Math.max(0, Math.min(this.series.positions_mm.length - 1, slice));
     if (wanted === this.slice) return;
-    const before = this.look;
+    this.wanted = wanted;
     try {
-      await this.viewport.setImageIdIndex(wanted);
+      // Cornerstone learns of a slice only when its numbers are here: what failed is said, and asked for, on the pane.
+      await pixelsOf(this.series, wanted);
     } catch {
-      return; // it did not arrive: the pane says so already
+      return;
     }
+    if (this.wanted !== wanted) return;
+    const before = this.look;
+    await this.viewport.setImageIdIndex(wanted);
     this.keep(before);
     this.changed();
   }
