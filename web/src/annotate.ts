@@ -279,6 +279,9 @@ class Marking {
       else this.stale();
     } else this.tell(lesion ? "Your box, as saved" : "Not marked yet");
     await this.map();
+    // The server reads the next study while this one is looked at.
+    const next = this.list.rows[this.list.rows.findIndex((row) => row.participant_id === this.id) + 1];
+    if (next) get(`/api/annotate/${encodeURIComponent(next.participant_id)}`).catch(() => undefined);
   }
 
   private show(marked: Marked | undefined): void {

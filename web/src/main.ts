@@ -20,7 +20,7 @@ async function start(): Promise<void> {
     const place = frame(root, me, name);
     const page = PAGES[name];
     if (page) await page(place, me, parts.map(decodeURIComponent));
-    else replace(place, element("p", {}, "There is no such page. ", element("a", { href: "/" }, "To the first page")));
+    else replace(place, element("h1", {}, "There is no such page"), element("p", {}, element("a", { href: "/" }, "To the first page")));
   } catch (error) {
     replace(
       root,

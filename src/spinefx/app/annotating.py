@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -92,8 +93,13 @@ def read_pair(workspace: Workspace, participant_id: str) -> VolumePair:
     WorkspaceError
         For anything that is no participant identifier.
     """
-    t2w, t1w = (read_nifti(workspace.image(participant_id, weighting)) for weighting in ("T2w", "T1w"))
-    return VolumePair(t2w.to_sagittal(), t1w.to_sagittal())
+
+    def read(weighting: str) -> Volume:
+        return read_nifti(workspace.image(participant_id, weighting)).to_sagittal()
+
+    with ThreadPoolExecutor(2) as both:  # somebody waits, and unpacking leaves the interpreter free
+        t2w, t1w = both.map(read, ("T2w", "T1w"))
+    return VolumePair(t2w, t1w)
 
 
 def alignment_json(pair: VolumePair, box: Box) -> dict[str, Any]:

@@ -20,11 +20,14 @@ let started: Promise<Library> | undefined;
 /** Start rendering once, while the first slices are on their way; without WebGL cornerstone draws on the CPU by itself. */
 export function library(): Promise<Library> {
   started ??= start();
+  started.catch(() => (started = undefined));
   return started;
 }
 
 async function start(): Promise<Library> {
-  const core = await import("@cornerstonejs/core");
+  const core = await import("@cornerstonejs/core").catch(() => {
+    throw new Refusal(0, "Offline", "The part that draws images did not arrive.");
+  });
   core.init();
   core.imageLoader.registerImageLoader(SCHEME, (imageId: string) => ({ promise: load(core, imageId) }));
   core.metaData.addProvider(describe, 1000);

@@ -17,6 +17,7 @@ import {
   planesAgree,
   sliceStep,
 } from "./geometry";
+import { library } from "./engine";
 import { crossing, paintMarks } from "./marks";
 import { Pane, type View } from "./pane";
 
@@ -70,6 +71,8 @@ export class Pair {
   private brought: Pane | undefined;
 
   constructor() {
+    // What draws is on its way before the first slice is; a pane says so where it fails.
+    library().catch(() => undefined);
     this.foot = element("div", { class: "sync" }, this.state);
     this.root = element("div", { class: "pair" }, this.t2w.root, this.t1w.root, this.foot);
     for (const pane of this.panes) {

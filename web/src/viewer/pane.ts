@@ -75,9 +75,8 @@ export class Pane {
     const { length: count } = imageIds(series);
     this.root.setAttribute("aria-busy", "true");
     this.say(`Loading ${this.name}: 0 of ${count} slices`);
-    await this.insist(turn, () => pixelsOf(series, slice));
-    const parts = await library();
-    if (turn !== this.turn) return;
+    const parts = await this.insist(turn, async () => (await pixelsOf(series, slice), library()));
+    if (!parts || turn !== this.turn) return;
     const ids = imageIds(series);
     const before = this.loaded;
     this.series = undefined;
@@ -236,13 +235,12 @@ export class Pane {
   }
 
   /** Do what may fail on the way until it succeeds, or until something else is asked for. */
-  private async insist(turn: number, work: () => Promise<unknown>): Promise<void> {
+  private async insist<Result>(turn: number, work: () => Promise<Result>): Promise<Result | undefined> {
     for (;;) {
       try {
-        await work();
-        return;
+        return await work();
       } catch (error) {
-        if (turn !== this.turn) return;
+        if (turn !== this.turn) return undefined;
         const isLasting = !(error instanceof Refusal) || error.status === 401 || error.status === 403;
         const words = error instanceof Refusal ? error.message : `${this.name} cannot be shown.`;
         if (isLasting) {
