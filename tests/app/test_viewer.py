@@ -1,4 +1,4 @@
-"""The images under a person's hands in a real browser: mouse, undo, marks, troubles on the way, and every size of screen."""
+"""The images under a person's hands in a real browser: mouse, undo, marks, troubles on the way, sizes of screen."""
 
 from __future__ import annotations
 
@@ -260,7 +260,9 @@ def test_directions_and_a_scale_stand_on_each_image(served: Any, page: Any) -> N
         assert letters["A"]["x"] - edge["x"] < 30 < edge["width"] - 40 < letters["P"]["x"] - edge["x"]
         assert letters["S"]["y"] < letters["I"]["y"]
         path = page.get_by_test_id(f"scale-{name}")
-        top, bottom = (float(part) for part in re.match(r"M\S+ (\S+)h12M\S+ \S+V(\S+?)M", path.get_attribute("d")).groups())  # type: ignore[union-attr]
+        drawn = re.match(r"M\S+ (\S+)h12M\S+ \S+V(\S+?)M", path.get_attribute("d"))
+        assert drawn is not None
+        top, bottom = map(float, drawn.groups())
         if name == "T2W":
             shown = (bottom - top) * mm_per_pixel(page, served.study)
             assert shown == pytest.approx(float(path.get_attribute("data-mm")), rel=0.01)
@@ -292,7 +294,8 @@ def test_planes_that_cross_show_where(study: Path, page: Any, running: Any) -> N
                 press(page, "Shift+ArrowDown")
             line = page.get_by_test_id("crossing-T2W")
             drawn = [float(line.get_attribute(name)) for name in ("x1", "x2")]
-            assert drawn[0] == pytest.approx(drawn[1], abs=8)  # turned about the long axis: nearly upright over two metres
+            # Turned about the long axis: nearly upright over two metres.
+            assert drawn[0] == pytest.approx(drawn[1], abs=8)
             index, other = int(pane(page)["slice"]), int(pane(page, "T1W")["slice"])
             corner, across = t2w.to_mm((index, 0, 0)), t2w.directions[:, 2]
             normal = t1w.directions[:, 0]

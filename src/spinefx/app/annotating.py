@@ -171,7 +171,7 @@ def _pair(state: ServerState, participant_id: str) -> VolumePair:
 
 
 def _about(workspace: Workspace, participant_id: str) -> dict[str, Any]:
-    """Why each series stands where it does: times of its sequence, and the series that were not taken; no name, no date."""
+    """Why each series stands where it does, by its times, and which were not taken; no name, no date."""
     refused = read_refused_series(workspace, participant_id)
     return {
         "t2w": _times(workspace, participant_id, "T2w"),

@@ -82,6 +82,8 @@ export class Pane {
     this.series = undefined;
     this.viewport ??= this.open(parts);
     await this.viewport.setStack(ids, slice);
+    // Zoom counts from the whole image in the pane as it is now, however the page was laid out when drawing began.
+    this.viewport.resetCamera();
     if (before && before.series.handle !== series.handle) forget(parts.core, before.series);
     this.loaded = { library: parts, series };
     this.series = series;
