@@ -15,8 +15,6 @@ __all__ = ["record"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("numpy", "scipy", "torch", "nibabel", "pydicom")
-
-
 GOAL_KEYS = {"goal", "wanted", "measured", "unit"}
 
 

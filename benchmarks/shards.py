@@ -24,6 +24,7 @@ from pathlib import Path
 
 from record import record
 from spinefx.learning.classifier import Classifier
+from spinefx.learning.export import export_graph
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
 from spinefx.verbs.ingest import ingest
@@ -49,6 +50,7 @@ def prepare(folder: Path) -> None:
     for method in ("rigid", "geometry"):
         card = replace(model.card, recipe=model.card.recipe.changed(registration=method))
         Classifier(model.network, card).save(folder / method)
+        export_graph(folder / method)
 
 
 def write_manifest(folder: Path, studies: int) -> Path:
@@ -181,7 +183,7 @@ def main() -> None:
         )
     note = (
         f"NIfTI studies of two series of {MATRIX} x {MATRIX}, `quick`'s network, one worker, shards of some 256. "
-        f"Starting (two processes that load torch and the model; the median of three runs of one study) is "
+        f"Starting (two processes that load ONNX Runtime and the model; the median of three runs of one study) is "
         f"{start_s:.1f} CPU s a run. "
         f"{KILLS} workers were killed by SIGKILL in the midst of a shard: the table was the same to the byte, no study "
         f"lost or doubled; that run's overhead holds what the killed shards had done, and starting again. {ray}"

@@ -34,6 +34,8 @@ VERBS = (
     "plan",
     "serve",
     "person",
+    "trial",
+    "trial-export",
 )
 
 
@@ -125,6 +127,65 @@ def benchmarks_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# Goal: what it asks, what is wanted, the peer that it is measured against, and the command that measures it.
+GOALS = {
+    "G1": ("a study read, registered, cut and scored", ">= 40 x", "SimpleITK, SciPy and eager torch", "study_cpu"),
+    "G2": ("registration, at the same error", ">= 50 x", "SimpleITK's mutual information", "registration_peers"),
+    "G3": ("an epoch of training", ">= 1.25 x, bfloat16 >= 2 x", "MONAI's loop and ResNet50", "training_cpu"),
+    "G4": ("batches prepared for training", ">= 15 x", "MONAI's RandAffined and DataLoader", "training_cpu"),
+    "G5": ("a study scored", ">= 2.5 x", "eager torch", "scoring"),
+    "G6": ("the start of a new process", ">= 5 x", "torch's", "scoring"),
+    "G7": ("10 folds x 100 epochs on one GPU", ">= 8 x", "the eager loop on the same GPU", "gpu_protocol"),
+    "G8": ("folds in lockstep equal plain loops", "1e-10 in float64", "our own plain loop", "test_lockstep"),
+    "G9": ("bfloat16 changes no answer", "AUC within 0.01", "float32, paired by seed", "short_arithmetic"),
+    "G10": ("an archive, shard by shard", "<= 0.25 core-s a study", "none", "shards"),
+}
+SPEED_OPENING = """\
+# Speed
+
+What is wanted of the program's speed, each goal against the strongest peer that we could set up, and what was reached.
+A goal counts only where peer and program ran side by side in one run, in CPU seconds of one thread unless it says
+otherwise; [Benchmarks](benchmarks.md) holds every table with its machine, versions and commit.
+
+"""
+SPEED_CLOSING = """
+G8 is no figure of speed but the licence for one, and a test holds it.
+
+## What training does on a CPU
+
+One process of one thread per fold: beside others, several threads on one fold cost several times what they gain.
+Channels lie last in memory, Adam runs in one fused pass, ReLU and the sums of shortcuts overwrite what nobody reads
+again, and each batch is sampled from its source volumes at once. A test holds the losses to a loop written from the
+formulas, in double precision, to 1e-10.
+
+A recipe may ask for `dtype = "bfloat16"`. On maps of four pixels and fewer across, where the library's bfloat16
+convolution is slow, a 1x1 convolution is then computed as one matrix product, and a 3x3 one that gives 2x2 pixels as a
+product of gathered pixels: the same function to 1e-10 in double precision, with the same parameters and files. Scoring
+is always float32. No preset asks for bfloat16 while G9 is not reached.
+"""
+
+
+def speed_page() -> str:
+    """The goals of speed, with what the records say of each."""
+    records = sorted((HERE.parent / "benchmarks" / "results").glob("*.json"))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in records]
+    measured = [(one, record["command"]) for record in found for one in record.get("goals", ())]
+    rows = ["| goal | wanted | measured | peer | command |", "|---|---|---|---|---|"]
+    for goal, (what, wanted, peer, script) in GOALS.items():
+        figures = [
+            (f"{one['wanted']} {one['unit']}", one["measured"], command)
+            for one, command in measured
+            if one["goal"] == goal
+        ]
+        if script.startswith("test_"):
+            path = f"tests/learning/{script}.py"
+            is_held = (HERE.parent / path).exists()
+            figures = [(wanted, "held by a test" if is_held else "not run yet", f"pytest {path}")]
+        for asked, value, command in figures or [(wanted, "not run yet", f"python benchmarks/{script}.py")]:
+            rows.append(f"| {goal}: {what} | {asked} | {value} | {peer} | `{command}` |")
+    return SPEED_OPENING + "\n".join(rows) + "\n" + SPEED_CLOSING
+
+
 AUDIT_OPENING = """\
 # The audit of printed tables
 
@@ -191,6 +252,7 @@ PAGES = {
     "recipes.md": recipes_page,
     "errors.md": errors_page,
     "benchmarks.md": benchmarks_page,
+    "speed.md": speed_page,
 }
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Draw the phantom's gallery: the clearest case of each sign and distractor, and the page that shows them.
 
-Run as ``python docs/phantom_gallery.py``; writes ``docs/images/phantom/*.png`` and ``docs/gallery.md``, and lays the
-table that ``benchmarks/phantom_realism.py`` recorded into ``docs/is-it-real.md``.
+Run as ``python docs/phantom_gallery.py``; writes ``docs/images/phantom/*.png`` and ``docs/gallery.md``, lays the table
+that ``benchmarks/phantom_realism.py`` recorded into ``docs/is-it-real.md``, and gives the reading page its pictures of
+the fifteen signs.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from spinefx.vocabulary import SIGNS
 
 DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images" / "phantom"
+PAGE_IMAGES = DOCS.parent / "web" / "src" / "signs"
 PIXEL_MM = 0.5
 WIDTH, HEIGHT = 200, 240
 GREYS = 64  # as many as the eye tells apart, and few enough for small files
@@ -175,6 +178,9 @@ def main() -> None:
     for name in (*(sign.identifier for sign in SIGNS), *DISTRACTORS):
         path = IMAGES / f"{name}.png"
         draw(name).save(path, optimize=True)
+        if name not in DISTRACTORS:
+            PAGE_IMAGES.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, PAGE_IMAGES / path.name)
         print(f"{path.name} {path.stat().st_size // 1024} kB")
     (DOCS / "gallery.md").write_text(page(), encoding="utf-8")
     real = DOCS / "is-it-real.md"

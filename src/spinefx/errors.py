@@ -12,7 +12,8 @@
     │   ├── BoxError            a box or lesion that does not fit its image
     │   ├── PatchError          a patch that cannot be scored: flat, not finite
     │   ├── TableError          a row or column of a table
-    │   └── RecipeError         a recipe: unknown key, value out of range
+    │   ├── RecipeError         a recipe: unknown key, value out of range
+    │   └── DesignError         a reader study's design: unknown key, value out of range
     ├── RegistrationError       two series that cannot be brought together
     ├── ModelError              a model folder: missing, tampered, other inputs
     ├── MissingPackage          a verb needs a package that only an extra installs
@@ -30,6 +31,7 @@ __all__ = [
     "AccessError",
     "ArchiveError",
     "BoxError",
+    "DesignError",
     "FileError",
     "GeometryError",
     "InputError",
@@ -121,6 +123,10 @@ class TableError(InputError):
 
 class RecipeError(InputError):
     """A recipe with an unknown key or a value out of range."""
+
+
+class DesignError(InputError):
+    """A reader study's design with an unknown key or a value out of range."""
 
 
 class RegistrationError(SpinefxError):

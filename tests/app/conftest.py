@@ -17,9 +17,17 @@ from fastapi.testclient import TestClient
 
 from spinefx.app.server import PAGES, create_app
 from spinefx.app.state import ServeSettings
+from spinefx.cases.reading import Prediction
+from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.draws import PhantomSettings
+from spinefx.trial.design import StudyDesign
+from spinefx.trial.study import Trial
 from spinefx.verbs.ingest import ingest
+from spinefx.verbs.trials import open_log, register_design
+from spinefx.workspace.experiment import Experiment
+from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import read_cohort
 
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
@@ -39,6 +47,46 @@ def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(phantom_study: Path, tmp_path: Path) -> Path:
     """A copy of the phantom study for one test to change."""
     return Path(shutil.copytree(phantom_study, tmp_path / "study"))
+
+
+def told_probability(place: int) -> float:
+    """What the model of `registered` says of the case at a place: numbers that are found wherever they leak."""
+    return 0.81273 + place / 1e5 if place % 2 else 0.21273 + place / 1e5
+
+
+@pytest.fixture
+def registered() -> Callable[..., Trial]:
+    """Give a study folder an experiment of known answers, and register a reader study of all its cases."""
+
+    def make(study: Path, kind: str, **more: Any) -> Trial:
+        workspace = Workspace.open(study)
+        if kind != "unaided":
+            more = {"experiment": "quick"} | more
+            experiment = Experiment(workspace.experiment_folder("quick"))
+            experiment.start(Recipe.preset("quick").dump())
+            predictions = [
+                (
+                    1,
+                    Prediction(
+                        case.case_id,
+                        case.participant_id,
+                        index,
+                        *[told_probability(place)] * 2,
+                        1,
+                        "sha256:" + "c" * 64,
+                    ),
+                )
+                for place, case in enumerate(read_cohort(workspace).cases)
+                for index in case.lesion.slices
+            ]
+            experiment.finish(predictions=predictions, readings=[], folds=[], history=[], audit=[], environment={})
+        design = StudyDesign.from_mapping({"name": "pilot", "design": kind, "readers": ["local"], "seed": 5} | more)
+        log = open_log(workspace)
+        trial = register_design(workspace, log, design, by="E1")
+        log.close()
+        return trial
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def answer_to(scope: dict[str, Any], *bodies: bytes, limits: Limits | None = Non
         limits=limits or Limits(),
         upload_paths=("/api/decide/studies",),
     )
-    asyncio.run(guard(scope, receive, send))
+    # In a thread of its own: where a browser was driven before, its loop still runs in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(guard(scope, receive, send))).result()
     return int(sent[0]["status"])
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gdcm
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -67,6 +68,36 @@ def test_dicom_gives_the_answer_of_the_study_folder(
     assert any("STIR" in reason for reason in reasons)
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.format == "PNG"
+
+
+def encode(source: Path, target: Path, syntax: str) -> None:
+    """Write an export again in another transfer syntax."""
+    for path in source.rglob("*.dcm"):
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(target / path.relative_to(source)))
+        assert writer.Write()
+
+
+@pytest.mark.parametrize("syntax", ["RLELossless", "JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless"])
+def test_a_compressed_study_gives_the_same_answer_bit_for_bit(
+    trained: Path, export: Path, ingested: tuple[Path, IngestReport, Path], tmp_path: Path, syntax: str
+) -> None:
+    with ingested[2].open() as file:
+        names = {row["participant_id"]: row["patient"] for row in csv.DictReader(file)}
+    arguments = arguments_for(trained, "sub-002")
+    encode(export / names["sub-002"], tmp_path / "encoded", syntax)
+    sizes = [sum(path.stat().st_size for path in one.rglob("*.dcm")) for one in (export / names["sub-002"], tmp_path)]
+    assert sizes[1] < 0.8 * sizes[0]
+    fold = model_of(trained) / "models" / "fold-01"
+    assert predict(fold, tmp_path / "encoded", **arguments) == predict(fold, export / names["sub-002"], **arguments)
 
 
 def test_an_experiment_answers_with_the_mean_of_its_folds(trained: Path) -> None:

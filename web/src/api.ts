@@ -28,10 +28,15 @@ export async function get<Answer>(path: string): Promise<Answer> {
   return (await (await answered(path, { method: "GET" })).json()) as Answer;
 }
 
-/** Send JSON, and take JSON back. */
-export async function send<Answer>(method: "POST" | "PUT" | "DELETE", path: string, body: unknown = {}): Promise<Answer> {
+/** Send JSON, and take JSON (or a file) back. */
+export async function send<Answer>(
+  method: "POST" | "PUT" | "DELETE",
+  path: string,
+  body: unknown = {},
+  back: "json" | "blob" = "json",
+): Promise<Answer> {
   const headers = { "Content-Type": "application/json" };
-  return (await (await answered(path, { method, headers, body: JSON.stringify(body) })).json()) as Answer;
+  return (await (await answered(path, { method, headers, body: JSON.stringify(body) }))[back]()) as Answer;
 }
 
 /** Send files as they are. */

@@ -1,16 +1,18 @@
 /** Which page belongs to which address. */
 
-import { get } from "./api";
+import { Refusal, get } from "./api";
 import { element, replace } from "./dom";
 import { home } from "./home";
 import { type Me, frame } from "./frame";
 import { annotate } from "./annotate";
+import { enter } from "./enter";
+import { read } from "./read";
 import { routes } from "./routes";
 import { teach } from "./teach";
 
 type Page = (place: HTMLElement, me: Me, parts: string[]) => void | Promise<void>;
 
-const PAGES: Record<string, Page> = { "": home, annotate, api: routes, teach };
+const PAGES: Record<string, Page> = { "": home, annotate, api: routes, read, teach };
 
 async function start(): Promise<void> {
   const [name = "", ...parts] = location.pathname.split("/").filter(Boolean);
@@ -22,6 +24,7 @@ async function start(): Promise<void> {
     if (page) await page(place, me, parts.map(decodeURIComponent));
     else replace(place, element("h1", {}, "There is no such page"), element("p", {}, element("a", { href: "/" }, "To the first page")));
   } catch (error) {
+    if (error instanceof Refusal && error.status === 401) return enter(root);
     replace(
       root,
       element(

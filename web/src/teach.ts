@@ -33,7 +33,7 @@ interface Lesson {
 interface Images {
   pair: SeriesPair;
   lesion: Marked;
-  alignment: { matrix: Matrix; method: string };
+  alignment: { matrix: Matrix; method: string } | null;
 }
 
 interface Solution {
@@ -133,7 +133,8 @@ async function images(place: HTMLElement, found: Images, side: HTMLElement, ...c
   const { lesion } = found;
   await pair.show(found.pair, Math.round((lesion.first_slice + lesion.last_slice) / 2));
   box.put(lesion);
-  await pair.through({ matrix: found.alignment.matrix, label: `T1W through the registration (${found.alignment.method})` });
+  const { alignment } = found;
+  if (alignment) await pair.through({ matrix: alignment.matrix, label: `T1W through the registration (${alignment.method})` });
 }
 
 function signs(solution: Solution): HTMLElement | null {

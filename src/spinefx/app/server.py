@@ -14,6 +14,7 @@ from spinefx import __version__
 from spinefx.app.access import Asking, add_access
 from spinefx.app.annotating import add_annotating
 from spinefx.app.guard import Guard
+from spinefx.app.reading import add_reading
 from spinefx.app.state import ServerState, ServeSettings, state_of
 from spinefx.app.teaching import add_teaching
 from spinefx.errors import AccessError, InputError, SignInError, SpinefxError, WorkspaceError
@@ -60,6 +61,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     add_access(app)
     _add_images(app)
     add_annotating(app)
+    add_reading(app)
     add_teaching(app)
     app.mount("/assets", StaticFiles(directory=PAGES / "assets"))
     _add_pages(app)

@@ -9,16 +9,16 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.access import Reader
-from spinefx.app.annotating import alignment_json, read_pair
-from spinefx.app.imagery import describe_pair
 from spinefx.app.people import Person, Role
+from spinefx.app.showing import case_of, show_case
 from spinefx.app.state import ServerState, state_of
 from spinefx.errors import AccessError
 from spinefx.evidence.estimate import format_p
 from spinefx.evidence.signs import SignComparison, scores_by_case
+from spinefx.trial.session import open_cases
 from spinefx.verbs.teaching import Lesson, SignAgreement, lesson, readers_of, training_series
 from spinefx.vocabulary import Diagnosis
-from spinefx.workspace.records import read_cohort, read_signs
+from spinefx.workspace.records import read_signs
 
 __all__ = ["add_teaching"]
 
@@ -58,10 +58,8 @@ def add_teaching(app: FastAPI) -> None:
 
     @app.get("/api/teach/lesson/{reader}/case/{case_id}")
     def look(reader: str, case_id: str, person: Reader) -> dict[str, Any]:
-        found = _lesson(state, person, reader)
-        if case_id not in found.answers:
-            raise AccessError("that case is not one of this series")
-        return _images(state, person, case_id) | _solution(state, found, case_id)
+        solution = _solution(state, _lesson(state, person, reader), case_id)
+        return _images(state, person, case_id) | solution
 
     @app.post("/api/teach/series")
     def begin(wanted: _SeriesRequest, person: Reader) -> dict[str, Any]:
@@ -97,7 +95,9 @@ def _open_to(state: ServerState, person: Person) -> list[str]:
 def _lesson(state: ServerState, person: Person, reader: str) -> Lesson:
     if reader not in _open_to(state, person):
         raise AccessError("that lesson is not yours, or there is none yet", remedy="Finish a reading series first.")
-    return lesson(state.workspace, reader)
+    # Whoever asks, an editor too, is told no truth of a case that they have still to read themselves.
+    hidden = open_cases(state.log, state.workspace, person.code)
+    return lesson(state.workspace, reader, may_see=lambda case: case not in hidden)
 
 
 def _at(series: dict[tuple[str, int], tuple[str, ...]], person: Person, number: int, place: int) -> str:
@@ -108,23 +108,13 @@ def _at(series: dict[tuple[str, int], tuple[str, ...]], person: Person, number: 
 
 
 def _images(state: ServerState, person: Person, case_id: str) -> dict[str, Any]:
-    case = next(case for case in read_cohort(state.workspace).cases if case.case_id == case_id)
-    participant = case.participant_id
-    pair = state.imagery.pair(participant, lambda: read_pair(state.workspace, participant))
-    lesion = case.lesion
-    return {
-        "pair": describe_pair(state.imagery, person.code, pair),
-        "alignment": alignment_json(pair, lesion.box),
-        "lesion": {
-            "box": {"centre_mm": list(lesion.box.centre_mm), "side_mm": lesion.box.side_mm},
-            "first_slice": lesion.first_slice,
-            "last_slice": lesion.last_slice,
-        },
-    }
+    return show_case(state, person, case_of(state, case_id))
 
 
 def _solution(state: ServerState, found: Lesson, case_id: str) -> dict[str, Any]:
     """Truth, the reader's own answer, and the signs as the reference and the reader scored them."""
+    if case_id not in found.answers:
+        raise AccessError("that case is not to be told yet", remedy="Finish your reader study first.")
     signs = [one for one in read_signs(state.workspace) if one.case_id == case_id]
     own = found.reader.removesuffix(", aided")
     scored = {

@@ -13,7 +13,7 @@ from spinefx.vocabulary import LEVELS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from spinefx.imaging.volume import Volume
+    from spinefx.imaging.volume import Slices
 
 __all__ = ["SIDE_LIMITS_MM", "Box", "Lesion", "box_agreement"]
 
@@ -99,12 +99,12 @@ class Lesion:
         """Slice numbers that hold the lesion, ascending."""
         return tuple(range(self.first_slice, self.last_slice + 1))
 
-    def check_inside(self, t2w: Volume) -> None:
+    def check_inside(self, t2w: Slices) -> None:
         """Refuse a lesion that does not lie in the stack it was marked on.
 
         Parameters
         ----------
-        t2w : Volume
+        t2w : Slices
 
         Raises
         ------

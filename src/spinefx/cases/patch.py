@@ -19,7 +19,7 @@ from spinefx.files import canonical_json, digest_of
 
 if TYPE_CHECKING:  # they bring SciPy, without which patches once cut can still be sampled and trained on
     from spinefx.imaging.registration import Alignment
-    from spinefx.imaging.volume import Volume
+    from spinefx.imaging.volume import Slices
 
 __all__ = ["CHANNELS", "REACH", "Jitter", "Patch", "PatchSettings", "PatchStack", "cut_patches", "patch_grid"]
 
@@ -246,8 +246,8 @@ def patch_grid(size: int) -> NDArray[np.float64]:
 
 def cut_patches(
     lesion: Lesion,
-    t1w: Volume,
-    t2w: Volume,
+    t1w: Slices,
+    t2w: Slices,
     alignment: Alignment,
     *,
     case_id: str,
@@ -260,7 +260,8 @@ def cut_patches(
     ----------
     lesion : Lesion
         Marked on ``t2w``.
-    t1w, t2w : Volume
+    t1w, t2w : Slices
+        Only the slices that the patches touch are read.
     alignment : Alignment
         T2W millimetres to T1W millimetres.
     case_id, participant_id : str
@@ -276,6 +277,8 @@ def cut_patches(
         When the lesion lies outside the T2W stack.
     PatchError
         When the mapped box lies outside the T1W stack.
+    FileError, GeometryError
+        When slices that are not read yet cannot be.
     """
     settings = settings or PatchSettings()
     lesion.check_inside(t2w)
@@ -303,7 +306,7 @@ def cut_patches(
     )
 
 
-def _fit_into(box: Box, t2w: Volume) -> tuple[Box, list[str]]:
+def _fit_into(box: Box, t2w: Slices) -> tuple[Box, list[str]]:
     """Shift a box into the image; where it is larger than the image, leave it to be padded (protocol row 8)."""
     index = np.asarray(t2w.to_index(box.centre_mm))
     flags = []
@@ -322,7 +325,7 @@ def _fit_into(box: Box, t2w: Volume) -> tuple[Box, list[str]]:
     return Box((left, posterior, superior), box.side_mm), flags
 
 
-def _plane(box: Box, t2w: Volume, slice_index: int) -> NDArray[np.float64]:
+def _plane(box: Box, t2w: Slices, slice_index: int) -> NDArray[np.float64]:
     """Matrix (4, 3) from (u, v, 1) on a T2W slice, which may lie beyond the stack, to LPS millimetres."""
     _, row, column = t2w.to_index(box.centre_mm)
     plane = np.zeros((4, 3))
@@ -333,7 +336,7 @@ def _plane(box: Box, t2w: Volume, slice_index: int) -> NDArray[np.float64]:
     return plane
 
 
-def _check_t1w_covers(planes: NDArray[np.float64], t1w: Volume, alignment: Alignment, case_id: str) -> list[str]:
+def _check_t1w_covers(planes: NDArray[np.float64], t1w: Slices, alignment: Alignment, case_id: str) -> list[str]:
     """Refuse a box that T1W does not show; note where its edge slice stands for what is missing."""
     centres = (alignment.matrix @ planes[..., 2:])[..., :3, 0]
     index = t1w.to_index(centres)
@@ -349,7 +352,7 @@ def _check_t1w_covers(planes: NDArray[np.float64], t1w: Volume, alignment: Align
     )
 
 
-def _crop(volume: Volume, to_index: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _crop(stack: Slices, to_index: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Copy the voxels within reach of all planes, repeating edges, and move the matrices to the copy's indices."""
     corners = np.array([[u, v, 1.0] for u in (-REACH, REACH) for v in (-REACH, REACH)])
     touched = (to_index @ corners.T)[..., :3, :]
@@ -357,17 +360,18 @@ def _crop(volume: Volume, to_index: NDArray[np.float64]) -> tuple[NDArray[np.flo
     first = np.floor(touched.min(axis=0)).astype(int)
     last = np.ceil(touched.max(axis=0)).astype(int)
     # Slices beyond the stack add nothing to sampling, which repeats the edge by itself.
-    first[0], last[0] = np.clip((first[0], last[0]), 0, volume.shape[0] - 1)
-    index = [
+    first[0], last[0] = np.clip((first[0], last[0]), 0, stack.shape[0] - 1)
+    slab = stack.slab(int(first[0]), int(last[0]))
+    rows, columns = [
         np.clip(np.arange(low, high + 1), 0, extent - 1)
-        for low, high, extent in zip(first, last, volume.shape, strict=True)
+        for low, high, extent in zip(first[1:], last[1:], stack.shape[1:], strict=True)
     ]
     matrices = to_index[..., :3, :].copy()
     matrices[..., 2] -= first
-    return np.ascontiguousarray(volume.array[np.ix_(*index)]), matrices
+    return np.ascontiguousarray(slab.array[:, rows[:, None], columns]), matrices
 
 
-def _smoothed_for_shrinking(crop: NDArray[np.float32], source: Volume, pixel_mm: float) -> NDArray[np.float32]:
+def _smoothed_for_shrinking(crop: NDArray[np.float32], source: Slices, pixel_mm: float) -> NDArray[np.float32]:
     """Blur in plane where patch pixels are larger than source pixels, so that shrinking does not alias (row 10)."""
     factors = [pixel_mm / spacing for spacing in source.spacing_mm[1:]]
     sigmas = [max(0.0, (factor - 1) / 2) for factor in factors]

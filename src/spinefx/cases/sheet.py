@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from spinefx.cases.lesion import Lesion
 from spinefx.cases.patch import CHANNELS, PatchStack
 from spinefx.imaging.registration import Alignment
-from spinefx.imaging.volume import Volume
+from spinefx.imaging.volume import Slices
 
 __all__ = ["contact_sheet"]
 
@@ -29,14 +29,14 @@ PATCH_WINDOW = (-2.5, 2.5)
 
 
 def contact_sheet(
-    lesion: Lesion, t1w: Volume, t2w: Volume, alignment: Alignment, stack: PatchStack, *, stamp: str = ""
+    lesion: Lesion, t1w: Slices, t2w: Slices, alignment: Alignment, stack: PatchStack, *, stamp: str = ""
 ) -> bytes:
     """Draw box on T2W, the mapped box on T1W, and the six channels of each lesion slice.
 
     Parameters
     ----------
     lesion : Lesion
-    t1w, t2w : Volume
+    t1w, t2w : Slices
     alignment : Alignment
     stack : PatchStack
     stamp : str
@@ -70,7 +70,7 @@ def contact_sheet(
 def _draw_views(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
-    case: tuple[Lesion, Volume, Volume, Alignment, PatchStack],
+    case: tuple[Lesion, Slices, Slices, Alignment, PatchStack],
     centre: int,
     top: int,
 ) -> None:
@@ -108,7 +108,7 @@ def _draw_channels(
         draw.text((left, top + TILE + 2), f"{name}" if channel else f"{name}   {caption}", QUIET, _font(12))
 
 
-def _corners_mm(lesion: Lesion, t2w: Volume, slice_index: int, side_mm: float) -> NDArray[np.float64]:
+def _corners_mm(lesion: Lesion, t2w: Slices, slice_index: int, side_mm: float) -> NDArray[np.float64]:
     """Corners of the box on one slice, going round, shape (4, 3), LPS."""
     _, row, column = t2w.to_index(lesion.box.centre_mm)
     half = side_mm / 2 / np.asarray(t2w.spacing_mm[1:])
@@ -116,9 +116,9 @@ def _corners_mm(lesion: Lesion, t2w: Volume, slice_index: int, side_mm: float) -
     return t2w.to_mm([[slice_index, row + down * half[0], column + right * half[1]] for down, right in turns])
 
 
-def _whole_slice(volume: Volume, index: int) -> tuple[Image.Image, tuple[float, float], tuple[float, float]]:
+def _whole_slice(volume: Slices, index: int) -> tuple[Image.Image, tuple[float, float], tuple[float, float]]:
     """A slice in a square view at its true proportions; view pixels a voxel, and where it begins (row, column)."""
-    array = volume.array[index]
+    array = volume.slab(index, index).array[0]
     low, high = np.percentile(array, (1, 99.5))
     grey = np.clip((array - low) / max(high - low, 1e-6), 0, 1)
     extent_mm = (array.shape[0] * volume.spacing_mm[1], array.shape[1] * volume.spacing_mm[2])

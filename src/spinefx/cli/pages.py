@@ -71,3 +71,47 @@ def person(workspace: Path, code: str, *, role: Roles, database: str = "") -> No
     from spinefx.app.access import invite
 
     print(invite(workspace, code, role, database=database))
+
+
+@app.command
+def trial(workspace: Path, design: Path, *, database: str = "") -> None:
+    """Register a reader study from its design, or let a registered one grow by cases or readers.
+
+    Parameters
+    ----------
+    workspace
+        Study folder.
+    design
+        TOML file.
+    database
+        As for serve.
+    """
+    from spinefx.verbs.trials import register
+
+    found = register(workspace, design, database=database)
+    readers, cases = len(found.design.readers), len(found.cases)
+    print(
+        f"{found.design.name}: {cases} cases for {readers} readers; next: spinefx person and spinefx serve {workspace}"
+    )
+
+
+@app.command
+def trial_export(workspace: Path, name: str, folder: Path, *, database: str = "") -> None:
+    """Write a reader study's answers for iMRMC, MRMCaov and RJafroc, and lay them into the study's own tables.
+
+    Parameters
+    ----------
+    workspace
+        Study folder.
+    name
+        Of the reader study, as its design says.
+    folder
+        Where to write; new or empty.
+    database
+        As for serve.
+    """
+    from spinefx.verbs.trials import export
+
+    written = export(workspace, name, folder, database=database)
+    left = f", {written.missing} still to come" if written.missing else ""
+    print(f"{written.readings} readings and {written.signs} sign scores in {written.folder}{left}")

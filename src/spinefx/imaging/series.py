@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,10 +16,10 @@ from spinefx.imaging.dicom import StoredPixels, lenient_reading
 from spinefx.imaging.dicom_pixels import read_frames
 from spinefx.imaging.nifti import NiftiHeader, read_voxels
 from spinefx.imaging.stack import stack_affine
-from spinefx.imaging.volume import Volume
+from spinefx.imaging.volume import SagittalTurn, Slices, Volume
 from spinefx.vocabulary import Plane, Weighting
 
-__all__ = ["Instance", "Series"]
+__all__ = ["Instance", "Series", "StoredSlices"]
 
 MAX_VOXELS = 2**26
 
@@ -188,30 +190,111 @@ class Series:
         GeometryError
             When the voxels are not finite.
         """
+        return self.slices().whole()
+
+    def slices(self) -> Slices:
+        """Give the slices of :meth:`load`, each of a DICOM series to be read when it is first asked for.
+
+        Returns
+        -------
+        Slices
+            Of the same bits as :meth:`load`, however they are encoded. The headers of all were checked; what is never
+            read is never decoded, and broken pixels there go unseen.
+
+        Raises
+        ------
+        SeriesError, FileError, GeometryError
+            As :meth:`load`; the last two for a DICOM series only when slices are read.
+        """
         if self.fault:
             raise SeriesError(self.fault, where=self.label, remedy="Export the series again, whole.")
         if self.number_of_slices * self.shape[0] * self.shape[1] > MAX_VOXELS:
             raise SeriesError("too many voxels", where=self.label, allowed=f"up to {MAX_VOXELS}")
+        if self.nifti is not None:
+            with self.named_errors(), MemberReader() as reader:
+                array = read_voxels(reader, self.instances[0].source, self.nifti)
+                return self._upright(Volume(array, self.nifti.affine, self.frame_of_reference, self.weighting))
+        stored = StoredSlices.of(self)
+        if self.plane is not Plane.SAGITTAL:
+            return stored
+        turn = SagittalTurn.of(stored.affine, stored.shape)
+        return StoredSlices.of(self, turn) if turn.keeps_slices else self._upright(stored.whole())
+
+    def _upright(self, volume: Volume) -> Volume:
+        return volume.to_sagittal() if self.plane is Plane.SAGITTAL else volume
+
+    @contextlib.contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Say in what goes wrong while voxels are read that it is this series."""
         try:
-            with MemberReader() as reader, lenient_reading():
-                array = self._voxels(reader)
-            affine = self.affine if self.nifti is None else self.nifti.affine
-            volume = Volume(array, affine, self.frame_of_reference, weighting=self.weighting)
+            yield
         except (FileError, GeometryError) as error:
             place = f"{self.label}, {error.where}" if error.where else self.label
             raise type(error)(error.found, where=place, allowed=error.allowed, remedy=error.remedy) from None
-        return volume.to_sagittal() if self.plane is Plane.SAGITTAL else volume
 
-    def _voxels(self, reader: MemberReader) -> NDArray[np.float32]:
-        if self.nifti is not None:
-            return read_voxels(reader, self.instances[0].source, self.nifti)
-        array = np.empty((self.number_of_slices, *self.shape), np.float32)
-        slices: dict[tuple[Member, StoredPixels], list[int]] = {}
-        for index, instance in enumerate(self.instances):
-            if instance.pixels is not None:
-                slices.setdefault((instance.source, instance.pixels), []).append(index)
-        for (source, pixels), indices in slices.items():
-            frames = read_frames(reader, source, pixels, [self.instances[index].frame for index in indices])
-            for index, frame in zip(indices, frames, strict=True):
-                array[index] = frame
-        return array
+
+@dataclass(frozen=True, eq=False)
+class StoredSlices(Slices):
+    """The slices of a DICOM series, each read once, when it is first asked for.
+
+    Parameters
+    ----------
+    series : Series
+        Without fault.
+    affine : ndarray of float64, shape (4, 4)
+        Of the stack, turned where it is.
+    frame_of_reference : str
+    weighting : Weighting
+    turn : SagittalTurn or None
+        What is done to each slice; None leaves it as it is stored.
+    """
+
+    series: Series
+    affine: NDArray[np.float64]
+    frame_of_reference: str
+    weighting: Weighting
+    turn: SagittalTurn | None
+    _at_hand: dict[int, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, series: Series, turn: SagittalTurn | None = None) -> StoredSlices:
+        """Place the slices of a series.
+
+        Parameters
+        ----------
+        series : Series
+            Without fault.
+        turn : SagittalTurn, optional
+            As above.
+
+        Returns
+        -------
+        StoredSlices
+        """
+        affine = series.affine if turn is None else turn.affine
+        return cls(series, affine, series.frame_of_reference, series.weighting, turn)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of slices, rows and columns."""
+        stored = (self.series.number_of_slices, *self.series.shape)
+        slices, rows, columns = (0, 1, 2) if self.turn is None else self.turn.order
+        return stored[slices], stored[rows], stored[columns]
+
+    def slab(self, first: int, last: int) -> Volume:
+        with self.series.named_errors():
+            return super().slab(first, last)
+
+    def _read(self, first: int, last: int) -> NDArray[np.float32]:
+        wanted = range(first, last + 1)
+        files: dict[tuple[Member, StoredPixels], list[int]] = {}
+        for index in wanted:
+            instance = self.series.instances[index]
+            if instance.pixels is not None and index not in self._at_hand:
+                files.setdefault((instance.source, instance.pixels), []).append(index)
+        with MemberReader() as reader, lenient_reading():
+            for (source, pixels), indices in files.items():
+                frames = read_frames(reader, source, pixels, [self.series.instances[index].frame for index in indices])
+                self._at_hand.update(zip(indices, frames, strict=True))
+        array = np.stack([self._at_hand[index] for index in wanted])
+        return array if self.turn is None else np.ascontiguousarray(self.turn.apply(array))

@@ -18,61 +18,33 @@ from spinefx.errors import GeometryError
 from spinefx.files import digest_of
 from spinefx.vocabulary import Plane, Weighting
 
-__all__ = ["Volume", "plane_of_normal"]
+__all__ = ["SagittalTurn", "Slices", "Volume", "plane_of_normal"]
 
 ORTHOGONALITY_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """Voxels with their place in the patient.
+class Slices:
+    """Slices and where they lie in the patient; their voxels may still lie in files.
 
-    Parameters
+    A subclass has these attributes, and ``_read`` gives its voxels.
+
+    Attributes
     ----------
-    array : ndarray of float32, shape (slice, row, column)
-        Finite; made read-only.
     affine : ndarray of float64, shape (4, 4)
-        Maps (slice, row, column, 1) to (left, posterior, superior, 1) in millimetres. Axes orthogonal within 1e-3,
-        spacing above zero.
+        Maps (slice, row, column, 1) to (left, posterior, superior, 1) in millimetres.
     frame_of_reference : str
-        Pseudonymous key of the frame of reference; empty where the source names none.
     weighting : Weighting
-        Contrast, as far as it is known.
-
-    Raises
-    ------
-    GeometryError
-        For any state above that does not hold.
+        The last two as in :class:`Volume`.
     """
 
-    array: NDArray[np.float32]
     affine: NDArray[np.float64]
-    frame_of_reference: str = ""
-    weighting: Weighting = field(default=Weighting.UNKNOWN)
-
-    def __post_init__(self) -> None:
-        array = np.asarray(self.array, dtype=np.float32)
-        affine = np.array(self.affine, dtype=np.float64)
-        if array.ndim != 3 or 0 in array.shape:
-            raise GeometryError(f"an array of shape {array.shape}", allowed="(slice, row, column), none empty")
-        if not np.isfinite(array).all():
-            raise GeometryError("voxels that are not finite numbers")
-        _check_affine(affine)
-        array = array.view()
-        array.setflags(write=False)
-        affine.setflags(write=False)
-        object.__setattr__(self, "array", array)
-        object.__setattr__(self, "affine", affine)
-
-    def __repr__(self) -> str:
-        spacing = " x ".join(f"{step:.3g}" for step in self.spacing_mm)
-        return f"Volume({self.weighting}, {self.plane}, shape {self.shape}, spacing {spacing} mm)"
+    frame_of_reference: str
+    weighting: Weighting
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of slices, rows and columns."""
-        slices, rows, columns = self.array.shape
-        return slices, rows, columns
+        raise NotImplementedError
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -96,11 +68,6 @@ class Volume:
         """Position of each slice along the slice axis, millimetres, shape (slice,); increasing."""
         origin = float(self.affine[:3, 3] @ self.directions[:, 0])
         return origin + self.spacing_mm[0] * np.arange(self.shape[0], dtype=np.float64)
-
-    @cached_property
-    def voxel_digest(self) -> str:
-        """SHA-256 of the voxels: shape, then little-endian float32 in axis order."""
-        return digest_of(repr(self.shape).encode() + self.array.astype("<f4").tobytes())
 
     def to_mm(self, index: ArrayLike) -> NDArray[np.float64]:
         """Map voxel indices to patient coordinates.
@@ -151,6 +118,106 @@ class Volume:
         inside = (index >= -0.5) & (index <= np.asarray(self.shape) - 0.5)
         return np.asarray(inside.all(axis=-1))
 
+    def slab(self, first: int, last: int) -> Volume:
+        """Take some consecutive slices, as many as there are; only these need be read.
+
+        Parameters
+        ----------
+        first, last : int
+            Slices from 0, both counted in; beyond the stack its end is taken, so that there is always one.
+
+        Returns
+        -------
+        Volume
+            The same voxels at the same places.
+
+        Raises
+        ------
+        FileError
+            When a file has truncated or broken pixels, or changed since it was scanned.
+        GeometryError
+            When the voxels are not finite.
+        """
+        first = min(max(first, 0), self.shape[0] - 1)
+        last = min(max(last, first), self.shape[0] - 1)
+        shift = np.eye(4)
+        shift[0, 3] = first
+        return Volume(self._read(first, last), self.affine @ shift, self.frame_of_reference, self.weighting)
+
+    def whole(self) -> Volume:
+        """Take all slices.
+
+        Returns
+        -------
+        Volume
+
+        Raises
+        ------
+        FileError, GeometryError
+            As :meth:`slab`.
+        """
+        return self.slab(0, self.shape[0] - 1)
+
+    def _read(self, first: int, last: int) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Volume(Slices):
+    """Voxels with their place in the patient.
+
+    Parameters
+    ----------
+    array : ndarray of float32, shape (slice, row, column)
+        Finite; made read-only.
+    affine : ndarray of float64, shape (4, 4)
+        Maps (slice, row, column, 1) to (left, posterior, superior, 1) in millimetres. Axes orthogonal within 1e-3,
+        spacing above zero.
+    frame_of_reference : str
+        Pseudonymous key of the frame of reference; empty where the source names none.
+    weighting : Weighting
+        Contrast, as far as it is known.
+
+    Raises
+    ------
+    GeometryError
+        For any state above that does not hold.
+    """
+
+    array: NDArray[np.float32]
+    affine: NDArray[np.float64]
+    frame_of_reference: str = ""
+    weighting: Weighting = field(default=Weighting.UNKNOWN)
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array, dtype=np.float32)
+        affine = np.array(self.affine, dtype=np.float64)
+        if array.ndim != 3 or 0 in array.shape:
+            raise GeometryError(f"an array of shape {array.shape}", allowed="(slice, row, column), none empty")
+        if not np.isfinite(array).all():
+            raise GeometryError("voxels that are not finite numbers")
+        _check_affine(affine)
+        array = array.view()
+        array.setflags(write=False)
+        affine.setflags(write=False)
+        object.__setattr__(self, "array", array)
+        object.__setattr__(self, "affine", affine)
+
+    def __repr__(self) -> str:
+        spacing = " x ".join(f"{step:.3g}" for step in self.spacing_mm)
+        return f"Volume({self.weighting}, {self.plane}, shape {self.shape}, spacing {spacing} mm)"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of slices, rows and columns."""
+        slices, rows, columns = self.array.shape
+        return slices, rows, columns
+
+    @cached_property
+    def voxel_digest(self) -> str:
+        """SHA-256 of the voxels: shape, then little-endian float32 in axis order."""
+        return digest_of(repr(self.shape).encode() + self.array.astype("<f4").tobytes())
+
     def sample(self, position_mm: ArrayLike, *, order: int = 1) -> NDArray[np.float32]:
         """Interpolate at patient coordinates; outside the volume the nearest edge voxel is repeated.
 
@@ -183,20 +250,79 @@ class Volume:
         Volume
             The same voxels at the same places; slice, row and column axes nearest to R, I and P.
         """
+        turn = SagittalTurn.of(self.affine, self.shape)
+        return replace(self, array=np.ascontiguousarray(turn.apply(self.array)), affine=turn.affine)
+
+    def _read(self, first: int, last: int) -> NDArray[np.float32]:
+        return self.array[first : last + 1]
+
+
+@dataclass(frozen=True, eq=False)
+class SagittalTurn:
+    """How the axes of a stack are reordered so that it is read as a sagittal image.
+
+    Parameters
+    ----------
+    order : tuple of int
+        Which stored axis becomes the slice, row and column axis.
+    flipped : tuple of int
+        Which of the new axes then run the other way.
+    affine : ndarray of float64, shape (4, 4)
+        That of the turned stack.
+    """
+
+    order: tuple[int, int, int]
+    flipped: tuple[int, ...]
+    affine: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> SagittalTurn:
+        """Choose the axes nearest to R, I and P.
+
+        Parameters
+        ----------
+        affine : ndarray of float64, shape (4, 4)
+            Of the stack as it is stored.
+        shape : tuple of int
+            Of the stack as it is stored.
+
+        Returns
+        -------
+        SagittalTurn
+        """
         wanted = np.array([[-1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]]).T  # columns: R, I, P in LPS
-        closeness = wanted.T @ self.directions  # wanted axis x present axis
+        directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+        closeness = wanted.T @ directions  # wanted axis x present axis
         order = _assign_axes(np.abs(closeness))
-        signs = [1 if closeness[axis, source] >= 0 else -1 for axis, source in enumerate(order)]
-        array = np.transpose(self.array, order)
-        affine = np.eye(4)
-        affine[:3, 3] = self.affine[:3, 3]
-        for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):
-            step = self.affine[:3, source]
-            affine[:3, axis] = sign * step
-            if sign < 0:
-                affine[:3, 3] += step * (self.array.shape[source] - 1)
-                array = np.flip(array, axis)
-        return replace(self, array=np.ascontiguousarray(array), affine=affine)
+        flipped = tuple(axis for axis, source in enumerate(order) if closeness[axis, source] < 0)
+        turned = np.eye(4)
+        turned[:3, 3] = affine[:3, 3]
+        for axis, source in enumerate(order):
+            step = affine[:3, source]
+            turned[:3, axis] = -step if axis in flipped else step
+            if axis in flipped:
+                turned[:3, 3] += step * (shape[source] - 1)
+        return cls(order, flipped, turned)
+
+    @property
+    def keeps_slices(self) -> bool:
+        """Whether slices stay slices in their order, so that each can be turned for itself."""
+        return self.order[0] == 0 and 0 not in self.flipped
+
+    def apply(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn voxels.
+
+        Parameters
+        ----------
+        array : ndarray of float32, shape (slice, row, column)
+            The stored stack, or some of its slices where :attr:`keeps_slices`.
+
+        Returns
+        -------
+        ndarray of float32, shape (slice, row, column)
+            A view.
+        """
+        return np.flip(np.transpose(array, self.order), self.flipped)
 
 
 def plane_of_normal(normal: ArrayLike) -> Plane:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spinefx.errors import ModelError
+from spinefx.learning.arithmetic import Adam
 from spinefx.learning.checkpoint import Checkpoint, read_checkpoint, restore, snapshot, write_checkpoint
 from spinefx.learning.classifier import Classifier, software_versions
 from spinefx.learning.leaks import FoldFacts, Side
@@ -195,7 +196,8 @@ class Fitting:
         network = build_network(recipe, fold=run.fold)
         initialisation = initialise(network, recipe, run.weights)
         network.to(device, training.dtype)
-        optimiser = torch.optim.Adam(
+        kind = torch.optim.Adam if on_gpu else Adam  # the copy that ours spares is a CPU's
+        optimiser = kind(
             network.parameters(),
             lr=torch.tensor(recipe.learning_rate, device=device) if on_gpu else recipe.learning_rate,
             betas=(recipe.beta1, recipe.beta2),

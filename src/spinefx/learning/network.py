@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spinefx.cases.patch import CHANNELS
+from spinefx.learning.arithmetic import Convolution
 from spinefx.learning.draws import Purpose, stream
 from spinefx.learning.recipe import Recipe
 
@@ -28,19 +29,19 @@ class _Bottleneck(nn.Module):
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
         outputs = 4 * width
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.conv1 = Convolution(inputs, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.conv2 = Convolution(width, width, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.conv3 = Convolution(width, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, features: Tensor) -> Tensor:
         shortcut = features if self.downsample is None else self.downsample(features)
-        features = torch.relu(self.bn1(self.conv1(features)))
-        features = torch.relu(self.bn2(self.conv2(features)))
-        return torch.relu(self.bn3(self.conv3(features)) + shortcut)
+        features = torch.relu_(self.bn1(self.conv1(features)))
+        features = torch.relu_(self.bn2(self.conv2(features)))
+        return torch.relu_(self.bn3(self.conv3(features)).add_(shortcut))
 
 
 class _BasicBlock(nn.Module):
@@ -48,16 +49,16 @@ class _BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv1 = Convolution(inputs, outputs, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.conv2 = Convolution(outputs, outputs, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, features: Tensor) -> Tensor:
         shortcut = features if self.downsample is None else self.downsample(features)
-        features = torch.relu(self.bn1(self.conv1(features)))
-        return torch.relu(self.bn2(self.conv2(features)) + shortcut)
+        features = torch.relu_(self.bn1(self.conv1(features)))
+        return torch.relu_(self.bn2(self.conv2(features)).add_(shortcut))
 
 
 class ResNet50(nn.Module):
@@ -105,7 +106,7 @@ class ResNet50(nn.Module):
         -------
         Tensor, shape (n, outputs)
         """
-        features = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
+        features = self.maxpool(torch.relu_(self.bn1(self.conv1(images))))
         features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
         logits: Tensor = self.fc(self.dropout(features.mean(dim=(2, 3))))
         return logits
@@ -152,7 +153,7 @@ class SmallResNet(nn.Module):
         -------
         Tensor, shape (n, outputs)
         """
-        features = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
+        features = self.maxpool(torch.relu_(self.bn1(self.conv1(images))))
         features = self.layer3(self.layer2(self.layer1(features)))
         logits: Tensor = self.fc(self.dropout(features.mean(dim=(2, 3))))
         return logits
@@ -255,7 +256,7 @@ def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
     if inputs == outputs and stride == 1:
         return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(Convolution(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
 def _initialise_convolutions(network: nn.Module) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +95,8 @@ class Log:
     ----------
     address : str
         ``sqlite:///FILE`` or ``postgresql+psycopg://…``.
+    now : callable, optional
+        Gives the date that entries bear, UTC; the machine's own where not given.
 
     Raises
     ------
@@ -102,7 +104,8 @@ class Log:
         When the database cannot be opened. The address, which may hold a password, is not repeated.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
         try:
             self._engine = sql.create_engine(address, pool_pre_ping=True)
             if self._engine.dialect.name == "sqlite":
@@ -234,6 +237,16 @@ class Log:
         LogError
             Naming the first entry that is not as it was written, or that is missing.
         """
+        try:
+            return self._verify(head)
+        except (SQLAlchemyError, ValueError) as error:  # a broken page, or bytes that are no text
+            raise _broken(0, f"cannot be read ({type(error).__name__})") from error
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def _verify(self, head: tuple[int, str] | None) -> int:
         number, digest, is_met = 0, BEGINNING, head is None or head == (0, BEGINNING)
         with self._engine.connect() as connection:
             for row in connection.execute(sql.select(_ENTRIES).order_by(_ENTRIES.c.number)).mappings():
@@ -252,16 +265,12 @@ class Log:
             raise LogError("the log's end was cut off or replaced", remedy="Restore the database from its backup.")
         return number
 
-    def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
-
     def _append(self, connection: sql.Connection, news: list[tuple[str, str, str, Mapping[str, Any]]]) -> list[Entry]:
         number, digest = _head(connection)
         added = []
         for kind, person, subject, content in news:
             number += 1
-            written = datetime.now(UTC).isoformat(timespec="milliseconds")
+            written = self._now().isoformat(timespec="milliseconds")
             entry = Entry(number, written, kind, person, subject, dict(content), digest)
             digest = entry.digest
             row = entry.to_json() | {"content": canonical_json(entry.content), "digest": digest}
@@ -284,7 +293,8 @@ def _entry(row: Mapping[Any, Any]) -> Entry:
 
 
 def _broken(number: int, how: str) -> LogError:
-    return LogError(f"entry {number} of the log {how}", remedy="Restore the database from its backup.")
+    what = f"entry {number} of the log" if number else "the log"
+    return LogError(f"{what} {how}", remedy="Restore the database from its backup.")
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -122,7 +122,12 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     lesion = case.lesion
     lesion.check_inside(t2w)
     alignment = align(
-        t2w, t1w, centre_mm=lesion.box.centre_mm, side_mm=lesion.box.side_mm, method=settings.registration
+        t2w,
+        t1w,
+        centre_mm=lesion.box.centre_mm,
+        side_mm=lesion.box.side_mm,
+        method=settings.registration,
+        lesion_slices=(lesion.first_slice, lesion.last_slice),
     )
     stack = cut_patches(
         lesion, t1w, t2w, alignment, case_id=case.case_id, participant_id=case.participant_id, settings=settings

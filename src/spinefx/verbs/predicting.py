@@ -19,7 +19,7 @@ from spinefx.files import write_bytes
 from spinefx.imaging.registration import align
 from spinefx.imaging.selection import SeriesPair, choose_pair
 from spinefx.imaging.study import open_study
-from spinefx.imaging.volume import Volume
+from spinefx.imaging.volume import Slices
 from spinefx.learning.card import MODEL_FILE
 from spinefx.learning.graph import Scorer, has_graph
 from spinefx.learning.model import TrainedModel
@@ -91,7 +91,7 @@ def predict(
 def answer_study(
     models: tuple[TrainedModel, ...],
     study: Path,
-    place: Callable[[Volume], Lesion],
+    place: Callable[[Slices], Lesion],
     *,
     t1w_series: str | None = None,
     t2w_series: str | None = None,
@@ -105,7 +105,7 @@ def answer_study(
         As :func:`load_models` gives them.
     study : Path
     place : callable
-        Gives the lesion on the T2W volume; it is checked here that it lies inside.
+        Gives the lesion on the T2W slices; it is checked here that it lies inside.
     t1w_series, t2w_series, sheet
         As for :func:`predict`.
 
@@ -122,11 +122,16 @@ def answer_study(
     recipe = models[0].card.recipe
     settings = recipe.patch_settings
     pair = choose_pair(open_study(study), t1w_uid=t1w_series, t2w_uid=t2w_series)
-    t1w, t2w = pair.t1w.load(), pair.t2w.load()
+    t1w, t2w = pair.t1w.slices(), pair.t2w.slices()
     lesion = place(t2w)
     lesion.check_inside(t2w)
     alignment = align(
-        t2w, t1w, centre_mm=lesion.box.centre_mm, side_mm=lesion.box.side_mm, method=settings.registration
+        t2w,
+        t1w,
+        centre_mm=lesion.box.centre_mm,
+        side_mm=lesion.box.side_mm,
+        method=settings.registration,
+        lesion_slices=(lesion.first_slice, lesion.last_slice),
     )
     stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
     answers = [one.predict(stack) for one in models]
@@ -230,7 +235,7 @@ def model_folders(folder: Path) -> tuple[Path, ...]:
     return folds
 
 
-def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Volume) -> Lesion:
+def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Slices) -> Lesion:
     found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", (slices or "").strip())
     if not found:
         raise BoxError(
@@ -248,7 +253,7 @@ def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Vo
     return lesion
 
 
-def _box_from_pixels(text: str, middle: float, t2w: Volume) -> Box:
+def _box_from_pixels(text: str, middle: float, t2w: Slices) -> Box:
     left, top, right, bottom = _numbers(text, "--box-pixels", "left,top,right,bottom")
     if not (left < right and top < bottom):
         raise BoxError("a box without width or height", allowed="left < right and top < bottom")

@@ -1,0 +1,94 @@
+"""A marked case as readers and learners see it: both series, the box, and T1W's place under it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from spinefx.app.annotating import alignment_json, read_pair
+from spinefx.app.imagery import VolumePair, describe_pair
+from spinefx.app.people import Person
+from spinefx.app.state import ServerState
+from spinefx.cases.cohort import Case
+from spinefx.cases.lesion import Box
+from spinefx.errors import AccessError, RegistrationError
+from spinefx.workspace.records import read_cohort
+
+__all__ = ["case_of", "show_case"]
+
+MOST_ALIGNMENTS = 2000
+_lock = threading.Lock()
+_alignments: dict[tuple[str, Box], dict[str, Any] | None] = {}
+
+
+def case_of(state: ServerState, case_id: str) -> Case:
+    """Find a case.
+
+    Parameters
+    ----------
+    state : ServerState
+    case_id : str
+
+    Returns
+    -------
+    Case
+
+    Raises
+    ------
+    AccessError
+    """
+    found = next((case for case in read_cohort(state.workspace).cases if case.case_id == case_id), None)
+    if found is None:
+        raise AccessError("there is no such case")
+    return found
+
+
+def show_case(state: ServerState, person: Person, case: Case) -> dict[str, Any]:
+    """Hand a case's images to a person; nothing in it says whose they are.
+
+    Parameters
+    ----------
+    state : ServerState
+    person : Person
+        Who alone may fetch them.
+    case : Case
+
+    Returns
+    -------
+    dict
+        ``pair``, ``alignment`` (None where the series could not be brought together) and ``lesion``; LPS millimetres.
+
+    Raises
+    ------
+    InputError
+        When an image is missing or broken.
+    """
+    participant, lesion = case.participant_id, case.lesion
+    pair = state.imagery.pair(participant, lambda: read_pair(state.workspace, participant))
+    return {
+        "pair": describe_pair(state.imagery, person.code, pair),
+        "alignment": _alignment(case, pair),
+        "lesion": {
+            "box": {"centre_mm": list(lesion.box.centre_mm), "side_mm": lesion.box.side_mm},
+            "first_slice": lesion.first_slice,
+            "last_slice": lesion.last_slice,
+        },
+    }
+
+
+def _alignment(case: Case, pair: VolumePair) -> dict[str, Any] | None:
+    """Found once for each pair of images and box: it is the same each time, and many read the same case."""
+    key = (case.images_digest, case.lesion.box)
+    with _lock:
+        if key in _alignments:
+            return _alignments[key]
+    try:
+        found = alignment_json(pair, case.lesion.box)
+        told: dict[str, Any] | None = {"matrix": found["matrix"], "method": found["method"]}
+    except RegistrationError:
+        told = None
+    with _lock:
+        if len(_alignments) >= MOST_ALIGNMENTS:
+            _alignments.clear()
+        _alignments[key] = told
+    return told

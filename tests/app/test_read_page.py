@@ -1,0 +1,257 @@
+"""The reader's page in a real browser, by keyboard alone: from the token to the exported answers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spinefx.app.access import add_person
+from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.app.state import ServeSettings
+from spinefx.trial.session import Phase
+from spinefx.trial.study import Trial
+from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Score
+from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import read_cohort, read_readings, read_signs
+
+# One answer a case: diagnosis key, confidence, and the key of every sign.
+ANSWERS = [("m", 91, "n"), ("e", 7, "y"), ("m", 55, "u"), ("e", 0, "n"), ("m", 100, "y"), ("e", 33, "n")]
+
+
+@pytest.fixture
+def begin(study: Path, running: Any, registered: Callable[..., Trial]) -> Iterator[Callable[..., Any]]:
+    """Register a study, serve it to people with tokens, and sign one in at the page."""
+    opened: list[Any] = []
+
+    def make(page: Any, kind: str, **more: Any) -> tuple[Any, Trial]:
+        trial = registered(study, kind, readers=["R1"], **more)
+        context = running(ServeSettings(study))
+        served = context.__enter__()
+        opened.append(context)
+        token = new_token()
+        person = Person("R1", frozenset({Role.READER, Role.EDITOR}))
+        add_person(served.app.state.server.log, person, token_digest(token), by="test")
+        page.goto(f"{served.address}/read")
+        page.get_by_label("The token").fill("a guess")
+        page.keyboard.press("Enter")
+        page.get_by_text("that token is not known here").wait_for()
+        page.get_by_label("The token").fill(token)
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="pilot").wait_for()
+        return served, trial
+
+    yield make
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+def wait_for_case(page: Any, words: str) -> None:
+    page.get_by_role("heading", name=words, exact=True).wait_for()
+    page.get_by_text("Linked by position").wait_for()
+    page.get_by_test_id("box-T2W").first.wait_for(state="attached")
+
+
+def answer(page: Any, diagnosis: str, sure: int, sign: str = "") -> None:
+    """Give an answer by keys alone."""
+    page.keyboard.press(diagnosis)
+    page.keyboard.press("c")
+    page.keyboard.type(str(sure))
+    page.keyboard.press("Enter")
+    if sign:
+        page.keyboard.press("f")
+        for _ in SIGN_IDENTIFIERS:
+            page.keyboard.press(sign)
+            page.keyboard.press("Enter")
+
+
+def exported(page: Any) -> dict[str, str]:
+    """Press the editor's button, and unpack what comes."""
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="Export pilot").click()
+    packed = zipfile.ZipFile(io.BytesIO(Path(coming.value.path()).read_bytes()))
+    return {Path(name).name: packed.read(name).decode() for name in packed.namelist()}
+
+
+def test_an_unaided_series_by_keyboard_from_sign_in_to_export(begin: Any, page: Any) -> None:
+    served, trial = begin(page, "unaided")
+    page.get_by_test_id("go").focus()
+    page.keyboard.press("Enter")
+    for number, (diagnosis, sure, sign) in enumerate(ANSWERS, 1):
+        wait_for_case(page, f"Case {number} of 6")
+        answer(page, diagnosis, sure, sign)
+        page.keyboard.press("Control+Enter")
+    page.get_by_role("heading", name="This session is finished").wait_for()
+    page.get_by_role("link", name="To your studies").click()
+    page.get_by_text("Session 1: 6 of 6 cases").wait_for()
+    files = exported(page)
+    workspace = Workspace.open(served.study)
+    order = [task.case_id for task in trial.tasks("R1", 1)]
+    wanted = {case: (key, sure, sign) for case, (key, sure, sign) in zip(order, ANSWERS, strict=True)}
+    read = {one.case_id: one for one in read_readings(workspace) if one.reader_id == "R1"}
+    assert set(read) == set(order)
+    for case, (key, sure, sign) in wanted.items():
+        assert read[case].diagnosis == {"m": "malignant", "e": "benign"}[key]
+        assert read[case].confidence == sure
+        assert 0 < (read[case].seconds or 0) < 120
+        scores = next(one.scores for one in read_signs(workspace) if (one.case_id, one.reader_id) == (case, "R1"))
+        assert set(scores.values()) == {Score(sign)}
+    rows = list(csv.DictReader(files["imrmc.csv"].splitlines()))
+    assert {r["caseID"]: int(r["score"]) for r in rows if r["readerID"] == "R1"} == {c: a[1] for c, a in wanted.items()}
+    assert served.app.state.server.log.verify() >= 2 * 6 + 3
+
+
+def test_a_second_read_series_by_keyboard_shows_the_model_after_the_seal_alone(begin: Any, page: Any) -> None:
+    bodies: list[tuple[int, str]] = []
+    served, trial = begin(page, "second_read")
+    log = served.app.state.server.log
+    page.on("response", lambda got: bodies.append((len(log.entries(kind="answer.sealed")), got.url)))
+    page.goto(f"{served.address}/read/pilot/1")
+    for number, (diagnosis, sure, sign) in enumerate(ANSWERS, 1):
+        wait_for_case(page, f"Case {number} of 6")
+        assert page.get_by_test_id("model").count() == 0
+        answer(page, diagnosis, sure, sign)
+        page.keyboard.press("Control+Enter")
+        told = page.get_by_test_id("model").inner_text()
+        task = trial.tasks("R1", 1)[number - 1]
+        shown = log.entries(kind="model.revealed")[-1]
+        assert shown.content["handle"] == task.handle
+        assert f"{shown.content['shown']['probability']:.2f}" in told
+        assert page.locator("meter").count() == len(shown.content["shown"]["slices"])
+        assert page.locator(".box.other").count() == 2, "the model's box on both series"
+        if number % 2:
+            answer(page, "m", 60 + number)
+        page.keyboard.press("Control+Enter")
+    page.get_by_role("heading", name="This session is finished").wait_for()
+    sealed = [(entry.content["handle"], entry.content["phase"]) for entry in log.entries(kind="answer.sealed")]
+    tasks = trial.tasks("R1", 1)
+    assert sealed == [(task.handle, phase) for task in tasks for phase in Phase]
+    reveals = [entry.number for entry in log.entries(kind="model.revealed")]
+    firsts = [entry.number for entry in log.entries(kind="answer.sealed")][::2]
+    assert all(first < shown for first, shown in zip(firsts, reveals, strict=True))
+    assert all(count % 2 == 1 for count, url in bodies if url.endswith("/reveal"))
+    page.goto(f"{served.address}/read")
+    exported(page)
+    read = {(one.case_id, one.arm): one for one in read_readings(Workspace.open(served.study)) if one.reader_id == "R1"}
+    for number, (task, (_, sure, _)) in enumerate(zip(tasks, ANSWERS, strict=True), 1):
+        assert read[task.case_id, Arm.UNAIDED].confidence == sure
+        assert read[task.case_id, Arm.AIDED].confidence == (60 + number if number % 2 else sure)
+        aided, alone = (read[task.case_id, arm].seconds for arm in (Arm.AIDED, Arm.UNAIDED))
+        assert aided > alone > 0
+
+
+def test_a_reload_brings_the_unfinished_form_back_and_it_can_be_undone(begin: Any, page: Any) -> None:
+    served, _ = begin(page, "unaided")
+    page.goto(f"{served.address}/read/pilot/1")
+    wait_for_case(page, "Case 1 of 6")
+    answer(page, "m", 64)
+    page.keyboard.press("f")
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    page.get_by_text("or a corner is pushed").wait_for()
+    picture = page.locator(".sign-told img")
+    assert picture.bounding_box()["width"] > 200
+    page.keyboard.press("y")
+    page.keyboard.press("Escape")
+    page.locator("[data-testid=said][data-kept=true]").wait_for()
+    page.reload()
+    page.get_by_text("Your unfinished answer").wait_for()
+    assert page.get_by_test_id("confidence").inner_text() == "64"
+    assert page.locator("[aria-checked=true]").evaluate_all("all => all.map((one) => one.textContent)") == [
+        "Malignant (M)",
+        "Y",
+    ]
+    page.keyboard.press("e")
+    page.keyboard.press("Control+z")
+    assert page.locator("[aria-checked=true]").first.inner_text() == "Malignant (M)"
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("14 signs are not scored yet").wait_for()
+    assert served.app.state.server.log.entries(kind="answer.sealed") == []
+
+
+def test_a_pause_hides_the_images_and_counts_as_such(begin: Any, page: Any) -> None:
+    served, trial = begin(page, "unaided", signs=False)
+    page.goto(f"{served.address}/read/pilot/1")
+    wait_for_case(page, "Case 1 of 6")
+    page.keyboard.press("p")
+    page.get_by_text("Paused").wait_for()
+    assert not page.locator("[data-pane=T2W]").is_visible()
+    page.keyboard.press("m")
+    assert page.locator(".chosen").count() == 0
+    page.wait_for_timeout(400)
+    page.keyboard.press("p")
+    page.locator("[data-pane=T2W]").wait_for()
+    answer(page, "m", 64)
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("heading", name="Case 2 of 6").wait_for()
+    from spinefx.trial.export import states_of
+
+    first = states_of(served.app.state.server.log, trial)[0][1].first
+    assert first.times.paused_ms >= 350
+    assert first.times.active_ms > 0
+
+
+def test_two_tabs_and_the_way_back_leave_one_answer(begin: Any, page: Any) -> None:
+    served, _ = begin(page, "unaided", signs=False)
+    page.goto(f"{served.address}/read/pilot/1")
+    wait_for_case(page, "Case 1 of 6")
+    other = page.context.new_page()
+    other.goto(f"{served.address}/read/pilot/1")
+    wait_for_case(other, "Case 1 of 6")
+    answer(page, "m", 64)
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("heading", name="Case 2 of 6").wait_for()
+    answer(other, "e", 3)
+    other.keyboard.press("Control+Enter")
+    other.get_by_text("sealed answer already, and it stands").wait_for()
+    page.go_back()
+    page.goto(f"{served.address}/read/pilot/1")
+    wait_for_case(page, "Case 2 of 6")
+    (entry,) = served.app.state.server.log.entries(kind="answer.sealed")
+    assert entry.content["answer"]["confidence"] == 64
+
+
+def test_nothing_at_the_page_names_a_case(begin: Any, page: Any) -> None:
+    served, _ = begin(page, "unaided")
+    page.goto(f"{served.address}/read/pilot/1")
+    wait_for_case(page, "Case 1 of 6")
+    cases = read_cohort(Workspace.open(served.study)).cases
+    kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.title, location.href])")
+    seen = page.content() + kept
+    assert not any(word in seen for case in cases for word in (case.case_id, case.participant_id))
+
+
+def serious_findings(page: Any) -> list[str]:
+    """What axe holds to be a serious or critical barrier on the page as it stands."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    response = axe.Axe().run(page).response
+    assert len(response["passes"]) > 5, "axe looked"
+    found = response["violations"]
+    return [
+        f"{one['id']}: {node['html'][:120]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+        for node in one["nodes"]
+    ]
+
+
+def test_no_page_of_a_study_has_a_serious_barrier(begin: Any, page: Any) -> None:
+    served, _ = begin(page, "second_read")
+    assert serious_findings(page) == []
+    page.goto(f"{served.address}/read/pilot/1")
+    wait_for_case(page, "Case 1 of 6")
+    answer(page, "m", 64, "n")
+    page.keyboard.press("f")
+    assert serious_findings(page) == []
+    page.keyboard.press("Control+Enter")
+    page.get_by_test_id("model").wait_for()
+    assert serious_findings(page) == []
+    page.context.clear_cookies()
+    page.goto(f"{served.address}/read")
+    page.get_by_label("The token").wait_for()
+    assert serious_findings(page) == []

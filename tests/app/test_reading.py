@@ -1,0 +1,304 @@
+"""Reader studies by their routes: what a reader's browser gets, and what it never gets before the seal."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from spinefx.app.access import add_person
+from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.cases.reading import Reading
+from spinefx.trial.clock import Clock
+from spinefx.trial.session import open_cases
+from spinefx.trial.study import Trial
+from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis
+from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import (
+    read_cohort,
+    read_lesions,
+    read_readings,
+    read_signs,
+    write_lesions,
+    write_readings,
+)
+
+SIGNS = dict.fromkeys(SIGN_IDENTIFIERS, "n")
+FIRST = {"key": "k1", "diagnosis": "malignant", "confidence": 70, "signs": SIGNS, "comment": ""}
+AFTER = {"key": "k2", "diagnosis": "benign", "confidence": 30, "comment": "seen"}
+OTHERS = "planted by another reader"
+
+
+class Browser:
+    """A signed-in client that keeps every body it was sent."""
+
+    def __init__(self, client: TestClient, code: str, *roles: Role) -> None:
+        token = new_token()
+        log = client.app.state.server.log  # type: ignore[attr-defined]
+        add_person(log, Person(code, frozenset(roles)), token_digest(token), by="test")
+        self.client = TestClient(client.app, base_url="http://127.0.0.1:8765", headers=dict(client.headers))
+        assert self.client.post("/api/enter", json={"token": token}).status_code == 200
+        self.log = log
+        self.bodies: list[bytes] = []
+
+    def ask(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
+        answer = self.client.request(method, path, json=body)
+        assert answer.status_code == status, answer.text
+        self.bodies += [answer.content, str(dict(answer.headers)).encode()]
+        return answer.json() if answer.headers["content-type"] == "application/json" else answer.content
+
+    def current(self, session: int = 1) -> str:
+        return str(self.ask("GET", f"/api/read/pilot/{session}")["case"]["handle"])
+
+    def path(self, what: str, session: int = 1) -> str:
+        return f"/api/read/pilot/{session}/{self.current(session)}/{what}"
+
+
+@pytest.fixture
+def reader(client_of: Callable[..., TestClient], study: Path) -> Callable[..., Browser]:
+    client = client_of(study)
+    return lambda code="R1", *roles: Browser(client, code, *(roles or (Role.READER,)))
+
+
+def secrets_of(study: Path, trial: Trial) -> list[bytes]:
+    """What a blinded reader must not get: identifiers, truth, the model's numbers, others' words, file names."""
+    workspace = Workspace.open(study)
+    cases = read_cohort(workspace).cases
+    words = [*(case.case_id for case in cases), *(case.participant_id for case in cases), "sub-", ".nii", ".tsv"]
+    words += ["0.8127", "0.2127", "0.1872", "0.7872", "cccc", OTHERS, "phantom_truth", "perturbed", "truth"]
+    words += [str(study), trial.key, str(trial.seed) + "}", *(case.images_digest for case in cases)]
+    return [word.encode() for word in words]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_no_secret_is_in_any_body_before_the_reveal(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial], share: float
+) -> None:
+    trial = registered(study, "second_read", readers=["R1", "R2"], perturbed_share=share)
+    workspace = Workspace.open(study)
+    named = read_cohort(workspace).cases[0].case_id
+    write_readings(workspace, [*read_readings(workspace), Reading(named, "R9", Arm.UNAIDED, Diagnosis.BENIGN, 12.0)])
+    other, mine = reader("R2"), reader("R1")
+    for browser, answer in ((other, FIRST | {"comment": OTHERS}), (mine, FIRST)):
+        opened = browser.ask("POST", browser.path("open"))
+        assert opened["model"] is None
+        for name in ("t2w", "t1w"):
+            browser.ask("GET", f"/api/images/{opened['pair'][name]['handle']}/slices/3")
+        browser.ask("PUT", browser.path("draft"), {"diagnosis": "benign", "confidence": 4})
+        browser.ask("POST", browser.path("presence"), {"presence": "hidden"})
+        browser.ask("POST", browser.path("reveal"), status=403)
+        browser.ask("POST", browser.path("revise"), AFTER, status=403)
+        browser.ask("GET", "/api/read")
+        browser.ask("GET", "/api/me")
+        browser.ask("GET", "/api/teach")
+        sealed = browser.ask("POST", browser.path("seal"), answer)
+        assert sealed["step"] == "sealed"
+        assert sealed["own"]["digest"].startswith("sha256:")
+    theirs = other.ask("GET", f"/api/images/{opened['pair']['t2w']['handle']}/slices/3", status=403)
+    assert "no such image" in theirs["message"]
+    before = b"\n".join(mine.bodies)
+    assert len(before) > 50_000
+    for secret in secrets_of(study, trial):
+        assert secret not in before, secret
+    shown = mine.ask("POST", mine.path("reveal"))
+    assert len(re.findall(r"0\.[18]\d{4}|0\.[27]\d{4}", str(shown["probability"]))) == 1
+    assert b"perturbed" not in b"\n".join(mine.bodies)
+    assert len(mine.log.entries(kind="model.refused")) == 2
+
+
+def test_asking_early_is_403_and_in_the_log_with_who_and_which_case(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    registered(study, "second_read", readers=["R1"])
+    mine = reader()
+    handle = mine.current()
+    said = mine.ask("POST", mine.path("reveal"), status=403)
+    assert said["error"] == "AccessError"
+    (entry,) = mine.log.entries(kind="model.refused")
+    assert (entry.person, entry.subject, entry.content["handle"]) == ("R1", "pilot/R1", handle)
+    assert mine.log.entries(kind="model.revealed") == []
+
+
+def test_a_second_read_series_from_sign_in_to_export(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    trial = registered(study, "second_read", readers=["R1"], box=False)
+    mine, editor = reader(), reader("E1", Role.EDITOR)
+    for number in range(6):
+        opened = mine.ask("POST", mine.path("open"))
+        assert (opened["place"], opened["of"], opened["practice"]) == (number + 1, 6, False)
+        assert opened["lesion"] is None, "the design hides the box"
+        mine.ask("POST", mine.path("seal"), FIRST | {"key": f"a{number}"})
+        shown = mine.ask("POST", mine.path("reveal"))
+        assert shown["lesion"]["box"]["side_mm"] > 8
+        assert shown["slices"]
+        again = mine.ask("POST", mine.path("open"))
+        assert again["model"]["probability"] == shown["probability"]
+        mine.ask("POST", mine.path("revise"), AFTER)
+    assert mine.ask("GET", "/api/read/pilot/1") == {"case": None}
+    assert mine.ask("GET", "/api/read")["studies"][0]["sessions"] == [
+        {"session": 1, "cases": 6, "done": 6, "closed": ""}
+    ]
+    mine.ask("POST", "/api/read-studies/pilot/export", status=403)
+    mine.ask("GET", "/api/read-studies", status=403)
+    (row,) = editor.ask("GET", "/api/read-studies")["studies"][0]["readers"]
+    assert row == {"reader": "R1", "done": 6, "of": 6, "early_requests": 0}
+    packed = zipfile.ZipFile(io.BytesIO(editor.ask("POST", "/api/read-studies/pilot/export")))
+    assert {"pilot/imrmc.csv", "pilot/mrmcaov.tsv", "pilot/rjafroc_tp.tsv", "pilot/study.json"} <= set(
+        packed.namelist()
+    )
+    read = [one for one in read_readings(Workspace.open(study)) if one.reader_id == "R1"]
+    assert {(one.case_id, one.arm, one.confidence) for one in read} == {
+        (case, arm, sure) for case in trial.cases for arm, sure in ((Arm.UNAIDED, 70), (Arm.AIDED, 30))
+    }
+    assert sum(one.reader_id == "R1" for one in read_signs(Workspace.open(study))) == 6
+    order = [entry.content["handle"] for entry in mine.log.entries(kind="answer.sealed")][::2]
+    assert order == [task.handle for task in trial.tasks("R1", 1)]
+
+
+def test_replays_and_a_second_answer(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    registered(study, "unaided", readers=["R1"], signs=False)
+    mine = reader()
+    path = mine.path("seal")
+    answer = FIRST | {"signs": None}
+    mine.ask("POST", path, answer, status=409)
+    mine.ask("POST", mine.path("open"))
+    assert mine.ask("POST", path, answer)["step"] == "done"
+    assert mine.ask("POST", path, answer)["step"] == "done"
+    refused = mine.ask("POST", path, answer | {"confidence": 1}, status=409)
+    assert refused["error"] == "StaleError"
+    assert "it stands" in refused["message"]
+    mine.ask("POST", path.replace("/seal", "/open"), status=409)
+    mine.ask("PUT", path.replace("/seal", "/draft"), {}, status=409)
+    assert len(mine.log.entries(kind="answer.sealed")) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"confidence": 101}, {"diagnosis": "perhaps"}, {"signs": {}}, {"extra": 1}, {"comment": "=1+1"}, {"key": ""}],
+)
+def test_what_is_no_answer_is_refused(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial], change: dict[str, Any]
+) -> None:
+    registered(study, "unaided", readers=["R1"])
+    mine = reader()
+    mine.ask("POST", mine.path("open"))
+    mine.ask("POST", mine.path("seal"), FIRST | change, status=422)
+    assert mine.log.entries(kind="answer.sealed") == []
+
+
+def test_a_draft_is_kept_and_comes_back(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    registered(study, "unaided", readers=["R1"])
+    mine = reader()
+    mine.ask("POST", mine.path("open"))
+    mine.ask("PUT", mine.path("draft"), {"confidence": 12, "signs": {"dark_patch": "u"}, "comment": "half"})
+    kept = mine.ask("POST", mine.path("open"))["draft"]
+    assert kept == {"diagnosis": None, "confidence": 12, "signs": {"dark_patch": "u"}, "comment": "half"}
+
+
+def test_an_image_that_is_missing_is_said_without_its_name(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    trial = registered(study, "unaided", readers=["R1"])
+    workspace = Workspace.open(study)
+    owner = next(c.participant_id for c in read_cohort(workspace).cases if c.case_id == trial.tasks("R1", 1)[0].case_id)
+    workspace.image(owner, "T1w").unlink()
+    mine = reader()
+    said = mine.ask("POST", mine.path("open"), status=409)
+    assert owner not in str(said)
+    assert "cannot be shown" in said["message"]
+    assert mine.log.entries(kind="case.trouble")[0].content["error"] == "FileError"
+
+
+def test_a_box_that_was_changed_since_is_shown_to_nobody(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    registered(study, "unaided", readers=["R1"])
+    workspace = Workspace.open(study)
+    kept = read_lesions(workspace)
+    moved = [replace(one, lesion=replace(one.lesion, box=one.lesion.box.grown(5))) for one in kept]
+    mine = reader()
+    write_lesions(workspace, moved)
+    mine.ask("POST", mine.path("open"), status=409)
+    assert mine.log.entries(kind="case.trouble")[0].content["error"] == "StaleError"
+    write_lesions(workspace, kept)
+    mine.ask("POST", mine.path("open"))
+
+
+def test_the_second_session_of_a_crossover_opens_after_the_washout(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    trial = registered(study, "crossover", readers=["R1"], signs=False)
+    mine = reader()
+    for task in trial.tasks("R1", 1):
+        assert mine.current() == task.handle
+        mine.ask("POST", mine.path("open"))
+        mine.ask("POST", mine.path("seal"), FIRST | {"signs": None})
+        path = f"/api/read/pilot/1/{task.handle}/reveal"
+        shown = mine.ask("POST", path, status=200 if task.arm is Arm.AIDED else 403)
+        assert ("probability" in shown) == (task.arm is Arm.AIDED)
+        if task.arm is Arm.AIDED:
+            mine.ask("POST", mine.path("revise"), AFTER)
+    assert "after the washout" in mine.ask("GET", "/api/read/pilot/2", status=403)["message"]
+    (overview,) = mine.ask("GET", "/api/read")["studies"]
+    assert "this session opens on" in overview["sessions"][1]["closed"]
+    app: Any = mine.client.app
+    app.state.clock = Clock(now=lambda: datetime.now(UTC) + timedelta(days=29))
+    assert mine.current(2) == trial.tasks("R1", 2)[0].handle
+
+
+def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    workspace = Workspace.open(study)
+    cases = [case.case_id for case in read_cohort(workspace).cases]
+    told = [Reading(case, "R1", Arm.UNAIDED, Diagnosis.BENIGN, 12.0) for case in cases]
+    write_readings(workspace, [*read_readings(workspace), *told])
+    registered(study, "unaided", readers=["R1"], cases=cases[:5])
+    mine, other = reader("R1"), reader("R2", Role.READER, Role.EDITOR)
+    log = mine.log
+    assert open_cases(log, workspace, "R1") == frozenset(cases[:5])
+    lesson = mine.ask("GET", "/api/teach/lesson/R1")
+    counts = lesson["counts"]
+    assert sum(counts.values()) == 1, "the one case that is not in the study"
+    body = b"\n".join(mine.bodies).decode()
+    assert not any(case in body for case in cases[:5])
+    for case in cases[:5]:
+        mine.ask("GET", f"/api/teach/lesson/R1/case/{case}", status=403)
+    assert sum(other.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 6, "who does not read may see"
+    for number in range(5):
+        mine.ask("POST", mine.path("open"))
+        assert sum(mine.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 1
+        mine.ask("POST", mine.path("seal"), FIRST | {"key": str(number)})
+    assert open_cases(log, workspace, "R1") == frozenset()
+    assert sum(mine.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 6
+
+
+def test_a_training_series_that_was_begun_before_stays_closed_too(
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+) -> None:
+    workspace = Workspace.open(study)
+    told = [Reading(c.case_id, "R1", Arm.UNAIDED, Diagnosis.BENIGN) for c in read_cohort(workspace).cases]
+    write_readings(workspace, told)
+    mine = reader("R1")
+    begun = mine.ask("POST", "/api/teach/series", {"reader": "R1", "cases": 2})
+    cases = [case.case_id for case in read_cohort(workspace).cases]
+    registered(study, "unaided", readers=["R1"], cases=cases[:5])
+    statuses = {
+        mine.client.post(f"/api/teach/series/{begun['series']}/{place}/R1", json={"diagnosis": "benign"}).status_code
+        for place in range(begun["cases"])
+    }
+    assert statuses <= {403, 200}
+    assert 403 in statuses

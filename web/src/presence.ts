@@ -1,0 +1,45 @@
+/** Whether the reader looks: told to the server, whose clock measures. */
+
+import { send } from "./api";
+
+type State = "visible" | "idle" | "hidden" | "paused";
+
+const IDLE_AFTER_MS = 60_000;
+const BEAT_MS = 30_000;
+
+export class Presence {
+  isPaused = false;
+  private told: State = "visible";
+  private lastTouch = Date.now();
+
+  constructor(private readonly path: string) {
+    const touch = (): void => {
+      this.lastTouch = Date.now();
+      if (this.told === "idle") this.tell();
+    };
+    for (const kind of ["keydown", "pointerdown", "pointermove", "wheel"]) window.addEventListener(kind, touch, { passive: true });
+    document.addEventListener("visibilitychange", () => this.tell());
+    window.setInterval(() => {
+      if (this.state === "visible" || this.state !== this.told) this.tell();
+    }, BEAT_MS);
+  }
+
+  /** Pause, or go on. */
+  pause(isPaused: boolean): void {
+    this.isPaused = isPaused;
+    this.lastTouch = Date.now();
+    this.tell();
+  }
+
+  private get state(): State {
+    if (this.isPaused) return "paused";
+    if (document.visibilityState === "hidden") return "hidden";
+    return Date.now() - this.lastTouch > IDLE_AFTER_MS ? "idle" : "visible";
+  }
+
+  private tell(): void {
+    this.told = this.state;
+    // A lost message costs nothing: silence counts as idle.
+    void send("POST", this.path, { presence: this.told }).catch(() => undefined);
+  }
+}
