@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spinefx.app.access import add_person
+from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.app.state import ServeSettings
 from spinefx.app.teaching import readers_of
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
@@ -93,6 +97,30 @@ def test_axe_finds_nothing_that_bars_anybody(served: Any, audited: Any) -> None:
     page.evaluate(PLANTED)
     caught = {one[0] for one in harms(axe, page)}
     assert {"image-alt", "color-contrast"} <= caught
+    assert {name: found for name, found in seen.items() if found} == {}
+
+
+def test_axe_finds_nothing_that_bars_a_reader(study: Path, running: Any, registered: Any, audited: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    registered(study, "second_read", readers=["R1"])
+    page, seen = audited, {}
+    with running(ServeSettings(study)) as served:
+        token = new_token()
+        person = Person("R1", frozenset({Role.READER, Role.EDITOR}))
+        add_person(served.app.state.server.log, person, token_digest(token), by="test")
+        page.goto(f"{served.address}/read")
+        page.get_by_label("The token").wait_for()
+        seen["enter"] = harms(axe, page)
+        page.get_by_label("The token").fill(token)
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="pilot").wait_for()
+        seen["studies"] = harms(axe, page)
+        page.get_by_test_id("go").click()
+        page.get_by_text("Linked by position").wait_for()
+        seen["case"] = harms(axe, page)
+        page.keyboard.press("f")
+        page.wait_for_timeout(300)
+        seen["form"] = harms(axe, page)
     assert {name: found for name, found in seen.items() if found} == {}
 
 
