@@ -45,6 +45,8 @@ export class Pane {
   private loaded: { library: Library; series: Series } | undefined;
   /** Counts what was asked for: an older wait must not speak for a newer series. */
   private turn = 0;
+  /** Whether the whole image is shown, neither enlarged nor moved. */
+  private isWhole = true;
   /** The slice that was asked for last. */
   private wanted = 0;
   private readonly painters: Painter[] = [];
@@ -84,6 +86,7 @@ export class Pane {
     await this.viewport.setStack(ids, slice);
     // Zoom counts from the whole image in the pane as it is now, however the page was laid out when drawing began.
     this.viewport.resetCamera();
+    this.isWhole = true;
     if (before && before.series.handle !== series.handle) forget(parts.core, before.series);
     this.loaded = { library: parts, series };
     this.series = series;
@@ -149,6 +152,7 @@ export class Pane {
   /** Look in another way at the slice that is shown. */
   lookAt(look: Look): void {
     this.keep(look);
+    this.isWhole = Math.abs(look.zoom - 1) < 1e-3 && Math.hypot(...look.pan) < 1.5;
     this.viewport?.render();
     this.changed();
   }
@@ -167,6 +171,7 @@ export class Pane {
   reset(): void {
     if (!this.series || !this.viewport) return;
     this.viewport.resetCamera();
+    this.isWhole = true;
     this.window = this.series.window;
     this.changed();
   }
@@ -277,6 +282,9 @@ export class Pane {
     this.picture.addEventListener("contextmenu", (event) => event.preventDefault());
     new ResizeObserver(() => {
       engine.resize(true, true);
+      // The whole image stays whole in a pane of another size; what was enlarged or moved stays as large.
+      if (this.isWhole && this.series) this.viewport?.resetCamera();
+      this.viewport?.render();
       this.painted();
     }).observe(this.picture);
     return engine.getViewport(this.id) as Viewport;
