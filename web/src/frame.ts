@@ -38,7 +38,7 @@ export function frame(root: HTMLElement, me: Me, here: string): HTMLElement {
       element("span", { class: "who" }, `${me.workspace}${me.phantom ? " (phantom)" : ""} · ${me.code}`),
     ),
     main,
-    element("footer", { class: "bar notice" }, `${me.notice} spinefx ${me.version}`),
+    element("footer", { class: "bar notice" }, `${me.notice} spinefx ${me.version} · `, element("a", { href: "/api/" }, "addresses for programs")),
   );
   return main;
 }

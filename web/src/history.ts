@@ -3,6 +3,8 @@
 export interface Step {
   /** What the step did, for the status line. */
   label: string;
+  /** Steps in a row with the same word here are undone as one, as the turns of a wheel are. */
+  joins?: string | undefined;
   redo: () => void | Promise<void>;
   undo: () => void | Promise<void>;
 }
@@ -22,7 +24,9 @@ export class History {
 
   /** Remember a step that was done already, as a drag is. */
   remember(step: Step): void {
-    this.done.push(step);
+    const last = this.done.at(-1);
+    if (step.joins !== undefined && last?.joins === step.joins && !this.undone.length) last.redo = step.redo;
+    else this.done.push(step);
     if (this.done.length > LONGEST) this.done.shift();
     this.undone.length = 0;
     this.tell(step.label);

@@ -11,6 +11,8 @@ export interface Command {
   keys: string[];
   /** Commands of one mode must not share a key; modes exclude each other. */
   mode: string;
+  /** Where given and false, the key keeps its own meaning. */
+  when?: () => boolean;
   run: (event: KeyboardEvent) => void | Promise<void>;
 }
 
@@ -31,6 +33,13 @@ function isTyping(target: EventTarget | null): boolean {
   if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
   if (target instanceof HTMLInputElement) return TYPING.has(target.type);
   return target instanceof HTMLElement && target.isContentEditable;
+}
+
+/** Keys that the part which has the focus needs for itself: a button its Space, a choice its arrows. */
+function isOwn(target: EventTarget | null, key: string): boolean {
+  if (!(target instanceof Element)) return false;
+  if (target instanceof HTMLInputElement) return key === "Space" || key.startsWith("Arrow");
+  return target.matches("button, a[href], summary") && (key === "Space" || key === "Enter");
 }
 
 export class Keys {
@@ -90,10 +99,11 @@ export class Keys {
 
   private pressed(event: KeyboardEvent): void {
     const key = keyName(event);
-    if (this.dialog.open) return;
-    if (isTyping(event.target) && key !== "Escape") return;
+    if (document.querySelector("dialog[open]")) return;
+    if (isTyping(event.target) && key !== "Escape" && !/^F\d+$/.test(key)) return;
+    if (isOwn(event.target, key) && this.mode === "images") return;
     const command = this.commands.find(
-      (one) => (one.mode === "any" || one.mode === this.mode) && this.keysOf(one).includes(key),
+      (one) => (one.mode === "any" || one.mode === this.mode) && this.keysOf(one).includes(key) && one.when?.() !== false,
     );
     if (!command) return;
     event.preventDefault();
@@ -101,7 +111,7 @@ export class Keys {
     void command.run(event);
   }
 
-  private help(): void {
+  help(): void {
     const said = element("p", { role: "status" });
     const rows = this.commands.map((command) => {
       const field = element("input", {

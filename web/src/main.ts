@@ -8,11 +8,12 @@ import { annotate } from "./annotate";
 import { decide } from "./decide";
 import { enter } from "./enter";
 import { read } from "./read";
+import { routes } from "./routes";
 import { teach } from "./teach";
 
 type Page = (place: HTMLElement, me: Me, parts: string[]) => void | Promise<void>;
 
-const PAGES: Record<string, Page> = { "": home, annotate, decide, read, teach };
+const PAGES: Record<string, Page> = { "": home, annotate, api: routes, decide, read, teach };
 
 async function start(): Promise<void> {
   const [name = "", ...parts] = location.pathname.split("/").filter(Boolean);
@@ -22,7 +23,7 @@ async function start(): Promise<void> {
     const place = frame(root, me, name);
     const page = PAGES[name];
     if (page) await page(place, me, parts.map(decodeURIComponent));
-    else replace(place, element("p", {}, "There is no such page. ", element("a", { href: "/" }, "To the first page")));
+    else replace(place, element("h1", {}, "There is no such page"), element("p", {}, element("a", { href: "/" }, "To the first page")));
   } catch (error) {
     if (error instanceof Refusal && error.status === 401) return enter(root);
     replace(

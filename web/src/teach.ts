@@ -4,7 +4,7 @@ import { get, send } from "./api";
 import { element, replace } from "./dom";
 import type { Me } from "./frame";
 import { History } from "./history";
-import { Keys } from "./keys";
+import { type Command, Keys } from "./keys";
 import { BoxTool, type Lesion as Marked } from "./viewer/box";
 import { bindImageKeys } from "./viewer/commands";
 import type { Matrix, SeriesPair } from "./viewer/geometry";
@@ -122,19 +122,19 @@ async function begin(reader: string): Promise<void> {
 }
 
 /** Both series with the box, which cannot be moved here. */
-async function images(place: HTMLElement, found: Images, side: HTMLElement): Promise<Keys> {
+async function images(place: HTMLElement, found: Images, side: HTMLElement, ...commands: Command[]): Promise<void> {
   const pair = new Pair();
   const history = new History();
   const keys = new Keys();
   const box = new BoxTool(pair, history, () => true);
   bindImageKeys(keys, pair, history);
+  keys.add(...commands);
   replace(place, element("div", { class: "sides" }, pair.root, side));
   const { lesion } = found;
   await pair.show(found.pair, Math.round((lesion.first_slice + lesion.last_slice) / 2));
   box.put(lesion);
   const { alignment } = found;
   if (alignment) await pair.through({ matrix: alignment.matrix, label: `T1W through the registration (${alignment.method})` });
-  return keys;
 }
 
 function signs(solution: Solution): HTMLElement | null {
@@ -187,8 +187,10 @@ async function practise(place: HTMLElement, reader: string, series: number, inde
     element("p", {}, buttons[0]!, " ", buttons[1]!),
     told,
   );
-  const keys = await images(place, found, side);
-  keys.add(
+  await images(
+    place,
+    found,
+    side,
     { id: "teach.benign", words: "Benign", keys: ["E"], mode: "images", run: () => buttons[0]!.click() },
     { id: "teach.malignant", words: "Malignant", keys: ["M"], mode: "images", run: () => buttons[1]!.click() },
     { id: "teach.next", words: "Next case", keys: ["N"], mode: "images", run: () => told.querySelector("a")?.click() },

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,15 @@ from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.volume import Volume
 from spinefx.verbs.patching import align_lesion
 from spinefx.vocabulary import LEVELS, is_anomalous_level
-from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import LesionRecord, read_lesions, read_proposals, write_lesions
+from spinefx.workspace.layout import Workspace, read_json
+from spinefx.workspace.records import (
+    LesionRecord,
+    read_lesions,
+    read_proposals,
+    read_refused_series,
+    sidecar_path,
+    write_lesions,
+)
 
 __all__ = ["BoxRequest", "add_annotating", "alignment_json", "on_middle_slice", "read_pair"]
 
@@ -92,8 +100,13 @@ def read_pair(workspace: Workspace, participant_id: str) -> VolumePair:
     WorkspaceError
         For anything that is no participant identifier.
     """
-    t2w, t1w = (read_nifti(workspace.image(participant_id, weighting)) for weighting in ("T2w", "T1w"))
-    return VolumePair(t2w.to_sagittal(), t1w.to_sagittal())
+
+    def read(weighting: str) -> Volume:
+        return read_nifti(workspace.image(participant_id, weighting)).to_sagittal()
+
+    with ThreadPoolExecutor(2) as both:  # somebody waits, and unpacking leaves the interpreter free
+        t2w, t1w = both.map(read, ("T2w", "T1w"))
+    return VolumePair(t2w, t1w)
 
 
 def alignment_json(pair: VolumePair, lesion: Lesion) -> dict[str, Any]:
@@ -138,9 +151,9 @@ def add_annotating(app: FastAPI) -> None:
 
     @app.get("/api/annotate/{participant_id}")
     def study(participant_id: str, person: Annotator) -> dict[str, Any]:
-        pair = boxes.pair(participant_id)
-        described = describe_pair(state.imagery, person.code, pair)
-        return {"pair": described, "own": boxes.own(person, participant_id)}
+        own = boxes.own(person, participant_id)  # first: it says so where there is no such participant
+        described = describe_pair(state.imagery, person.code, boxes.pair(participant_id))
+        return {"pair": described, "own": own, "about": _about(state.workspace, participant_id)}
 
     @app.get("/api/annotate/{participant_id}/others")
     def others(participant_id: str, person: Annotator) -> dict[str, Any]:
@@ -165,6 +178,27 @@ def add_annotating(app: FastAPI) -> None:
 
 def _pair(state: ServerState, participant_id: str) -> VolumePair:
     return state.imagery.pair(participant_id, lambda: read_pair(state.workspace, participant_id))
+
+
+def _about(workspace: Workspace, participant_id: str) -> dict[str, Any]:
+    """Why each series stands where it does, by its times, and which were not taken; no name, no date."""
+    refused = read_refused_series(workspace, participant_id)
+    return {
+        "t2w": _times(workspace, participant_id, "T2w"),
+        "t1w": _times(workspace, participant_id, "T1w"),
+        "refused": [{"series": series, "reason": reason} for series, reason in refused],
+    }
+
+
+def _times(workspace: Workspace, participant_id: str, weighting: str) -> str:
+    path = sidecar_path(workspace, participant_id, weighting)
+    told = read_json(path) if path.is_file() else {}
+    words = []
+    for key, name in (("RepetitionTime", "TR"), ("EchoTime", "TE"), ("InversionTime", "TI")):
+        seconds = told.get(key)
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+            words.append(f"{name} {1000 * seconds:.0f} ms")
+    return ", ".join(words) or "no times known: taken by its name"
 
 
 class _Boxes:

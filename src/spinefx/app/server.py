@@ -130,6 +130,7 @@ def _add_images(app: FastAPI) -> None:
 def _add_pages(app: FastAPI) -> None:
     @app.get("/{path:path}", include_in_schema=False)
     def page(path: str) -> FileResponse:
-        if path.startswith("api/"):
+        # "/api/" itself is the page that lists these addresses.
+        if path.startswith("api/") and path != "api/":
             raise AccessError("there is no such address")
         return FileResponse(PAGES / "index.html")

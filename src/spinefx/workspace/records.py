@@ -28,6 +28,7 @@ __all__ = [
     "read_participants",
     "read_proposals",
     "read_readings",
+    "read_refused_series",
     "read_signs",
     "sidecar_path",
     "write_lesions",
@@ -254,6 +255,30 @@ def write_refused_series(workspace: Workspace, rows: Iterable[tuple[str, str, st
         Labels hold no identifier.
     """
     write_tsv(workspace.refused_series_table, ("participant_id", "series", "reason"), rows)
+
+
+def read_refused_series(workspace: Workspace, participant_id: str) -> tuple[tuple[str, str], ...]:
+    """Read which series of a participant were not used.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    participant_id : str
+
+    Returns
+    -------
+    tuple of (str, str)
+        Label and reason; empty where the study came without a record of them.
+
+    Raises
+    ------
+    TableError
+    """
+    if not workspace.refused_series_table.exists():
+        return ()
+    rows = read_table(workspace.refused_series_table, required=("participant_id", "series", "reason")).rows
+    own = (row for row in rows if row.text("participant_id") == participant_id)
+    return tuple((row.text("series"), row.text("reason")) for row in own)
 
 
 def read_signs(workspace: Workspace) -> tuple[SignScores, ...]:

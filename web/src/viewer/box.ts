@@ -49,7 +49,9 @@ export class BoxTool {
     // Before cornerstone's tools see the press: a handle is not a window drag.
     root.addEventListener("mousedown", (event) => this.press(event), true);
     window.addEventListener("mousemove", (event) => this.pull(event));
-    window.addEventListener("mouseup", () => this.release());
+    window.addEventListener("mouseup", (event) => {
+      if (event.button === 0) this.release();
+    });
   }
 
   get lesion(): Lesion | undefined {
@@ -71,7 +73,7 @@ export class BoxTool {
   async change(label: string, after: Lesion | undefined): Promise<void> {
     const before = this.marked;
     if (this.isLocked() || same(before, after)) return;
-    const to = (lesion: Lesion | undefined) => () => this.keep(lesion);
+    const to = (lesion: Lesion | undefined) => () => this.set(lesion);
     await this.history.take({ label, redo: to(after), undo: to(before) });
   }
 
@@ -147,7 +149,8 @@ export class BoxTool {
     return Math.max(SIDES_MM.smallest, Math.min(SIDES_MM.largest, side));
   }
 
-  private keep(lesion: Lesion | undefined): void {
+  /** Change the lesion, and tell; the step is the caller's to remember. */
+  set(lesion: Lesion | undefined): void {
     this.put(lesion);
     for (const watcher of this.watchers) watcher(lesion);
   }
@@ -159,8 +162,10 @@ export class BoxTool {
 
   private press(event: MouseEvent): void {
     const { t2w } = this.pair;
-    if (event.button !== 0 || !t2w.series || this.isLocked()) return;
     const target = event.target as Element;
+    // Other buttons, and Shift and Ctrl, pan and zoom whatever else is going on.
+    if (event.button !== 0 || event.shiftKey || event.ctrlKey || event.metaKey || target.closest("button")) return;
+    if (!t2w.series || this.isLocked()) return;
     const from = this.place(event);
     if (this.isArmed) this.drag = { kind: "draw", from, before: this.marked };
     else if (this.marked && target.classList.contains("handle")) {
@@ -198,11 +203,12 @@ export class BoxTool {
     this.arm(false);
     if (same(drag.before, marked)) return;
     const label = drag.kind === "move" ? "box moved" : drag.kind === "size" ? "box resized" : "box drawn";
-    this.history.remember({ label, redo: () => this.keep(marked), undo: () => this.keep(drag.before) });
+    this.history.remember({ label, redo: () => this.set(marked), undo: () => this.set(drag.before) });
     for (const watcher of this.watchers) watcher(marked);
   }
 
   private paint(canvas: SVGSVGElement, pane: Pane): void {
+    if (!this.pair.t2w.series) return;
     if (this.other) this.outline(canvas, pane, this.other, "box other");
     if (!this.marked) return;
     const { t2w } = this.pair;

@@ -2,8 +2,11 @@
 
 import type { Command, Keys } from "../keys";
 import type { History } from "../history";
-import type { Pair } from "./pair";
+import { element } from "../dom";
+import { Hands, lookStep } from "./hands";
+import type { Linking, Pair } from "./pair";
 import type { Window } from "./pane";
+import { openSettings, settings } from "./settings";
 
 const PRESETS: [string, (window: Window) => Window][] = [
   ["As it came", (whole) => whole],
@@ -13,8 +16,35 @@ const PRESETS: [string, (window: Window) => Window][] = [
   ["Fluid", ({ low, high }) => ({ low: low + (high - low) * 0.3, high: low + (high - low) * 1.2 })],
 ];
 
-/** Bind scrolling, windows, zoom and linking. */
+/** Bind the mouse, and the keys of scrolling, windows, zoom and linking; buttons for help and settings stand below the images. */
 export function bindImageKeys(keys: Keys, pair: Pair, history: History): void {
+  new Hands(pair, history);
+  pair.foot.append(
+    element("button", { click: () => keys.help() }, "Keys (?)"),
+    element("button", { click: () => openSettings() }, "Settings (,)"),
+  );
+  for (const pane of pair.panes) pane.root.setAttribute("aria-description", "Tab changes the series, F6 leaves the images, ? shows all keys");
+  const isInImages = (): boolean => pair.root.contains(document.activeElement);
+  const magnified = (factor: number): void => {
+    const { current } = pair;
+    const before = current.look;
+    current.magnify(factor);
+    lookStep(history, current, factor > 1 ? "larger" : "smaller", before);
+  };
+  /** Both panes as they came; undo brings back how each was looked at. */
+  const reset = async (): Promise<void> => {
+    const looks = pair.panes.map((pane) => pane.look);
+    const undo = (): void => pair.panes.forEach((pane, index) => pane.lookAt(looks[index]!));
+    await history.take({ label: "view reset", redo: () => pair.reset(), undo });
+  };
+  /** Change how the panes scroll together, as a step. */
+  const linked = async (label: string, change: () => Promise<void>): Promise<void> => {
+    const before = pair.linking;
+    await change();
+    const after = pair.linking;
+    const set = (linking: Linking) => () => pair.setLinking(linking);
+    history.remember({ label, redo: set(after), undo: set(before) });
+  };
   const steps = (id: string, words: string, names: string[], by: number): Command => ({
     id,
     words,
@@ -29,12 +59,23 @@ export function bindImageKeys(keys: Keys, pair: Pair, history: History): void {
     steps("slice.on", "Three slices on", ["Shift+ArrowDown"], 3),
     { id: "slice.first", words: "First slice", keys: ["Home"], mode: "images", run: () => pair.toEnd("first") },
     { id: "slice.last", words: "Last slice", keys: ["End"], mode: "images", run: () => pair.toEnd("last") },
-    { id: "pane.other", words: "Other series", keys: ["Tab"], mode: "images", run: () => pair.other() },
-    { id: "zoom.in", words: "Larger", keys: ["+"], mode: "images", run: () => pair.current.magnify(1.25) },
-    { id: "zoom.out", words: "Smaller", keys: ["-"], mode: "images", run: () => pair.current.magnify(0.8) },
-    { id: "view.reset", words: "Whole image, window as it came", keys: ["Space", "="], mode: "images", run: () => pair.reset() },
-    { id: "link", words: "Scroll together, or each by itself", keys: ["L"], mode: "images", run: () => pair.link(!pair.linked) },
-    { id: "link.here", words: "Scroll together from these two slices on", keys: ["J"], mode: "images", run: () => pair.linkHere() },
+    { id: "pane.other", words: "Other series (in the images; elsewhere Tab goes on as always)", keys: ["Tab"], mode: "images", when: isInImages, run: () => pair.other() },
+    ...(["ArrowLeft", "ArrowRight"] as const).map((key): Command => ({
+      id: `pane.${key === "ArrowLeft" ? "left" : "right"}`,
+      words: `Series on the ${key === "ArrowLeft" ? "left" : "right"} (where the settings say so)`,
+      keys: [key],
+      mode: "images",
+      when: () => settings().arrows === "series",
+      run: () => pair.side(key === "ArrowLeft" ? 0 : 1, settings().first),
+    })),
+    { id: "leave", words: "From the images to the panel beside them, and back", keys: ["F6"], mode: "any", run: () => pair.leave() },
+    { id: "pane.alone", words: "One series alone, or both", keys: ["Z"], mode: "images", run: () => pair.maximise(pair.current) },
+    { id: "zoom.in", words: "Larger", keys: ["+"], mode: "images", run: () => magnified(1.25) },
+    { id: "zoom.out", words: "Smaller", keys: ["-"], mode: "images", run: () => magnified(0.8) },
+    { id: "view.reset", words: "Whole image, window as it came", keys: ["Space", "="], mode: "images", run: reset },
+    { id: "link", words: "Scroll together, or each by itself", keys: ["L"], mode: "images", run: () => linked(pair.linked ? "series scroll apart" : "series scroll together", () => pair.link(!pair.linked)) },
+    { id: "link.here", words: "Scroll together from these two slices on", keys: ["J"], mode: "images", run: () => linked("linked by hand", () => pair.linkHere()) },
+    { id: "settings", words: "Mouse and settings", keys: [","], mode: "any", run: () => openSettings() },
     { id: "undo", words: "Undo", keys: ["Ctrl+Z"], mode: "any", run: () => history.undo() },
     { id: "redo", words: "Do again", keys: ["Ctrl+Shift+Z", "Ctrl+Y"], mode: "any", run: () => history.redo() },
     ...PRESETS.map(([words, change], index): Command => ({
@@ -44,13 +85,9 @@ export function bindImageKeys(keys: Keys, pair: Pair, history: History): void {
       mode: "images",
       run: () => {
         const { current } = pair;
-        const before = current.window;
-        const after = change(current.series!.window);
-        const set = (window: Window) => () => {
-          current.window = window;
-          current.painted();
-        };
-        return history.take({ label: `window ${words.toLowerCase()}`, redo: set(after), undo: set(before) });
+        const before = current.look;
+        current.lookAt({ ...before, window: change(current.series!.window) });
+        lookStep(history, current, `window ${words.toLowerCase()}`, before);
       },
     })),
   );

@@ -1,29 +1,37 @@
 /** Cornerstone's one home: rendering, and the way our server's slices reach it. */
 
-import * as core from "@cornerstonejs/core";
-import * as tools from "@cornerstonejs/tools";
-import { slicePixels } from "../api";
+import type * as cornerstone from "@cornerstonejs/core";
+import { Refusal, slicePixels } from "../api";
 import type { Series } from "./geometry";
 
-export { core, tools };
+export type Core = typeof cornerstone;
+export type Viewport = cornerstone.Types.IStackViewport;
+
+export interface Library {
+  core: Core;
+  engine: cornerstone.RenderingEngine;
+}
 
 const SCHEME = "spinefx";
 const known = new Map<string, Series>();
-let started: Promise<core.RenderingEngine> | undefined;
+const arriving = new Map<string, Promise<Uint16Array>>();
+let started: Promise<Library> | undefined;
 
-/** Start rendering once; without WebGL cornerstone draws on the CPU by itself. */
-export function renderingEngine(): Promise<core.RenderingEngine> {
+/** Start rendering once, while the first slices are on their way; without WebGL cornerstone draws on the CPU by itself. */
+export function library(): Promise<Library> {
   started ??= start();
+  started.catch(() => (started = undefined));
   return started;
 }
 
-async function start(): Promise<core.RenderingEngine> {
+async function start(): Promise<Library> {
+  const core = await import("@cornerstonejs/core").catch(() => {
+    throw new Refusal(0, "Offline", "The part that draws images did not arrive.");
+  });
   core.init();
-  tools.init();
-  for (const tool of [tools.WindowLevelTool, tools.PanTool, tools.ZoomTool]) tools.addTool(tool);
-  core.imageLoader.registerImageLoader(SCHEME, (imageId: string) => ({ promise: load(imageId) }));
+  core.imageLoader.registerImageLoader(SCHEME, (imageId: string) => ({ promise: load(core, imageId) }));
   core.metaData.addProvider(describe, 1000);
-  return new core.RenderingEngine("spinefx");
+  return { core, engine: new core.RenderingEngine("spinefx") };
 }
 
 /** Names of a series' slices for cornerstone, in order of position. */
@@ -33,11 +41,27 @@ export function imageIds(series: Series): string[] {
 }
 
 /** Forget a series' pixels, and free their memory. */
-export function forget(series: Series): void {
+export function forget(core: Core, series: Series): void {
   for (const imageId of imageIds(series)) {
+    arriving.delete(imageId);
     if (core.cache.getImageLoadObject(imageId)) core.cache.removeImageLoadObject(imageId);
   }
   known.delete(series.handle);
+}
+
+/** Stored numbers of a slice, asked for once; what failed can be asked for again. */
+export function pixelsOf(series: Series, slice: number): Promise<Uint16Array> {
+  const name = `${SCHEME}:${series.handle}/${slice}`;
+  let pixels = arriving.get(name);
+  if (!pixels) {
+    pixels = slicePixels(series.handle, slice).then((found) => {
+      if (found.length === series.rows * series.columns) return found;
+      throw new Refusal(0, "Truncated", `Slice ${slice + 1} arrived incomplete.`);
+    });
+    arriving.set(name, pixels);
+    pixels.catch(() => arriving.delete(name));
+  }
+  return pixels;
 }
 
 function parse(imageId: string): { series: Series; slice: number } {
@@ -47,9 +71,9 @@ function parse(imageId: string): { series: Series; slice: number } {
   return { series, slice: Number(slice) };
 }
 
-async function load(imageId: string): Promise<core.Types.IImage> {
+async function load(core: Core, imageId: string): Promise<cornerstone.Types.IImage> {
   const { series, slice } = parse(imageId);
-  const pixels = await slicePixels(series.handle, slice);
+  const pixels = await pixelsOf(series, slice);
   let [low, high] = [65535, 0];
   for (const value of pixels) {
     if (value < low) low = value;
@@ -81,7 +105,7 @@ async function load(imageId: string): Promise<core.Types.IImage> {
     getPixelData: () => pixels,
     imageFrame: {},
   };
-  return image as unknown as core.Types.IImage;
+  return image as unknown as cornerstone.Types.IImage;
 }
 
 function describe(kind: string, imageId: unknown): unknown {

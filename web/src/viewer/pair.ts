@@ -5,6 +5,7 @@ import {
   IDENTITY,
   type Matrix,
   type Point,
+  type Series,
   type SeriesPair,
   apply,
   between,
@@ -16,6 +17,8 @@ import {
   planesAgree,
   sliceStep,
 } from "./geometry";
+import { library } from "./engine";
+import { crossing, paintMarks } from "./marks";
 import { Pane, type View } from "./pane";
 
 /** How T1W is brought under T2W, and in which words that is said. */
@@ -25,34 +28,63 @@ export interface Overlay {
   label: string;
 }
 
+/** How the two panes scroll together: undo brings it back whole. */
+export interface Linking {
+  isLinked: boolean;
+  /** T1W shifted by hand where no frame of reference is shared, mm. */
+  handShift: Point | undefined;
+}
+
 export const RAW: Overlay = { matrix: IDENTITY, label: "T1W as its header places it" };
+
+/** How a series lies, as one word: what two askings for the same study have in common. */
+function placesOf({ positions_mm, row_cosines, column_cosines, row_spacing_mm, column_spacing_mm, rows, columns }: Series): string {
+  return JSON.stringify([positions_mm, row_cosines, column_cosines, row_spacing_mm, column_spacing_mm, rows, columns]);
+}
+
+/** A series laid where a mapping puts it. */
+function placed(series: Series, through: (place: Point) => Point): Series {
+  const origin = through([0, 0, 0]);
+  const turned = (direction: Point): Point => between(origin, through(direction));
+  return {
+    ...series,
+    positions_mm: series.positions_mm.map(through),
+    row_cosines: turned(series.row_cosines),
+    column_cosines: turned(series.column_cosines),
+  };
+}
 
 export class Pair {
   readonly t2w = new Pane("T2W");
   readonly t1w = new Pane("T1W");
   readonly root: HTMLElement;
-  private readonly state = element("div", { class: "sync", role: "status", "data-testid": "sync" });
+  /** The row below the images: what is said of both, and buttons. */
+  readonly foot: HTMLElement;
+  private readonly state = element("span", { role: "status", "data-testid": "sync" });
   private overlay: Overlay = RAW;
-  private isLinked = true;
-  /** Steps that the T1W stack is shifted by hand where no frame of reference is shared, mm along the normal. */
-  private handShift: Point | undefined;
+  private linkage: Linking = { isLinked: true, handShift: undefined };
   private cursor: { pane: Pane; place: Point } | undefined;
   private sharesFrame = true;
   private active: Pane = this.t2w;
-  /** The pane that a person moved; the one that follows must not lead it back. */
-  private leads = true;
+  /** The pane that a person moved, and the one that is just being brought after it: it must not lead back. */
+  private leader: Pane = this.t2w;
+  private brought: Pane | undefined;
 
   constructor() {
-    this.root = element("div", { class: "pair" }, this.t2w.root, this.t1w.root, this.state);
+    // What draws is on its way before the first slice is; a pane says so where it fails.
+    library().catch(() => undefined);
+    this.foot = element("div", { class: "sync" }, this.state);
+    this.root = element("div", { class: "pair" }, this.t2w.root, this.t1w.root, this.foot);
     for (const pane of this.panes) {
-      pane.root.addEventListener("wheel", (event) => this.wheel(pane, event), { passive: false });
       pane.root.addEventListener("pointerdown", () => this.activate(pane));
       pane.root.addEventListener("focus", () => this.activate(pane));
       pane.root.addEventListener("pointermove", (event) => this.point(pane, event));
       pane.root.addEventListener("pointerleave", () => this.point(pane, undefined));
+      pane.paint(paintMarks);
+      pane.paint((canvas) => this.paintCrossing(canvas, pane));
       pane.paint((canvas) => this.paintCursor(canvas, pane));
       pane.watch(() => {
-        if (this.leads) void this.follow(pane);
+        if (this.brought !== pane) void this.follow(pane);
       });
     }
   }
@@ -62,23 +94,35 @@ export class Pair {
   }
 
   get linked(): boolean {
-    return this.isLinked;
+    return this.linkage.isLinked;
+  }
+
+  get linking(): Linking {
+    return this.linkage;
   }
 
   get current(): Pane {
     return this.active;
   }
 
-  /** Show a study from a T2W slice on, by default its middle one. */
+  /** Show a study from a T2W slice on, by default its middle one; gives back when each series' first slice is there.
+   *
+   * Whether the panes scroll together stays as it was. Series that lie as those before, as when a study is asked for
+   * again, keep slice, window, zoom and a link by hand as well. */
   async show(pair: SeriesPair, slice?: number): Promise<void> {
+    const { t2w, t1w } = this;
+    const views = t2w.series && t1w.series && placesOf(t2w.series) === placesOf(pair.t2w) && placesOf(t1w.series) === placesOf(pair.t1w) ? this.views : undefined;
     this.sharesFrame = pair.shared_frame;
-    this.handShift = undefined;
-    this.overlay = RAW;
-    const first = slice ?? Math.floor((pair.t2w.positions_mm.length - 1) / 2);
+    if (!views) {
+      this.linkage = { ...this.linkage, handShift: undefined };
+      this.overlay = RAW;
+    }
+    const first = slice ?? views?.t2w.slice ?? Math.floor((pair.t2w.positions_mm.length - 1) / 2);
     const start = nearestSlice(pair.t1w, centreOf(pair.t2w, first)).slice;
-    await Promise.all([this.t2w.show(pair.t2w, first), this.t1w.show(pair.t1w, start)]);
-    await this.follow(this.t2w);
-    this.describe();
+    await Promise.all([t2w.show(pair.t2w, first), t1w.show(pair.t1w, start)]);
+    if (views) await this.restore({ t2w: { ...views.t2w, slice: first }, t1w: views.t1w });
+    await this.follow(t2w);
+    this.repaint();
   }
 
   /** Look at T1W through an alignment, or as its header says. */
@@ -94,14 +138,14 @@ export class Pair {
 
   /** Where a T2W place lies in the T1W image. */
   toT1w(place: Point): Point {
-    const shift = this.handShift ?? [0, 0, 0];
+    const shift = this.linkage.handShift ?? [0, 0, 0];
     const moved = apply(this.overlay.matrix, place);
     return [moved[0] + shift[0], moved[1] + shift[1], moved[2] + shift[2]];
   }
 
   /** Where a T1W place lies in the T2W image. */
   toT2w(place: Point): Point {
-    const shift = this.handShift ?? [0, 0, 0];
+    const shift = this.linkage.handShift ?? [0, 0, 0];
     return apply(inverse(this.overlay.matrix), between(shift as Point, place));
   }
 
@@ -125,26 +169,59 @@ export class Pair {
     this.activate(next);
   }
 
+  /** The series on the left (0) or on the right (1). */
+  side(place: 0 | 1, first: string): void {
+    const pane = (place === 0) === (first === "T2W") ? this.t2w : this.t1w;
+    pane.root.focus();
+    this.activate(pane);
+  }
+
+  /** From the images to what stands beside them, and back. */
+  leave(): void {
+    const beside = this.root.parentElement?.querySelector<HTMLElement>("aside");
+    if (!beside || !this.root.contains(document.activeElement)) return this.active.root.focus();
+    beside.tabIndex = -1;
+    beside.focus();
+  }
+
   reset(): void {
     for (const pane of this.panes) pane.reset();
   }
 
   /** Let the panes scroll together, or each by itself. */
   async link(isLinked: boolean): Promise<void> {
-    this.isLinked = isLinked;
-    if (isLinked) await this.follow(this.t2w);
-    this.describe();
+    await this.setLinking({ ...this.linkage, isLinked });
   }
 
   /** Take what the two panes show now as the same place: for series that share no frame of reference. */
   async linkHere(): Promise<void> {
-    if (!this.t2w.series || !this.t1w.series) return;
-    const wanted = apply(this.overlay.matrix, centreOf(this.t2w.series, this.t2w.slice));
-    const normal = normalOf(this.t1w.series);
-    const mm = dot(normal, between(wanted, centreOf(this.t1w.series, this.t1w.slice)));
-    this.handShift = [normal[0] * mm, normal[1] * mm, normal[2] * mm];
-    await this.link(true);
+    const { t2w, t1w } = this;
+    if (!t2w.series || !t1w.series) return;
+    const wanted = apply(this.overlay.matrix, centreOf(t2w.series, t2w.slice));
+    const normal = normalOf(t1w.series);
+    const mm = dot(normal, between(wanted, centreOf(t1w.series, t1w.slice)));
+    await this.setLinking({ isLinked: true, handShift: [normal[0] * mm, normal[1] * mm, normal[2] * mm] });
+  }
+
+  async setLinking(linking: Linking): Promise<void> {
+    this.linkage = linking;
+    await this.follow(this.t2w);
     this.repaint();
+  }
+
+  /** One series alone, or both again. */
+  maximise(pane: Pane): void {
+    const isAlone = pane.root.classList.contains("alone");
+    for (const one of this.panes) {
+      one.root.classList.toggle("alone", one === pane && !isAlone);
+      one.root.classList.toggle("away", one !== pane && !isAlone);
+    }
+    this.activate(pane);
+  }
+
+  /** Which series stands on the left. */
+  stand(first: string): void {
+    this.root.classList.toggle("swapped", first === "T1W");
   }
 
   get views(): { t2w: View; t1w: View } {
@@ -161,32 +238,29 @@ export class Pair {
     this.describe();
   }
 
-  private wheel(pane: Pane, event: WheelEvent): void {
-    event.preventDefault();
-    if (event.ctrlKey) {
-      pane.magnify(event.deltaY < 0 ? 1.1 : 1 / 1.1);
-      return;
-    }
-    this.activate(pane);
-    void this.scroll(Math.sign(event.deltaY) * (event.shiftKey ? 3 : 1));
-  }
-
-  /** Bring the other pane to the slice nearest to the one that moved. */
+  /** Bring the other pane to the slice nearest to the one that moved, and again should that move meanwhile. */
   private async follow(moved: Pane): Promise<void> {
-    const { t2w, t1w } = this;
-    if (!t2w.series || !t1w.series || !this.isLinked || !planesAgree(t2w.series, t1w.series)) {
-      this.describe();
-      return;
-    }
-    const place = centreOf(moved.series!, moved.slice);
-    this.leads = false;
-    try {
-      if (moved === t2w) await t1w.go(nearestSlice(t1w.series, this.toT1w(place)).slice);
-      else await t2w.go(nearestSlice(t2w.series, this.toT2w(place)).slice);
-    } finally {
-      this.leads = true;
+    this.leader = moved;
+    if (this.brought) return;
+    let led: [Pane, number] | undefined;
+    while (!led || led[0] !== this.leader || led[1] !== this.leader.slice) {
+      led = [this.leader, this.leader.slice];
+      await this.bringAfter(this.leader);
     }
     this.describe();
+  }
+
+  private async bringAfter(leader: Pane): Promise<void> {
+    const { t2w, t1w } = this;
+    if (!t2w.series || !t1w.series || !this.linked || !planesAgree(t2w.series, t1w.series)) return;
+    const place = centreOf(leader.series!, leader.slice);
+    const other = leader === t2w ? t1w : t2w;
+    this.brought = other;
+    try {
+      await other.go(nearestSlice(other.series!, leader === t2w ? this.toT1w(place) : this.toT2w(place)).slice);
+    } finally {
+      this.brought = undefined;
+    }
   }
 
   private describe(): void {
@@ -195,19 +269,21 @@ export class Pair {
     const words: string[] = [];
     let gap = 0;
     if (!planesAgree(t2w.series, t1w.series)) words.push("Not linked: the series were cut in different planes");
-    else if (!this.isLinked) words.push("Not linked: each series scrolls by itself (L)");
+    else if (!this.linkage.isLinked) words.push("Not linked: each series scrolls by itself (L)");
     else {
       const centre = this.toT1w(centreOf(t2w.series, t2w.slice));
       const nearest = nearestSlice(t1w.series, centre);
       gap = nearest.gap_mm;
-      words.push(this.handShift ? "Linked, aligned by hand" : "Linked by position");
+      words.push(this.linkage.handShift ? "Linked, aligned by hand" : "Linked by position");
       if (gap > sliceStep(t1w.series) / 2 + 1e-6) words.push(`no T1W slice within ${gap.toFixed(1)} mm`);
     }
-    if (!this.sharesFrame && !this.handShift) words.push("no shared frame of reference: scroll both to the same place, then press J");
+    if (!this.sharesFrame && !this.linkage.handShift) words.push("no shared frame of reference: scroll both to the same place, then press J");
     words.push(this.overlay.label);
     this.state.textContent = words.join(" · ");
     this.state.dataset.gap = gap.toFixed(3);
-    this.state.dataset.linked = String(this.isLinked);
+    this.state.dataset.linked = String(this.linkage.isLinked);
+    const isTogether = this.linkage.isLinked && planesAgree(t2w.series, t1w.series);
+    for (const pane of this.panes) pane.stamp(!isTogether ? "not linked" : this.linkage.handShift ? "linked by hand" : "linked");
   }
 
   private point(pane: Pane, event: PointerEvent | undefined): void {
@@ -216,6 +292,23 @@ export class Pair {
       this.cursor = { pane, place: pane.toPatient(event.clientX - edge.left, event.clientY - edge.top) };
     } else this.cursor = undefined;
     for (const one of this.panes) if (one !== pane) one.painted();
+  }
+
+  /** Where the other series' slice cuts this one, when their planes cross: a dashed line, named. */
+  private paintCrossing(canvas: SVGSVGElement, pane: Pane): void {
+    const { t2w, t1w } = this;
+    if (!t2w.series || !t1w.series || !(this.sharesFrame || this.linkage.handShift)) return;
+    const isT1w = pane === t1w;
+    const through = (place: Point): Point => (isT1w ? this.toT1w(place) : this.toT2w(place));
+    const other = isT1w ? t2w : t1w;
+    const line = crossing(pane.series!, pane.slice, placed(other.series!, through), other.slice);
+    if (!line) return;
+    const [[x1, y1], [x2, y2]] = [pane.toScreen(line[0]), pane.toScreen(line[1])];
+    canvas.append(drawing("line", { class: "crossing", x1, y1, x2, y2, "data-testid": `crossing-${pane.name}` }));
+    const { clientWidth: width, clientHeight: height } = pane.picture;
+    // The name stands where the line crosses the middle of the pane.
+    const share = Math.abs(x2 - x1) > Math.abs(y2 - y1) ? (width * 0.7 - x1) / (x2 - x1) : (height * 0.3 - y1) / (y2 - y1);
+    canvas.append(drawing("text", { class: "mark", x: x1 + (x2 - x1) * share + 5, y: y1 + (y2 - y1) * share - 5 }, `${other.name} slice ${other.slice + 1}`));
   }
 
   /** The place under the mouse, shown in the other pane: the reference mark of two series of one plane. */

@@ -2,7 +2,7 @@
 
 import { drawing, element } from "../dom";
 import { Refusal } from "../api";
-import { core, forget, imageIds, renderingEngine, tools } from "./engine";
+import { type Library, type Viewport, forget, imageIds, library, pixelsOf } from "./engine";
 import { type Point, type Series, distanceFrom } from "./geometry";
 
 export interface Window {
@@ -10,17 +10,27 @@ export interface Window {
   high: number;
 }
 
-export interface View {
-  slice: number;
+/** How a series is looked at, whichever slice is shown. */
+export interface Look {
   window: Window;
   zoom: number;
   pan: [number, number];
 }
 
+export interface View extends Look {
+  slice: number;
+}
+
 /** What draws on a pane: called after each change of slice, zoom, pan or size. */
 export type Painter = (canvas: SVGSVGElement, pane: Pane) => void;
 
+const ZOOMS = { least: 0.2, most: 20 };
 let number = 0;
+
+/** Slices in the order in which a reader reaches them from one on. */
+function outwards(from: number, count: number): number[] {
+  return Array.from({ length: count }, (_, slice) => slice).sort((one, other) => Math.abs(one - from) - Math.abs(other - from));
+}
 
 export class Pane {
   readonly root: HTMLElement;
@@ -31,7 +41,14 @@ export class Pane {
   private readonly caption = element("div", { class: "caption" });
   private readonly note = element("div", { class: "note", role: "status" });
   private readonly title: HTMLElement;
-  private viewport: core.Types.IStackViewport | undefined;
+  private viewport: Viewport | undefined;
+  private loaded: { library: Library; series: Series } | undefined;
+  /** Counts what was asked for: an older wait must not speak for a newer series. */
+  private turn = 0;
+  /** Whether the whole image is shown, neither enlarged nor moved. */
+  private isWhole = true;
+  /** The slice that was asked for last. */
+  private wanted = 0;
   private readonly painters: Painter[] = [];
   private readonly watchers: (() => void)[] = [];
 
@@ -51,41 +68,46 @@ export class Pane {
     this.say("Waiting for images");
   }
 
-  /** Show a series; every slice is fetched at once, so that scrolling never waits. */
+  /** Show a series: its first slice as soon as it is here, then all others, so that scrolling never waits.
+   *
+   * What does not arrive is said on the pane, with a button that asks again; only an answer that asking again
+   * cannot mend is thrown. */
   async show(series: Series, slice: number): Promise<void> {
-    const engine = await renderingEngine();
-    if (this.series && this.series.handle !== series.handle) forget(this.series);
-    this.series = undefined;
+    const turn = ++this.turn;
+    const { length: count } = imageIds(series);
+    this.root.setAttribute("aria-busy", "true");
+    this.say(`Loading ${this.name}: 0 of ${count} slices`);
+    const parts = await this.insist(turn, async () => (await pixelsOf(series, slice), library()));
+    if (!parts || turn !== this.turn) return;
     const ids = imageIds(series);
-    if (!this.viewport) {
-      engine.enableElement({ viewportId: this.id, type: core.Enums.ViewportType.STACK, element: this.picture });
-      this.viewport = engine.getViewport(this.id) as core.Types.IStackViewport;
-      this.picture.addEventListener(core.Enums.Events.IMAGE_RENDERED, () => this.painted());
-      this.picture.addEventListener("contextmenu", (event) => event.preventDefault());
-      new ResizeObserver(() => {
-        engine.resize(true, true);
-        this.painted();
-      }).observe(this.picture);
-      this.bindMouse(engine.id);
-    }
-    this.say(`Loading ${this.name}: 0 of ${ids.length} slices`);
-    let done = 0;
-    const first = ids[slice]!;
-    try {
-      await core.imageLoader.loadAndCacheImage(first);
-      await this.viewport.setStack(ids, slice);
-      this.series = series;
-      this.window = series.window;
-      const waiting = ids.map(async (id) => {
-        await core.imageLoader.loadAndCacheImage(id);
-        done += 1;
-        this.say(done < ids.length ? `Loading ${this.name}: ${done} of ${ids.length} slices` : "");
-      });
-      await Promise.all(waiting);
-    } catch (error) {
-      this.say(error instanceof Refusal ? error.message : `${this.name} cannot be shown. Reload the page to try again.`);
-      throw error;
-    }
+    const before = this.loaded;
+    this.series = undefined;
+    this.viewport ??= this.open(parts);
+    await this.viewport.setStack(ids, slice);
+    // Zoom counts from the whole image in the pane as it is now, however the page was laid out when drawing began.
+    this.viewport.resetCamera();
+    this.isWhole = true;
+    if (before && before.series.handle !== series.handle) forget(parts.core, before.series);
+    this.loaded = { library: parts, series };
+    this.series = series;
+    this.window = series.window;
+    this.changed();
+    let done = 1;
+    let waiting = outwards(slice, count).slice(1);
+    const fetchOne = async (one: number): Promise<void> => {
+      await pixelsOf(series, one);
+      await parts.core.imageLoader.loadAndCacheImage(ids[one]!);
+      waiting = waiting.filter((other) => other !== one);
+      done += 1;
+      if (turn === this.turn) this.say(done < count ? `Loading ${this.name}: ${done} of ${count} slices` : "");
+    };
+    await this.insist(turn, async () => {
+      const broken = (await Promise.allSettled(waiting.map(fetchOne))).find((one) => one.status === "rejected");
+      if (broken) throw broken.reason;
+    });
+    if (turn !== this.turn) return;
+    this.say("");
+    this.root.removeAttribute("aria-busy");
     this.painted();
   }
 
@@ -98,12 +120,17 @@ export class Pane {
     if (!this.series || !this.viewport) return;
     const wanted = Math.max(0, Math.min(this.series.positions_mm.length - 1, slice));
     if (wanted === this.slice) return;
-    const { window, zoom, pan } = this.view;
+    this.wanted = wanted;
+    try {
+      // Cornerstone learns of a slice only when its numbers are here: what failed is said, and asked for, on the pane.
+      await pixelsOf(this.series, wanted);
+    } catch {
+      return;
+    }
+    if (this.wanted !== wanted) return;
+    const before = this.look;
     await this.viewport.setImageIdIndex(wanted);
-    this.window = window;
-    this.viewport.setZoom(zoom);
-    this.viewport.setPan(pan);
-    this.viewport.render();
+    this.keep(before);
     this.changed();
   }
 
@@ -117,34 +144,41 @@ export class Pane {
     this.viewport?.render();
   }
 
-  get view(): View {
+  get look(): Look {
     const pan = this.viewport?.getPan() ?? [0, 0];
-    return { slice: this.slice, window: this.window, zoom: this.viewport?.getZoom() ?? 1, pan: [pan[0], pan[1]] };
+    return { window: this.window, zoom: this.viewport?.getZoom() ?? 1, pan: [pan[0], pan[1]] };
+  }
+
+  /** Look in another way at the slice that is shown. */
+  lookAt(look: Look): void {
+    this.keep(look);
+    this.isWhole = Math.abs(look.zoom - 1) < 1e-3 && Math.hypot(...look.pan) < 1.5;
+    this.viewport?.render();
+    this.changed();
+  }
+
+  get view(): View {
+    return { slice: this.slice, ...this.look };
   }
 
   /** Bring back slice, window, zoom and place as they were. */
   async restore(view: View): Promise<void> {
     await this.go(view.slice);
-    this.window = view.window;
-    this.viewport?.setZoom(view.zoom);
-    this.viewport?.setPan(view.pan);
-    this.viewport?.render();
-    this.changed();
+    this.lookAt(view);
   }
 
   /** Whole image, window as it came. */
   reset(): void {
     if (!this.series || !this.viewport) return;
     this.viewport.resetCamera();
+    this.isWhole = true;
     this.window = this.series.window;
     this.changed();
   }
 
   magnify(factor: number): void {
-    if (!this.viewport) return;
-    this.viewport.setZoom(Math.min(20, Math.max(0.2, this.viewport.getZoom() * factor)));
-    this.viewport.render();
-    this.changed();
+    const { look } = this;
+    this.lookAt({ ...look, zoom: Math.min(ZOOMS.most, Math.max(ZOOMS.least, look.zoom * factor)) });
   }
 
   /** Where a place in the patient is on the pane, in CSS pixels from its left upper corner. */
@@ -179,6 +213,11 @@ export class Pane {
     this.note.textContent = words;
   }
 
+  /** Say beside the pane's name how it is linked. */
+  stamp(words: string): void {
+    this.title.textContent = words ? `${this.name} · ${words}` : this.name;
+  }
+
   /** Draw again: a painter's data have changed. */
   painted(): void {
     this.overlay.replaceChildren();
@@ -187,9 +226,41 @@ export class Pane {
     for (const painter of this.painters) painter(this.overlay, this);
   }
 
+  /** Set what differs: a new slice keeps most of it by itself. */
+  private keep({ window, zoom, pan }: Look): void {
+    const { viewport } = this;
+    if (!viewport) return;
+    const now = this.look;
+    if (now.window.low !== window.low || now.window.high !== window.high) this.window = window;
+    if (now.zoom !== zoom) viewport.setZoom(zoom);
+    viewport.setPan(pan);
+  }
+
   private changed(): void {
     this.painted();
     for (const watcher of this.watchers) watcher();
+  }
+
+  /** Do what may fail on the way until it succeeds, or until something else is asked for. */
+  private async insist<Result>(turn: number, work: () => Promise<Result>): Promise<Result | undefined> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (turn !== this.turn) return undefined;
+        const isLasting = !(error instanceof Refusal) || error.status === 401 || error.status === 403;
+        const words = error instanceof Refusal ? error.message : `${this.name} cannot be shown.`;
+        if (isLasting) {
+          this.say(words);
+          throw error;
+        }
+        await new Promise<void>((again) => {
+          const button = element("button", { click: () => again() }, `Retry ${this.name}`);
+          this.note.replaceChildren(`${this.name} is not complete. ${words} `, button);
+        });
+        this.say(`Loading ${this.name} again`);
+      }
+    }
   }
 
   private describe(series: Series): void {
@@ -202,24 +273,20 @@ export class Pane {
     this.root.dataset.height = height.toFixed(3);
     this.root.dataset.low = low.toFixed(2);
     this.root.dataset.high = high.toFixed(2);
-    this.root.dataset.zoom = this.view.zoom.toFixed(3);
+    this.root.dataset.zoom = (this.viewport?.getZoom() ?? 1).toFixed(3);
   }
 
-  private bindMouse(engine: string): void {
-    const group = tools.ToolGroupManager.createToolGroup(this.id)!;
-    const { Primary, Auxiliary, Secondary } = tools.Enums.MouseBindings;
-    for (const [tool, button] of [
-      [tools.WindowLevelTool, Primary],
-      [tools.PanTool, Auxiliary],
-      [tools.ZoomTool, Secondary],
-    ] as const) {
-      group.addTool(tool.toolName);
-      group.setToolActive(tool.toolName, { bindings: [{ mouseButton: button }] });
-    }
-    group.addViewport(this.id, engine);
-    // A drag that began here may end anywhere.
-    this.picture.addEventListener("mousedown", () => {
-      window.addEventListener("mouseup", () => this.changed(), { once: true });
-    });
+  private open({ core, engine }: Library): Viewport {
+    engine.enableElement({ viewportId: this.id, type: core.Enums.ViewportType.STACK, element: this.picture });
+    this.picture.addEventListener(core.Enums.Events.IMAGE_RENDERED, () => this.painted());
+    this.picture.addEventListener("contextmenu", (event) => event.preventDefault());
+    new ResizeObserver(() => {
+      engine.resize(true, true);
+      // The whole image stays whole in a pane of another size; what was enlarged or moved stays as large.
+      if (this.isWhole && this.series) this.viewport?.resetCamera();
+      this.viewport?.render();
+      this.painted();
+    }).observe(this.picture);
+    return engine.getViewport(this.id) as Viewport;
   }
 }

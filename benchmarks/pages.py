@@ -1,0 +1,162 @@
+"""How fast the page is in Debian's Chromium, without a graphics card: the first image, and a change of slice.
+
+Run as ``python benchmarks/pages.py``, with the package installed together with its pages and its extra ``test``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+from record import record
+from spinefx.phantom.cohort import write_cohort
+from spinefx.phantom.draws import PhantomSettings
+from spinefx.verbs.ingest import ingest
+
+STUDIES, SIDE, CHANGES = 8, 512, 200
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+# Times are taken in the page: when the first slice is there, and from each key to the frame after the slice's change.
+WATCH = """
+window.seen = { first: 0, both: 0, changes: [] };
+let pressed = 0;
+addEventListener("keydown", () => { pressed = performance.now(); }, true);
+new MutationObserver((changes) => {
+  const panes = document.querySelectorAll(".pane[data-slice]").length;
+  if (panes >= 1 && !seen.first) requestAnimationFrame(() => { seen.first ||= performance.now(); });
+  if (panes >= 2 && !seen.both) requestAnimationFrame(() => { seen.both ||= performance.now(); });
+  const isT2w = (one) => one.target.querySelector("[data-pane=T2W]") && one.oldValue !== one.target.dataset.slice;
+  if (pressed && changes.some(isT2w)) {
+    const from = pressed;
+    pressed = 0;
+    requestAnimationFrame(() => setTimeout(() => seen.changes.push(performance.now() - from)));
+  }
+}).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-slice"], attributeOldValue: true });
+"""
+
+
+@contextmanager
+def served(study: Path) -> Iterator[str]:
+    """Serve a study in a process of its own.
+
+    Parameters
+    ----------
+    study : Path
+
+    Yields
+    ------
+    str
+        Address.
+    """
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "spinefx", "serve", str(study), "--port", str(port)], stdout=subprocess.DEVNULL
+    )
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def opened(page: Any, address: str, case: int) -> tuple[float, float]:
+    """Open a study, and give when its first image and both were there.
+
+    Parameters
+    ----------
+    page : playwright page
+    address : str
+    case : int
+
+    Returns
+    -------
+    tuple of float
+        Milliseconds from the start of the navigation.
+    """
+    page.goto(f"{address}/annotate/sub-{case:03d}")
+    page.get_by_text("Not marked yet").wait_for()
+    page.locator("[aria-busy]").first.wait_for(state="detached")
+    page.wait_for_timeout(500)
+    first, both = page.evaluate("[seen.first, seen.both]")
+    return first, both
+
+
+def changed(page: Any) -> list[float]:
+    """Scroll up and down, and give how long each change took.
+
+    Parameters
+    ----------
+    page : playwright page
+
+    Returns
+    -------
+    list of float
+        Milliseconds.
+    """
+    page.keyboard.press("Home")
+    page.wait_for_timeout(300)
+    page.evaluate("seen.changes.length = 0")
+    for press in range(CHANGES):
+        page.keyboard.press("ArrowDown" if press // 12 % 2 == 0 else "ArrowUp")
+        page.wait_for_timeout(60)
+    return list(page.evaluate("seen.changes"))
+
+
+def main() -> None:
+    """Measure and record."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_cohort(folder / "export", PhantomSettings(patients=STUDIES, seed=5, matrix=SIDE))
+        ingest(folder / "study", folder / "export", table=folder / "export" / "cases.csv")
+        with served(folder / "study") as address, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            cold, warm = [], []
+            for case in range(1, STUDIES + 1):
+                context = browser.new_context(viewport={"width": 1280, "height": 720})
+                context.add_init_script(WATCH)
+                page = context.new_page()
+                cold.append(opened(page, address, case))
+                warm.append(opened(page, address, case % STUDIES + 1))
+                if case < STUDIES:
+                    context.close()
+            changes = changed(page)
+            browser.close()
+    rows = [
+        [what, len(times), float(np.median(times)), float(np.percentile(times, 95))]
+        for what, times in (
+            ("first image, browser's cache empty", [one for one, _ in cold]),
+            ("both images, browser's cache empty", [one for _, one in cold]),
+            ("first image, next study", [one for one, _ in warm]),
+            ("both images, next study", [one for _, one in warm]),
+            ("change of slice in both series", changes),
+        )
+    ]
+    record(
+        "pages",
+        f"The annotator's page, series of {SIDE} x {SIDE}, drawn in software",
+        ["what", "times", "median, ms", "95th percentile, ms"],
+        rows,
+        note="From the start of the navigation to the image; from a key to the frame that shows the next slice.",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,569 @@
+"""The images under a person's hands in a real browser: mouse, undo, marks, troubles on the way, sizes of screen."""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spinefx.app.state import ServeSettings
+from spinefx.imaging.nifti import read_nifti, write_nifti
+from spinefx.imaging.volume import Volume
+from spinefx.workspace.layout import Workspace, read_json
+from spinefx.workspace.records import read_lesions, sidecar_path
+
+SETTLED_MS = 150
+
+
+def open_case(page: Any, address: str, said: str = "Not marked yet") -> None:
+    page.goto(f"{address}/annotate/sub-001")
+    page.get_by_text(said).wait_for()
+
+
+def pane(page: Any, name: str = "T2W") -> dict[str, float]:
+    """What a pane says of itself: slice, height along the normal, window, zoom."""
+    section = page.get_by_label(f"{name} image")
+    return {key: float(section.get_attribute(f"data-{key}")) for key in ("slice", "height", "low", "high", "zoom")}
+
+
+def width_and_middle(page: Any) -> tuple[float, float]:
+    now = pane(page)
+    return now["high"] - now["low"], (now["high"] + now["low"]) / 2
+
+
+def middle_of(page: Any, name: str = "T2W") -> tuple[float, float]:
+    edge = page.locator(f"[data-pane={name}]").bounding_box()
+    return edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+
+
+def drag(page: Any, right: float, down: float, button: str = "left", held: str = "") -> None:
+    x, y = middle_of(page)
+    page.mouse.move(x, y)
+    if held:
+        page.keyboard.down(held)
+    page.mouse.down(button=button)
+    page.mouse.move(x + right / 2, y + down / 2)
+    page.mouse.move(x + right, y + down)
+    page.mouse.up(button=button)
+    if held:
+        page.keyboard.up(held)
+    page.wait_for_timeout(SETTLED_MS)
+
+
+def press(page: Any, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+        page.wait_for_timeout(SETTLED_MS)
+
+
+def corners(page: Any, name: str = "T2W") -> np.ndarray:
+    """The box's corners on the screen."""
+    points = page.get_by_test_id(f"box-{name}").get_attribute("points").split()
+    return np.array([[float(number) for number in point.split(",")] for point in points])
+
+
+def volume_of(study: Path, weighting: str) -> Volume:
+    return read_nifti(Workspace.open(study).image("sub-001", weighting)).to_sagittal()
+
+
+def mm_per_pixel(page: Any, study: Path) -> float:
+    edge, volume = page.locator("[data-pane=T2W]").bounding_box(), volume_of(study, "T2w")
+    sides = [count * spacing for count, spacing in zip(volume.shape[1:], volume.spacing_mm[1:], strict=True)]
+    return float(max(sides[0] / edge["height"], sides[1] / edge["width"]) / pane(page)["zoom"])
+
+
+def own_lesion(study: Path) -> Any:
+    return next((one.lesion for one in read_lesions(Workspace.open(study)) if one.annotator == "local"), None)
+
+
+def until(told: Callable[[], Any], page: Any, seconds: float = 20) -> Any:
+    """Wait for something true."""
+    end = time.monotonic() + seconds
+    while not (found := told()):
+        assert time.monotonic() < end, "it did not come"
+        page.wait_for_timeout(100)
+    return found
+
+
+def test_each_button_does_what_radiology_viewers_do_and_each_drag_is_one_step(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    press(page, "b", "b")
+    came, start = pane(page), corners(page)
+    width, middle = width_and_middle(page)
+    drag(page, 60, 0)  # starts inside the box: moves it
+    page.get_by_test_id("did").filter(has_text="box moved").wait_for()
+    press(page, "Control+z", "ArrowDown", "ArrowUp")
+    page.keyboard.press("Delete")
+    drag(page, 60, -30)
+    assert width_and_middle(page) == pytest.approx((width * 1.2, middle - width * 0.1), rel=0.01)
+    press(page, "Control+z")
+    assert width_and_middle(page) == pytest.approx((width, middle), abs=0.1)
+    press(page, "Control+y", "Control+z", "Control+z")
+    for button, held in (("middle", ""), ("left", "Shift")):
+        drag(page, 40, 24, button, held)
+        assert corners(page) - start == pytest.approx(np.tile([40, 24], (4, 1)), abs=1.5)
+        press(page, "Control+z")
+        assert corners(page) == pytest.approx(start, abs=1.5)
+    for button, held in (("right", ""), ("left", "Control")):
+        drag(page, 0, -120, button, held)
+        assert pane(page)["zoom"] == pytest.approx(2 * came["zoom"], rel=1e-3)
+        assert np.ptp(corners(page), axis=0) == pytest.approx(2 * np.ptp(start, axis=0), rel=0.01)
+        press(page, "Control+z")
+        assert pane(page)["zoom"] == pytest.approx(came["zoom"], rel=1e-6)
+    page.mouse.wheel(0, 100)
+    page.wait_for_timeout(SETTLED_MS)
+    assert pane(page)["slice"] == came["slice"] + 1
+
+
+def test_images_pan_and_zoom_while_a_box_is_drawn(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    press(page, "b")
+    drag(page, 50, 10, "middle")
+    drag(page, 0, -60, "right")
+    drag(page, -20, 0, "left", "Shift")
+    zoom = pane(page)["zoom"]
+    assert zoom == pytest.approx(2**0.5, rel=1e-3)
+    assert page.get_by_test_id("box-T2W").count() == 0
+    x, y = middle_of(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 70, y + 50)
+    page.mouse.down(button="middle")
+    page.mouse.move(x + 90, y + 80)
+    page.mouse.up(button="middle")
+    assert page.get_by_test_id("did").inner_text() != "box drawn"
+    page.mouse.up()
+    page.get_by_text("Saved", exact=True).wait_for()
+    # The corner where the press began moved with the image; the other one followed the mouse.
+    assert np.ptp(corners(page), axis=0) == pytest.approx([70, 70], abs=2.5)
+    assert own_lesion(served.study).box.side_mm == pytest.approx(70 * mm_per_pixel(page, served.study), rel=0.04)
+
+
+def test_hands_are_set_once_for_all_studies(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    before = pane(page)
+    page.keyboard.press(",")
+    page.get_by_role("button", name="PACS-like: left scrolls").click()
+    assert page.get_by_label("Drag with the left button").input_value() == "slices"
+    page.get_by_label("Moving right (or up)").select_option("narrower")
+    page.get_by_label("Moving up (or right)").select_option("darker")
+    page.get_by_label("Arrow keys left and right").select_option("series")
+    page.keyboard.press("Escape")
+    page.reload()
+    page.get_by_text("Not marked yet").wait_for()
+    drag(page, 0, 36)
+    assert pane(page)["slice"] == before["slice"] + 3
+    assert pane(page)["high"] == before["high"]
+    width, middle = width_and_middle(page)
+    drag(page, 60, -30, "right")
+    assert width_and_middle(page) == pytest.approx((width * 0.8, middle + width * 0.1), rel=0.01)
+    press(page, "ArrowRight")
+    assert "active" in page.get_by_label("T1W image").get_attribute("class")
+    press(page, "ArrowLeft")
+    assert "active" in page.get_by_label("T2W image").get_attribute("class")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="All as they came").click()
+    page.get_by_label("Window's width").select_option("upright")
+    page.get_by_label("Series on the left").select_option("T1W")
+    page.get_by_role("button", name="Close").click()
+    assert middle_of(page, "T1W")[0] < middle_of(page, "T2W")[0]
+    width, middle = width_and_middle(page)
+    drag(page, 0, -60)
+    came = before["high"] - before["low"]
+    assert width_and_middle(page) == pytest.approx((width + came * 0.2, middle), rel=0.01)
+
+
+def test_a_double_click_shows_one_series_alone_or_does_nothing_but_never_resets(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    press(page, "3", "+")
+    before = pane(page)
+    narrow = page.locator("[data-pane=T2W]").bounding_box()["width"]
+    page.mouse.dblclick(*middle_of(page))
+    page.wait_for_timeout(300)
+    assert page.locator("[data-pane=T2W]").bounding_box()["width"] > 1.9 * narrow
+    assert not page.locator("[data-pane=T1W]").is_visible()
+    page.keyboard.press("ArrowDown")
+    page.mouse.dblclick(*middle_of(page))
+    page.wait_for_timeout(300)
+    assert page.locator("[data-pane=T2W]").bounding_box()["width"] == pytest.approx(narrow, abs=1)
+    assert pane(page) == pytest.approx(
+        before | {"slice": before["slice"] + 1, "height": pane(page)["height"]}, rel=0.01
+    )
+    page.keyboard.press(",")
+    page.get_by_label("Double click").select_option("nothing")
+    page.keyboard.press("Escape")
+    page.mouse.dblclick(*middle_of(page))
+    page.wait_for_timeout(300)
+    assert page.locator("[data-pane=T1W]").is_visible()
+    assert pane(page)["zoom"] == pytest.approx(before["zoom"], rel=0.01)
+
+
+def test_reset_level_link_and_accepted_boxes_are_steps_too(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    came = pane(page)
+    press(page, "3", "+", "+")
+    changed = pane(page)
+    press(page, "Space")
+    assert pane(page) == pytest.approx(came, rel=1e-3)
+    press(page, "Control+z")
+    assert pane(page) == pytest.approx(changed, rel=1e-3)
+    x, y = middle_of(page)
+    page.mouse.move(x, y)
+    page.keyboard.down("Control")
+    for _ in range(4):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.wait_for_timeout(SETTLED_MS)
+    assert pane(page)["zoom"] == pytest.approx(changed["zoom"] * 1.1**4, rel=1e-3)
+    press(page, "Control+z")
+    assert pane(page)["zoom"] == pytest.approx(changed["zoom"], rel=1e-3)
+    press(page, "l")
+    assert page.get_by_test_id("sync").get_attribute("data-linked") == "false"
+    press(page, "Control+z")
+    assert page.get_by_test_id("sync").get_attribute("data-linked") == "true"
+    page.get_by_role("button", name="Show others' boxes").click()
+    page.get_by_role("button", name="Accept").first.click()
+    page.get_by_text("Saved", exact=True).wait_for()
+    accepted = own_lesion(served.study)
+    page.get_by_label("Level of the vertebra").select_option("L2")
+    until(lambda: own_lesion(served.study).level == "L2", page)
+    press(page, "Control+z")
+    until(lambda: own_lesion(served.study).level == accepted.level, page)
+    press(page, "Control+z")
+    until(lambda: own_lesion(served.study) is None, page)
+    assert page.get_by_label("Level of the vertebra").input_value() == ""
+    press(page, "Control+y")
+    assert until(lambda: own_lesion(served.study), page) == accepted
+
+
+def test_directions_and_a_scale_stand_on_each_image(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    for zoom, name in ((1.0, "T2W"), (4.0, "T2W"), (1.0, "T1W")):
+        if zoom > 1:
+            drag(page, 0, -240, "right")
+        edge = page.locator(f"[data-pane={name}]").bounding_box()
+        marks = page.get_by_label(f"{name} image").locator("text.mark:not(.end)")
+        letters = {one.inner_html(): one.bounding_box() for one in marks.all()}
+        assert set(letters) == {"A", "P", "S", "I"}
+        assert letters["A"]["x"] - edge["x"] < 30 < edge["width"] - 40 < letters["P"]["x"] - edge["x"]
+        assert letters["S"]["y"] < letters["I"]["y"]
+        path = page.get_by_test_id(f"scale-{name}")
+        drawn = re.match(r"M\S+ (\S+)h12M\S+ \S+V(\S+?)M", path.get_attribute("d"))
+        assert drawn is not None
+        top, bottom = map(float, drawn.groups())
+        if name == "T2W":
+            shown = (bottom - top) * mm_per_pixel(page, served.study)
+            assert shown == pytest.approx(float(path.get_attribute("data-mm")), rel=0.01)
+        assert bottom - top < edge["height"] * 0.31
+
+
+def turned(study: Path, degrees: float) -> None:
+    """Turn T1W's slices about the patient's axis, through T1W's own middle."""
+    workspace = Workspace.open(study)
+    path = workspace.image("sub-001", "T1w")
+    volume = read_nifti(path)
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    centre = volume.to_mm((np.array(volume.shape) - 1) / 2)
+    affine = volume.affine.copy()
+    affine[:3, :3] = turn @ affine[:3, :3]
+    affine[:3, 3] = turn @ (affine[:3, 3] - centre) + centre
+    write_nifti(path, replace(volume, affine=affine), read_json(sidecar_path(workspace, "sub-001", "T1w")))
+
+
+def test_planes_that_cross_show_where(study: Path, page: Any, running: Any) -> None:
+    turned(study, 20)
+    with running(ServeSettings(study)) as served:
+        open_case(page, served.address)
+        page.get_by_test_id("sync").filter(has_text="different planes").wait_for()
+        t2w, t1w = volume_of(study, "T2w"), volume_of(study, "T1w")
+        for step in (0, 3):
+            if step:
+                press(page, "Shift+ArrowDown")
+            line = page.get_by_test_id("crossing-T2W")
+            drawn = [float(line.get_attribute(name)) for name in ("x1", "x2")]
+            # Turned about the long axis: nearly upright over two metres.
+            assert drawn[0] == pytest.approx(drawn[1], abs=8)
+            index, other = int(pane(page)["slice"]), int(pane(page, "T1W")["slice"])
+            corner, across = t2w.to_mm((index, 0, 0)), t2w.directions[:, 2]
+            normal = t1w.directions[:, 0]
+            column_mm = (t1w.to_mm((other, 0, 0)) - corner) @ normal / (across @ normal)
+            off_centre = column_mm - (t2w.shape[2] - 1) / 2 * t2w.spacing_mm[2]
+            wide = page.locator("[data-pane=T2W]").bounding_box()["width"]
+            assert sum(drawn) / 2 == pytest.approx(wide / 2 + off_centre / mm_per_pixel(page, study), abs=1.5)
+        assert page.get_by_test_id("crossing-T1W").count() == 1
+        assert page.get_by_label("T2W image").get_by_text(f"T1W slice {other + 1}").count() == 1
+
+
+def test_parallel_planes_show_the_mouse_in_the_other_series(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    x, y = middle_of(page)
+    page.mouse.move(x + 30, y + 40)
+    mark = page.get_by_label("T1W image").locator(".cursor").bounding_box()
+    t1w = middle_of(page, "T1W")
+    t2w, other = volume_of(served.study, "T2w"), volume_of(served.study, "T1w")
+    centres = [one.to_mm((np.array(one.shape) - 1) / 2)[1:] for one in (t2w, other)]
+    shift = (centres[0] - centres[1]) / mm_per_pixel(page, served.study) * [1, -1]
+    place = mark["x"] + mark["width"] / 2 - t1w[0], mark["y"] + mark["height"] / 2 - t1w[1]
+    assert page.get_by_test_id("crossing-T2W").count() == 0
+    assert place == pytest.approx((30 + shift[0], 40 + shift[1]), abs=6)
+
+
+def test_why_each_series_is_shown_and_what_was_not_taken_is_said(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    told = page.get_by_test_id("about")
+    told.locator("summary").click()
+    workspace = Workspace.open(served.study)
+    for weighting in ("T2w", "T1w"):
+        sidecar = read_json(sidecar_path(workspace, "sub-001", weighting))
+        tr, te = (f"{1000 * sidecar[key]:.0f} ms" for key in ("RepetitionTime", "EchoTime"))
+        assert f"{weighting.upper()}: TR {tr}, TE {te}" in told.inner_text()
+    assert told.locator("li").count() == 2
+    assert "fat-suppressed (STIR)" in told.inner_text()
+    assert "a localizer" in told.inner_text()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"status": 404, "json": {"error": "InputError", "message": "The image is not there."}}, "is not there"),
+        ({"status": 500, "body": "no JSON"}, "The server said 500"),
+        ({"status": 200, "body": b"\0" * 4001}, "arrived incomplete"),
+        (None, "The server does not answer"),
+    ],
+    ids=["404", "500", "truncated", "gone"],
+)
+def test_a_slice_that_does_not_come_is_said_and_asked_for_again(
+    served: Any, page: Any, answer: dict[str, Any] | None, said: str
+) -> None:
+    left = {"slices/0": 1, "slices/7": 1}  # one on the way, one that may be the first
+
+    def judge(route: Any) -> None:
+        key = next((one for one in left if route.request.url.endswith(one)), None)
+        if key is None or not left[key]:
+            return route.continue_()
+        left[key] -= 1
+        return route.abort() if answer is None else route.fulfill(**answer)
+
+    page.route("**/api/images/**", judge)
+    page.goto(f"{served.address}/annotate/sub-001")
+    note = page.locator(".note").filter(has_text="Retry")
+    while sum(left.values()) or note.count():
+        note.first.wait_for()
+        assert said in note.first.inner_text()
+        note.first.get_by_role("button").click()
+        page.wait_for_timeout(300)
+    page.get_by_text("Not marked yet").wait_for()
+    until(lambda: page.locator("[aria-busy]").count() == 0, page)
+    press(page, "Home")
+    assert pane(page)["slice"] == 0
+    assert page.locator(".note").all_inner_texts() == ["", ""]
+
+
+def test_a_study_that_does_not_come_is_said_with_a_next_step(served: Any, page: Any) -> None:
+    page.goto(f"{served.address}/annotate/sub-999")
+    alert = page.get_by_role("alert")
+    alert.get_by_text("Open the study from the worklist").wait_for()
+    assert "participant" in alert.inner_text()
+    page.route("**/api/annotate/sub-001", lambda route: route.fulfill(status=500, body="{}"))
+    page.goto(f"{served.address}/annotate/sub-001")
+    alert.get_by_text("then press Retry").wait_for()
+    assert page.get_by_label("T2W image").is_visible()
+    page.unroute("**/api/annotate/sub-001")
+    alert.get_by_role("button", name="Retry").click()
+    page.get_by_text("Not marked yet").wait_for()
+    assert alert.inner_text() == ""
+    assert pane(page)["slice"] == (len(volume_of(served.study, "T2w").array) - 1) // 2
+
+
+def test_a_slow_network_never_shows_an_empty_page(served: Any, page: Any) -> None:
+    held: list[Any] = []
+    free: list[bool] = []
+    page.route(re.compile(r"assets/.*\.js|/api/"), lambda one: one.continue_() if free else held.append(one))
+    page.goto(f"{served.address}/annotate/sub-001", wait_until="commit")
+    page.get_by_text("The page is on its way").wait_for()
+
+    def let(pattern: str) -> None:
+        until(lambda: any(re.search(pattern, one.request.url) for one in held), page)
+        for one in [one for one in held if re.search(pattern, one.request.url)]:
+            held.remove(one)
+            one.continue_()
+
+    let("index.*js")
+    let("api/me")
+    page.get_by_text("Opening the study").wait_for()
+    let("worklist")
+    page.get_by_label("T2W image").get_by_text("Waiting for images").wait_for()
+    let("sub-001$")
+    page.get_by_text(re.compile(r"Loading T2W: 0 of \d+ slices")).wait_for()
+    free.append(True)
+    for one in held:
+        one.continue_()
+    page.get_by_text("Not marked yet").wait_for()
+
+
+def test_showing_a_study_again_or_another_series_keeps_link_undo_and_panel(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    press(page, "b", "b")
+    page.get_by_text("Saved", exact=True).wait_for()
+    saved = own_lesion(served.study)
+    press(page, "l", "3", "+", "ArrowDown")
+    before = pane(page)
+    # Another page changes the box, and this one is told to load it: the study is asked for again.
+    second = page.context.new_page()
+    open_case(second, served.address, "Your box, as saved")
+    press(second, "Alt+ArrowRight")
+    second.get_by_text("Saved", exact=True).wait_for()
+    second.close()
+    theirs = own_lesion(served.study)
+    press(page, "Alt+ArrowDown")
+    alert = page.get_by_role("alert")
+    alert.get_by_text("saved a box for this study").wait_for()
+    assert own_lesion(served.study) == theirs
+    alert.get_by_role("button", name="Load the other page's box").click()
+    page.get_by_text("The other page's box, as saved").wait_for()
+    assert pane(page) == pytest.approx(before, rel=1e-6)
+    assert page.get_by_test_id("sync").get_attribute("data-linked") == "false"
+    press(page, "Control+z")
+    t2w = volume_of(served.study, "T2w")
+    until(lambda: own_lesion(served.study) != theirs, page)
+    moved = t2w.to_index(own_lesion(served.study).box.centre_mm) - t2w.to_index(saved.box.centre_mm)
+    assert moved == pytest.approx([0, 1, 0], abs=0.02)
+    press(page, *["Control+z"] * 5)
+    until(lambda: own_lesion(served.study) is None, page)
+    assert page.get_by_test_id("sync").get_attribute("data-linked") == "true"
+
+
+def test_of_two_pages_the_second_is_asked_and_may_keep_its_own(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    second = page.context.new_page()
+    open_case(second, served.address)
+    press(page, "b", "b")
+    page.get_by_text("Saved", exact=True).wait_for()
+    press(second, "b", "b")
+    press(second, "Alt+Shift+ArrowUp")
+    alert = second.get_by_role("alert")
+    alert.get_by_text("Both boxes are safe").wait_for()
+    assert own_lesion(served.study).box.side_mm == pytest.approx(40, abs=0.01)
+    alert.get_by_role("button", name="Keep mine instead").click()
+    second.get_by_text("Saved", exact=True).wait_for()
+    side = 40 + 2 * volume_of(served.study, "T2w").spacing_mm[1]
+    assert own_lesion(served.study).box.side_mm == pytest.approx(side, abs=0.01)
+    second.close()
+
+
+@contextmanager
+def process(study: Path, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server of its own process, which can be killed."""
+    command = [sys.executable, "-m", "spinefx", "serve", str(study), "--port", str(port)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert running.poll() is None, "the server ended before it began"
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}", running
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def test_a_killed_server_gets_the_change_when_it_is_back(study: Path, page: Any, built_pages: Path) -> None:
+    port = free_port()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    with process(study, port) as (address, _):
+        open_case(page, address)
+        press(page, "b", "b")
+        page.get_by_text("Saved", exact=True).wait_for()
+        first = own_lesion(study)
+    press(page, "Alt+ArrowRight")
+    page.get_by_text("sent again every").first.wait_for()
+    assert own_lesion(study) == first
+    with process(study, port):
+        page.get_by_text("Saved", exact=True).wait_for()
+        t2w = volume_of(study, "T2w")
+        moved = t2w.to_index(own_lesion(study).box.centre_mm) - t2w.to_index(first.box.centre_mm)
+        assert moved == pytest.approx([0, 0, 1], abs=0.02)
+        page.reload()
+        page.get_by_text("Your box, as saved").wait_for()
+        assert asked == []  # all was saved: nothing holds a person back
+    press(page, "Alt+ArrowDown")
+    page.get_by_text("sent again every").first.wait_for()
+    with process(study, port):
+        page.goto(f"{address}/annotate/sub-001")  # at once: the change may not have been sent yet
+        page.get_by_text(re.compile("^(Saved|Your box, as saved)$")).first.wait_for()
+        until(lambda: own_lesion(study).box != first.box, page)
+        down = t2w.to_index(own_lesion(study).box.centre_mm) - t2w.to_index(first.box.centre_mm)
+        assert down == pytest.approx([0, 1, 1], abs=0.02)
+    assert set(asked) <= {"beforeunload"}
+
+
+def test_a_change_that_a_closed_page_could_not_save_is_there_again(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    page.route("**/lesion", lambda route: route.abort())
+    press(page, "b", "b")
+    page.get_by_text("sent again every").first.wait_for()
+    assert own_lesion(served.study) is None
+    second = page.context.new_page()
+    page.close(run_before_unload=False)
+    second.goto(f"{served.address}/annotate/sub-001")
+    second.get_by_text("Your change that was not saved is here again").wait_for()
+    second.get_by_text("Saved", exact=True).wait_for()
+    assert own_lesion(served.study).box.side_mm == pytest.approx(40, abs=0.01)
+
+
+def test_every_screen_shows_the_same_numbers(served: Any, browser: Any) -> None:
+    pytest.importorskip("PIL")
+    from PIL import Image
+
+    seen, pictures = [], {}
+    for width, height in ((1280, 720), (1920, 1080)):
+        for ratio in (1, 2):
+            context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=ratio)
+            page = context.new_page()
+            open_case(page, served.address)
+            until(lambda page=page: page.locator("[aria-busy]").count() == 0, page)
+            press(page, "Home", "ArrowDown", "ArrowDown", "3", "b", "b")
+            canvas = page.locator("[data-pane=T2W] canvas")
+            edge = canvas.bounding_box()
+            size = canvas.evaluate("one => [one.width, one.height]")
+            assert size == pytest.approx([edge["width"] * ratio, edge["height"] * ratio], abs=2)
+            assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+            seen.append({**pane(page), "t1w": pane(page, "T1W")["slice"]})
+            place = re.search(r"= (.*) mm; slices 3 to 3", page.get_by_test_id("numbers").inner_text())
+            seen[-1] |= dict(zip("lps", map(float, place.group(1).split(", ")), strict=True))  # type: ignore[union-attr]
+            image = Image.open(io.BytesIO(page.locator("[data-pane=T2W]").screenshot(scale="css"))).convert("L")
+            pictures[width, ratio] = np.asarray(image, float)
+            page.get_by_text("Saved", exact=True).wait_for()
+            press(page, "Delete")
+            until(lambda: own_lesion(served.study) is None, page)
+            context.close()
+    for one in seen[1:]:
+        assert one == pytest.approx(seen[0], abs=0.6)
+        assert one["slice"] == seen[0]["slice"]
+    for width in (1280, 1920):
+        one, other = pictures[width, 1], pictures[width, 2]
+        assert one.std() > 20
+        assert np.abs(one - other).mean() < 4
