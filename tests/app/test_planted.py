@@ -152,7 +152,8 @@ def pages_of(page: Any, address: str) -> Iterator[str]:
         # One page of each kind is enough for a long list of cases.
         kinds = {re.sub(r"sub-\d+", "sub", one) for one in [*done, *waiting]}
         for link in links:
-            if link.startswith("/") and re.sub(r"sub-\d+", "sub", link) not in kinds:
+            is_page = link.startswith("/") and not link.endswith(".json")
+            if is_page and re.sub(r"sub-\d+", "sub", link) not in kinds:
                 waiting.append(link)
                 kinds.add(re.sub(r"sub-\d+", "sub", link))
         yield path
