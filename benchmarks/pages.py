@@ -1,10 +1,11 @@
-"""How fast the page is in Debian's Chromium, without a graphics card: the first image, and a change of slice.
+"""How fast the page is in Debian's Chromium, without a graphics card: images, slices, a crowd, a long worklist.
 
 Run as ``python benchmarks/pages.py``, with the package installed together with its pages and its extra ``test``.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -12,19 +13,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 from playwright.sync_api import sync_playwright
 
 from record import record
+from spinefx.app.access import invite
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.draws import PhantomSettings
 from spinefx.verbs.ingest import ingest
 
 STUDIES, SIDE, CHANGES = 8, 512, 200
+PEOPLE, LISTED = 20, 5000
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 # Times are taken in the page: when the first slice is there, and from each key to the frame after the slice's change.
 WATCH = """
@@ -120,6 +125,55 @@ def changed(page: Any) -> list[float]:
     return list(page.evaluate("seen.changes"))
 
 
+def crowd(address: str, tokens: list[str]) -> list[float]:
+    """Milliseconds of each request of people who open studies and scroll through them at the same time."""
+
+    def person(number: int) -> list[float]:
+        cookie, spent = "", []
+
+        def ask(path: str, body: bytes | None = None) -> bytes:
+            nonlocal cookie
+            headers = {"Origin": address, "Content-Type": "application/json", "Cookie": cookie}
+            began = time.perf_counter()
+            with urlopen(Request(address + path, data=body, headers=headers), timeout=60) as answer:
+                content: bytes = answer.read()
+                cookie = answer.headers.get("Set-Cookie", cookie).partition(";")[0]
+            spent.append(1000 * (time.perf_counter() - began))
+            return content
+
+        ask("/api/enter", json.dumps({"token": tokens[number]}).encode())
+        ask("/api/annotate/worklist")
+        for turn in range(3):
+            time.sleep(0.5)
+            found = json.loads(ask(f"/api/annotate/sub-{(number + turn) % STUDIES + 1:03d}"))
+            series = found["pair"]["t2w"]
+            for index in range(len(series["positions_mm"])):
+                time.sleep(0.1)
+                ask(f"/api/images/{series['handle']}/slices/{index}")
+        return spent
+
+    with ThreadPoolExecutor(PEOPLE) as pool:
+        return [ms for each in pool.map(person, range(PEOPLE)) for ms in each]
+
+
+def listed(browser: Any, address: str, token: str) -> list[float]:
+    """Milliseconds to a long worklist on the screen."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_label("Token").fill(token)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Annotate").first.wait_for()
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        page.goto(f"{address}/annotate")
+        page.locator("tbody tr").first.wait_for()
+        times.append(1000 * (time.perf_counter() - began))
+    context.close()
+    return times
+
+
 def main() -> None:
     """Measure and record."""
     with tempfile.TemporaryDirectory() as name:
@@ -139,6 +193,14 @@ def main() -> None:
                     context.close()
             changes = changed(page)
             browser.close()
+        tokens = [invite(folder / "study", f"A{number}", ["annotator"]) for number in range(PEOPLE)]
+        with served(folder / "study") as address, sync_playwright() as playwright:
+            requests = crowd(address, tokens)
+            for number in range(STUDIES + 1, LISTED + 1):
+                (folder / "study" / f"sub-{number:04d}").mkdir()
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            worklists = listed(browser, address, tokens[0])
+            browser.close()
     rows = [
         [what, len(times), float(np.median(times)), float(np.percentile(times, 95))]
         for what, times in (
@@ -147,6 +209,8 @@ def main() -> None:
             ("first image, next study", [one for one, _ in warm]),
             ("both images, next study", [one for _, one in warm]),
             ("change of slice in both series", changes),
+            (f"a request, {PEOPLE} people at once", requests),
+            (f"worklist of {LISTED:,} studies", worklists),
         )
     ]
     record(
