@@ -15,18 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import uvicorn
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from spinefx.app.server import create_app
 from spinefx.app.state import ServeSettings
+from spinefx.verbs.trials import register
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
 
 IMAGES = Path(__file__).resolve().parent / "images"
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-SIZE = {"width": 1280, "height": 720}
+SIZE = {"width": 1440, "height": 810}
 
 
 def annotate(page: Any, address: str, study: Path) -> None:
@@ -41,6 +43,58 @@ def annotate(page: Any, address: str, study: Path) -> None:
     page.keyboard.press("+")
 
 
+def read(page: Any, address: str, study: Path) -> None:
+    """A case of a second-read study, its signs scored by keys."""
+    design = study.parent / "pilot.toml"
+    design.write_text('name = "pilot"\ndesign = "second_read"\nreaders = ["local"]\nexperiment = "quick"\n')
+    register(study, design)
+    page.goto(f"{address}/read/pilot/1")
+    page.get_by_text("through the registration").wait_for()
+    page.keyboard.press("f")
+    for number in range(15):
+        page.keyboard.press("y" if number in {1, 5, 6} else "n")
+        page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+
+
+def decide(page: Any, address: str, study: Path) -> None:
+    """A study of the cohort, its box drawn where the cohort's table has it, and the model's answer."""
+    record = read_lesions(Workspace.open(study))[4]
+    lesion = record.lesion
+    page.goto(f"{address}/decide")
+    with page.expect_response(f"**/api/decide/participants/{record.participant_id}") as waiting:
+        page.get_by_role("link", name=record.participant_id).click()
+    series = waiting.value.json()["pair"]["t2w"]
+    page.get_by_text("Mark the vertebra").wait_for()
+    pane = page.get_by_label("T2W image").and_(page.locator("[data-zoom]"))
+    pane.wait_for()
+    page.wait_for_timeout(1500)
+    page.keyboard.press("Home")
+    for _ in range(lesion.first_slice):
+        page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(60)
+    edge = page.locator("[data-pane=T2W]").bounding_box()
+    steps = np.array([series["column_spacing_mm"], series["row_spacing_mm"]])
+    sizes = steps * [series["columns"], series["rows"]]
+    mm_per_pixel = max(sizes / [edge["width"], edge["height"]]) / float(pane.get_attribute("data-zoom"))
+    axes = np.array([series["row_cosines"], series["column_cosines"]])
+    from_middle = axes @ (np.array(lesion.box.centre_mm) - series["positions_mm"][0]) - (sizes - steps) / 2
+    x, y = np.array([edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2]) + from_middle / mm_per_pixel
+    half = lesion.box.side_mm / mm_per_pixel / 2
+    page.keyboard.press("b")
+    page.mouse.move(x - half, y - half)
+    page.mouse.down()
+    page.mouse.move(x + half, y + half, steps=3)
+    page.mouse.up()
+    for _ in lesion.slices[1:]:
+        page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(60)
+    page.keyboard.press("]")
+    page.get_by_text("through the registration").wait_for()
+    page.keyboard.press("a")
+    page.get_by_test_id("number").wait_for()
+
+
 def teach(page: Any, address: str, study: Path) -> None:
     """The first training case of a simulated resident, answered."""
     page.goto(f"{address}/teach/lesson/resident_r1")
@@ -50,7 +104,13 @@ def teach(page: Any, address: str, study: Path) -> None:
     page.get_by_test_id("feedback").wait_for()
 
 
-PICTURES: dict[str, Callable[[Any, str, Path], None]] = {"page-annotate": annotate, "page-teach": teach}
+PICTURES: dict[str, Callable[[Any, str, Path], None]] = {
+    "page-annotate": annotate,
+    "page-decide": decide,
+    "page-teach": teach,
+    # Last, for nothing is taught of cases that are still to be read.
+    "page-read": read,
+}
 
 
 def main() -> None:
@@ -62,7 +122,7 @@ def main() -> None:
         copy = Path(shutil.copytree(study, Path(folder) / "demo"))
         app = create_app(ServeSettings(copy))
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
-        thread = threading.Thread(target=server.run)
+        thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.02)
