@@ -204,3 +204,36 @@ def test_scripts_in_dicom_text_never_run(trained: Any, page: Any, running: Any, 
         page.get_by_text("Second opinion on one vertebra").wait_for()
         assert page.locator(".number").evaluate("one => getComputedStyle(one).fontWeight") == "700"
     assert dialogs == []
+
+
+def test_axe_finds_nothing_that_bars_whoever_decides(trained: Any, browser: Any, running: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, bypass_csp=True)
+    page, seen = context.new_page(), {}
+
+    def audit(name: str) -> None:
+        found = axe.run(page).response["violations"]
+        seen[name] = [(one["id"], one["impact"], one["nodes"][0]["html"][:160]) for one in found]
+
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide")
+        page.get_by_test_id("model").filter(has_text="2 models").wait_for()
+        audit("nothing opened")
+        opened = opened_by(page, "participants/sub-004", page.get_by_role("link", name="sub-004").click)
+        page.get_by_text("Mark the vertebra").wait_for()
+        audit("opened")
+        mark(page, opened["pair"], of_table(trained.study, "sub-004"))
+        answer_to(page)
+        page.get_by_test_id("number").wait_for()
+        page.keyboard.press("s")
+        page.get_by_test_id("saliency").first.wait_for(timeout=30_000)
+        audit("answered")
+        for _ in range(60):
+            page.keyboard.press("Alt+ArrowLeft")
+        told = answer_to(page)
+        assert "probability" not in told
+        page.get_by_text("Cannot tell").first.wait_for()
+        audit("cannot tell")
+    context.close()
+    harm = {"serious", "critical", "moderate"}
+    assert {name: bad for name, found in seen.items() if (bad := [one for one in found if one[1] in harm])} == {}

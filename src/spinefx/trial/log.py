@@ -5,9 +5,11 @@ SQLite beside the study folder by default; PostgreSQL by its address where sever
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,8 @@ SCHEMA = "spinefx log 1"
 BEGINNING = digest_of(SCHEMA)
 # Two writers may want the same number; the later one takes the next.
 ATTEMPTS = 50
+# What a broken database answers with: the driver's own errors too, and messages whose bytes are no text.
+_BROKEN = (SQLAlchemyError, sqlite3.Error, ValueError, TypeError)
 
 _METADATA = sql.MetaData()
 _ENTRIES = sql.Table(
@@ -112,7 +116,7 @@ class Log:
                 sql.event.listen(self._engine, "connect", _prepare_sqlite)
                 sql.event.listen(self._engine, "begin", _begin_at_once)
             _METADATA.create_all(self._engine)
-        except (SQLAlchemyError, ModuleNotFoundError) as error:
+        except (*_BROKEN, ModuleNotFoundError) as error:
             raise WorkspaceError(
                 f"the log's database cannot be opened ({type(error).__name__})",
                 allowed="a writable folder, or postgresql+psycopg://USER@HOST/DATABASE with psycopg installed",
@@ -179,7 +183,7 @@ class Log:
                     return self._append(connection, news)
             except IntegrityError:
                 time.sleep(0.002 * (attempt + 1))
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, sqlite3.Error) as error:
                 raise WorkspaceError(
                     f"the log could not be written ({type(error).__name__})", remedy="Look at disk space; try again."
                 ) from error
@@ -200,13 +204,18 @@ class Log:
         Returns
         -------
         list of Entry
+
+        Raises
+        ------
+        LogError
+            When the database is broken.
         """
         wanted = sql.select(_ENTRIES).where(_ENTRIES.c.number > after).order_by(_ENTRIES.c.number)
         if kind is not None:
             wanted = wanted.where(_ENTRIES.c.kind == kind)
         if subject is not None:
             wanted = wanted.where(_ENTRIES.c.subject == subject)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [_entry(row) for row in connection.execute(wanted).mappings()]
 
     def head(self) -> tuple[int, str]:
@@ -215,8 +224,13 @@ class Log:
         Returns
         -------
         tuple of int and str
+
+        Raises
+        ------
+        LogError
+            When the database is broken.
         """
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return _head(connection)
 
     def verify(self, head: tuple[int, str] | None = None) -> int:
@@ -237,18 +251,8 @@ class Log:
         LogError
             Naming the first entry that is not as it was written, or that is missing.
         """
-        try:
-            return self._verify(head)
-        except (SQLAlchemyError, ValueError) as error:  # a broken page, or bytes that are no text
-            raise _broken(0, f"cannot be read ({type(error).__name__})") from error
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
-
-    def _verify(self, head: tuple[int, str] | None) -> int:
         number, digest, is_met = 0, BEGINNING, head is None or head == (0, BEGINNING)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             for row in connection.execute(sql.select(_ENTRIES).order_by(_ENTRIES.c.number)).mappings():
                 number += 1
                 try:
@@ -264,6 +268,21 @@ class Log:
         if not is_met:
             raise LogError("the log's end was cut off or replaced", remedy="Restore the database from its backup.")
         return number
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sql.Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except _BROKEN as error:
+            raise LogError(
+                f"the log's database cannot be read ({type(error).__name__})",
+                remedy="Restore the database from its backup.",
+            ) from error
 
     def _append(self, connection: sql.Connection, news: list[tuple[str, str, str, Mapping[str, Any]]]) -> list[Entry]:
         number, digest = _head(connection)
@@ -293,8 +312,7 @@ def _entry(row: Mapping[Any, Any]) -> Entry:
 
 
 def _broken(number: int, how: str) -> LogError:
-    what = f"entry {number} of the log" if number else "the log"
-    return LogError(f"{what} {how}", remedy="Restore the database from its backup.")
+    return LogError(f"entry {number} of the log {how}", remedy="Restore the database from its backup.")
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
