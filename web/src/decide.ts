@@ -279,6 +279,7 @@ class Deciding {
       if (asked !== this.asked) return;
       if ("cannot_tell" in found) {
         replace(this.result, ...cannotTell(found.cannot_tell));
+        uncover(this.result);
         return this.tell("Cannot tell");
       }
       this.opinion = found;
@@ -290,6 +291,7 @@ class Deciding {
         element("p", {}, element("button", { click: () => void this.look() }, "On this slice (S)")),
       );
       this.pair.repaint();
+      uncover(this.result);
       this.tell("Answered");
     } catch (error) {
       this.tell(error instanceof Refusal ? error.message : "No answer came. Try again.", true);
@@ -307,6 +309,7 @@ class Deciding {
       const found = await send<Saliency>("POST", "/api/decide/saliency", { answer: opinion.answer, position });
       if (this.opinion !== opinion) return;
       this.maps.append(saliencyPart(found));
+      uncover(this.maps);
       this.tell(`Map of slice ${found.slice + 1}`);
     } catch (error) {
       this.tell(error instanceof Refusal ? error.message : "No map came. Try again.", true);
@@ -372,4 +375,10 @@ class Deciding {
     sessionStorage.removeItem(this.store);
     location.assign("/decide");
   }
+}
+
+/** Scroll the panel, and it alone, to one of its parts: the page's images stay where they are. */
+function uncover(part: HTMLElement): void {
+  const panel = part.closest<HTMLElement>(".side");
+  if (panel) panel.scrollTop += part.getBoundingClientRect().top - panel.getBoundingClientRect().top;
 }
