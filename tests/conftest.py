@@ -20,6 +20,13 @@ from spinefx.imaging.volume import Volume
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
+CHROMIUM = [
+    # A container's root has no sandbox to drop into, and little shared memory.
+    *("--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"),
+    # Images are drawn in software where there is no GPU.
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+]
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -38,8 +45,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium is installed")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
-        # A container's root has no sandbox to drop into, and little shared memory.
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        started = driver.chromium.launch(executable_path=program, args=CHROMIUM)
         yield started
         started.close()
 

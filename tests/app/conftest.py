@@ -35,8 +35,6 @@ from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
 
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-
 
 @pytest.fixture(scope="session")
 def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -202,20 +200,6 @@ def served(study: Path, built_pages: Path) -> Iterator[Served]:
     """The phantom study behind a server of its own."""
     with _running(ServeSettings(study)) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, without a window; drawn in software where there is no GPU."""
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

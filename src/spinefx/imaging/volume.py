@@ -6,6 +6,7 @@ that is an integer is a voxel's centre.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import permutations
@@ -23,7 +24,7 @@ __all__ = ["SagittalTurn", "Slices", "Volume", "plane_of_normal"]
 ORTHOGONALITY_TOLERANCE = 1e-3
 
 
-class Slices:
+class Slices(ABC):
     """Slices and where they lie in the patient; their voxels may still lie in files.
 
     A subclass has these attributes, and ``_read`` gives its voxels.
@@ -42,9 +43,9 @@ class Slices:
     weighting: Weighting
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, int, int]:
         """Number of slices, rows and columns."""
-        raise NotImplementedError
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -158,8 +159,9 @@ class Slices:
         """
         return self.slab(0, self.shape[0] - 1)
 
+    @abstractmethod
     def _read(self, first: int, last: int) -> NDArray[np.float32]:
-        raise NotImplementedError
+        """Voxels of slices first to last, both included."""
 
 
 @dataclass(frozen=True, eq=False)
