@@ -54,7 +54,7 @@ def demo(
     _claim(folder, {"patients": patients, "seed": seed})
     tell = progress or (lambda step, done, total: None)
     write_cohort(export, settings, workers=workers, progress=lambda done, n: tell("rendering phantoms", done, n))
-    if not (study / "workspace.json").is_file() or not Workspace.open(study).participants_table.is_file():
+    if not Workspace.is_at(study) or not Workspace.open(study).participants_table.is_file():
         ingest(
             study,
             export,

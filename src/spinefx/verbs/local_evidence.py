@@ -17,8 +17,7 @@ from spinefx.cases.patch import CHANNELS, PatchStack
 from spinefx.cases.reading import Prediction, patient_readings
 from spinefx.errors import SpinefxError
 from spinefx.evidence.accuracy import Confusion
-from spinefx.evidence.estimate import Estimate, normal_quantile
-from spinefx.evidence.logistic import LogisticFit, fit_logistic
+from spinefx.evidence.recalibration import Recalibration
 from spinefx.imaging.selection import SeriesPair, choose_pair
 from spinefx.imaging.study import open_study
 from spinefx.learning.recipe import Recipe
@@ -27,13 +26,11 @@ from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_cohort, sidecar_path
 from spinefx.workspace.stacks import load_stack, source_digest, stack_is_current
-from spinefx.workspace.tables import read_table
 
 __all__ = [
     "FEWEST_EACH",
     "LocalEvidence",
     "ProvenCase",
-    "Recalibration",
     "image_measures",
     "likeness",
     "newest_experiment",
@@ -44,8 +41,6 @@ __all__ = [
 
 # With fewer cases of a class there is nothing to calibrate on.
 FEWEST_EACH = 5
-# A probability of 0 or 1 has no logit; it counts as this far from it.
-SMALLEST = 1e-6
 CENTRES = tuple(CHANNELS.index(name) for name in ("T1W0", "T2W0"))
 
 
@@ -76,49 +71,6 @@ class ProvenCase:
     answer: Diagnosis
     measures: Mapping[str, float] = field(default_factory=dict)
     patch: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Recalibration:
-    """Logistic recalibration on the study folder's own out-of-fold answers.
-
-    Parameters
-    ----------
-    fit : LogisticFit
-        Of malignancy on the logit of the out-of-fold probability, Firth's penalty.
-    n, malignant : int
-        Cases it rests on.
-    """
-
-    fit: LogisticFit
-    n: int
-    malignant: int
-
-    @property
-    def slope(self) -> Estimate:
-        """Of the logit, Wald interval; one that reaches 0 says that these answers may tell nothing here."""
-        value, reach = float(self.fit.coefficients[1]), normal_quantile(0.95) * float(self.fit.errors[1])
-        return Estimate(value, value - reach, value + reach)
-
-    def at(self, probability: float) -> Estimate:
-        """Give the share of malignant cases to be expected among those with this answer.
-
-        Parameters
-        ----------
-        probability : float
-            Prior-corrected, 0 to 1.
-
-        Returns
-        -------
-        Estimate
-            With the 95% confidence interval of the fitted curve at this place: it says how well the curve is known,
-            nothing of what sets this patient apart.
-        """
-        place = np.array([1.0, _logit(probability)])
-        centre = float(place @ self.fit.coefficients)
-        reach = normal_quantile(0.95) * float(np.sqrt(place @ self.fit.covariance @ place))
-        value, low, high = (float(1 / (1 + np.exp(-logit))) for logit in (centre, centre - reach, centre + reach))
-        return Estimate(value, low, high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +131,7 @@ class LocalEvidence:
         count = int(malignant.sum())
         if min(count, malignant.size - count) < FEWEST_EACH:
             return None
-        logits = np.array([[_logit(case.probability)] for case in self.cases])
-        return Recalibration(fit_logistic(logits, malignant, "firth"), malignant.size, count)
+        return Recalibration.of([case.probability for case in self.cases], malignant)
 
     def nearest(self, patch: NDArray[np.float32], diagnosis: Diagnosis, most: int) -> list[tuple[ProvenCase, float]]:
         """Find the proven cases of a class that look most like a patch.
@@ -339,7 +290,7 @@ def read_evidence(
             progress(done, len(cohort))
     if not cases:
         return None
-    return LocalEvidence(experiment.name, tuple(cases), _folds(experiment), stale)
+    return LocalEvidence(experiment.name, tuple(cases), experiment.read_test_folds(), stale)
 
 
 def voxel_owners(workspace: Workspace) -> dict[str, str]:
@@ -391,13 +342,3 @@ def _measured(workspace: Workspace, case: Case, recipe: Recipe) -> tuple[dict[st
     except (SpinefxError, OSError):
         return {}, None
     return measures | patch_measures(stack, patch), patch
-
-
-def _folds(experiment: Experiment) -> dict[str, int]:
-    rows = read_table(experiment.folder / "folds.tsv", required=("repeat", "participant_id", "test_fold")).rows
-    return {row.required("participant_id"): int(row.required("test_fold")) for row in rows if row.text("repeat") == "1"}
-
-
-def _logit(probability: float) -> float:
-    kept = min(max(probability, SMALLEST), 1 - SMALLEST)
-    return float(np.log(kept / (1 - kept)))

@@ -93,7 +93,7 @@ class Manifest:
         InputError
             When it is none of these, saying how to write a manifest.
         """
-        if (source / "workspace.json").is_file():
+        if Workspace.is_at(source):
             workspace = Workspace.open(source)
             return cls(workspace.lesions_table, source, True)
         table = source / FILE if source.is_dir() else source
@@ -119,7 +119,7 @@ class Manifest:
         -------
         bool
         """
-        return source.suffix == ".tsv" or any((source / name).is_file() for name in (FILE, "workspace.json"))
+        return source.suffix == ".tsv" or (source / FILE).is_file() or Workspace.is_at(source)
 
     def rows(self) -> Iterator[Row]:
         """Read the rows as they stand.

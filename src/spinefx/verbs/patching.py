@@ -18,9 +18,9 @@ from spinefx.imaging.registration import Alignment, align
 from spinefx.imaging.volume import Slices
 from spinefx.parallel import map_items
 from spinefx.vocabulary import TruthSource
-from spinefx.workspace.layout import Workspace, read_json
+from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
-from spinefx.workspace.stacks import save_stack, sheet_path, source_digest, stack_is_current
+from spinefx.workspace.stacks import recorded_alignment, save_stack, sheet_path, source_digest, stack_is_current
 
 __all__ = ["PatchReport", "align_lesion", "alignment_record", "patch"]
 
@@ -164,4 +164,4 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
 
 
 def _recorded_method(folder: Path, case: Case) -> str:
-    return str(read_json(folder / case.participant_id / f"{case.case_id}_patch.json")["alignment"]["method"])
+    return str(recorded_alignment(folder, case.participant_id, case.case_id)["method"])

@@ -24,6 +24,9 @@ FILE_COLUMNS = ("file", "digest")
 AUDIT_COLUMNS = ("check", "result", "compared", "detail")
 
 
+FOLDS_FILE = "folds.tsv"
+
+
 @dataclass(frozen=True)
 class Experiment:
     """Files of one experiment.
@@ -132,7 +135,7 @@ class Experiment:
         write_tsv(self.folder / "predictions.tsv", PREDICTION_COLUMNS, rows)
         answers = [(r.case_id, r.reader_id, r.arm, r.diagnosis, r.confidence, r.seconds) for r in readings]
         write_tsv(self.folder / "readings.tsv", READING_COLUMNS, answers)
-        write_tsv(self.folder / "folds.tsv", ("repeat", "participant_id", "test_fold", "inner_split_of_folds"), folds)
+        write_tsv(self.folder / FOLDS_FILE, ("repeat", "participant_id", "test_fold", "inner_split_of_folds"), folds)
         write_tsv(self.folder / "history.tsv", HISTORY_COLUMNS, history)
         write_tsv(self.folder / "audit.tsv", AUDIT_COLUMNS, audit)
         write_json(self.folder / "environment.json", environment)
@@ -171,6 +174,22 @@ class Experiment:
             )
             for row in table.rows
         )
+
+    def read_test_folds(self) -> dict[str, int]:
+        """Read in which fold of the first repeat each participant was tested.
+
+        Returns
+        -------
+        dict of str to int
+            By participant.
+
+        Raises
+        ------
+        TableError
+        """
+        rows = read_table(self.folder / FOLDS_FILE, required=("repeat", "participant_id", "test_fold")).rows
+        first = [row for row in rows if row.text("repeat") == "1"]
+        return {row.required("participant_id"): int(row.required("test_fold")) for row in first}
 
     def read_audit(self) -> tuple[tuple[str, str, str], ...]:
         """Read the leak audit as (check, result, what was compared).

@@ -47,6 +47,20 @@ class Workspace:
 
     root: Path
 
+    @staticmethod
+    def is_at(root: Path) -> bool:
+        """Tell whether a folder is a study folder.
+
+        Parameters
+        ----------
+        root : Path
+
+        Returns
+        -------
+        bool
+        """
+        return (root / "workspace.json").is_file()
+
     @classmethod
     def create(cls, root: Path) -> Workspace:
         """Make an empty study folder, or open one that is there.
@@ -65,7 +79,7 @@ class Workspace:
         WorkspaceError
             When the folder holds something else.
         """
-        if (root / "workspace.json").exists():
+        if cls.is_at(root):
             return cls.open(root)
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise WorkspaceError(

@@ -17,7 +17,15 @@ from spinefx.files import canonical_json, digest_of, replacing
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import read_cohort
 
-__all__ = ["load_stack", "load_stacks", "save_stack", "sheet_path", "source_digest", "stack_is_current"]
+__all__ = [
+    "load_stack",
+    "load_stacks",
+    "recorded_alignment",
+    "save_stack",
+    "sheet_path",
+    "source_digest",
+    "stack_is_current",
+]
 
 
 def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: dict[str, Any]) -> None:
@@ -166,6 +174,27 @@ def stack_is_current(folder: Path, participant_id: str, case_id: str, source_dig
     except ValueError:
         return False
     return isinstance(described, dict) and described.get("source") == source_digest
+
+
+def recorded_alignment(folder: Path, participant_id: str, case_id: str) -> dict[str, Any]:
+    """Read how T1W was brought to T2W when a case was cut.
+
+    Parameters
+    ----------
+    folder : Path
+    participant_id, case_id : str
+
+    Returns
+    -------
+    dict
+        As :func:`save_stack` took it.
+
+    Raises
+    ------
+    WorkspaceError
+    """
+    alignment: dict[str, Any] = read_json(folder / participant_id / f"{case_id}_patch.json")["alignment"]
+    return alignment
 
 
 def sheet_path(folder: Path, participant_id: str, case_id: str) -> Path:
