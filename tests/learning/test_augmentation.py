@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from spinefx.cases.patch import Jitter, PatchStack
 from spinefx.errors import InputError, PatchError
@@ -24,26 +25,73 @@ def stacks(stack_maker: Maker) -> list[PatchStack]:
     return [stack_maker(number, malignant=number % 2 == 0, slices=1 + number % 3) for number in range(9)]
 
 
-def test_batch_equals_single_cuts(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
-    bank = PatchBank(stacks, 64)
+def drawn_and_cut(
+    stacks: list[PatchStack], jitters: list[Jitter], size: int = 64
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The same patches from the bank and one by one, samples in turn."""
+    bank = PatchBank(stacks, size)
     numbers = np.arange(len(jitters)) % len(bank.samples)
     of_case = {stack.case_id: stack for stack in stacks}
     cut = [
-        of_case[bank.samples[number].case_id].cut(bank.samples[number].position, jitter).array
+        of_case[bank.samples[number].case_id].cut(bank.samples[number].position, jitter, size).array
         for number, jitter in zip(numbers, jitters, strict=True)
     ]
-    np.testing.assert_allclose(bank.sample(numbers, jitters).numpy(), np.stack(cut), atol=1e-4)
+    return bank.sample(numbers, jitters).numpy(), np.stack(cut)
 
 
-def test_steep_planes_and_edges_equal_single_cuts(stacks: list[PatchStack]) -> None:
-    matrices = stacks[2].matrices.copy()
-    matrices[:, :3, 0, 0] = 3.0  # crosses four slices and leaves the stack at both ends
-    matrices[:, 3:, 1:, 2] += 40  # leaves the image
-    steep = replace(stacks[2], matrices=matrices, case_id="steep")
-    bank = PatchBank([stacks[0], steep], 32)
-    numbers = np.flatnonzero([sample.case_id == "steep" for sample in bank.samples])
-    cut = [steep.cut(position, size=32).array for position in range(len(numbers))]
-    np.testing.assert_allclose(bank.sample(numbers, [Jitter()] * len(numbers)).numpy(), np.stack(cut), atol=1e-4)
+def with_t1w(stack: PatchStack, slice_row: list[float], t1w: NDArray[np.float32] | None = None) -> PatchStack:
+    """The stack with its middle sample's T1W planes turned as said."""
+    matrices = stack.matrices.copy()
+    matrices[:, :3, 0] = slice_row
+    return replace(stack, matrices=matrices, t1w=stack.t1w if t1w is None else t1w, case_id="turned")
+
+
+def test_batch_equals_single_cuts(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
+    drawn, cut = drawn_and_cut(stacks, jitters)
+    np.testing.assert_allclose(drawn[:, 3:], cut[:, 3:], atol=1e-4)
+    # Planes turned as registration turns them.
+    np.testing.assert_allclose(drawn[:, :3], cut[:, :3], atol=0.01)
+    assert np.abs(drawn[:, :3] - cut[:, :3]).mean() < 5e-4
+
+
+def test_planes_along_the_slices_equal_single_cuts(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
+    between = with_t1w(stacks[2], [0.0, 0.0, 1.3])
+    drawn, cut = drawn_and_cut([between], jitters)
+    np.testing.assert_allclose(drawn, cut, atol=1e-4)
+
+
+def test_a_turned_plane_of_a_field_without_curvature_is_exact(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
+    """Mixing slices before or after sampling within the plane is the same where nothing bends."""
+    field = np.moveaxis(np.indices(stacks[2].t1w.shape), 0, -1) @ np.array([3.0, 0.2, -0.3])
+    drawn, cut = drawn_and_cut([with_t1w(stacks[2], [1.1, -0.4, 1.9], field.astype(np.float32))], jitters)
+    np.testing.assert_allclose(drawn, cut, atol=1e-4)
+
+
+def test_steep_planes_and_edges_are_near_single_cuts(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
+    steep = with_t1w(stacks[2], [3.0, 0.0, 1.5])  # crosses four slices and leaves the stack at both ends
+    steep.matrices[:, 3:, 1:, 2] += 40  # leaves the image
+    drawn, cut = drawn_and_cut([stacks[0], steep], jitters, size=32)
+    np.testing.assert_allclose(drawn[:, 3:], cut[:, 3:], atol=1e-4)
+    assert np.abs(drawn[:, :3] - cut[:, :3]).mean() < 0.01
+
+
+def test_planes_are_kept_once_and_channels_share_a_view(stacks: list[PatchStack]) -> None:
+    turned = with_t1w(stacks[2], [0.2, 0.1, 0.0])
+    turned.matrices[:, :3, 1:] = turned.matrices[0, 3, 1:]
+    for position in range(len(turned.slices)):
+        turned.matrices[position, :3, 0, 2] += position + np.arange(3) + 0.4
+    t1w, t2w = PatchBank([turned], 64).weightings
+    assert len(t1w.array) == len(t2w.array) == len(turned.slices) + 2
+    assert t1w.of_sample.tolist() == t2w.of_sample.tolist() == [[n, n + 1, n + 2] for n in range(len(turned.slices))]
+    assert t2w.views.shape[1] == 1
+    np.testing.assert_array_equal(t2w.array.numpy(), turned.t2w)
+
+
+def test_an_upright_box_is_refused(stacks: list[PatchStack]) -> None:
+    upright = with_t1w(stacks[2], [4.0, 0.0, 1.0])
+    upright.matrices[:, :3, 1:, 0] = 0  # rows of the patch run from slice to slice
+    with pytest.raises(PatchError, match=r"turned: .*upright"):
+        PatchBank([upright], 64)
 
 
 def test_originals_are_the_cuts_themselves(stacks: list[PatchStack]) -> None:

@@ -18,7 +18,7 @@ from spinefx.learning.leaks import Ledger, Side
 from spinefx.learning.mixing import blended, draw_step, recontrasted
 from spinefx.learning.network import build_network
 from spinefx.learning.recipe import Recipe
-from spinefx.learning.training import _train_epoch
+from spinefx.learning.training import train_epoch
 from spinefx.vocabulary import Diagnosis
 
 
@@ -43,7 +43,7 @@ def test_losses_are_those_of_a_textbook_loop(
     textbook, steps = _Textbook(weights, recipe), 0
     answers = torch.from_numpy(side.malignant.astype(np.float64))
     for epoch in (1, 2):
-        ours, _ = _train_epoch(state, side, recipe, 1, epoch)
+        ours, _ = train_epoch(state, side, recipe, 1, epoch)
         plan = plan_epoch(recipe, side.keys, side.malignant, fold=1, epoch=epoch)
         total = 0.0
         for batch in plan.batches(recipe.batch_size):

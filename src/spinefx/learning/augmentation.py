@@ -1,4 +1,4 @@
-"""Batches of patches, sampled straight from source voxels in one interpolation.
+"""Batches of patches, sampled from source voxels, each direction interpolated once.
 
 Box, registration, neighbouring slices and jitter are composed into one matrix first. The same patches as
 :meth:`spinefx.cases.patch.PatchStack.cut` gives, many at a time.
@@ -20,10 +20,12 @@ from spinefx.cases.patch import CHANNELS, Jitter, PatchStack, patch_grid
 from spinefx.errors import InputError, PatchError
 from spinefx.learning.draws import sample_key
 
-__all__ = ["Looks", "PatchBank", "Sample", "Voxels", "normalised"]
+__all__ = ["PatchBank", "Planes", "Sample", "normalised"]
 
-# A slice position this near to an integer is that slice: the T2W planes of an unrotated box need no second slice.
-SLICE_TOLERANCE = 1e-6
+# Channels of a patch that are cut from each series.
+WEIGHTINGS = {"t1w": slice(0, 3), "t2w": slice(3, 6)}
+# Channels whose views differ by less, in half widths of the plane, are read at the same places.
+SAME_VIEW = 1e-9
 # Pixels of patches sampled together: few enough that coordinates and source planes stay in the processor's cache.
 CHUNK_PIXELS = 8 * 64 * 64
 
@@ -68,15 +70,15 @@ class PatchBank:
     ----------
     samples : tuple of Sample
         Every lesion slice, in the order of the stacks; its place is its number below.
-    t1w, t2w : Voxels
-        Source voxels.
-    case : ndarray of int64, shape (sample,)
-        Place of each sample's case in the source voxels.
+    weightings : tuple of Planes
+        Of T1W and T2W, channels 0 to 2 and 3 to 5.
 
     Raises
     ------
     InputError
         For no stacks or a case given twice.
+    PatchError
+        For a box that stands upright on its series' slices.
     """
 
     def __init__(self, stacks: Sequence[PatchStack], size: int, dtype: torch.dtype = torch.float32) -> None:
@@ -88,11 +90,9 @@ class PatchBank:
             for position, slice_index in enumerate(stack.slices)
         )
         self.size, self.dtype = size, dtype
-        self.case = np.repeat(np.arange(len(stacks)), [len(stack.slices) for stack in stacks])
-        self.t1w = Voxels([stack.t1w for stack in stacks], dtype)
-        self.t2w = Voxels([stack.t2w for stack in stacks], dtype)
+        self.weightings = (Planes(stacks, "t1w", dtype), Planes(stacks, "t2w", dtype))
         self._stacks = tuple(stacks)
-        self._matrices = np.concatenate([stack.matrices for stack in stacks])
+        self._stack_of = np.repeat(np.arange(len(stacks)), [len(stack.slices) for stack in stacks])
         self._originals: dict[int, Tensor] = {}
 
     def numbers_of(self, participants: Sequence[str]) -> NDArray[np.int64]:
@@ -154,49 +154,34 @@ class PatchBank:
         Returns
         -------
         Tensor, shape (n, 6, size, size)
-            Within 1e-4 of :meth:`PatchStack.cut`.
+            As :meth:`PatchStack.cut` gives them: T2W within 1e-4, T1W as near as :class:`Planes` says.
 
         Raises
         ------
         PatchError
         """
-        matrices = self.matrices(numbers, jitters)
-        cases = torch.from_numpy(self.case[numbers])
+        changes = np.stack([jitter.matrix() for jitter in jitters])
+        views = [planes.jittered(numbers, changes) for planes in self.weightings]
+        wanted = torch.from_numpy(numbers)
         axis = torch.from_numpy(patch_grid(self.size)).to(self.dtype)
         patches = torch.empty((len(numbers), len(CHANNELS), self.size, self.size), dtype=self.dtype)
         chunk = max(1, CHUNK_PIXELS // self.size**2)
         for start in range(0, len(numbers), chunk):
             part = slice(start, start + chunk)
-            for voxels, channels in ((self.t1w, slice(0, 3)), (self.t2w, slice(3, 6))):
-                looks, crossed = voxels.looks(matrices[part, channels], self.size)
-                patches[part, channels] = voxels.read(cases[part], looks, crossed, axis)
-        changed, is_flat = normalised(patches)
-        if is_flat.any():
-            number, channel = (int(value) for value in is_flat.nonzero()[0])
-            sample = self.samples[int(numbers[number])]
-            raise PatchError(
-                f"channel {CHANNELS[channel]} of slice {sample.slice_index} holds one grey level only",
-                where=sample.case_id,
-                remedy="Check that the box lies on tissue in both series.",
-            )
-        return changed
-
-    def matrices(self, numbers: NDArray[np.int64], jitters: Sequence[Jitter]) -> NDArray[np.float64]:
-        """Compose box, registration, neighbouring slice and jitter.
-
-        Parameters
-        ----------
-        numbers : ndarray of int64, shape (n,)
-        jitters : sequence of Jitter, length n
-
-        Returns
-        -------
-        ndarray of float64, shape (n, 6, 3, 3)
-            From (u, v, 1) of the patch plane to source voxels.
-        """
-        views = np.stack([jitter.matrix() for jitter in jitters])
-        composed: NDArray[np.float64] = self._matrices[numbers] @ views[:, None]
-        return composed
+            read = [
+                planes.read(wanted[part], moved[part], axis)
+                for planes, moved in zip(self.weightings, views, strict=True)
+            ]
+            patches[part], is_flat = normalised(torch.cat(read, dim=1))
+            if is_flat.any():
+                number, channel = (int(value) for value in is_flat.nonzero()[0])
+                sample = self.samples[int(numbers[start + number])]
+                raise PatchError(
+                    f"channel {CHANNELS[channel]} of slice {sample.slice_index} holds one grey level only",
+                    where=sample.case_id,
+                    remedy="Check that the box lies on tissue in both series.",
+                )
+        return patches
 
     def original(self, number: int) -> Tensor:
         """Give the unchanged patch of one sample, exactly as :meth:`PatchStack.cut` does.
@@ -210,7 +195,7 @@ class PatchBank:
         Tensor, shape (6, size, size)
         """
         if number not in self._originals:
-            patch = self._stacks[self.case[number]].cut(self.samples[number].position, size=self.size)
+            patch = self._stacks[self._stack_of[number]].cut(self.samples[number].position, size=self.size)
             self._originals[number] = torch.from_numpy(patch.array).to(self.dtype)
         return self._originals[number]
 
@@ -235,49 +220,58 @@ def normalised(patches: Tensor) -> tuple[Tensor, Tensor]:
     return changed.reshape(patches.shape), is_flat
 
 
-@dataclass(frozen=True, eq=False)
-class Looks:
-    """Where patches of one weighting are read: all that sampling needs to know of box, registration and jitter.
+class Planes:
+    """The planes of one weighting that patches lie in, each on its series' own pixels.
+
+    A registration turns a T1W plane a little out of the slices it was taken in. Its jitters all stay in it, so what
+    lies between slices is interpolated once, pixel by pixel of the source; a jitter then interpolates within the plane.
+    No direction is interpolated twice. Against trilinear sampling of every patch pixel this moves, within one source
+    pixel, where the slices are mixed: nothing for a plane along the slices, and thousandths of a standard deviation
+    for one turned as registration turns it.
 
     Parameters
     ----------
-    first : Tensor of int64, shape (n, plane)
-        First slice that each plane touches.
-    above : Tensor, shape (n, plane, 3)
-        From (u, v, 1) to slices above the first.
-    in_plane : Tensor, shape (n, plane, 2, 3)
-        From (u, v, 1) to (column, row), from -1 to 1 over the voxels.
-    """
-
-    first: Tensor
-    above: Tensor
-    in_plane: Tensor
-
-
-class Voxels:
-    """Crops of one weighting, padded once to a common shape by repeating their edges, as sampling would do anyway.
-
-    Parameters
-    ----------
-    crops : sequence of ndarray of float32, shape (slice, row, column)
-        One a case.
+    stacks : sequence of PatchStack
+    weighting : {'t1w', 't2w'}
     dtype : torch.dtype
 
     Attributes
     ----------
-    array : Tensor, shape (case, slice, row, column)
-        It may be moved to another device.
+    array : Tensor, shape (plane, row, column)
+        Padded to a common shape by repeating their edges, as sampling would do anyway.
+    of_sample : Tensor of int64, shape (sample, 3)
+        Place of each channel's plane.
+    views : ndarray of float64, shape (sample, 3 or 1, 2, 3)
+        From (u, v, 1) to (column, row) from -1 to 1 over the plane; one where all three channels share it.
+
+    Raises
+    ------
+    PatchError
+        For a box that stands upright on its series' slices.
     """
 
-    def __init__(self, crops: Sequence[NDArray[np.float32]], dtype: torch.dtype) -> None:
-        shape = np.max([crop.shape for crop in crops], axis=0)
-        padded = [
-            np.pad(crop, [(0, int(more)) for more in shape - np.array(crop.shape)], mode="edge") for crop in crops
-        ]
-        self.array = torch.from_numpy(np.stack(padded)).to(dtype)
+    def __init__(self, stacks: Sequence[PatchStack], weighting: str, dtype: torch.dtype) -> None:
+        planes: list[NDArray[np.float32]] = []
+        of_sample = []
+        matrices = [stack.matrices[:, WEIGHTINGS[weighting]] for stack in stacks]
+        for stack, of_stack in zip(stacks, matrices, strict=True):
+            heights = _heights(of_stack, stack.case_id).reshape(-1, 3)
+            # Neighbouring lesion slices share planes: each is kept once.
+            distinct, places = np.unique(heights.round(6), axis=0, return_inverse=True)
+            of_sample.append(len(planes) + places.reshape(-1, 3))
+            planes += [_plane(getattr(stack, weighting), height) for height in distinct]
+        rows, columns = np.max([plane.shape for plane in planes], axis=0)
+        self.array = torch.empty((len(planes), int(rows), int(columns)), dtype=dtype)
+        for place, plane in enumerate(planes):
+            missing = [(0, int(most) - have) for most, have in zip((rows, columns), plane.shape, strict=True)]
+            self.array[place] = torch.from_numpy(np.pad(plane, missing, mode="edge"))
+        self.of_sample = torch.from_numpy(np.concatenate(of_sample))
+        views = np.concatenate(matrices)[..., (2, 1), :] * (2 / np.maximum(np.array([columns, rows]) - 1, 1))[:, None]
+        views[..., 2] -= 1
+        self.views = views[:, :1] if np.abs(views - views[:, :1]).max() <= SAME_VIEW else views
 
-    def to(self, device: str) -> Voxels:
-        """Give the same voxels on a device.
+    def to(self, device: str) -> Planes:
+        """Give the same planes on a device.
 
         Parameters
         ----------
@@ -285,115 +279,81 @@ class Voxels:
 
         Returns
         -------
-        Voxels
+        Planes
         """
         moved = copy.copy(self)
-        moved.array = self.array.to(device)
+        moved.array, moved.of_sample = self.array.to(device), self.of_sample.to(device)
         return moved
 
-    def most_crossed(self, matrices: NDArray[np.float64], size: int, scale: float) -> int:
-        """Bound the slices that any jitter of a plane crosses.
-
-        Parameters
-        ----------
-        matrices : ndarray of float64, shape (n, plane, 3, 3)
-            Of unchanged patches.
-        size : int
-        scale : float
-            Largest scale of a jitter.
-
-        Returns
-        -------
-        int
-        """
-        edge = float(patch_grid(size)[-1])
-        span = 2 * edge * scale * np.sqrt(2) * np.linalg.norm(matrices[..., 0, :2], axis=-1)
-        height = matrices[..., 0, 2]
-        # A plane along the slices stays on its slice however it is shifted, scaled and turned within itself.
-        is_level = 2 * span + np.abs(height - np.round(height)) <= SLICE_TOLERANCE
-        most = np.where(is_level, 1, np.ceil(span) + 2).max()
-        return min(int(most), self.array.shape[1])
-
-    def looks(self, matrices: NDArray[np.float64], size: int) -> tuple[Looks, int]:
+    def jittered(self, numbers: NDArray[np.int64], jitters: NDArray[np.float64]) -> Tensor:
         """Say where patches are read.
 
         Parameters
         ----------
-        matrices : ndarray of float64, shape (n, plane, 3, 3)
-            From (u, v, 1) to (slice, row, column).
-        size : int
-            Pixels along each side of a patch.
+        numbers : ndarray of int64, shape (n,)
+            Sample numbers.
+        jitters : ndarray of float64, shape (n, 3, 3)
+            As :meth:`Jitter.matrix` gives them.
 
         Returns
         -------
-        Looks
-        int
-            The largest number of slices that any plane crosses.
+        Tensor, shape (n, 3 or 1, 2, 3)
         """
-        depth, rows, columns = self.array.shape[1:]
-        first, crossed = _slices_crossed(matrices, size, depth)
-        above = matrices[..., 0, :].copy()
-        above[..., 2] -= first
-        in_plane = matrices[..., (2, 1), :] * (2 / np.maximum(np.array([columns, rows]) - 1, 1))[:, None]
-        in_plane[..., 2] -= 1
-        parts = (torch.from_numpy(part).to(self.array.dtype) for part in (above, in_plane))
-        return Looks(torch.from_numpy(first), *parts), crossed
+        return torch.from_numpy(self.views[numbers] @ jitters[:, None]).to(self.array.dtype)
 
-    def read(self, cases: Tensor, looks: Looks, crossed: int, axis: Tensor) -> Tensor:
-        """Sample patches: trilinear samples as bilinear ones in the few slices that a patch crosses, by distance.
+    def read(self, numbers: Tensor, views: Tensor, axis: Tensor) -> Tensor:
+        """Sample patches by bilinear interpolation within their planes.
 
-        The planar kernel is vectorised where the cubic one is not: about eight times faster on a CPU. On a GPU the
-        shapes do not depend on the numbers, so that a CUDA graph can hold it.
+        The shapes do not depend on the numbers, so that a CUDA graph can hold it.
 
         Parameters
         ----------
-        cases : Tensor of int64, shape (n,)
-        looks : Looks
-        crossed : int
-            Slices read a plane; more than a plane crosses changes nothing.
+        numbers : Tensor of int64, shape (n,)
+        views : Tensor, shape (n, 3 or 1, 2, 3)
+            As :meth:`jittered` gives them.
         axis : Tensor, shape (size,)
             As :func:`spinefx.cases.patch.patch_grid` gives it.
 
         Returns
         -------
-        Tensor, shape (n, plane, size, size)
+        Tensor, shape (n, 3, size, size)
             Not yet normalised.
         """
-        depth, rows, columns = self.array.shape[1:]
-        count, planes = looks.first.shape
         size = len(axis)
-        steps = torch.arange(crossed, device=self.array.device)
-        wanted = (looks.first[..., None] + steps).clamp(max=depth - 1)
-        # Whole slices by their place among all: one copy of memory each.
-        sources = self.array.flatten(0, 1).index_select(0, (cases[:, None, None] * depth + wanted).flatten())
+        # Whole planes by their place among all: one copy of memory each.
+        sources = self.array.index_select(0, self.of_sample.index_select(0, numbers).flatten())
         # Sums of a row's and a column's part; columns and rows of a grid stay apart, as the kernel reads them fastest.
-        turned = looks.in_plane.reshape(-1, 2, 3)[..., None]
+        turned = views.reshape(-1, 2, 3)[..., None]
         grid = (turned[:, :, 0] * axis)[..., None] + (turned[:, :, 1] * axis)[..., None, :]
         grid = grid.add_(turned[:, :, 2, None]).permute(0, 2, 3, 1)
-        values = functional.grid_sample(
-            sources.reshape(count * planes, crossed, rows, columns),
+        return functional.grid_sample(
+            sources.reshape(len(turned), -1, *self.array.shape[1:]),
             grid,
             mode="bilinear",
             padding_mode="border",
             align_corners=True,
-        ).reshape(count, planes, crossed, size, size)
-        if crossed == 1:
-            return values[:, :, 0]
-        lines = looks.above[..., None, None, :]
-        along_slice = (lines[..., 0] * axis[:, None] + lines[..., 2]) + lines[..., 1] * axis
-        start = looks.first[..., None, None].to(axis.dtype)
-        inside = torch.maximum(torch.minimum(along_slice, depth - 1 - start), -start)
-        blended = torch.zeros_like(inside)
-        for step in range(crossed):
-            blended.addcmul_(values[:, :, step], (inside - step).abs_().neg_().add_(1).clamp_(min=0))
-        return blended
+        ).reshape(len(numbers), -1, size, size)
 
 
-def _slices_crossed(matrices: NDArray[np.float64], size: int, depth: int) -> tuple[NDArray[np.int64], int]:
-    """First slice that each plane touches, shape (n, plane), and the largest number of slices any of them touches."""
-    edge = patch_grid(size)[-1]
-    corners = np.array([[u, v, 1.0] for u in (-edge, edge) for v in (-edge, edge)])
-    heights = np.clip(matrices[..., 0, :] @ corners.T, 0, depth - 1)
-    first = np.floor(heights.min(axis=-1) + SLICE_TOLERANCE).astype(np.int64)
-    last = np.ceil(heights.max(axis=-1) - SLICE_TOLERANCE).astype(np.int64)
-    return first, int((last - first).max()) + 1
+def _heights(matrices: NDArray[np.float64], case_id: str) -> NDArray[np.float64]:
+    """Slice at which each plane passes a pixel, as factors of (row, column, 1); shape (..., 3)."""
+    in_plane = matrices.copy()
+    in_plane[..., 0, :], in_plane[..., 1:, :] = (0, 0, 1), matrices[..., 1:, :]
+    # The box's area in pixels of the slices; next to none where it stands upright on them.
+    if (np.abs(np.linalg.det(in_plane)) < 1).any():
+        raise PatchError(
+            "a box that stands upright on its series' slices", where=case_id, allowed="two series of like orientation"
+        )
+    heights: NDArray[np.float64] = (matrices[..., :1, :] @ np.linalg.inv(in_plane))[..., 0, (1, 2, 0)]
+    return heights
+
+
+def _plane(crop: NDArray[np.float32], height: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Mix, at each pixel, the two slices that a plane passes between; beyond the stack its last slice goes on."""
+    depth, rows, columns = crop.shape
+    passes: NDArray[np.float64] = height[0] * np.arange(rows)[:, None] + height[1] * np.arange(columns) + height[2]
+    at = passes.clip(0, depth - 1).astype(np.float32)
+    plane = np.zeros((rows, columns), np.float32)
+    for place in range(int(np.floor(at.min())), int(np.ceil(at.max())) + 1):
+        plane += crop[place] * np.maximum(1 - np.abs(at - place), 0)
+    return plane

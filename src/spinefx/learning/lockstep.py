@@ -91,7 +91,7 @@ def fit_together(
     recipe = folds[0].run.recipe
     settings = single_precision_is_single() if device == "cuda" else reproducible()
     with settings, ThreadPoolExecutor(min(len(folds), os.cpu_count() or 1)) as drawers:
-        cohort = ResidentBank(folds[0].training.bank, recipe, device)
+        cohort = ResidentBank(folds[0].training.bank, device)
         lanes = [_Lane(place, fold, cohort, drawers, spacing_s) for place, fold in enumerate(folds)]
         while True:
             for lane in [lane for lane in lanes if lane.fitting.is_finished(recipe)]:

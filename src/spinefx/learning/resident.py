@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spinefx.cases.patch import Jitter, patch_grid
-from spinefx.learning.augmentation import Looks, PatchBank, normalised
+from spinefx.cases.patch import patch_grid
+from spinefx.learning.augmentation import PatchBank, normalised
 from spinefx.learning.draws import EpochPlan, Purpose, plan_epoch, stream
 from spinefx.learning.fitting import Run
 from spinefx.learning.leaks import Side
@@ -20,8 +20,7 @@ from spinefx.learning.training import learning_rate
 
 __all__ = ["EpochDraws", "ResidentBank"]
 
-WEIGHTINGS = (slice(0, 3), slice(3, 6))
-LOOKS = ("first", "above", "in_plane")
+VIEWS = ("views_t1w", "views_t2w")
 
 
 class ResidentBank:
@@ -30,8 +29,6 @@ class ResidentBank:
     Parameters
     ----------
     bank : PatchBank
-    recipe : Recipe
-        Its largest scale bounds how many slices a patch can cross.
     device : {'cpu', 'cuda'}
 
     Attributes
@@ -40,18 +37,12 @@ class ResidentBank:
         Unchanged patches, by sample number.
     """
 
-    def __init__(self, bank: PatchBank, recipe: Recipe, device: str) -> None:
+    def __init__(self, bank: PatchBank, device: str) -> None:
         everyone = np.arange(len(bank.samples))
         self.device = device
         self.originals = torch.stack([bank.original(int(number)) for number in everyone]).to(device)
-        self._voxels = (bank.t1w.to(device), bank.t2w.to(device))
-        self._case = torch.from_numpy(bank.case).to(device)
+        self._weightings = tuple(planes.to(device) for planes in bank.weightings)
         self._axis = torch.from_numpy(patch_grid(bank.size)).to(device, bank.dtype)
-        unmoved = bank.matrices(everyone, [Jitter()] * len(everyone))
-        self._crossed = [
-            voxels.most_crossed(unmoved[:, channels], bank.size, recipe.scale_high)
-            for voxels, channels in zip(self._voxels, WEIGHTINGS, strict=True)
-        ]
 
     def draw(self, chosen: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Sample patches, in shapes that do not depend on the numbers.
@@ -68,10 +59,9 @@ class ResidentBank:
         Tensor of int64, shape ()
             Channels that hold one grey level only; there should be none.
         """
-        cases = self._case[chosen["numbers"]]
         parts = [
-            voxels.read(cases, Looks(*(chosen[f"{key}_{place}"] for key in LOOKS)), crossed, self._axis)
-            for place, (voxels, crossed) in enumerate(zip(self._voxels, self._crossed, strict=True))
+            planes.read(chosen["numbers"], chosen[key], self._axis)
+            for key, planes in zip(VIEWS, self._weightings, strict=True)
         ]
         patches, is_flat = normalised(torch.cat(parts, dim=1))
         is_moved = chosen["is_moved"][:, None]
@@ -132,10 +122,8 @@ class EpochDraws:
             "is_moved": torch.tensor([not jitter.is_identity for jitter in plan.jitters]),
             "rates": torch.tensor(rates, dtype=torch.float64),
         }
-        matrices = bank.matrices(numbers, plan.jitters)
-        for place, (voxels, channels) in enumerate(zip((bank.t1w, bank.t2w), WEIGHTINGS, strict=True)):
-            looks, _ = voxels.looks(matrices[:, channels], bank.size)
-            patches |= {f"{key}_{place}": getattr(looks, key) for key in LOOKS}
+        changes = np.stack([jitter.matrix() for jitter in plan.jitters])
+        patches |= {key: planes.jittered(numbers, changes) for key, planes in zip(VIEWS, bank.weightings, strict=True)}
         return cls(plan, sizes, patches, drawers.submit(_chance, recipe, run.fold, epoch, sizes, features))
 
     def tensors(self) -> dict[str, Tensor]:

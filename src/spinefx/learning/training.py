@@ -23,7 +23,7 @@ from spinefx.learning.mixing import draw_step
 from spinefx.learning.network import seeded
 from spinefx.learning.recipe import Recipe
 
-__all__ = ["fit", "learn", "learning_rate", "reproducible", "summed_loss"]
+__all__ = ["fit", "learn", "learning_rate", "reproducible", "summed_loss", "train_epoch"]
 
 # Share of all steps over which the one-cycle schedule rises, and where it starts, in shares of the full rate.
 RISE, FLOOR = 0.2, 0.05
@@ -62,7 +62,7 @@ def fit(
         fitting = Fitting.begin(training, run)
         while not fitting.is_finished(recipe):
             epoch = len(fitting.rows) + 1
-            loss, rate = _train_epoch(fitting, training, recipe, run.fold, epoch)
+            loss, rate = train_epoch(fitting, training, recipe, run.fold, epoch)
             validation = None if watched is None else _watch(fitting.network, watched, recipe)
             fitting.close_epoch(EpochRow(epoch, rate, loss, validation), run.fold)
             fitting.save(run, training)
@@ -98,7 +98,25 @@ def reproducible() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _train_epoch(fitting: Fitting, training: Side, recipe: Recipe, fold: int, epoch: int) -> tuple[float, float]:
+def train_epoch(fitting: Fitting, training: Side, recipe: Recipe, fold: int, epoch: int) -> tuple[float, float]:
+    """Do one epoch.
+
+    Parameters
+    ----------
+    fitting : Fitting
+        Its network and optimiser are changed in place.
+    training : Side
+    recipe : Recipe
+    fold, epoch : int
+        From 1; they name the epoch's random draws.
+
+    Returns
+    -------
+    loss : float
+        Mean over the patches, as they were when each step met them.
+    rate : float
+        Adam's step at the end.
+    """
     plan = plan_epoch(recipe, training.keys, training.malignant, fold=fold, epoch=epoch)
     batches = plan.batches(recipe.batch_size)
     total, rate = 0.0, 0.0
