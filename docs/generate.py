@@ -155,8 +155,9 @@ G8 is no figure of speed but the licence for one, and a test holds it.
 
 One process of one thread per fold: beside others, several threads on one fold cost several times what they gain.
 Channels lie last in memory, Adam runs in one fused pass, ReLU and the sums of shortcuts overwrite what nobody reads
-again, and each batch is sampled from its source volumes at once. A test holds the losses to a loop written from the
-formulas, in double precision, to 1e-10.
+again. Source slices are mixed once per plane in which patches lie, and a batch is sampled within these planes at once:
+no direction is interpolated twice. A test holds the losses to a loop written from the formulas, in double precision, to
+1e-10.
 
 A recipe may ask for `dtype = "bfloat16"`. On maps of four pixels and fewer across, where the library's bfloat16
 convolution is slow, a 1x1 convolution is then computed as one matrix product, and a 3x3 one that gives 2x2 pixels as a
