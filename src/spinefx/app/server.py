@@ -116,6 +116,7 @@ def _add_images(app: FastAPI) -> None:
         return {
             "code": person.code,
             "roles": sorted(person.roles),
+            "signed_in": state.needs_token,
             "workspace": state.workspace.root.name,
             "phantom": sources == {TruthSource.PHANTOM},
             "version": __version__,
