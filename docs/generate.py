@@ -36,6 +36,7 @@ VERBS = (
     "person",
     "trial",
     "trial-export",
+    "trial-check",
 )
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +32,10 @@ CHROMIUM = [
     # Images are drawn in software where there is no GPU.
     *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
 ]
+
+POSTGRES = Path("/usr/lib/postgresql/15/bin")
+# PostgreSQL refuses to be run by root.
+WHO = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +87,101 @@ def png_stack(shared_data: Path) -> Callable[[str], tuple[Volume, dict[str, NDAr
         return read_png_stack(folder)
 
     return read
+
+
+@dataclass
+class Postgres:
+    """A PostgreSQL server of our own in a folder, reached by a socket there."""
+
+    folder: Path
+    _names: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def control(self, *words: str) -> None:
+        said = [*WHO, POSTGRES / "pg_ctl", "-D", self.data, "-w", "-l", self.folder / "log", *words]
+        subprocess.run(said, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        # Processes are killed here, the machine is not: what the system's memory holds need not reach the disk.
+        self.control("-o", f"-k {self.folder} -c listen_addresses='' -c fsync=off", "start")
+
+    def stop_at_once(self) -> None:
+        """Stop as a power cut would: nothing is written that was not; the next start recovers."""
+        self.control("-m", "immediate", "stop")
+
+    def wait(self) -> None:
+        """Wait until it answers: after a crash of one of its processes it recovers by itself."""
+        said = [POSTGRES / "pg_isready", "-q", "-h", self.folder, "-t", "30"]
+        until = time.monotonic() + 30
+        while subprocess.run(said, check=False).returncode:
+            assert time.monotonic() < until, "PostgreSQL does not come back"
+            time.sleep(0.05)
+
+    def run(self, *statements: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run statements as the superuser; gives the last one's rows."""
+        import psycopg
+
+        with psycopg.connect(f"host={self.folder} user=spinefx dbname={database}", autocommit=True) as connection:
+            for statement in statements:
+                done = connection.execute(statement)  # type: ignore[call-overload]
+            return list(done.fetchall()) if done.description else []
+
+    def address(self, database: str, user: str = "spinefx") -> str:
+        return f"postgresql+psycopg://{user}@/{database}?host={self.folder}"
+
+    def new_database(self) -> str:
+        """Make an empty database; gives its name."""
+        name = f"study{next(self._names)}"
+        self.run(f"CREATE DATABASE {name}")
+        return name
+
+    def drop(self, database: str) -> None:
+        self.run(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """PostgreSQL; tests that need it skip, visibly, where it is missing."""
+    if not (POSTGRES / "initdb").is_file():
+        pytest.skip("PostgreSQL 15 is not installed")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    # A socket's path has to be short.
+    server = Postgres(Path(tempfile.mkdtemp(prefix="spinefx-postgres-")))
+    if WHO:
+        shutil.chown(server.folder, "nobody")
+    made = [*WHO, POSTGRES / "initdb", "-D", server.data, "-A", "trust", "-U", "spinefx"]
+    subprocess.run(made, check=True, capture_output=True)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop_at_once()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Give addresses of empty databases, of each kind in turn."""
+    if request.param == "sqlite":
+        names = itertools.count()
+        yield lambda: f"sqlite:///{tmp_path}/log{next(names)}.sqlite"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(server.new_database())
+        return server.address(made[-1])
+
+    yield make
+    for name in made:
+        server.drop(name)
+
+
+@pytest.fixture
+def address(new_address: Callable[[], str]) -> str:
+    """Address of an empty database, of each kind in turn."""
+    return new_address()

@@ -25,6 +25,7 @@
     ├── WorkerError             a process that was given work ended by itself
     └── WorkspaceError          a study folder: missing, of another schema, inconsistent
         ├── StaleError          a change to what somebody else changed meanwhile
+        ├── UnavailableError    a database that does not answer for now
         └── InterruptedWrite    a file could not be written whole; the old one stands
 """
 
@@ -50,6 +51,7 @@ __all__ = [
     "SpinefxError",
     "StaleError",
     "TableError",
+    "UnavailableError",
     "UnlikeTrainingError",
     "WorkerError",
     "WorkspaceError",
@@ -188,6 +190,10 @@ class WorkspaceError(SpinefxError):
 
 class StaleError(WorkspaceError):
     """A change is based on what somebody else has changed meanwhile; nothing was stored."""
+
+
+class UnavailableError(WorkspaceError):
+    """A database does not answer for now: it is stopped, starting, or too busy. What was asked may be asked again."""
 
 
 class InterruptedWrite(WorkspaceError):

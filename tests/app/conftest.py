@@ -105,7 +105,7 @@ def told_probability(place: int) -> float:
 def registered() -> Callable[..., Trial]:
     """Give a study folder an experiment of known answers, and register a reader study of all its cases."""
 
-    def make(study: Path, kind: str, **more: Any) -> Trial:
+    def make(study: Path, kind: str, database: str = "", **more: Any) -> Trial:
         workspace = Workspace.open(study)
         if kind != "unaided":
             more = {"experiment": "quick"} | more
@@ -128,7 +128,7 @@ def registered() -> Callable[..., Trial]:
             ]
             experiment.finish(predictions=predictions, readings=[], folds=[], history=[], audit=[], environment={})
         design = StudyDesign.from_mapping({"name": "pilot", "design": kind, "readers": ["local"], "seed": 5} | more)
-        log = open_log(workspace)
+        log = open_log(workspace, database)
         trial = register_design(workspace, log, design, by="E1")
         log.close()
         return trial

@@ -97,6 +97,31 @@ def test_signing_in_gives_a_new_secret_and_signing_out_ends_it(
     assert person.get("/api/me").status_code == 401
 
 
+def test_another_page_cannot_sign_anybody_out(client_of: Callable[..., TestClient], study: Path) -> None:
+    client = client_of(study)
+    person, other = let_in(client, "P1", Role.READER), let_in(client, "P2", Role.READER)
+    for origin in ("http://evil.example", "null", ""):
+        assert person.post("/api/leave", headers={"origin": origin}).status_code == 403
+    assert person.get("/api/leave").status_code == 403
+    assert person.get("/api/me").json() | {"version": ""} == {
+        "code": "P1",
+        "roles": ["reader"],
+        "signed_in": True,
+        "workspace": "study",
+        "phantom": True,
+        "version": "",
+        "notice": "Research use only, not a medical device.",
+    }
+    assert person.post("/api/leave").status_code == 200
+    assert other.get("/api/me").json()["code"] == "P2", "each browser by itself"
+
+
+def test_the_way_out_is_among_the_addresses_for_programs(client_of: Callable[..., TestClient], study: Path) -> None:
+    paths = client_of(study).get("/api/openapi.json").json()["paths"]
+    assert list(paths["/api/leave"]) == ["post"]
+    assert "cookie" in paths["/api/leave"]["post"]["description"]
+
+
 def test_the_cookie_cannot_be_read_by_a_script_nor_sent_from_elsewhere(
     client_of: Callable[..., TestClient], study: Path
 ) -> None:

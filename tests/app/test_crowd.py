@@ -1,12 +1,14 @@
-"""Twenty people at once on one study and one case: nobody's work is lost (the attack list's F4 and F10)."""
+"""Twenty people at once on one study: nobody's work is lost or doubled (the attack list's F4 and F10)."""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +20,8 @@ from fastapi.testclient import TestClient
 import spinefx.trial.log as log_module
 from spinefx.app.access import invite
 from spinefx.app.state import ServeSettings
+from spinefx.trial.log import Log
+from spinefx.trial.study import Trial
 from spinefx.vocabulary import LEVELS
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
@@ -26,14 +30,12 @@ PEOPLE, SAVES = 20, 10
 CASE = "sub-001"
 
 
-class Annotator:
-    """One person with a browser of their own, who saves a box again and again."""
+class Visitor:
+    """One person with a browser of their own."""
 
-    def __init__(self, address: str, token: str, number: int, good: dict[str, Any]) -> None:
-        self.address, self.number, self.good = address, number, good
-        self.cookie, self.saved, self.stale, self.troubles = "", 0, 0, ""
+    def __init__(self, address: str, token: str) -> None:
+        self.address, self.cookie, self.troubles = address, "", ""
         self.cookie = self.ask("POST", "/api/enter", {"token": token})[2].split(";")[0]
-        self.wanted: dict[str, Any] = {}
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any, str]:
         headers = {"Origin": self.address, "Cookie": self.cookie, "Content-Type": "application/json"}
@@ -47,21 +49,132 @@ class Annotator:
 
     def work(self) -> None:
         try:
-            revision = "none"
-            for turn in range(SAVES):
-                level = LEVELS[(self.number + turn) % len(LEVELS)]
-                box = self.good["box"] | {"side_mm": 30 + self.number / 10 + turn}
-                self.wanted = self.good | {"box": box, "level": level}
-                path = f"/api/annotate/{CASE}/lesion"
-                status, told, _ = self.ask("PUT", path, self.wanted | {"revision": revision})
-                assert status == 200, told
-                self.saved += 1
-                status, refused, _ = self.ask("PUT", path, self.wanted | {"revision": revision})
-                assert (status, refused["error"]) == (409, "StaleError"), "what was seen before is stale now"
-                self.stale += 1
-                revision = told["revision"]
+            self.do()
         except Exception as error:
             self.troubles = repr(error)
+
+    def do(self) -> None:
+        """What this person came for."""
+        raise NotImplementedError
+
+
+def all_at_once(crowd: Sequence[Visitor]) -> None:
+    threads = [threading.Thread(target=one.work) for one in crowd]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.troubles for one in crowd] == [""] * len(crowd)
+
+
+class Annotator(Visitor):
+    """Somebody who saves a box again and again."""
+
+    def __init__(self, address: str, token: str, number: int, good: dict[str, Any]) -> None:
+        super().__init__(address, token)
+        self.number, self.good, self.saved, self.stale = number, good, 0, 0
+        self.wanted: dict[str, Any] = {}
+
+    def do(self) -> None:
+        revision = "none"
+        for turn in range(SAVES):
+            level = LEVELS[(self.number + turn) % len(LEVELS)]
+            box = self.good["box"] | {"side_mm": 30 + self.number / 10 + turn}
+            self.wanted = self.good | {"box": box, "level": level}
+            path = f"/api/annotate/{CASE}/lesion"
+            status, told, _ = self.ask("PUT", path, self.wanted | {"revision": revision})
+            assert status == 200, told
+            self.saved += 1
+            status, refused, _ = self.ask("PUT", path, self.wanted | {"revision": revision})
+            assert (status, refused["error"]) == (409, "StaleError"), "what was seen before is stale now"
+            self.stale += 1
+            revision = told["revision"]
+
+
+class Reader(Visitor):
+    """Somebody who reads a study to its end, asks again where the server could not, and sends each answer twice."""
+
+    def __init__(self, address: str, token: str, number: int) -> None:
+        super().__init__(address, token)
+        self.number, self.sealed, self.refused = number, {}, 0
+
+    def until_done(self, method: str, path: str, body: Any = None) -> Any:
+        until = time.monotonic() + 60
+        while True:
+            status, told, _ = self.ask(method, path, body)
+            if status == 200:
+                return told
+            assert (status, told["error"]) == (503, "UnavailableError"), told
+            assert time.monotonic() < until, "the server does not come back"
+            self.refused += 1
+            time.sleep(0.05)
+
+    def do(self) -> None:
+        while (case := self.until_done("GET", "/api/read/pilot/1")["case"]) is not None:
+            path = f"/api/read/pilot/1/{case['handle']}"
+            self.until_done("POST", f"{path}/open")
+            self.until_done("PUT", f"{path}/draft", {"confidence": self.number})
+            words = f"R{self.number} on {case['place']}"
+            answer = {"diagnosis": "malignant", "confidence": self.number, "comment": words}
+            for _ in range(2):
+                self.until_done("POST", f"{path}/seal", answer | {"key": str(case["place"])})
+            self.sealed[case["handle"]] = words
+            status, refused, _ = self.ask("POST", f"{path}/seal", answer | {"key": "2", "comment": "another"})
+            assert (status, refused["error"]) in {(409, "StaleError"), (503, "UnavailableError")}, "the first stands"
+
+
+def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
+    """Each answer once, as it was given, in a chain without a gap."""
+    found = [
+        (entry.person, entry.content["handle"], entry.content["answer"]["comment"])
+        for entry in log.entries(kind="answer.sealed")
+    ]
+    assert len(found) == len(crowd) * cases
+    assert sorted(found) == sorted((f"R{one.number}", *said) for one in crowd for said in one.sealed.items())
+    assert log.verify(log.head()) == len(log.entries())
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_no_answer_is_lost_or_doubled_when_twenty_seal_at_once(
+    running: Any, study: Path, registered: Callable[..., Trial], address: str, servers: int
+) -> None:
+    codes = [f"R{number}" for number in range(PEOPLE)]
+    trial = registered(study, "unaided", address, readers=codes, signs=False)
+    tokens = [invite(study, code, ["reader"], database=address) for code in codes]
+    with ExitStack() as stack:
+        served = [stack.enter_context(running(ServeSettings(study, database=address))) for _ in range(servers)]
+        crowd = [Reader(served[number % servers].address, token, number) for number, token in enumerate(tokens)]
+        all_at_once(crowd)
+        check_sealed(served[0].app.state.server.log, crowd, len(trial.cases))
+    assert sum(one.refused for one in crowd) == 0
+
+
+def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
+    running: Any, study: Path, registered: Callable[..., Trial], postgres: Any
+) -> None:
+    name = postgres.new_database()
+    address, codes = postgres.address(name), [f"R{number}" for number in range(4)]
+    trial = registered(study, "unaided", address, readers=codes, signs=False)
+    tokens = [invite(study, code, ["reader"], database=address) for code in codes]
+    with running(ServeSettings(study, database=address)) as served:
+        crowd = [Reader(served.address, token, number) for number, token in enumerate(tokens)]
+        log = served.app.state.server.log
+
+        def cut() -> None:
+            # Once some have sealed, and none can have finished.
+            while len(log.entries(kind="answer.sealed")) < 3:
+                time.sleep(0.01)
+            postgres.stop_at_once()
+            time.sleep(0.5)
+            postgres.start()
+
+        with ThreadPoolExecutor(1) as thread:
+            cutting = thread.submit(cut)
+            all_at_once(crowd)
+            cutting.result()
+        check_sealed(log, crowd, len(trial.cases))
+    postgres.drop(name)
+    assert all(one.refused > 0 for one in crowd)
 
 
 @pytest.mark.parametrize("servers", [1, 2])
@@ -80,15 +193,10 @@ def test_no_update_is_lost_when_twenty_mark_one_case(running: Any, study: Path, 
         crowd = [
             Annotator(served[number % servers].address, token, number, good) for number, token in enumerate(tokens)
         ]
-        threads = [threading.Thread(target=one.work) for one in crowd]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        all_at_once(crowd)
         log = served[0].app.state.server.log
         assert log.verify() == len(log.entries())
         saved = log.entries(kind="box.saved")
-    assert [one.troubles for one in crowd] == [""] * PEOPLE
     assert sum(one.stale for one in crowd) == len(saved) == PEOPLE * SAVES
     after = read_lesions(workspace)
     assert after[: len(before)] == before

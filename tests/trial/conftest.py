@@ -1,12 +1,8 @@
-"""Logs of both kinds, a clock to turn, and a study folder of tables without images."""
+"""A log of each kind, a clock to turn, and a study folder of tables without images."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,48 +25,6 @@ from spinefx.workspace.records import (
     write_lesions,
     write_participants,
 )
-
-POSTGRES = Path("/usr/lib/postgresql/15/bin")
-WHO = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL server of our own, reached by a socket in a folder; gives that folder."""
-    if not (POSTGRES / "initdb").is_file():
-        pytest.skip("PostgreSQL 15 is not installed")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    folder = tempfile.mkdtemp(prefix="spinefx-postgres-")
-    if WHO:
-        shutil.chown(folder, "nobody")
-    data = f"{folder}/data"
-    subprocess.run(
-        [*WHO, POSTGRES / "initdb", "-D", data, "-A", "trust", "-U", "spinefx"], check=True, capture_output=True
-    )
-    options = f"-k {folder} -c listen_addresses=''"
-    started = [*WHO, str(POSTGRES / "pg_ctl"), "-D", data, "-w", "-o", options, "-l", f"{folder}/log", "start"]
-    subprocess.run(started, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield folder
-    finally:
-        subprocess.run(
-            [*WHO, POSTGRES / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, capture_output=True
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Address of an empty database, of each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/log.sqlite"
-    folder = request.getfixturevalue("postgres")
-    import psycopg
-
-    name = f"study{abs(hash(request.node.nodeid)) % 10**9}"
-    with psycopg.connect(f"host={folder} user=spinefx dbname=postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return f"postgresql+psycopg://spinefx@/{name}?host={folder}"
 
 
 @dataclass

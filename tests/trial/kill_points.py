@@ -1,6 +1,7 @@
 """Kill a writer of the log at random moments, and count what it had promised: run by test_log.py.
 
-``python kill_points.py FOLDER POINTS`` prints JSON. The writer is forked, so that Python starts once for all points.
+``python kill_points.py ADDRESS...`` kills twenty writers of each log and prints JSON. The writer is forked, so that
+Python starts once for all points.
 """
 
 from __future__ import annotations
@@ -10,34 +11,33 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 from spinefx.trial.log import Log
 
-POINTS_A_FILE = 20
+POINTS_A_LOG = 20
 
 
-def write_on(path: Path, promises: int, point: int) -> None:
+def write_on(address: str, promises: int, point: int) -> None:
     """Append answers without an end; say each one's name only once the log has taken it."""
-    log = Log.beside(path)
+    log = Log(address)
     for number in range(10**6):
         name = f"{point}-{number}"
         log.append("answer.sealed", "R1", "pilot/R1", {"name": name, "filler": "x" * (number * 37 % 900)})
         os.write(promises, f"{name}\n".encode())
 
 
-def main(folder: Path, points: int) -> dict[str, int]:
+def main(addresses: list[str]) -> dict[str, int]:
     """Kill at so many points, and count."""
-    rng, promised, lost = np.random.default_rng(11), 0, 0
-    for point in range(points):
-        path = folder / f"log{point // POINTS_A_FILE}.sqlite"
+    rng, promised, lost, doubled = np.random.default_rng(11), 0, 0, 0
+    points = [address for address in addresses for _ in range(POINTS_A_LOG)]
+    for point, address in enumerate(points):
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reading)
-            write_on(path, writing, point)
+            write_on(address, writing, point)
         os.close(writing)
         with os.fdopen(reading) as told:
             first = told.readline()
@@ -46,14 +46,15 @@ def main(folder: Path, points: int) -> dict[str, int]:
             names = [first, *told]
         os.waitpid(child, 0)
         said = {name.strip() for name in names if name.endswith("\n")}
-        log = Log.beside(path)
+        log = Log(address)
         log.verify()
-        kept = {entry.content["name"] for entry in log.entries()}
+        kept = [entry.content["name"] for entry in log.entries()]
         log.close()
         promised += len(said)
-        lost += len(said - kept)
-    return {"points": points, "promised": promised, "lost": lost}
+        lost += len(said - {*kept})
+        doubled += len(kept) - len({*kept})
+    return {"points": len(points), "promised": promised, "lost": lost, "doubled": doubled}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))
+    sys.stdout.write(json.dumps(main(sys.argv[1:])))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import secrets
+import shutil
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +16,21 @@ import numpy as np
 import pytest
 
 from spinefx.cases.reading import Reading
-from spinefx.errors import LogError, WorkspaceError
+from spinefx.cli import app
+from spinefx.errors import FileError, LogError, SpinefxError, WorkspaceError
 from spinefx.evidence.mrmc import mrmc
 from spinefx.evidence.reader_study import ReaderStudy
 from spinefx.trial.aid import model_answers
 from spinefx.trial.answer import Answer
 from spinefx.trial.design import DesignKind, StudyDesign
-from spinefx.trial.export import check_export
+from spinefx.trial.export import check_export, read_key
 from spinefx.trial.log import Log
 from spinefx.trial.session import Phase, Sitting
 from spinefx.trial.study import Trial
-from spinefx.verbs.trials import export, export_study, register, register_design
+from spinefx.verbs.trials import check, export, export_study, register, register_design
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings
+from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings, write_signs
 from spinefx.workspace.tables import read_table
 
 from .conftest import CASES, Hands, probability_of, truth_of
@@ -187,6 +192,132 @@ def test_an_export_that_was_changed_is_seen(log: Log, tables: Workspace, hands: 
     (out / "study.json").write_text(manifest.replace('"entries": ', '"entries": 1'))
     with pytest.raises(LogError, match=r"study\.json is not one that this log gave out"):
         check_export(out, log)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return new_key(tmp_path / "pilot.key")
+
+
+def new_key(path: Path) -> Path:
+    path.write_text(secrets.token_hex(32) + "\n")
+    path.chmod(0o600)
+    return path
+
+
+def spoil(path: Path) -> None:
+    """Flip one bit in the middle."""
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+
+
+@pytest.fixture
+def signed(log: Log, tables: Workspace, hands: Hands, tmp_path: Path, key_file: Path) -> Path:
+    """A signed export of a finished study."""
+    simulate(log, tables, hands, DesignKind.UNAIDED)
+    return export_study(tables, log, "pilot", tmp_path / "out", by="E1", key=read_key(key_file)).folder
+
+
+def test_a_signed_export_says_who_and_when_and_is_known_again(signed: Path, key_file: Path) -> None:
+    assert check(signed, key_file=key_file) is None
+    manifest = json.loads((signed / "study.json").read_text())
+    assert manifest["exported"]["by"] == "E1"
+    assert datetime.fromisoformat(manifest["exported"]["written"]).tzinfo is not None
+    assert key_file.read_text().strip() not in "".join(path.read_text() for path in signed.iterdir())
+
+
+def test_a_change_of_any_file_of_a_signed_export_is_named(signed: Path, key_file: Path, tmp_path: Path) -> None:
+    names = sorted(path.name for path in signed.iterdir())
+    assert len(names) == 12
+    for name in names:
+        for harm, words in ((spoil, "is not as it was"), (Path.unlink, "missing|no study.json can be read")):
+            copy = tmp_path / "copy"
+            shutil.copytree(signed, copy)
+            harm(copy / name)
+            wanted = "study.json" if name == "study.json.hmac" and harm is spoil else name
+            with pytest.raises(LogError, match=words) as caught:
+                check(copy, key_file=key_file)
+            assert wanted in str(caught.value)
+            shutil.rmtree(copy)
+    (signed / "more.tsv").write_text("reader\n")
+    with pytest.raises(LogError, match=r"more\.tsv was not exported"):
+        check(signed, key_file=key_file)
+
+
+def test_another_key_and_an_unsigned_export_are_named(signed: Path, key_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="with another key"):
+        check(signed, key_file=new_key(tmp_path / "other.key"))
+    (signed / "study.json.hmac").write_bytes(b"hmac-sha256:\xff")
+    with pytest.raises(LogError, match="with another key"):
+        check(signed, key_file=key_file)
+    (signed / "study.json.hmac").unlink()
+    with pytest.raises(LogError, match=r"study\.json\.hmac is missing"):
+        check(signed, key_file=key_file)
+    assert check(signed) is None
+    (signed / "study.json").write_text("{}")
+    with pytest.raises(LogError, match="names no files"):
+        check(signed)
+
+
+def test_only_the_key_knows_a_log_that_was_written_anew_from_the_true_one(
+    log: Log, tables: Workspace, hands: Hands, tmp_path: Path, signed: Path, key_file: Path
+) -> None:
+    kept = log.entries()
+    with contextlib.closing(Log.beside(tmp_path / "forged.sqlite")) as forged:
+        for entry in kept:
+            content = dict(entry.content)
+            if entry.kind == "answer.sealed":
+                answer = Answer(Diagnosis.BENIGN, 1, content["answer"]["signs"], "forged")
+                content |= {"answer": answer.to_json(), "digest": answer.digest}
+            forged.append(entry.kind, entry.person, entry.subject, content)
+        write_readings(tables, [])
+        write_signs(tables, [])
+        out = export_study(tables, forged, "pilot", tmp_path / "forged", by="E1").folder
+        assert check_export(out, forged) > 60, "the forged log and its export agree"
+        with pytest.raises(LogError, match="cut off or replaced"):
+            check_export(signed, forged)
+    with pytest.raises(LogError, match=r"study\.json\.hmac is missing"):
+        check(out, key_file=key_file)
+    shutil.copy(signed / "study.json.hmac", out)
+    with pytest.raises(LogError, match="is not as it was signed"):
+        check(out, key_file=key_file)
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "words"),
+    [(0o600, "short", "a key of 5 bytes"), (0o644, "k" * 64, "others may read"), (0o600, None, "no key can be read")],
+)
+def test_a_key_that_is_none_is_refused_before_anything_is_written(
+    tables: Workspace, tmp_path: Path, mode: int, text: str | None, words: str
+) -> None:
+    path = tmp_path / "bad.key"
+    if text is not None:
+        path.write_text(text)
+        path.chmod(mode)
+    with pytest.raises(FileError, match=words):
+        export(tables.root, "pilot", tmp_path / "out", key_file=path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_verbs_sign_and_check(
+    tables: Workspace, tmp_path: Path, key_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    design = tmp_path / "design.toml"
+    design.write_text('name = "pilot"\ndesign = "unaided"\nreaders = ["R1"]\ncases = "all"\n')
+    register(tables.root, design)
+    out = tmp_path / "out"
+
+    def run(*words: object) -> str:
+        app([str(word) for word in words], result_action="return_value")
+        return capsys.readouterr().out
+
+    assert "0 readings" in run("trial-export", tables.root, "pilot", out, "--key", key_file)
+    assert "as it was signed" in run("trial-check", out, "--key", key_file)
+    assert "its 2 entries are as they were written" in run("trial-check", out, tables.root)
+    assert "only --key or the study folder tells" in run("trial-check", out)
+    with pytest.raises(SpinefxError, match="a new or empty folder"):
+        run("trial-export", tables.root, "pilot", out)
 
 
 def test_rows_of_others_stay_and_a_contradiction_is_refused_before_anything_is_written(

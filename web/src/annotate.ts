@@ -5,6 +5,7 @@ import { element, replace } from "./dom";
 import type { Me } from "./frame";
 import { History } from "./history";
 import { Keys } from "./keys";
+import { guard } from "./leaving";
 import { BoxTool, type Lesion } from "./viewer/box";
 import { Saver } from "./saver";
 import { bindImageKeys } from "./viewer/commands";
@@ -239,10 +240,11 @@ class Marking {
     this.history.watch((said) => (this.did.textContent = said));
     this.box.watch(() => this.changed());
     window.addEventListener("pagehide", () => this.keepView());
-    window.addEventListener("beforeunload", (event) => {
-      this.keepView();
-      if (this.saver.isUnsaved) event.preventDefault();
-    });
+    window.addEventListener("beforeunload", () => this.keepView());
+    guard(
+      () => this.saver.isUnsaved,
+      () => this.saver.flush(),
+    );
   }
 
   private keepView(): void {

@@ -1,5 +1,8 @@
 /** The server's answers: JSON by route, pixels by slice, and refusals as words that a reader can act on. */
 
+/** Told to the window when an answer needs somebody who is signed in, and nobody is. */
+export const SIGNED_OUT = "spinefx.signed-out";
+
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -19,6 +22,7 @@ async function answered(path: string, options: RequestInit): Promise<Response> {
     throw new Refusal(0, "Offline", "The server does not answer. Start `spinefx serve` again; nothing was lost here.");
   }
   if (response.ok) return response;
+  if (response.status === 401) window.dispatchEvent(new Event(SIGNED_OUT));
   const said = (await response.json().catch(() => ({}))) as { error?: string; message?: string };
   throw new Refusal(response.status, said.error ?? "Refused", said.message ?? `The server said ${response.status}.`);
 }

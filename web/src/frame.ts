@@ -1,11 +1,14 @@
 /** What stands round every page: where one is, who one is, and what this is not. */
 
 import { element, replace } from "./dom";
+import { signOut } from "./leaving";
 
 export interface Me {
   /** Code of the person, never a name. */
   code: string;
   roles: string[];
+  /** Whether they came in with a token, and so can sign out. */
+  signed_in: boolean;
   workspace: string;
   /** Whether the study's truth is a phantom's. */
   phantom: boolean;
@@ -36,6 +39,7 @@ export function frame(root: HTMLElement, me: Me, here: string): HTMLElement {
       element("a", { href: "/", class: "brand" }, "spinefx"),
       element("nav", { "aria-label": "Pages" }, ...links),
       element("span", { class: "who" }, `${me.workspace}${me.phantom ? " (phantom)" : ""} · ${me.code}`),
+      me.signed_in ? element("button", { click: () => void signOut() }, "Sign out") : null,
     ),
     main,
     element("footer", { class: "bar notice" }, `${me.notice} spinefx ${me.version} · `, element("a", { href: "/api/" }, "addresses for programs")),

@@ -1,12 +1,12 @@
 /** Which page belongs to which address. */
 
-import { Refusal, get } from "./api";
+import { Refusal, SIGNED_OUT, get } from "./api";
 import { element, replace } from "./dom";
 import { home } from "./home";
 import { type Me, frame } from "./frame";
 import { annotate } from "./annotate";
 import { decide } from "./decide";
-import { enter } from "./enter";
+import { enter, enterAgain } from "./enter";
 import { read } from "./read";
 import { routes } from "./routes";
 import { teach } from "./teach";
@@ -20,6 +20,7 @@ async function start(): Promise<void> {
   const root = document.getElementById("page")!;
   try {
     const me = await get<Me>("/api/me");
+    window.addEventListener(SIGNED_OUT, () => enterAgain(root, me.code));
     const place = frame(root, me, name);
     const page = PAGES[name];
     if (page) await page(place, me, parts.map(decodeURIComponent));
@@ -39,4 +40,6 @@ async function start(): Promise<void> {
   }
 }
 
+// A page that the browser kept for the way back may be of somebody who has signed out.
+window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 void start();

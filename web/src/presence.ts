@@ -31,6 +31,12 @@ export class Presence {
     this.tell();
   }
 
+  /** Say that nobody looks from now on; who comes back is seen by the next word. */
+  async leave(): Promise<void> {
+    this.told = "hidden";
+    await send("POST", this.path, { presence: this.told }).catch(() => undefined);
+  }
+
   private get state(): State {
     if (this.isPaused) return "paused";
     if (document.visibilityState === "hidden") return "hidden";

@@ -5,6 +5,7 @@ import { element, replace } from "./dom";
 import type { Me } from "./frame";
 import { History } from "./history";
 import { Keys } from "./keys";
+import { guard } from "./leaving";
 import { Presence } from "./presence";
 import { SCORE_WORDS, type Score, type Scores, type Sign, SignForm } from "./signform";
 import { editing } from "./studies";
@@ -56,6 +57,8 @@ interface Opened extends Case {
 }
 
 const SAVE_AFTER_MS = 400;
+/** How soon a form is sent again that the server could not take. */
+const AGAIN_MS = 3000;
 const DESIGNS: Record<string, string> = {
   unaided: "without a model",
   second_read: "your answer first, then the model's, then yours again",
@@ -124,6 +127,7 @@ class Reading {
   private timer: number | undefined;
   private saving: Promise<void> = Promise.resolve();
   private isUnsaved = false;
+  private isRefused = false;
   private isBusy = false;
 
   private constructor(
@@ -225,9 +229,11 @@ class Reading {
       if (event.key === "Enter" && event.ctrlKey) void this.seal();
     });
     this.history.watch((said) => this.tell(said));
-    window.addEventListener("beforeunload", (event) => {
-      if (this.isUnsaved) event.preventDefault();
-    });
+    guard(
+      () => this.isUnsaved,
+      () => this.save(),
+      () => this.presence.leave(),
+    );
   }
 
   private tell(words: string, isAlarm = false): void {
@@ -260,8 +266,12 @@ class Reading {
     this.form = { ...this.form, ...news };
     this.isUnsaved = true;
     this.show();
+    this.later(SAVE_AFTER_MS);
+  }
+
+  private later(pause: number): void {
     window.clearTimeout(this.timer);
-    this.timer = window.setTimeout(() => void this.save(), SAVE_AFTER_MS);
+    this.timer = window.setTimeout(() => void this.save(), pause);
   }
 
   private choose(diagnosis: Diagnosis): Promise<void> {
@@ -291,8 +301,15 @@ class Reading {
       () => {
         this.isUnsaved = this.form !== sent;
         this.said.dataset.kept = String(!this.isUnsaved);
+        if (this.isRefused) this.tell("Kept");
+        this.isRefused = false;
       },
-      (error: unknown) => this.tell(error instanceof Refusal ? `Not kept yet: ${error.message}` : "Not kept yet", true),
+      (error: unknown) => {
+        this.isRefused = true;
+        this.tell(error instanceof Refusal ? `Not kept yet: ${error.message}` : "Not kept yet", true);
+        // A server or a database that is away comes back.
+        if (error instanceof Refusal && (error.status === 0 || error.status >= 500)) this.later(AGAIN_MS);
+      },
     );
     await this.saving;
   }
@@ -306,7 +323,8 @@ class Reading {
   }
 
   private async seal(): Promise<void> {
-    if (this.isBusy || this.presence.isPaused || this.step === "done" || this.step === "sealed") return;
+    if (this.isBusy || this.presence.isPaused || this.step === "done") return;
+    if (this.step === "sealed") return this.reveal();
     if (this.missing) return this.tell(this.missing, true);
     this.isBusy = true;
     window.clearTimeout(this.timer);
@@ -328,10 +346,15 @@ class Reading {
   }
 
   private async reveal(): Promise<void> {
-    const model = await send<Model>("POST", `${this.path}/reveal`);
-    this.step = "revealed";
-    this.history.clear();
-    this.showModel(model);
+    try {
+      const model = await send<Model>("POST", `${this.path}/reveal`);
+      this.step = "revealed";
+      this.history.clear();
+      this.showModel(model);
+    } catch (error) {
+      const why = error instanceof Refusal ? error.message : "";
+      this.tell(`Your answer is sealed; the model's cannot be shown yet. ${why} Press Ctrl+Enter to ask again.`, true);
+    }
   }
 
   private showModel(model: Model): void {

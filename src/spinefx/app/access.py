@@ -230,6 +230,7 @@ def add_access(app: FastAPI) -> None:
 
     @app.post("/api/leave")
     def leave(request: Request, response: Response) -> dict[str, str]:
+        """End this browser's session: its cookie is worth nothing from now on, whoever kept a copy."""
         visits.end(request.cookies.get(COOKIE, ""))
         response.delete_cookie(COOKIE)
         return {}

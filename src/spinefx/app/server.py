@@ -21,7 +21,7 @@ from spinefx.app.guard import Guard
 from spinefx.app.reading import add_reading
 from spinefx.app.state import ServerState, ServeSettings, state_of
 from spinefx.app.teaching import add_teaching
-from spinefx.errors import AccessError, InputError, SignInError, SpinefxError, WorkspaceError
+from spinefx.errors import AccessError, InputError, SignInError, SpinefxError, UnavailableError, WorkspaceError
 from spinefx.vocabulary import TruthSource
 from spinefx.workspace.records import read_participants
 
@@ -33,6 +33,7 @@ STATUSES: tuple[tuple[type[SpinefxError], int], ...] = (
     (SignInError, 401),
     (AccessError, 403),
     (InputError, 422),
+    (UnavailableError, 503),
     (WorkspaceError, 409),
     (SpinefxError, 400),
 )
@@ -115,6 +116,7 @@ def _add_images(app: FastAPI) -> None:
         return {
             "code": person.code,
             "roles": sorted(person.roles),
+            "signed_in": state.needs_token,
             "workspace": state.workspace.root.name,
             "phantom": sources == {TruthSource.PHANTOM},
             "version": __version__,

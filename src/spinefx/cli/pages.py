@@ -96,7 +96,7 @@ def trial(workspace: Path, design: Path, *, database: str = "") -> None:
 
 
 @app.command
-def trial_export(workspace: Path, name: str, folder: Path, *, database: str = "") -> None:
+def trial_export(workspace: Path, name: str, folder: Path, *, database: str = "", key: Path | None = None) -> None:
     """Write a reader study's answers for iMRMC, MRMCaov and RJafroc, and lay them into the study's own tables.
 
     Parameters
@@ -109,9 +109,37 @@ def trial_export(workspace: Path, name: str, folder: Path, *, database: str = ""
         Where to write; new or empty.
     database
         As for serve.
+    key
+        File of a secret, mode 600, that signs the export; kept away from the study, it tells later that this is it.
     """
     from spinefx.verbs.trials import export
 
-    written = export(workspace, name, folder, database=database)
+    written = export(workspace, name, folder, database=database, key_file=key)
     left = f", {written.missing} still to come" if written.missing else ""
     print(f"{written.readings} readings and {written.signs} sign scores in {written.folder}{left}")
+
+
+@app.command
+def trial_check(folder: Path, workspace: Path | None = None, *, database: str = "", key: Path | None = None) -> None:
+    """Check that an export is as it was written: by its digests, by its signature, by the study's log.
+
+    Parameters
+    ----------
+    folder
+        What trial-export wrote.
+    workspace
+        Study folder, to compare with its log, and to check the log.
+    database
+        As for serve.
+    key
+        File of the secret that signed it.
+    """
+    from spinefx.verbs.trials import check
+
+    entries = check(folder, workspace, database=database, key_file=key)
+    said = ["its files are those that study.json names"]
+    said += ["study.json is as it was signed"] if key else []
+    said += [f"the log gave it out, and its {entries} entries are as they were written"] if entries is not None else []
+    print("; ".join(said))
+    if key is None and entries is None:
+        print("Whether study.json itself was changed, only --key or the study folder tells.")

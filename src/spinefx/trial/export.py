@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from spinefx.cases.reading import Reading, SignScores
-from spinefx.errors import LogError
+from spinefx.errors import FileError, LogError, WorkspaceError
 from spinefx.files import digest_of, write_text
 from spinefx.trial.design import DesignKind
 from spinefx.trial.log import Log
@@ -18,10 +21,23 @@ from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Arm, Diagnosis
 from spinefx.workspace.layout import read_json, write_json
 from spinefx.workspace.tables import write_tsv
 
-__all__ = ["MANIFEST", "check_export", "readings_of", "signs_of", "states_of", "write_export"]
+__all__ = [
+    "MANIFEST",
+    "check_export",
+    "check_files",
+    "check_signature",
+    "read_key",
+    "readings_of",
+    "signs_of",
+    "states_of",
+    "write_export",
+]
 
 EXPORTED = "study.exported"
 MANIFEST = "study.json"
+# Beside it lie its signatures, ours and whatever others a person adds.
+SIGNATURE, SIGNED_BY = f"{MANIFEST}.hmac", "hmac-sha256:"
+SHORTEST_KEY = 32
 MODALITIES = {Arm.UNAIDED: 1, Arm.AIDED: 2}
 # Columns of readings.tsv, and what each holds.
 READING_MEANINGS: dict[str, dict[str, Any]] = {
@@ -133,20 +149,22 @@ def signs_of(states: Iterable[tuple[str, CaseState]]) -> tuple[SignScores, ...]:
 
 
 def write_export(
-    folder: Path, log: Log, trial: Trial, truth: Mapping[str, Diagnosis], *, by: str
+    folder: Path, log: Log, trial: Trial, truth: Mapping[str, Diagnosis], *, by: str, key: bytes | None = None
 ) -> tuple[tuple[Reading, ...], tuple[SignScores, ...]]:
     """Write all files of a study, name them by digest beside the log's head, and note it in the log.
 
     Parameters
     ----------
     folder : Path
-        Created where missing.
+        New or empty.
     log : Log
     trial : Trial
     truth : mapping of str to Diagnosis
         By case.
     by : str
         Code of who exports.
+    key : bytes, optional
+        Signs the manifest, and by its digests all files.
 
     Returns
     -------
@@ -157,7 +175,11 @@ def write_export(
     ------
     LogError
         When the log is not as it was written.
+    WorkspaceError
+        When the folder holds something already.
     """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise WorkspaceError("a folder that holds something else", where=folder.name, allowed="a new or empty folder")
     head = log.head()
     log.verify(head)
     states = states_of(log, trial)
@@ -180,12 +202,101 @@ def write_export(
         "study": trial.design.to_mapping(),
         "generations": [list(cases) for cases in trial.generations],
         "model": None if trial.model is None else asdict(trial.model),
+        "exported": {"by": by, "written": datetime.now(UTC).isoformat(timespec="milliseconds")},
         "log": {"entries": head[0], "digest": head[1]},
         "files": files,
     }
     write_json(folder / MANIFEST, manifest)
+    if key is not None:
+        write_text(folder / SIGNATURE, f"{_signature(folder, key)}\n")
     log.append(EXPORTED, by, trial.name, {"manifest": digest_of((folder / MANIFEST).read_bytes())})
     return readings, signs
+
+
+def read_key(path: Path) -> bytes:
+    """Read the key that signs exports: whoever holds it can sign.
+
+    Parameters
+    ----------
+    path : Path
+        A file of random text that its owner alone may read.
+
+    Returns
+    -------
+    bytes
+        Without white space round it.
+
+    Raises
+    ------
+    FileError
+        For a file that is missing, short, or open to others.
+    """
+    remedy = "Make one: (umask 077; openssl rand -hex 32 > FILE). Keep it off the server of the study."
+    try:
+        mode, key = path.stat().st_mode, path.read_bytes().strip()
+    except OSError as error:
+        raise FileError(f"no key can be read ({error.strerror})", where=path.name, remedy=remedy) from error
+    if os.name == "posix" and mode & 0o077:
+        raise FileError("a key that others may read", where=path.name, allowed="mode 600", remedy="chmod 600 it.")
+    if len(key) < SHORTEST_KEY:
+        raise FileError(f"a key of {len(key)} bytes", where=path.name, allowed=f"{SHORTEST_KEY} or more", remedy=remedy)
+    return key
+
+
+def check_signature(folder: Path, key: bytes) -> None:
+    """Check that a manifest is as the key's holder exported it.
+
+    Parameters
+    ----------
+    folder : Path
+    key : bytes
+
+    Raises
+    ------
+    LogError
+        When it was not signed, not by this key, or was changed since.
+    """
+    path = folder / SIGNATURE
+    if not path.is_file():
+        raise LogError(f"{SIGNATURE} is missing", remedy="Export the study again with --key.")
+    # As bytes: whatever else stands in the file is compared too, and is no fault of ours.
+    if not hmac.compare_digest(path.read_bytes().strip(), _signature(folder, key).encode()):
+        raise LogError(f"{MANIFEST} is not as it was signed, or was signed with another key")
+
+
+def check_files(folder: Path) -> dict[str, Any]:
+    """Check that the files of an export are those that its manifest names.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict
+        The manifest. That it is as it was exported, its signature or the log says.
+
+    Raises
+    ------
+    LogError
+        Naming the file that is missing, changed, or none of the export's.
+    WorkspaceError
+        When the manifest cannot be read.
+    """
+    manifest = read_json(folder / MANIFEST)
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise LogError(f"{MANIFEST} names no files", where=folder.name, remedy="Export the study again.")
+    for name, digest in files.items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise LogError(f"{path.name} is missing", remedy="Export the study again.")
+        if digest_of(path.read_bytes()) != digest:
+            raise LogError(f"{path.name} is not as it was exported", remedy="Export the study again.")
+    for path in sorted(folder.iterdir()):
+        if path.name not in files and not path.name.startswith(MANIFEST):
+            raise LogError(f"{path.name} was not exported", remedy="Move it elsewhere.")
+    return manifest
 
 
 def check_export(folder: Path, log: Log) -> int:
@@ -206,15 +317,22 @@ def check_export(folder: Path, log: Log) -> int:
     LogError
         Naming what does not agree.
     """
-    manifest = read_json(folder / MANIFEST)
     exported = {entry.content["manifest"] for entry in log.entries(kind=EXPORTED)}
-    if digest_of((folder / MANIFEST).read_bytes()) not in exported:
+    if digest_of(_manifest_bytes(folder)) not in exported:
         raise LogError(f"{MANIFEST} is not one that this log gave out", remedy="Export the study again.")
-    for name, digest in manifest["files"].items():
-        path = folder / Path(name).name
-        if not path.is_file() or digest_of(path.read_bytes()) != digest:
-            raise LogError(f"{path.name} is not as it was exported", remedy="Export the study again.")
+    manifest = check_files(folder)
     return log.verify((int(manifest["log"]["entries"]), str(manifest["log"]["digest"])))
+
+
+def _manifest_bytes(folder: Path) -> bytes:
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise LogError(f"no {MANIFEST} can be read ({error.strerror})", where=folder.name) from error
+
+
+def _signature(folder: Path, key: bytes) -> str:
+    return SIGNED_BY + hmac.digest(key, _manifest_bytes(folder), "sha256").hex()
 
 
 def _reading(case: str, reader: str, arm: Arm, answer: Any, spent_ms: int) -> Reading:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from spinefx.errors import LogError, WorkspaceError
+from spinefx.errors import LogError, UnavailableError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
 
 __all__ = ["Entry", "Log"]
@@ -27,6 +27,10 @@ SCHEMA = "spinefx log 1"
 BEGINNING = digest_of(SCHEMA)
 # Two writers may want the same number; the later one takes the next.
 ATTEMPTS = 50
+# Names the lock of PostgreSQL's writers, within one database: "spinefx" in bytes.
+TURN = int.from_bytes(b"spinefx")
+# How long to knock at a database elsewhere, seconds.
+CONNECT_S = 10
 # What a broken database answers with: the driver's own errors too, and messages whose bytes are no text.
 _BROKEN = (SQLAlchemyError, sqlite3.Error, ValueError, TypeError)
 
@@ -115,7 +119,10 @@ class Log:
             if self._engine.dialect.name == "sqlite":
                 sql.event.listen(self._engine, "connect", _prepare_sqlite)
                 sql.event.listen(self._engine, "begin", _begin_at_once)
-            _METADATA.create_all(self._engine)
+            else:
+                sql.event.listen(self._engine, "do_connect", _limit_wait)
+                sql.event.listen(self._engine, "begin", _take_turn)
+            self._make_table()
         except (*_BROKEN, ModuleNotFoundError) as error:
             raise WorkspaceError(
                 f"the log's database cannot be opened ({type(error).__name__})",
@@ -157,6 +164,9 @@ class Log:
 
         Raises
         ------
+        UnavailableError
+            When the database does not answer. Where it fell silent over the very commit, the entry may be there:
+            who sends it again looks first, as :meth:`spinefx.trial.session.Sitting.seal` does.
         WorkspaceError
             When it could not be written; then nothing was.
         """
@@ -175,6 +185,7 @@ class Log:
 
         Raises
         ------
+        UnavailableError
         WorkspaceError
         """
         for attempt in range(ATTEMPTS):
@@ -184,10 +195,12 @@ class Log:
             except IntegrityError:
                 time.sleep(0.002 * (attempt + 1))
             except (SQLAlchemyError, sqlite3.Error) as error:
+                if _is_away(error):
+                    raise _away(error) from error
                 raise WorkspaceError(
                     f"the log could not be written ({type(error).__name__})", remedy="Look at disk space; try again."
                 ) from error
-        raise WorkspaceError("the log is too busy to be written", remedy="Try again.")
+        raise UnavailableError("the log is too busy to be written", remedy="Try again.")
 
     def entries(self, *, kind: str | None = None, subject: str | None = None, after: int = 0) -> list[Entry]:
         """Read entries, in order.
@@ -209,6 +222,8 @@ class Log:
         ------
         LogError
             When the database is broken.
+        UnavailableError
+            When it does not answer.
         """
         wanted = sql.select(_ENTRIES).where(_ENTRIES.c.number > after).order_by(_ENTRIES.c.number)
         if kind is not None:
@@ -229,6 +244,8 @@ class Log:
         ------
         LogError
             When the database is broken.
+        UnavailableError
+            When it does not answer.
         """
         with self._reading() as connection:
             return _head(connection)
@@ -249,7 +266,9 @@ class Log:
         Raises
         ------
         LogError
-            Naming the first entry that is not as it was written, or that is missing.
+            Naming the first entry that is not as it was written, or that is missing. Who rewrites the whole chain
+            with new digests is found out by the ``head`` alone.
+        UnavailableError
         """
         number, digest, is_met = 0, BEGINNING, head is None or head == (0, BEGINNING)
         with self._reading() as connection:
@@ -257,13 +276,15 @@ class Log:
                 number += 1
                 try:
                     entry = _entry(row)
+                    written = _row(entry)
                 except (ValueError, TypeError):
                     raise _broken(number, "cannot be read") from None
                 if entry.number != number:
                     raise _broken(number, "is missing")
-                if entry.previous != digest or row["digest"] != entry.digest:
+                # The whole row is compared: other text of the same meaning is a change too.
+                if entry.previous != digest or dict(row) != written:
                     raise _broken(number, "is not as it was written")
-                digest = entry.digest
+                digest = written["digest"]
                 is_met = is_met or head == (number, digest)
         if not is_met:
             raise LogError("the log's end was cut off or replaced", remedy="Restore the database from its backup.")
@@ -273,12 +294,27 @@ class Log:
         """Let go of the database."""
         self._engine.dispose()
 
+    def _make_table(self) -> None:
+        if self._has_table():
+            return
+        try:
+            _METADATA.create_all(self._engine.execution_options(writes=True))
+        except (IntegrityError, ProgrammingError):
+            # Another server may have made it meanwhile: PostgreSQL says so in several ways.
+            if not self._has_table():
+                raise
+
+    def _has_table(self) -> bool:
+        return sql.inspect(self._engine).has_table(_ENTRIES.name)
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sql.Connection]:
         try:
             with self._engine.connect() as connection:
                 yield connection
         except _BROKEN as error:
+            if _is_away(error):
+                raise _away(error) from error
             raise LogError(
                 f"the log's database cannot be read ({type(error).__name__})",
                 remedy="Restore the database from its backup.",
@@ -291,8 +327,8 @@ class Log:
             number += 1
             written = self._now().isoformat(timespec="milliseconds")
             entry = Entry(number, written, kind, person, subject, dict(content), digest)
-            digest = entry.digest
-            row = entry.to_json() | {"content": canonical_json(entry.content), "digest": digest}
+            row = _row(entry)
+            digest = row["digest"]
             connection.execute(sql.insert(_ENTRIES).values(row))
             added.append(entry)
         return added
@@ -311,6 +347,25 @@ def _entry(row: Mapping[Any, Any]) -> Entry:
     )
 
 
+def _row(entry: Entry) -> dict[str, Any]:
+    return entry.to_json() | {"content": canonical_json(entry.content), "digest": entry.digest}
+
+
+def _is_away(error: Exception) -> bool:
+    """Tell a database that is stopped, starting or too busy from one that is broken."""
+    cause = getattr(error, "orig", error)
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    return isinstance(error, (OperationalError, InterfaceError, sql.exc.TimeoutError))
+
+
+def _away(error: Exception) -> UnavailableError:
+    return UnavailableError(
+        f"the log's database does not answer ({type(error).__name__})",
+        remedy="Try again in a while; if it lasts, start the database again.",
+    )
+
+
 def _broken(number: int, how: str) -> LogError:
     return LogError(f"entry {number} of the log {how}", remedy="Restore the database from its backup.")
 
@@ -326,3 +381,18 @@ def _begin_at_once(connection: sql.Connection) -> None:
     # Who first reads and then writes would meet "database is locked"; who says so from the start waits its turn.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _limit_wait(_: Any, __: Any, ___: Any, parameters: dict[str, Any]) -> None:
+    # Without it a page would hang for minutes before it hears that the database's machine is away.
+    parameters.setdefault("connect_timeout", CONNECT_S)
+
+
+def _take_turn(connection: sql.Connection) -> None:
+    # Writers wait for each other rather than collide; and a database that is set to answer before the disk has it,
+    # and so would lose its last answers with the machine, is told not to.
+    if connection.get_execution_options().get("writes", False):
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (TURN,))
+        connection.exec_driver_sql(
+            "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+        )

@@ -12,14 +12,23 @@ from spinefx.errors import DesignError, WorkspaceError
 from spinefx.learning.recipe import Recipe
 from spinefx.trial.aid import ModelPin, pin_model
 from spinefx.trial.design import StudyDesign
-from spinefx.trial.export import readings_of, signs_of, states_of, write_export
+from spinefx.trial.export import (
+    check_export,
+    check_files,
+    check_signature,
+    read_key,
+    readings_of,
+    signs_of,
+    states_of,
+    write_export,
+)
 from spinefx.trial.log import Log
 from spinefx.trial.study import Trial, find_trial, mark_of, register_trial
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings, write_signs
 
-__all__ = ["ExportedStudy", "export", "export_study", "open_log", "register", "register_design"]
+__all__ = ["ExportedStudy", "check", "export", "export_study", "open_log", "register", "register_design"]
 
 Row = TypeVar("Row", Reading, SignScores)
 
@@ -131,7 +140,9 @@ def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: 
     return register_trial(log, design, _pin(workspace, design, wanted), marks, by=by)
 
 
-def export(root: Path, name: str, folder: Path, *, database: str = "", by: str = "local") -> ExportedStudy:
+def export(
+    root: Path, name: str, folder: Path, *, database: str = "", by: str = "local", key_file: Path | None = None
+) -> ExportedStudy:
     """Write a study's answers for the programs that analyse them, and into the study folder's own tables.
 
     Parameters
@@ -146,6 +157,8 @@ def export(root: Path, name: str, folder: Path, *, database: str = "", by: str =
         Address of the log's database; empty for the file in the study folder.
     by : str
         Code of who exports.
+    key_file : Path, optional
+        Holds the key that signs the export.
 
     Returns
     -------
@@ -153,6 +166,8 @@ def export(root: Path, name: str, folder: Path, *, database: str = "", by: str =
 
     Raises
     ------
+    FileError
+        For a key that cannot be used; nothing is written then.
     AccessError
         When there is no such study.
     LogError
@@ -161,14 +176,56 @@ def export(root: Path, name: str, folder: Path, *, database: str = "", by: str =
         When a table holds another answer of the same reader to the same case; nothing is written then.
     """
     workspace = Workspace.open(root)
+    key = None if key_file is None else read_key(key_file)
     log = open_log(workspace, database)
     try:
-        return export_study(workspace, log, name, folder, by=by)
+        return export_study(workspace, log, name, folder, by=by, key=key)
     finally:
         log.close()
 
 
-def export_study(workspace: Workspace, log: Log, name: str, folder: Path, *, by: str) -> ExportedStudy:
+def check(folder: Path, root: Path | None = None, *, database: str = "", key_file: Path | None = None) -> int | None:
+    """Check that an export is as it was written: by its own digests, by its signature, and by the log.
+
+    Parameters
+    ----------
+    folder : Path
+        As :func:`export` wrote it.
+    root : Path, optional
+        The study folder, to compare with its log.
+    database : str
+        Address of the log's database; empty for the file in the study folder.
+    key_file : Path, optional
+        Holds the key that signed it.
+
+    Returns
+    -------
+    int or None
+        Entries of the log that were checked; None without a log.
+
+    Raises
+    ------
+    FileError
+        For a key that cannot be used.
+    LogError
+        Naming what does not agree.
+    WorkspaceError
+    """
+    if key_file is not None:
+        check_signature(folder, read_key(key_file))
+    if root is None and not database:
+        check_files(folder)
+        return None
+    log = Log(database) if database else Log.beside(Workspace.open(root or Path()).log_file)
+    try:
+        return check_export(folder, log)
+    finally:
+        log.close()
+
+
+def export_study(
+    workspace: Workspace, log: Log, name: str, folder: Path, *, by: str, key: bytes | None = None
+) -> ExportedStudy:
     """Do the work of :func:`export` with a study folder and a log that are open.
 
     Parameters
@@ -178,6 +235,7 @@ def export_study(workspace: Workspace, log: Log, name: str, folder: Path, *, by:
     name : str
     folder : Path
     by : str
+    key : bytes, optional
 
     Returns
     -------
@@ -194,7 +252,7 @@ def export_study(workspace: Workspace, log: Log, name: str, folder: Path, *, by:
     # Both are checked before anything is written.
     _merged(read_readings(workspace), readings_of(trial, states), _reading_key)
     _merged(read_signs(workspace), signs_of(states), _signs_key)
-    readings, signs = write_export(folder, log, trial, read_cohort(workspace).truth, by=by)
+    readings, signs = write_export(folder, log, trial, read_cohort(workspace).truth, by=by, key=key)
     write_readings(workspace, _merged(read_readings(workspace), readings, _reading_key))
     write_signs(workspace, _merged(read_signs(workspace), signs, _signs_key))
     arms = 2 if trial.design.is_aided else 1

@@ -1,0 +1,189 @@
+"""Signing out in a real browser: nothing stays open behind it, and nothing unsent is lost unsaid."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spinefx.app.access import invite
+from spinefx.app.state import ServeSettings
+from spinefx.trial.study import Trial
+
+
+@dataclass
+class Sitting:
+    """A reader who is signed in at a page, with a case before them."""
+
+    served: Any
+    page: Any
+    token: str
+
+    def open_case(self, page: Any) -> None:
+        page.goto(f"{self.served.address}/read/pilot/1")
+        page.get_by_role("heading", name="Case 1 of 6").wait_for()
+        page.get_by_test_id("box-T2W").first.wait_for(state="attached")
+
+    def enter(self, page: Any, token: str) -> None:
+        page.get_by_label("The token").fill(token)
+        page.keyboard.press("Enter")
+
+    def drafts(self) -> list[Any]:
+        return [entry.content["draft"]["confidence"] for entry in self.log.entries(kind="draft.saved")]
+
+    @property
+    def log(self) -> Any:
+        return self.served.app.state.server.log
+
+
+@pytest.fixture
+def sitting(study: Path, running: Any, registered: Callable[..., Trial], page: Any) -> Iterator[Sitting]:
+    registered(study, "unaided", readers=["R1", "R2"], signs=False)
+    token = invite(study, "R1", ["reader"])
+    with running(ServeSettings(study)) as served:
+        found = Sitting(served, page, token)
+        page.goto(f"{served.address}/read")
+        found.enter(page, token)
+        page.get_by_role("heading", name="pilot").wait_for()
+        yield found
+
+
+def say(page: Any, confidence: str) -> None:
+    page.keyboard.press("c")
+    page.keyboard.type(confidence)
+    page.keyboard.press("Enter")
+
+
+def test_by_keyboard_to_the_entrance_and_the_cookie_is_worth_nothing(sitting: Sitting) -> None:
+    page = sitting.page
+    (cookie,) = page.context.cookies()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Sign out":
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Sign in").wait_for()
+    assert page.evaluate("document.activeElement.id") == "token"
+    assert page.context.cookies() == []
+    kept = {"Cookie": f"{cookie['name']}={cookie['value']}"}
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(urllib.request.Request(f"{sitting.served.address}/api/me", headers=kept))
+    page.go_back()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    assert "pilot" not in page.content()
+
+
+def test_the_form_is_kept_and_the_time_ends_before_the_session_does(sitting: Sitting) -> None:
+    page = sitting.page
+    sitting.open_case(page)
+    say(page, "64")
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    assert sitting.drafts()[-1] == 64
+    assert sitting.log.entries(kind="presence.told")[-1].content["presence"] == "hidden"
+    sitting.enter(page, sitting.token)
+    page.get_by_text("· R1").wait_for()
+    sitting.open_case(page)
+    page.get_by_text("Your unfinished answer").wait_for()
+    assert page.get_by_test_id("confidence").inner_text() == "64"
+
+
+def test_another_tab_is_covered_at_its_next_request_and_goes_on_once_its_person_is_back(sitting: Sitting) -> None:
+    page, other = sitting.page, sitting.page.context.new_page()
+    sitting.open_case(other)
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    say(other, "37")
+    other.get_by_role("heading", name="Sign in again").wait_for()
+    for _ in range(3):
+        other.keyboard.press("Escape")
+    other.get_by_role("heading", name="Sign in again").wait_for()
+    assert not other.get_by_role("heading", name="Case 1 of 6").is_visible()
+    assert not other.locator("[data-pane=T2W]").is_visible()
+    assert 37 not in sitting.drafts()
+    sitting.enter(other, "a guess")
+    other.get_by_text("that token is not known here").wait_for()
+    sitting.enter(other, sitting.token)
+    other.locator("[data-testid=said][data-kept=true]").wait_for()
+    assert other.get_by_test_id("confidence").inner_text() == "37"
+    assert sitting.drafts()[-1] == 37
+    other.keyboard.press("m")
+    other.keyboard.press("Control+Enter")
+    other.get_by_role("heading", name="Case 2 of 6").wait_for()
+    other.close()
+
+
+def test_somebody_else_who_enters_at_a_covered_page_gets_their_own(sitting: Sitting) -> None:
+    page, other = sitting.page, sitting.page.context.new_page()
+    sitting.open_case(other)
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    say(other, "37")
+    other.get_by_role("heading", name="Sign in again").wait_for()
+    sitting.enter(other, invite(sitting.served.study, "R2", ["reader"]))
+    other.get_by_text("· R2").wait_for()
+    other.get_by_role("heading", name="Case 1 of 6").wait_for()
+    other.get_by_test_id("box-T2W").first.wait_for(state="attached")
+    assert other.get_by_test_id("confidence").inner_text() == "not said"
+    other.close()
+
+
+def test_what_cannot_be_saved_is_asked_about_before_it_is_left(sitting: Sitting) -> None:
+    page = sitting.page
+    sitting.open_case(page)
+    page.route("**/draft", lambda route: route.abort())
+    say(page, "64")
+    page.get_by_text("Not kept yet").wait_for()
+    asked: list[str] = []
+    answers = [False, True]
+
+    def reply(dialog: Any) -> None:
+        asked.append(dialog.message)
+        if answers.pop(0):
+            dialog.accept()
+        else:
+            dialog.dismiss()
+
+    page.on("dialog", reply)
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_timeout(300)
+    assert page.get_by_test_id("confidence").inner_text() == "64"
+    assert page.evaluate("fetch('/api/me').then((one) => one.status)") == 200
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    assert asked == ["What you changed last could not be saved yet. Sign out all the same?"] * 2
+
+
+def test_a_form_that_the_server_could_not_take_is_sent_again(sitting: Sitting) -> None:
+    page = sitting.page
+    sitting.open_case(page)
+    away = {"error": "UnavailableError", "message": "the log's database does not answer"}
+    page.route("**/draft", lambda route: route.fulfill(status=503, json=away))
+    say(page, "64")
+    page.get_by_text("Not kept yet: the log's database does not answer").wait_for()
+    page.unroute("**/draft")
+    page.get_by_text("Kept", exact=True).wait_for()
+    assert sitting.drafts()[-1] == 64
+
+
+def test_who_came_in_without_a_token_has_nowhere_to_sign_out(served: Any, page: Any) -> None:
+    page.goto(served.address)
+    page.get_by_text("· local").wait_for()
+    assert page.get_by_role("button", name="Sign out").count() == 0
+
+
+def test_the_cover_has_no_serious_barrier(sitting: Sitting) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    page = sitting.page
+    sitting.open_case(page)
+    page.context.clear_cookies()
+    say(page, "5")
+    page.get_by_role("heading", name="Sign in again").wait_for()
+    response = axe.Axe().run(page).response
+    assert len(response["passes"]) > 5, "axe looked"
+    assert [one["id"] for one in response["violations"] if one["impact"] in {"serious", "critical"}] == []
