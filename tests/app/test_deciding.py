@@ -211,8 +211,11 @@ def test_cannot_tell_where_the_box_is_off_or_unlike_all_others(client_of: Client
     wide = lesion | {"box": lesion["box"] | {"side_mm": 118}}
     assert "side of the box" in refused(ask(client, opened, wide), "UnlikeTrainingError")["reason"]
     left, posterior, superior = lesion["box"]["centre_mm"]
-    behind = lesion | {"box": lesion["box"] | {"centre_mm": [left, posterior + 30, superior]}}
-    assert "fits the vertebra" in refused(ask(client, opened, behind), "UnlikeTrainingError")["reason"]
+    for back_mm in (30, -30):
+        missed = lesion | {"box": lesion["box"] | {"centre_mm": [left, posterior + back_mm, superior]}}
+        told = refused(ask(client, opened, missed), "MissedVertebraError")
+        assert told["words"].endswith("does not seem to hold a vertebra in its middle.")
+        assert "fills its middle" in told["reason"]
 
 
 @pytest.mark.parametrize(("spoilt", "kind"), [("flat", "PatchError"), ("elsewhere", "RegistrationError")])

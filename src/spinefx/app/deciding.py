@@ -44,6 +44,7 @@ CANNOT_TELL = {
     "RegistrationError": "T1W and T2W could not be brought together: the model would see two different places.",
     "BoxError": "The box or its slices do not lie on the image.",
     "PatchError": "In one of the series the box shows nothing that could be scored.",
+    "MissedVertebraError": "By the boxes of this cohort, this one does not seem to hold a vertebra in its middle.",
     "UnlikeTrainingError": "Images or box are too far from all that the model was trained on.",
     "LeakError": "The model may have been trained on this very patient.",
     "ModelError": "There is no model here that can be trusted.",
