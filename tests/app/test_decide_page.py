@@ -135,7 +135,14 @@ def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, runni
         assert page.get_by_text("Research use only", exact=False).first.is_visible()
         page.keyboard.press("s")
         page.get_by_test_id("saliency").filter(has_text=f"Slice {lesion['last_slice'] + 1}").wait_for(timeout=30_000)
-        assert page.get_by_test_id("saliency").locator("rect").count() == 3 * 64
+        assert page.get_by_test_id("saliency").locator("rect").count() == 4 * 64
+        said = page.get_by_test_id("check").all_inner_texts()
+        assert [words.split(":")[0].partition(". ")[2] for words in said] == [
+            "Pixels of the image put in random order",
+            "What the network learned put in random order",
+        ]
+        all_passed = all(words.startswith("Passed") for words in said)
+        assert page.get_by_test_id("verdict").inner_text().startswith("Both checks are passed") is all_passed
         for picture in page.locator("img.tile").all():
             picture.scroll_into_view_if_needed()
         page.wait_for_timeout(300)

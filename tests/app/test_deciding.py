@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import os
@@ -299,15 +300,17 @@ def test_the_report_says_the_numbers_of_the_answer_in_html_and_pdf(client_of: Cl
     client = client_of(trained.study)
     opened = client.post("/api/decide/participants/sub-002").json()
     answer = ask(client, opened, lesion_of(trained.study, "sub-002"))
-    client.post("/api/decide/saliency", json={"answer": answer["answer"], "position": 0})
+    saliency = client.post("/api/decide/saliency", json={"answer": answer["answer"], "position": 0}).json()
     page = client.get(f"/api/decide/answers/{answer['answer']}/report")
     assert "script" not in page.text
     assert "style=" not in page.text  # the content policy takes no style from markup
     assert client.get("/api/decide/report.css").headers["content-type"].startswith("text/css")
     told = [answer["probability"]["text"], answer["threshold"]["sensitivity"], "Research use only", "Phantom study"]
     told += [f"{100 * one['corrected_probability']:.0f}%" for one in answer["slices"]]
-    told += [one["case"] for one in answer["nearest"]] + ["Rank correlation"]
-    words = " ".join(re.sub(r"<[^>]+>", " ", page.text).split())
+    told += [one["case"] for one in answer["nearest"]] + [saliency["verdict"]]
+    told += [one["said"] for one in saliency["checks"]]
+    assert len(saliency["checks"]) == 2
+    words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page.text)).split())
     assert [one for one in told if one not in words] == []
     if not client.get("/api/decide").json()["can_print"]:
         missing = client.get(f"/api/decide/answers/{answer['answer']}/report.pdf")
