@@ -210,13 +210,14 @@ def test_cannot_tell_where_the_box_is_off_or_unlike_all_others(client_of: Client
     refused(ask(client, opened, off), "BoxError")
     refused(ask(client, opened, lesion | {"last_slice": 900}), "BoxError")
     wide = lesion | {"box": lesion["box"] | {"side_mm": 118}}
-    assert "side of the box" in refused(ask(client, opened, wide), "UnlikeTrainingError")["reason"]
+    assert "Side of the box" in refused(ask(client, opened, wide), "UnlikeTrainingError")["reason"]
     left, posterior, superior = lesion["box"]["centre_mm"]
     for back_mm in (30, -30):
         missed = lesion | {"box": lesion["box"] | {"centre_mm": [left, posterior + back_mm, superior]}}
         told = refused(ask(client, opened, missed), "MissedVertebraError")
         assert told["words"].endswith("does not seem to hold a vertebra in its middle.")
-        assert "fills its middle" in told["reason"]
+        assert "fills its middle" in told["remedy"]
+        assert told["reason"].startswith("Placement of the box on the vertebra: ")
 
 
 @pytest.mark.parametrize(("spoilt", "kind"), [("flat", "PatchError"), ("elsewhere", "RegistrationError")])

@@ -71,10 +71,11 @@ export function answerWords(opinion: Opinion, x: number, y: number): SVGElement 
   return drawing("text", { class: "answer", x, y, "data-testid": "number-at-box" }, headline(opinion));
 }
 
-export function cannotTell(why: { words: string; reason: string }): HTMLElement[] {
+export function cannotTell(why: { words: string; remedy: string; reason: string }): HTMLElement[] {
   return [
     element("h2", { "data-testid": "cannot-tell" }, "Cannot tell"),
-    element("p", {}, why.words),
+    element("p", {}, element("strong", {}, why.words)),
+    ...(why.remedy ? [element("p", { "data-testid": "remedy" }, why.remedy)] : []),
     element("p", { class: "said", "data-testid": "reason" }, why.reason),
   ];
 }
