@@ -149,8 +149,8 @@ def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, runni
         assert page.get_by_test_id("saliency").locator("rect").count() == 4 * 64
         said = page.get_by_test_id("check").all_inner_texts()
         assert [words.split(":")[0].partition(". ")[2] for words in said] == [
-            "Pixels of the image put in random order",
-            "What the network learned put in random order",
+            "With the image's pixels shuffled",
+            "With what the network learned shuffled",
         ]
         all_passed = all(words.startswith("Passed") for words in said)
         assert page.get_by_test_id("verdict").inner_text().startswith("Both checks are passed") is all_passed

@@ -189,7 +189,7 @@ class Deciding {
       this.said,
       element("p", {}, button("Draw box (B)", () => this.box.arm()), " ", button("Undo", () => void this.history.undo()), " ", button("Redo", () => void this.history.redo())),
       this.numbers,
-      element("p", {}, button("Lesion begins here ([)", () => void this.box.bound("first_slice")), " ", button("ends here (])", () => void this.box.bound("last_slice"))),
+      element("p", {}, button("Lesion begins ([)", () => void this.box.bound("first_slice")), " ", button("ends (])", () => void this.box.bound("last_slice"))),
       element("p", {}, button("T1W: registered or raw (T)", () => void this.switchMapping())),
       element("p", {}, button("Ask the model (A)", () => void this.ask(), true)),
       this.result,

@@ -23,7 +23,7 @@ SEED = 20181203
 # Beyond it, either way, two maps are too much the same.
 SAME_RANKS = 0.5
 # A map must be so many times as strong as one of a network that cannot tell what it sees. Networks of random weights
-# reach 1.3 by chance, trained ones began at 5.
+# reach 1.3 by chance, trained ones began at 3.5.
 LEAST_STRENGTH = 2.0
 
 
@@ -112,7 +112,7 @@ class SaliencyMap:
 
     def _of_image(self) -> Check:
         rho = rank_correlation(self.values, self.shuffled)
-        did = "Pixels of the image put in random order"
+        did = "With the image's pixels shuffled"
         # A flat map has nothing in common with this one.
         if abs(rho) > SAME_RANKS:
             return Check(False, f"{did}: {_same(rho)}. It shows the network's habits, not this vertebra.")
@@ -120,7 +120,7 @@ class SaliencyMap:
 
     def _of_learning(self) -> Check:
         rho = rank_correlation(self.values, self.unlearned)
-        did = "What the network learned put in random order"
+        did = "With what the network learned shuffled"
         if abs(rho) > SAME_RANKS:
             return Check(False, f"{did}: {_same(rho)}. It does not depend on what the network learned.")
         if self.strength < LEAST_STRENGTH:

@@ -147,7 +147,7 @@ class Panel:
                 raise MissedVertebraError(
                     f"{name}: {value:.2f}, where 1 is a box on a vertebra and -1 one that misses",
                     allowed=f"{placement.limit:.2f} and more, as {100 * (1 - FALSE_REFUSALS):.0f}% of good boxes have",
-                    remedy="Draw the box so that the vertebral body fills its middle, and ask again; if it does, the "
+                    remedy="Draw the box so that the vertebral body fills its middle, and ask again. If it does, the "
                     "images differ from the cohort's.",
                 )
             if name == LIKENESS and value < LEAST_LIKENESS * min(values):
