@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,10 @@ def tasks_of(folder: Path, study: Workspace) -> dict[str, Callable[[], object]]:
         f"load {FOLDS} models": lambda: load_models(folder),
         f"answer of {FOLDS} models, registration included": answer,
         f"answer of {FOLDS} models, registered while the box was drawn": lambda: answer(first.alignment),
-        "saliency of one slice with its check, 3 models": lambda: saliency(models, first.stack, 0),
+        "first saliency of a server: weights shuffled, then as below": lambda: saliency(
+            tuple(replace(one) for one in models), first.stack, 0
+        ),
+        "saliency of one slice with its checks": lambda: saliency(models, first.stack, 0),
     }
 
 

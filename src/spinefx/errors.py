@@ -12,6 +12,7 @@
     │   ├── BoxError            a box or lesion that does not fit its image
     │   ├── PatchError          a patch that cannot be scored: flat, not finite
     │   ├── UnlikeTrainingError an input too far from all that a model was trained on
+    │   │   └── MissedVertebraError a box that does not seem to hold a vertebra in its middle
     │   ├── TableError          a row or column of a table
     │   ├── RecipeError         a recipe: unknown key, value out of range
     │   └── DesignError         a reader study's design: unknown key, value out of range
@@ -40,6 +41,7 @@ __all__ = [
     "InterruptedWrite",
     "LeakError",
     "LogError",
+    "MissedVertebraError",
     "MissingPackage",
     "ModelError",
     "PairError",
@@ -123,6 +125,10 @@ class PatchError(InputError):
 
 class UnlikeTrainingError(InputError):
     """An input lies so far from all that a model was trained on that its answer would mean nothing."""
+
+
+class MissedVertebraError(UnlikeTrainingError):
+    """A box does not seem to hold a vertebra in its middle."""
 
 
 class TableError(InputError):

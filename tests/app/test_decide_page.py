@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,16 @@ def drop(page: Any, name: str, data: bytes) -> None:
         [name, base64.b64encode(data).decode()],
     )
     page.get_by_test_id("dropzone").dispatch_event("drop", {"dataTransfer": dropped})
+
+
+def drop_paths(page: Any, *paths: Path, beside: bool = False) -> None:
+    """Let files and folders of the disk fall on the page, as a desktop hands them over; or beside the marked zone."""
+    edge = page.get_by_test_id("dropzone").bounding_box()
+    place = {"x": edge["x"] + edge["width"] / 2, "y": edge["y"] + (edge["height"] + 20 if beside else 20)}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "data": data} | place)
 
 
 def mark(page: Any, pair: dict[str, Any], lesion: dict[str, Any]) -> None:
@@ -135,7 +146,14 @@ def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, runni
         assert page.get_by_text("Research use only", exact=False).first.is_visible()
         page.keyboard.press("s")
         page.get_by_test_id("saliency").filter(has_text=f"Slice {lesion['last_slice'] + 1}").wait_for(timeout=30_000)
-        assert page.get_by_test_id("saliency").locator("rect").count() == 3 * 64
+        assert page.get_by_test_id("saliency").locator("rect").count() == 4 * 64
+        said = page.get_by_test_id("check").all_inner_texts()
+        assert [words.split(":")[0].partition(". ")[2] for words in said] == [
+            "With the image's pixels shuffled",
+            "With what the network learned shuffled",
+        ]
+        all_passed = all(words.startswith("Passed") for words in said)
+        assert page.get_by_test_id("verdict").inner_text().startswith("Both checks are passed") is all_passed
         for picture in page.locator("img.tile").all():
             picture.scroll_into_view_if_needed()
         page.wait_for_timeout(300)
@@ -237,3 +255,76 @@ def test_axe_finds_nothing_that_bars_whoever_decides(trained: Any, browser: Any,
     context.close()
     harm = {"serious", "critical", "moderate"}
     assert {name: bad for name, found in seen.items() if (bad := [one for one in found if one[1] in harm])} == {}
+
+
+def with_junk(source: Path, folder: Path) -> Path:
+    """A patient's files two folders deep, among what a disk gathers beside them."""
+    shutil.copytree(source, folder / "IMAGES" / "1")
+    junk = {".DS_Store": b"\0\0\0\1Bud1", "Thumbs.db": b"\xd0\xcf", "letter.txt": b"Dear colleague", "empty": b""}
+    for name, data in junk.items():
+        (folder / name).write_bytes(data)
+        (folder / "IMAGES" / name).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("way", ["plain", "among junk", "two folders", "zip in it", "beside the zone"])
+def test_a_folder_that_is_dropped_is_found_boxed_and_answered(
+    trained: Any, page: Any, running: Any, tmp_path: Path, way: str
+) -> None:
+    source, folder = trained.export / trained.stranger, tmp_path / "Doe^John"
+    paths = [folder]
+    if way == "among junk":
+        with_junk(source, folder)
+    elif way == "two folders":
+        files = sorted(one for one in source.rglob("*") if one.is_file())
+        paths = [tmp_path / "first", tmp_path / "second"]
+        for number, path in enumerate(files):
+            paths[number % 2].mkdir(exist_ok=True)
+            shutil.copy(path, paths[number % 2] / f"{number}")
+    elif way == "zip in it":
+        (folder / "sent").mkdir(parents=True)
+        (folder / "sent" / "Doe.zip").write_bytes(zipped(source))
+    else:
+        shutil.copytree(source, folder)
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide")
+        opened = opened_by(page, "studies", lambda: drop_paths(page, *paths, beside=way == "beside the zone"))
+        assert sorted(one["use"] for one in opened["series"] if one["use"]) == ["T1W", "T2W"]
+        assert sum(opened["refused_files"].values()) == (8 if way == "among junk" else 0)
+        mark(page, opened["pair"], trained.lesion)
+        told = answer_to(page)
+        page.get_by_test_id("number").filter(has_text=told["probability"]["text"]).wait_for()
+        lesion = told["lesion"]
+        expected = predict(
+            trained.study / "experiments" / "quick",
+            source,
+            box=",".join(f"{number:.9f}" for number in (*lesion["centre_mm"], lesion["side_mm"])),
+            slices=f"{lesion['first_slice']}-{lesion['last_slice']}",
+        )
+        given = [one["probability"] for one in told["slices"]]
+        assert given == pytest.approx([one["probability"] for one in expected["slices"]], abs=1e-5)
+        assert "Doe" not in page.content()
+
+
+def test_folders_without_one_study_are_refused_in_words_and_another_may_follow(
+    trained: Any, page: Any, running: Any, tmp_path: Path
+) -> None:
+    other = next(name for name in trained.patients.values() if name != trained.stranger)
+    two, empty, junk = (tmp_path / name for name in ("two", "empty", "junk"))
+    for name in (trained.stranger, other):
+        shutil.copytree(trained.export / name, two / name)
+    (empty / "inside").mkdir(parents=True)
+    junk.mkdir()
+    (junk / "letter.txt").write_bytes(b"Dear colleague")
+    said = page.get_by_test_id("opening")
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide")
+        refusals = {empty: "no file in what you dropped", junk: "no study", two: "2 studies of 2 patients"}
+        for folder, words in refusals.items():
+            drop_paths(page, folder)
+            said.filter(has_text=words).wait_for(timeout=60_000)
+            assert "alarm" in said.get_attribute("class"), said.inner_text()
+            assert trained.stranger not in said.inner_text()
+        opened = opened_by(page, "studies", lambda: drop_paths(page, two / trained.stranger))
+        assert opened["pair"] is not None
+        page.get_by_text("Mark the vertebra").wait_for(timeout=60_000)

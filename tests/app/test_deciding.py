@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import os
@@ -209,10 +210,14 @@ def test_cannot_tell_where_the_box_is_off_or_unlike_all_others(client_of: Client
     refused(ask(client, opened, off), "BoxError")
     refused(ask(client, opened, lesion | {"last_slice": 900}), "BoxError")
     wide = lesion | {"box": lesion["box"] | {"side_mm": 118}}
-    assert "side of the box" in refused(ask(client, opened, wide), "UnlikeTrainingError")["reason"]
+    assert "Side of the box" in refused(ask(client, opened, wide), "UnlikeTrainingError")["reason"]
     left, posterior, superior = lesion["box"]["centre_mm"]
-    behind = lesion | {"box": lesion["box"] | {"centre_mm": [left, posterior + 30, superior]}}
-    assert "fits the vertebra" in refused(ask(client, opened, behind), "UnlikeTrainingError")["reason"]
+    for back_mm in (30, -30):
+        missed = lesion | {"box": lesion["box"] | {"centre_mm": [left, posterior + back_mm, superior]}}
+        told = refused(ask(client, opened, missed), "MissedVertebraError")
+        assert told["words"].endswith("does not seem to hold a vertebra in its middle.")
+        assert "fills its middle" in told["remedy"]
+        assert told["reason"].startswith("Placement of the box on the vertebra: ")
 
 
 @pytest.mark.parametrize(("spoilt", "kind"), [("flat", "PatchError"), ("elsewhere", "RegistrationError")])
@@ -296,15 +301,17 @@ def test_the_report_says_the_numbers_of_the_answer_in_html_and_pdf(client_of: Cl
     client = client_of(trained.study)
     opened = client.post("/api/decide/participants/sub-002").json()
     answer = ask(client, opened, lesion_of(trained.study, "sub-002"))
-    client.post("/api/decide/saliency", json={"answer": answer["answer"], "position": 0})
+    saliency = client.post("/api/decide/saliency", json={"answer": answer["answer"], "position": 0}).json()
     page = client.get(f"/api/decide/answers/{answer['answer']}/report")
     assert "script" not in page.text
     assert "style=" not in page.text  # the content policy takes no style from markup
     assert client.get("/api/decide/report.css").headers["content-type"].startswith("text/css")
     told = [answer["probability"]["text"], answer["threshold"]["sensitivity"], "Research use only", "Phantom study"]
     told += [f"{100 * one['corrected_probability']:.0f}%" for one in answer["slices"]]
-    told += [one["case"] for one in answer["nearest"]] + ["Rank correlation"]
-    words = " ".join(re.sub(r"<[^>]+>", " ", page.text).split())
+    told += [one["case"] for one in answer["nearest"]] + [saliency["verdict"]]
+    told += [one["said"] for one in saliency["checks"]]
+    assert len(saliency["checks"]) == 2
+    words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page.text)).split())
     assert [one for one in told if one not in words] == []
     if not client.get("/api/decide").json()["can_print"]:
         missing = client.get(f"/api/decide/answers/{answer['answer']}/report.pdf")

@@ -136,23 +136,34 @@ class Stack:
         return SimpleNamespace(array=array)
 
 
-def scorer(log_odds: Any) -> tuple[Any]:
-    return (SimpleNamespace(log_odds=log_odds),)
+def answering(log_odds: Any, unlearned: Any, undecided: Any) -> tuple[Any]:
+    """A model that answers by a function, and by others when its weights are shuffled."""
+    others = {name: SimpleNamespace(log_odds=one) for name, one in (("unlearned", unlearned), ("undecided", undecided))}
+    return (SimpleNamespace(log_odds=log_odds, **others),)
 
 
-def brightest(patches: NDArray[np.float32]) -> NDArray[np.float64]:
-    blocks = patches[:, 3].reshape(len(patches), GRID, SIZE // GRID, GRID, SIZE // GRID).mean(axis=(2, 4))
+def brightest(patches: NDArray[np.float32], channel: int = 3) -> NDArray[np.float64]:
+    blocks = patches[:, channel].reshape(len(patches), GRID, SIZE // GRID, GRID, SIZE // GRID).mean(axis=(2, 4))
     return np.log(np.exp(4 * blocks.astype(np.float64)).sum(axis=(1, 2)))
 
 
-def test_the_map_points_at_what_the_answer_rests_on_and_passes_its_check() -> None:
-    found = saliency(scorer(brightest), Stack(), 0)  # type: ignore[arg-type]
+def elsewhere(patches: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Places by chance, and weakly."""
+    weights = np.random.default_rng(3).standard_normal((SIZE, SIZE))
+    return np.asarray((patches[:, 1] * weights).sum(axis=(1, 2)) / 1000, np.float64)
+
+
+def test_the_map_points_at_what_the_answer_rests_on_and_passes_its_checks() -> None:
+    found = saliency(answering(brightest, elsewhere, elsewhere), Stack(), 0)  # type: ignore[arg-type]
     assert found.slice_index == 7
     row, column = np.unravel_index(np.argmax(found.values), found.values.shape)
     assert (row, column) == (5, 2)
-    assert found.values[5, 2] > 10 * abs(found.check).max()
+    assert found.values[5, 2] > 10 * abs(found.shuffled).max()
+    assert [check.passes for check in found.checks] == [True, True]
     assert found.passes
-    assert "depends on the image" in found.said
+    assert "depends on this image" in found.checks[0].said
+    assert "depends on what the network learned" in found.checks[1].said
+    assert f"{found.strength:.0f} times as strong" in found.checks[1].said
 
 
 def test_a_model_that_looks_at_a_place_whatever_is_there_fails_the_check() -> None:
@@ -161,17 +172,42 @@ def test_a_model_that_looks_at_a_place_whatever_is_there_fails_the_check() -> No
     def covered(patches: NDArray[np.float32]) -> NDArray[np.float64]:
         return -np.asarray(((patches[:, 0] == 0) * weights).sum(axis=(1, 2)), np.float64)
 
-    found = saliency(scorer(covered), Stack(), 0)  # type: ignore[arg-type]
-    assert found.correlation == pytest.approx(1)
-    assert not found.passes
-    assert "Do not read it" in found.said
+    found = saliency(answering(covered, elsewhere, elsewhere), Stack(), 0)  # type: ignore[arg-type]
+    assert [check.passes for check in found.checks] == [False, True]
+    assert "rank correlation 1.00" in found.checks[0].said
+    assert "not this vertebra" in found.checks[0].said
+    assert "Do not read" in found.verdict
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_map_that_shuffled_weights_draw_too_fails_the_check(sign: int) -> None:
+    def edges(patches: NDArray[np.float32]) -> NDArray[np.float64]:
+        """An edge detector: what it shows is the image's, whatever was learned."""
+        return sign * np.abs(np.diff(patches[:, 3].astype(np.float64), axis=1)).sum(axis=(1, 2))
+
+    found = saliency(answering(brightest, edges, elsewhere), Stack(), 0)  # type: ignore[arg-type]
+    assert found.checks[1].passes
+    found = saliency(answering(lambda patches: sign * edges(patches), edges, elsewhere), Stack(), 0)  # type: ignore[arg-type]
+    assert not found.checks[1].passes
+    assert "does not depend on what the network learned" in found.checks[1].said
+
+
+def test_a_map_no_stronger_than_without_what_was_learned_fails_the_check() -> None:
+    def other(patches: NDArray[np.float32]) -> NDArray[np.float64]:
+        return brightest(patches, channel=2)
+
+    found = saliency(answering(brightest, elsewhere, other), Stack(), 0)  # type: ignore[arg-type]
+    assert found.strength == pytest.approx(1, abs=0.2)
+    assert [check.passes for check in found.checks] == [True, False]
+    assert "as strong" in found.checks[1].said
 
 
 def test_a_model_that_answers_always_alike_has_no_map() -> None:
-    found = saliency(scorer(lambda patches: np.zeros(len(patches))), Stack(), 0)  # type: ignore[arg-type]
+    found = saliency(answering(*[lambda patches: np.zeros(len(patches))] * 3), Stack(), 0)  # type: ignore[arg-type]
     assert not found.values.any()
-    assert found.to_json()["correlation"] is None
+    assert found.to_json()["checks"] == []
     assert not found.passes
+    assert "nothing" in found.verdict
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ interface Opened {
   pair: SeriesPair | null;
 }
 
-type CannotTell = { cannot_tell: { kind: string; words: string; reason: string } };
+type CannotTell = { cannot_tell: { kind: string; words: string; remedy: string; reason: string } };
 
 /** A study is kept as long as its page says that it is there. */
 const STILL_HERE_MS = 60_000;
@@ -60,9 +60,10 @@ function entrance(place: HTMLElement, me: Me, overview: Overview): void {
     const bytes = files.reduce((sum, [, file]) => sum + file.size, 0);
     const size = `${files.length} ${files.length === 1 ? "file" : "files"}, ${(bytes / 1e6).toFixed(1)} MB`;
     said.classList.remove("alarm");
-    if (!files.length) return;
+    if (!files.length) return alarm("There is no file in what you dropped: give the folder that holds the images.");
     if (bytes > overview.upload_bytes) return alarm(`${size}: more than this server takes (${(overview.upload_bytes / 1e6).toFixed(0)} MB). Take out what is not MRI.`);
-    said.textContent = `Sending and reading ${size} …`;
+    said.textContent = `Sending and reading ${size} … This may take a minute.`;
+    zone.setAttribute("aria-busy", "true");
     const form = new FormData();
     for (const [name, file] of files) form.append("files", file, name);
     try {
@@ -71,6 +72,14 @@ function entrance(place: HTMLElement, me: Me, overview: Overview): void {
       await Deciding.open(place, me, overview, opened);
     } catch (error) {
       alarm(error instanceof Refusal ? error.message : "The files could not be sent. Try again.");
+    }
+    zone.removeAttribute("aria-busy");
+  };
+  const take = async (dropped: DataTransfer): Promise<void> => {
+    try {
+      await bring(await gather(dropped));
+    } catch {
+      alarm("Something in what you dropped cannot be read: check that you may open its files.");
     }
   };
   const alarm = (words: string): void => {
@@ -82,7 +91,10 @@ function entrance(place: HTMLElement, me: Me, overview: Overview): void {
       type: "file",
       multiple: true,
       webkitdirectory: isFolder,
-      change: () => void bring([...(field.files ?? [])].map((file) => [file.webkitRelativePath || file.name, file])),
+      change: () => {
+        // Nothing is chosen where the choice was called off.
+        if (field.files?.length) void bring([...field.files].map((file) => [file.webkitRelativePath || file.name, file]));
+      },
     });
     return element("label", {}, `${words} `, field);
   };
@@ -92,11 +104,6 @@ function entrance(place: HTMLElement, me: Me, overview: Overview): void {
       class: "dropzone",
       "aria-label": "Drop a study here",
       "data-testid": "dropzone",
-      dragover: (event: DragEvent) => event.preventDefault(),
-      drop: (event: DragEvent) => {
-        event.preventDefault();
-        void gather(event.dataTransfer!).then(bring);
-      },
     },
     element("h2", {}, "Drop a study here"),
     element("p", {}, "A folder of DICOM files, a ZIP archive, or NIfTI files of one patient. They stay on this server and go when you close the study, or five minutes after you left."),
@@ -104,6 +111,16 @@ function entrance(place: HTMLElement, me: Me, overview: Overview): void {
     element("p", {}, picker("Folder", true)),
     said,
   );
+  // Anywhere on the page, for a browser that gets a file beside the mark shows it, and the page is gone.
+  const watch = (kind: "dragover" | "dragleave" | "drop", act: (event: DragEvent) => void): void =>
+    window.addEventListener(kind, (event) => {
+      event.preventDefault();
+      zone.classList.toggle("over", kind === "dragover");
+      if (zone.isConnected && !zone.hasAttribute("aria-busy")) act(event);
+    });
+  watch("dragover", () => undefined);
+  watch("dragleave", () => undefined);
+  watch("drop", (event) => void (event.dataTransfer && take(event.dataTransfer)));
   replace(
     place,
     element("h1", {}, "Second opinion"),
@@ -172,7 +189,7 @@ class Deciding {
       this.said,
       element("p", {}, button("Draw box (B)", () => this.box.arm()), " ", button("Undo", () => void this.history.undo()), " ", button("Redo", () => void this.history.redo())),
       this.numbers,
-      element("p", {}, button("Lesion begins here ([)", () => void this.box.bound("first_slice")), " ", button("ends here (])", () => void this.box.bound("last_slice"))),
+      element("p", {}, button("Lesion begins ([)", () => void this.box.bound("first_slice")), " ", button("ends (])", () => void this.box.bound("last_slice"))),
       element("p", {}, button("T1W: registered or raw (T)", () => void this.switchMapping())),
       element("p", {}, button("Ask the model (A)", () => void this.ask(), true)),
       this.result,
@@ -182,7 +199,7 @@ class Deciding {
       element("p", { class: "said" }, modelWords(this.overview)),
       element("p", { class: "said" }, "? shows all keys"),
     );
-    replace(place, element("div", { class: "sides" }, this.pair.root, side));
+    replace(place, element("div", { class: "sides deciding" }, this.pair.root, side));
     bindImageKeys(this.keys, this.pair, this.history);
     this.box.bindKeys(this.keys);
     this.keys.add({ id: "mapping", words: "T1W through the registration, or raw", keys: ["T"], mode: "images", run: () => this.switchMapping() });
@@ -198,7 +215,7 @@ class Deciding {
     const { pair, trouble, study } = this.opened;
     this.listSeries();
     if (!pair) {
-      replace(this.result, ...cannotTell({ words: "Without a sagittal T1W and a sagittal T2W series there is nothing to score.", reason: trouble }));
+      replace(this.result, ...cannotTell({ words: "Without a sagittal T1W and a sagittal T2W series there is nothing to score.", remedy: "", reason: trouble }));
       return this.tell("No pair of series", true);
     }
     const kept = JSON.parse(sessionStorage.getItem(this.store) ?? "null") as Lesion | null;

@@ -50,8 +50,11 @@ export interface Opinion {
 export interface Saliency {
   slice: number;
   values: number[][];
-  check: number[][];
-  said: string;
+  shuffled: number[][];
+  unlearned: number[][];
+  passes: boolean;
+  checks: { passes: boolean; said: string }[];
+  verdict: string;
   picture: string;
   models: number;
 }
@@ -68,10 +71,11 @@ export function answerWords(opinion: Opinion, x: number, y: number): SVGElement 
   return drawing("text", { class: "answer", x, y, "data-testid": "number-at-box" }, headline(opinion));
 }
 
-export function cannotTell(why: { words: string; reason: string }): HTMLElement[] {
+export function cannotTell(why: { words: string; remedy: string; reason: string }): HTMLElement[] {
   return [
     element("h2", { "data-testid": "cannot-tell" }, "Cannot tell"),
-    element("p", {}, why.words),
+    element("p", {}, element("strong", {}, why.words)),
+    ...(why.remedy ? [element("p", { "data-testid": "remedy" }, why.remedy)] : []),
     element("p", { class: "said", "data-testid": "reason" }, why.reason),
   ];
 }
@@ -191,20 +195,30 @@ function identity({ model, answered_by }: Opinion): HTMLElement[] {
   ];
 }
 
-/** A map over the patch, the map of the shuffled image beside it, and what their likeness means. */
+/** A map over the patch, beside it what is left of it without the image and without what was learned, and what follows. */
 export function saliencyPart(found: Saliency): HTMLElement {
   const size = found.values.length;
   const over = drawing("svg", { viewBox: `0 0 ${2 * size} ${size}`, class: "map wide-map", role: "img", "aria-label": "Map over T2W and T1W" });
   over.append(drawing("image", { href: `/api/decide/pictures/${found.picture}`, width: 2 * size, height: size, preserveAspectRatio: "none" }));
   over.append(...cells(found.values, 0, 0.55), ...cells(found.values, size, 0.55));
-  const check = drawing("svg", { viewBox: `0 0 ${size} ${size}`, class: "map", role: "img", "aria-label": "Map of the shuffled image" });
-  check.append(...cells(found.check, 0, 1));
+  const control = (values: number[][], words: string): HTMLElement => {
+    const drawn = drawing("svg", { viewBox: `0 0 ${size} ${size}`, class: "map", role: "img", "aria-label": `Map of the ${words}` });
+    drawn.append(...cells(values, 0, 1));
+    return element("div", {}, drawn, element("small", {}, words));
+  };
+  const models = `${found.models} ${found.models === 1 ? "model" : "models"}`;
   return element(
     "figure",
     { "data-testid": "saliency" },
+    element("figcaption", {}, `Slice ${found.slice + 1}, ${models}: + speaks for malignant, − against.`),
     over,
-    check,
-    element("figcaption", {}, `Slice ${found.slice + 1}, ${found.models} ${found.models === 1 ? "model" : "models"}: + speaks for malignant, − against. Right: the same for the shuffled image. `, element("strong", {}, found.said)),
+    element("div", { class: "controls" }, control(found.shuffled, "shuffled image"), control(found.unlearned, "shuffled weights")),
+    element("p", { class: found.passes ? "" : "alarm", "data-testid": "verdict" }, element("strong", {}, found.verdict)),
+    element(
+      "ul",
+      { class: "checks" },
+      ...found.checks.map((check) => element("li", { "data-testid": "check" }, element("strong", {}, check.passes ? "Passed" : "Failed"), `. ${check.said}`)),
+    ),
   );
 }
 

@@ -44,6 +44,7 @@ CANNOT_TELL = {
     "RegistrationError": "T1W and T2W could not be brought together: the model would see two different places.",
     "BoxError": "The box or its slices do not lie on the image.",
     "PatchError": "In one of the series the box shows nothing that could be scored.",
+    "MissedVertebraError": "By the boxes of this cohort, this one does not seem to hold a vertebra in its middle.",
     "UnlikeTrainingError": "Images or box are too far from all that the model was trained on.",
     "LeakError": "The model may have been trained on this very patient.",
     "ModelError": "There is no model here that can be trusted.",
@@ -244,7 +245,7 @@ class _Desk:
         except SpinefxError as error:
             kind = type(error).__name__
             self.state.log.append(ASKED, person.code, subject or "", {"refused": kind})
-            return {"cannot_tell": {"kind": kind, "words": _plainly(error), "reason": str(error)}}
+            return {"cannot_tell": {"kind": kind, "words": _plainly(error)} | _reason(error)}
         digests = [one.digest for one in models]
         self.state.log.append(ASKED, person.code, subject or "", {"models": digests})
         # A reader who may yet have to read these cases blinded is not shown them with their truth.
@@ -295,3 +296,9 @@ class _Desk:
 def _plainly(error: SpinefxError) -> str:
     kinds = [kind.__name__ for kind in type(error).__mro__]
     return next((CANNOT_TELL[kind] for kind in kinds if kind in CANNOT_TELL), "The input cannot be scored.")
+
+
+def _reason(error: SpinefxError) -> dict[str, str]:
+    """What to do, and apart from it what was found and what is allowed."""
+    found = type(error)(error.found, where=error.where, allowed=error.allowed)
+    return {"remedy": error.remedy, "reason": str(found)[:1].upper() + str(found)[1:]}

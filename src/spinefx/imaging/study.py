@@ -211,13 +211,13 @@ def only_study(found: Scan) -> Study:
         patients = len({study.patient_key for study in found.studies})
         raise InputError(
             f"{len(found.studies)} studies of {patients} patient{'s' * (patients != 1)}",
-            where="the given path",
+            where="what was given",
             allowed="one study",
             remedy="Give the folder of one study.",
         )
     reasons = sorted({item.reason for item in found.refused})
     told = f"; {len(found.refused)} files were refused: {', '.join(reasons[:3])}" if reasons else ""
-    raise FileError(f"no study{told}", where="the given path", allowed="DICOM or NIfTI images of one patient")
+    raise FileError(f"no study{told}", where="what was given", allowed="DICOM or NIfTI images of one patient")
 
 
 def _list(path: Path, reader: MemberReader) -> Listing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from spinefx import __version__
 from spinefx.errors import ModelError
 from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.learning.card import MODEL_FILE, WEIGHTS_FILE, Initialisation, ModelCard, read_card
-from spinefx.learning.model import TrainedModel
+from spinefx.learning.model import TrainedModel, shuffle_filters
 from spinefx.learning.network import FractureNetwork, in_channel_order
 from spinefx.learning.recipe import Recipe
 
@@ -91,6 +92,15 @@ class Classifier(TrainedModel):
         with torch.inference_mode():
             log_odds: NDArray[np.float32] = self.network(inputs.contiguous(memory_format=torch.channels_last)).numpy()
         return log_odds
+
+    def _with_shuffled_weights(self, rng: np.random.Generator, *, last_only: bool) -> Classifier:
+        network = copy.deepcopy(self.network)
+        # Batch normalisation scales whole filters, so it stands as it is.
+        filters = [one for one in network.parameters() if one.ndim > 1]
+        with torch.no_grad():
+            for one in filters[-1:] if last_only else filters:
+                one.copy_(torch.from_numpy(shuffle_filters(one.detach().numpy(), rng)))
+        return Classifier(self.card, network)
 
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``model.json``, each whole or not at all; the card last.

@@ -21,7 +21,8 @@ from spinefx.cases.patch import CHANNELS
 from spinefx.errors import ModelError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.card import ModelCard, read_card, read_json_object
-from spinefx.learning.model import TrainedModel
+from spinefx.learning.model import TrainedModel, shuffle_filters
+from spinefx.learning.weights import stored_filters
 
 __all__ = [
     "DATA_FILE",
@@ -126,9 +127,12 @@ class Scorer(TrainedModel):
     card : ModelCard
     session : onnxruntime.InferenceSession
         Maps patches of shape (n, 6, size, size) to n log-odds.
+    folder : Path
+        Where the graph lies.
     """
 
     session: onnxruntime.InferenceSession
+    folder: Path
 
     @property
     def engine(self) -> dict[str, str]:
@@ -140,6 +144,19 @@ class Scorer(TrainedModel):
             0
         ]
         return log_odds
+
+    def _with_shuffled_weights(self, rng: np.random.Generator, *, last_only: bool) -> Scorer:
+        path = self.folder / GRAPH_FILE
+        try:
+            filters = stored_filters(path.read_bytes())
+            stored = np.memmap(self.folder / DATA_FILE, np.uint8, "r")
+            shuffled = {
+                one.name: shuffle_filters(stored[one.offset :][: one.bytes].view(np.float32).reshape(one.shape), rng)
+                for one in (filters[-1:] if last_only else filters)
+            }
+        except (OSError, ValueError) as error:
+            raise ModelError("a graph whose weights cannot be read", where=GRAPH_FILE, remedy=EXPORT_AGAIN) from error
+        return Scorer(self.card, _session(path, self.card.settings.size, 1, False, shuffled), self.folder)
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 1, one_study: bool = False) -> Scorer:
@@ -188,7 +205,7 @@ class Scorer(TrainedModel):
         ModelError
             When it is no graph that ONNX Runtime takes.
         """
-        return cls(card, _session(folder / GRAPH_FILE, card.settings.size, threads, one_study))
+        return cls(card, _session(folder / GRAPH_FILE, card.settings.size, threads, one_study), folder)
 
 
 def has_graph(folder: Path) -> bool:
@@ -252,7 +269,10 @@ def _check_files(folder: Path, card: ModelCard) -> None:
         raise ModelError(f"weights in other files than {DATA_FILE}", where=GRAPH_FILE, remedy=EXPORT_AGAIN)
 
 
-def _session(path: Path, size: int, threads: int, one_study: bool) -> onnxruntime.InferenceSession:
+def _session(
+    path: Path, size: int, threads: int, one_study: bool, weights: Mapping[str, NDArray[np.float32]] | None = None
+) -> onnxruntime.InferenceSession:
+    """Open a graph; weights that are given stand in for those of the same name in its file."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # what goes wrong is raised; warnings are for its developers
@@ -260,6 +280,9 @@ def _session(path: Path, size: int, threads: int, one_study: bool) -> onnxruntim
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if one_study else levels.ORT_ENABLE_ALL
     try:
+        if weights:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in weights.values()]
+            options.add_external_initializers(list(weights), values)
         # No library of custom operators is ever registered, so a graph holds ONNX's own or is refused.
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its kinds share no base but Exception

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from spinefx.learning.card import ModelCard
 if TYPE_CHECKING:
     from spinefx.cases.patch import PatchStack
 
-__all__ = ["TrainedModel"]
+__all__ = ["TrainedModel", "shuffle_filters"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +41,30 @@ class TrainedModel(ABC):
     def _compute(self, patches: Any) -> NDArray[np.float32]:
         """Log-odds of patches whose shape was checked."""
 
+    @abstractmethod
+    def _with_shuffled_weights(self, rng: np.random.Generator, *, last_only: bool) -> TrainedModel:
+        """The same network, the weights of each filter (of the last layer alone) in random order."""
+
     @property
     def digest(self) -> str:
         """Digest of the card, which names recipe, cohort and weights."""
         return self.card.digest
+
+    @cached_property
+    def unlearned(self) -> TrainedModel:
+        """The same network with the weights of every filter in random order, seeded by the digest; made once.
+
+        Each filter keeps its bias and the distribution of its weights, so that what differs is what was learned.
+        """
+        return self._with_shuffled_weights(np.random.default_rng(_seed_of(self.digest)), last_only=False)
+
+    @cached_property
+    def undecided(self) -> TrainedModel:
+        """The same network with the weights of its last layer alone in random order, seeded and made once too.
+
+        To a network that has learned nothing this makes no difference but chance.
+        """
+        return self._with_shuffled_weights(np.random.default_rng([1, _seed_of(self.digest)]), last_only=True)
 
     def log_odds(self, patches: Any) -> NDArray[np.float64]:
         """Score patches on the network's own scale.
@@ -157,3 +178,23 @@ class TrainedModel(ABC):
             raise ModelError(
                 f"patches cut with {found}", where=stack.case_id, allowed=allowed, remedy="Cut them again."
             )
+
+
+def shuffle_filters(weights: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Put the weights of each filter in random order.
+
+    Parameters
+    ----------
+    weights : ndarray of float32, shape (filters, ...)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float32
+        Of the same shape; a copy.
+    """
+    return rng.permuted(weights.reshape(len(weights), -1), axis=1).reshape(weights.shape)
+
+
+def _seed_of(digest: str) -> int:
+    return int(digest.removeprefix("sha256:")[:16], 16)

@@ -20,6 +20,7 @@ from spinefx.evidence.accuracy import Confusion
 from spinefx.evidence.recalibration import Recalibration
 from spinefx.imaging.selection import SeriesPair, choose_pair
 from spinefx.imaging.study import open_study
+from spinefx.learning.placement import BoxViews, Placement
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import Diagnosis, TruthSource
 from spinefx.workspace.experiment import Experiment
@@ -29,6 +30,7 @@ from spinefx.workspace.stacks import load_stack, source_digest, stack_is_current
 
 __all__ = [
     "FEWEST_EACH",
+    "PLACEMENT",
     "LocalEvidence",
     "ProvenCase",
     "image_measures",
@@ -41,6 +43,7 @@ __all__ = [
 
 # With fewer cases of a class there is nothing to calibrate on.
 FEWEST_EACH = 5
+PLACEMENT = "placement of the box on the vertebra"
 CENTRES = tuple(CHANNELS.index(name) for name in ("T1W0", "T2W0"))
 
 
@@ -85,12 +88,15 @@ class LocalEvidence:
         In which fold each participant was tested, so that the fold's model has not seen them.
     stale : bool
         Whether the study folder has changed since training.
+    placement : Placement or None
+        What the cases' boxes teach of a box that misses; None where too few have current patches.
     """
 
     experiment: str
     cases: tuple[ProvenCase, ...]
     folds: Mapping[str, int]
     stale: bool
+    placement: Placement | None = None
 
     def without(self, participant_id: str) -> LocalEvidence:
         """Leave a participant out, who must not vouch for themselves.
@@ -270,10 +276,11 @@ def read_evidence(
     predictions = _first_repeat(experiment, {case.case_id for case in cohort})
     answers = _readings(predictions, recipe, corrected=recipe.threshold_on == "corrected")
     corrected = _readings(predictions, recipe, corrected=True)
-    cases = []
+    cases, seen = [], []
     for done, case in enumerate(cohort, 1):
         if case.case_id in answers:
-            measures, patch = _measured(workspace, case, recipe)
+            measures, patch, views = _measured(workspace, case, recipe)
+            seen += [] if views is None else [views]
             cases.append(
                 ProvenCase(
                     case_id=case.case_id,
@@ -290,7 +297,14 @@ def read_evidence(
             progress(done, len(cohort))
     if not cases:
         return None
-    return LocalEvidence(experiment.name, tuple(cases), experiment.read_test_folds(), stale)
+    placement = Placement.of(seen)
+    if placement is not None:
+        own = placement.own
+        cases = [
+            replace(one, measures={**one.measures, PLACEMENT: own[one.case_id]}) if one.case_id in own else one
+            for one in cases
+        ]
+    return LocalEvidence(experiment.name, tuple(cases), experiment.read_test_folds(), stale, placement)
 
 
 def voxel_owners(workspace: Workspace) -> dict[str, str]:
@@ -329,16 +343,18 @@ def _readings(
     return {one.case_id: (one.diagnosis, (one.confidence or 0.0) / 100) for one in readings}
 
 
-def _measured(workspace: Workspace, case: Case, recipe: Recipe) -> tuple[dict[str, float], NDArray[np.float32] | None]:
-    """Measures and middle patch of a case; what is missing is left out, for the answers stand without it."""
+def _measured(
+    workspace: Workspace, case: Case, recipe: Recipe
+) -> tuple[dict[str, float], NDArray[np.float32] | None, BoxViews | None]:
+    """Measures, middle patch and views of a case; what is missing is left out, for the answers stand without it."""
     settings = recipe.patch_settings
     folder = workspace.patches_folder(settings)
     try:
         measures = image_measures(choose_pair(open_study(workspace.image(case.participant_id, "T2w").parent)))
         if not stack_is_current(folder, case.participant_id, case.case_id, source_digest(case, settings)):
-            return measures, None
+            return measures, None, None
         stack = load_stack(folder, case.participant_id, case.case_id)
         patch = stack.cut(len(stack.slices) // 2).array
     except (SpinefxError, OSError):
-        return {}, None
-    return measures | patch_measures(stack, patch), patch
+        return {}, None, None
+    return measures | patch_measures(stack, patch), patch, BoxViews.of(stack)

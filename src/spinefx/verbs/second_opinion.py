@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.errors import LeakError, UnlikeTrainingError, WorkspaceError
+from spinefx.errors import LeakError, MissedVertebraError, UnlikeTrainingError, WorkspaceError
 from spinefx.evidence.estimate import Estimate
 from spinefx.imaging.volume import Volume
 from spinefx.learning.model import TrainedModel
+from spinefx.learning.placement import FALSE_REFUSALS
 from spinefx.verbs.local_evidence import (
     FEWEST_EACH,
+    PLACEMENT,
     LocalEvidence,
     ProvenCase,
     newest_experiment,
@@ -42,6 +44,8 @@ ROUNDING = 1e-3
 # A patch this alike to a case's is taken for that case, whoever brought it.
 SAME_PATCH = 0.98
 LIKENESS = "likeness to the nearest case"
+# Measures that only too little is wrong with.
+MORE_IS_BETTER = {LIKENESS, PLACEMENT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,17 +134,27 @@ class Panel:
         ------
         UnlikeTrainingError
             For a length or a time below half the least, or above twice the greatest, of the cohort; and for a box whose
-            content is like no case, as one that misses the vertebra.
+            content is like no case.
+        MissedVertebraError
+            For a box that is more like the cohort's boxes moved off their vertebra than like those on it.
         """
+        placement = None if self.evidence is None else self.evidence.placement
         for name, value in measures.items():
             values = self._known(name)
             if len(values) < FEWEST_EACH:
                 continue
+            if name == PLACEMENT and placement is not None and value < placement.limit:
+                raise MissedVertebraError(
+                    f"{name}: {value:.2f}, where 1 is a box on a vertebra and -1 one that misses",
+                    allowed=f"{placement.limit:.2f} and more, as {100 * (1 - FALSE_REFUSALS):.0f}% of good boxes have",
+                    remedy="Draw the box so that the vertebral body fills its middle, and ask again. If it does, the "
+                    "images differ from the cohort's.",
+                )
             if name == LIKENESS and value < LEAST_LIKENESS * min(values):
                 raise UnlikeTrainingError(
                     f"{name}: {value:.2f}",
                     allowed=f"{LEAST_LIKENESS * min(values):.2f} and more",
-                    remedy="Check that the box fits the vertebra.",
+                    remedy="Check that the box fits the vertebra, and that the series show what the cohort's show.",
                 )
             low, high = min(values) / HARD_FACTOR, max(values) * HARD_FACTOR
             if name.endswith((", mm", ", ms")) and not low <= value <= high:
@@ -168,8 +182,7 @@ class Panel:
             if len(values) >= FEWEST_EACH:
                 low, high = (float(limit) for limit in np.quantile(values, RANGE))
                 slack = ROUNDING * max(abs(low), abs(high))
-                # Likeness has one bad side only.
-                inside = low - slack <= value and (value <= high + slack or name == LIKENESS)
+                inside = low - slack <= value and (value <= high + slack or name in MORE_IS_BETTER)
                 line |= {"low": round(low, 4), "high": round(high, 4), "state": "in range" if inside else "outside"}
             lines.append(line)
         return lines
@@ -257,6 +270,8 @@ def second_opinion(
     ------
     UnlikeTrainingError
         When images or box lie far outside what the cohort holds; no number is given then.
+    MissedVertebraError
+        When the box does not seem to hold a vertebra in its middle.
     """
     evidence = panel.evidence
     if evidence is not None and participant_id is not None:
@@ -264,6 +279,8 @@ def second_opinion(
     position = len(scored.stack.slices) // 2
     patch = scored.stack.cut(position).array
     measures = dict(measures) | patch_measures(scored.stack, patch)
+    if evidence is not None and evidence.placement is not None:
+        measures[PLACEMENT] = evidence.placement.score(scored.stack, participant_id)
     found = [] if evidence is None else [one for d in Diagnosis for one in evidence.nearest(patch, d, NEAREST)]
     best = max((alike for _, alike in found), default=None)
     if best is not None:
