@@ -196,9 +196,9 @@ def test_hostile_graphs_are_refused_though_their_digests_fit(name: str, folder: 
 def test_a_graph_that_answers_otherwise_is_not_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true_graph = export.graph_of
 
-    def wrong_graph(*arguments: object) -> tuple[bytes, bytes]:
-        graph, data = true_graph(*arguments)  # type: ignore[arg-type]
-        return graph, data[:-4] + np.float32(0.5).tobytes()  # the last bias
+    def wrong_graph(*arguments: object) -> tuple[bytes, bytes, dict[str, list[int]]]:
+        graph, data, filters = true_graph(*arguments)  # type: ignore[arg-type]
+        return graph, data[:-4] + np.float32(0.5).tobytes(), filters  # the last bias
 
     monkeypatch.setattr(export, "graph_of", wrong_graph)
     with pytest.raises(ModelError, match="differs from torch by"):

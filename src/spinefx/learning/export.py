@@ -58,12 +58,12 @@ def export_graph(folder: Path) -> GraphCard:
     classifier = Classifier.load(folder)
     assert isinstance(classifier.network, FractureNetwork)
     size = classifier.card.settings.size
-    graph, data = graph_of(classifier.network, size)
+    graph, data, filters = graph_of(classifier.network, size)
     (folder / GRAPH_CARD_FILE).unlink(missing_ok=True)
     write_bytes(folder / DATA_FILE, data)
     write_bytes(folder / GRAPH_FILE, graph)
     patches = _seeded_patches(size)
-    scorer = Scorer.open(folder, classifier.card)
+    scorer = Scorer.open(folder, classifier.card, filters)
     ours, torchs = scorer.log_odds(patches), classifier.log_odds(patches)
     probability_error = float(np.abs(scorer.probabilities(patches) - classifier.probabilities(patches)).max())
     log_odds_error = float((np.abs(ours - torchs) / np.maximum(1.0, np.abs(torchs))).max())
@@ -84,6 +84,7 @@ def export_graph(folder: Path) -> GraphCard:
         data_digest=digest_of(data),
         opset=OPSET,
         software=software_versions() | {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
+        filters=filters,
         inputs=CHECKED_INPUTS,
         probability_error=probability_error,
         log_odds_error=log_odds_error,
@@ -92,7 +93,7 @@ def export_graph(folder: Path) -> GraphCard:
     return card
 
 
-def graph_of(network: FractureNetwork, size: int) -> tuple[bytes, bytes]:
+def graph_of(network: FractureNetwork, size: int) -> tuple[bytes, bytes, dict[str, list[int]]]:
     """Write a network as an ONNX graph.
 
     Parameters
@@ -103,8 +104,11 @@ def graph_of(network: FractureNetwork, size: int) -> tuple[bytes, bytes]:
 
     Returns
     -------
-    tuple of bytes
-        The graph, and the weights that it names in ``model.onnx.data``.
+    graph : bytes
+    data : bytes
+        The weights that it names in ``model.onnx.data``.
+    filters : dict of str to list of int
+        As :class:`GraphCard` has them.
     """
     layers, body = _Layers(), cast(Any, network.body)
     maps = layers.convolution(INPUT, network.mix)
@@ -131,7 +135,7 @@ def graph_of(network: FractureNetwork, size: int) -> tuple[bytes, bytes]:
         producer_name="spinefx",
         producer_version=__version__,
     )
-    return model.SerializeToString(deterministic=True), bytes(layers.data)
+    return model.SerializeToString(deterministic=True), bytes(layers.data), layers.filters
 
 
 def _seeded_patches(size: int) -> NDArray[np.float32]:
@@ -150,6 +154,7 @@ class _Layers:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[TensorProto] = []
         self.data = bytearray()
+        self.filters: dict[str, list[int]] = {}
 
     def add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Add a node, and give the name of what it computes."""
@@ -165,6 +170,8 @@ class _Layers:
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", DATA_FILE), ("offset", len(self.data)), ("length", len(content))):
             tensor.external_data.add(key=key, value=str(value))
+        if values.ndim > 1:
+            self.filters[tensor.name] = [len(self.data), *values.shape]
         self.data += content
         self.weights.append(tensor)
         return str(tensor.name)

@@ -8,7 +8,8 @@ card that they belong to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from spinefx.errors import ModelError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.card import ModelCard, read_card, read_json_object
 from spinefx.learning.model import TrainedModel, shuffle_filters
-from spinefx.learning.weights import stored_filters
 
 __all__ = [
     "DATA_FILE",
@@ -36,7 +36,7 @@ __all__ = [
     "has_graph",
 ]
 
-SCHEMA = "spinefx graph 1"
+SCHEMA = "spinefx graph 2"
 GRAPH_FILE, DATA_FILE, GRAPH_CARD_FILE = "model.onnx", "model.onnx.data", "graph.json"
 INPUT, OUTPUT = "patches", "log_odds"
 # ResNet50 needs 20 kB and 94 MB; a file far beyond is not one of ours.
@@ -58,6 +58,9 @@ class GraphCard:
         Version of ONNX's operators.
     software : mapping of str to str
         Versions at the export.
+    filters : mapping of str to sequence of int
+        Where the weights of each layer lie in ``model.onnx.data``, in the order of layers: offset in bytes, then shape,
+        the first axis over filters. Biases are left out.
     inputs : int
         Seeded random patches that both engines answered.
     probability_error : float
@@ -71,6 +74,7 @@ class GraphCard:
     data_digest: str
     opset: int
     software: Mapping[str, str]
+    filters: Mapping[str, Sequence[int]]
     inputs: int
     probability_error: float
     log_odds_error: float
@@ -103,7 +107,9 @@ class GraphCard:
             For another schema, missing keys, or a text that its digest does not name.
         """
         if values.get("schema") != SCHEMA:
-            raise ModelError(f"schema {values.get('schema')!r}", where=GRAPH_CARD_FILE, allowed=repr(SCHEMA))
+            raise ModelError(
+                f"schema {values.get('schema')!r}", where=GRAPH_CARD_FILE, allowed=repr(SCHEMA), remedy=EXPORT_AGAIN
+            )
         try:
             card = cls(**{key: value for key, value in values.items() if key not in {"schema", "digest"}})
             is_own = card.to_json() == dict(values)
@@ -129,10 +135,13 @@ class Scorer(TrainedModel):
         Maps patches of shape (n, 6, size, size) to n log-odds.
     folder : Path
         Where the graph lies.
+    filters : mapping of str to sequence of int
+        As the graph's card has them.
     """
 
     session: onnxruntime.InferenceSession
     folder: Path
+    filters: Mapping[str, Sequence[int]]
 
     @property
     def engine(self) -> dict[str, str]:
@@ -146,17 +155,17 @@ class Scorer(TrainedModel):
         return log_odds
 
     def _with_shuffled_weights(self, rng: np.random.Generator, *, last_only: bool) -> Scorer:
-        path = self.folder / GRAPH_FILE
+        chosen = list(self.filters.items())[-1:] if last_only else self.filters.items()
         try:
-            filters = stored_filters(path.read_bytes())
-            stored = np.memmap(self.folder / DATA_FILE, np.uint8, "r")
+            stored = np.memmap(self.folder / DATA_FILE, np.float32, "r")
             shuffled = {
-                one.name: shuffle_filters(stored[one.offset :][: one.bytes].view(np.float32).reshape(one.shape), rng)
-                for one in (filters[-1:] if last_only else filters)
+                name: shuffle_filters(stored[offset // 4 :][: math.prod(shape)].reshape(shape), rng)
+                for name, (offset, *shape) in chosen
             }
-        except (OSError, ValueError) as error:
-            raise ModelError("a graph whose weights cannot be read", where=GRAPH_FILE, remedy=EXPORT_AGAIN) from error
-        return Scorer(self.card, _session(path, self.card.settings.size, 1, False, shuffled), self.folder)
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError("weights that cannot be read", where=DATA_FILE, remedy=EXPORT_AGAIN) from error
+        session = _session(self.folder / GRAPH_FILE, self.card.settings.size, 1, False, shuffled)
+        return Scorer(self.card, session, self.folder, self.filters)
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 1, one_study: bool = False) -> Scorer:
@@ -182,17 +191,27 @@ class Scorer(TrainedModel):
             When a file is missing, was altered, is another model's, or no graph that ONNX Runtime takes.
         """
         card = read_card(folder)
-        _check_files(folder, card)
-        return cls.open(folder, card, threads=threads, one_study=one_study)
+        graph = _check_files(folder, card)
+        return cls.open(folder, card, graph.filters, threads=threads, one_study=one_study)
 
     @classmethod
-    def open(cls, folder: Path, card: ModelCard, *, threads: int = 1, one_study: bool = False) -> Scorer:
+    def open(
+        cls,
+        folder: Path,
+        card: ModelCard,
+        filters: Mapping[str, Sequence[int]],
+        *,
+        threads: int = 1,
+        one_study: bool = False,
+    ) -> Scorer:
         """Read a graph whose files have been checked already, or written just now.
 
         Parameters
         ----------
         folder : Path
         card : ModelCard
+        filters : mapping of str to sequence of int
+            As the graph's card has them.
         threads, one_study
             As for :meth:`load`.
 
@@ -205,7 +224,8 @@ class Scorer(TrainedModel):
         ModelError
             When it is no graph that ONNX Runtime takes.
         """
-        return cls(card, _session(folder / GRAPH_FILE, card.settings.size, threads, one_study), folder)
+        session = _session(folder / GRAPH_FILE, card.settings.size, threads, one_study)
+        return cls(card, session, folder, filters)
 
 
 def has_graph(folder: Path) -> bool:
@@ -240,8 +260,8 @@ def graph_is_current(folder: Path) -> bool:
     return True
 
 
-def _check_files(folder: Path, card: ModelCard) -> None:
-    """Follow the chain: the model's card, the graph's card, the graph, its weights."""
+def _check_files(folder: Path, card: ModelCard) -> GraphCard:
+    """Follow the chain: the model's card, the graph's card, the graph, its weights; give the graph's card."""
     graph = GraphCard.from_json(read_json_object(folder / GRAPH_CARD_FILE, remedy=EXPORT_AGAIN))
     if graph.model_digest != card.digest:
         raise ModelError("the graph is of another model", where=GRAPH_CARD_FILE, remedy=EXPORT_AGAIN)
@@ -267,6 +287,7 @@ def _check_files(folder: Path, card: ModelCard) -> None:
     own = b"location\x12" + bytes([len(DATA_FILE)]) + DATA_FILE.encode()
     if structure.count(b"location") != structure.count(own):
         raise ModelError(f"weights in other files than {DATA_FILE}", where=GRAPH_FILE, remedy=EXPORT_AGAIN)
+    return graph
 
 
 def _session(
