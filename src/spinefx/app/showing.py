@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from spinefx.app.annotating import alignment_json, read_pair
+from spinefx.app.annotating import alignment_json, pair_of
 from spinefx.app.imagery import VolumePair, describe_pair
 from spinefx.app.people import Person
 from spinefx.app.state import ServerState
@@ -63,8 +63,7 @@ def show_case(state: ServerState, person: Person, case: Case) -> dict[str, Any]:
     InputError
         When an image is missing or broken.
     """
-    participant, lesion = case.participant_id, case.lesion
-    pair = state.imagery.pair(participant, lambda: read_pair(state.workspace, participant))
+    lesion, pair = case.lesion, pair_of(state, case.participant_id)
     return {
         "pair": describe_pair(state.imagery, person.code, pair),
         "alignment": _alignment(case, pair),
