@@ -79,7 +79,7 @@ export class BoxTool {
 
   /** Next press on T2W draws a new box. */
   arm(isArmed = true): void {
-    this.isArmed = isArmed && !this.isLocked();
+    this.isArmed = isArmed && !this.isLocked() && this.pair.t2w.isReady;
     this.pair.t2w.root.classList.toggle("armed", this.isArmed);
   }
 
@@ -109,6 +109,7 @@ export class BoxTool {
   private async drawOrPut(): Promise<void> {
     if (!this.isArmed) return this.arm();
     this.arm(false);
+    if (!this.pair.t2w.isReady || this.isLocked()) return;
     const { picture } = this.pair.t2w;
     const centre = this.pair.t2w.toPatient(picture.clientWidth / 2, picture.clientHeight / 2);
     await this.change("box put", this.anew({ centre_mm: centre, side_mm: 40 }));
