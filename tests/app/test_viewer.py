@@ -868,3 +868,55 @@ def test_a_drawn_box_is_the_same_in_millimetres_on_every_screen(served: Any, bro
         assert found == pytest.approx([10, 20, 40], abs=0.5)
     for width in (1280, 1920):
         assert drawn[width, 1] == pytest.approx(drawn[width, 2], abs=1e-3)
+
+
+def test_escape_leaves_a_drag_drawing_and_a_field_and_w_gives_the_window_back(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    until(lambda: page.locator("[aria-busy]").count() == 0, page)
+    press(page, "b", "b")
+    page.get_by_text("Saved", exact=True).wait_for()
+    saved, came, drawn = lesion_of(served.study, 1), pane(page), corners(page)
+    x, y = middle_of(page)
+    for button in ("left", "right", "middle"):  # in the box: moves it, zooms, pans
+        page.mouse.move(x, y)
+        page.mouse.down(button=button)
+        page.mouse.move(x + 50, y - 40)
+        assert np.abs(corners(page) - drawn).max() > 5
+        press(page, "Escape")
+        page.mouse.up(button=button)
+        page.wait_for_timeout(SETTLED_MS)
+        assert corners(page) == pytest.approx(drawn, abs=0.5)
+        assert pane(page) == pytest.approx(came, rel=1e-3)
+    press(page, "b")
+    assert "armed" in page.get_by_label("T2W image").get_attribute("class")
+    press(page, "Escape")
+    assert "armed" not in page.get_by_label("T2W image").get_attribute("class")
+    page.wait_for_timeout(600)
+    assert lesion_of(served.study, 1) == saved
+    press(page, "Control+z")
+    until(lambda: lesion_of(served.study, 1) is None, page)  # what was left is no step
+    press(page, "v", "Escape")
+    assert page.evaluate("document.activeElement.ariaLabel") == "T2W image"
+    press(page, ",")
+    page.get_by_role("button", name="PACS-like").click()
+    press(page, "Escape")
+    drag(page, 0, 36)
+    assert pane(page)["slice"] == came["slice"] + 3
+    press(page, "b", "w")
+    assert "armed" not in page.get_by_label("T2W image").get_attribute("class")
+    drag(page, 60, 0)
+    assert pane(page)["slice"] == came["slice"] + 3
+    assert pane(page)["high"] > came["high"]
+
+
+def test_the_table_of_keys_opens_at_its_beginning(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    press(page, "?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    edge = dialog.bounding_box()
+    for name in ("Close", "As they came"):
+        button = dialog.get_by_role("button", name=name).bounding_box()
+        assert edge["y"] < button["y"] < edge["y"] + 200
+    assert dialog.get_by_text("Previous slice").bounding_box()["y"] < edge["y"] + edge["height"]
+    dialog.get_by_label("Keys for: Choose the level").scroll_into_view_if_needed()
+    assert dialog.get_by_role("button", name="Close").bounding_box()["y"] >= edge["y"]

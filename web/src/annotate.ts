@@ -331,6 +331,7 @@ class Marking {
     } catch (error) {
       if (turn !== this.turn) return;
       this.tell("This study is not open", true);
+      for (const pane of this.pair.panes) if (!pane.isReady) pane.say("No images: the panel says why");
       this.refuse(advice(error), ["Retry", () => this.load()], ["Worklist", () => location.assign("/annotate")]);
     }
   }

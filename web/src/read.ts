@@ -198,7 +198,7 @@ class Reading {
       element("p", { class: "sure" }, element("label", {}, "Malignant, 0 to 100 (C) ", this.confidence), " ", this.percent),
       this.signsPlace,
       element("p", {}, this.comment),
-      element("p", {}, this.sealButton, " ", this.pauseButton),
+      element("p", { class: "stays" }, this.sealButton, " ", this.pauseButton),
       element("p", { class: "said" }, "? shows all keys · ", element("a", { href: "/read" }, "Leave")),
     );
     replace(place, element("div", { class: "sides reading" }, this.pair.root, side));

@@ -45,6 +45,7 @@ export class BoxTool {
     private readonly isLocked: () => boolean = () => false,
   ) {
     for (const pane of pair.panes) pane.paint((canvas) => this.paint(canvas, pane));
+    pair.onCancel(() => this.cancel());
     const { root } = pair.t2w;
     // Before cornerstone's tools see the press: a handle is not a window drag.
     root.addEventListener("mousedown", (event) => this.press(event), true);
@@ -102,7 +103,6 @@ export class BoxTool {
       { id: "box.first", words: "The lesion begins on this slice", keys: ["["], mode: "images", run: () => this.bound("first_slice") },
       { id: "box.last", words: "The lesion ends on this slice", keys: ["]"], mode: "images", run: () => this.bound("last_slice") },
       { id: "box.delete", words: "Delete the box", keys: ["Delete", "Backspace"], mode: "images", run: () => this.change("box deleted", undefined) },
-      { id: "box.leave", words: "Leave drawing", keys: ["Escape"], mode: "images", run: () => this.arm(false) },
     );
   }
 
@@ -206,6 +206,14 @@ export class BoxTool {
     const label = drag.kind === "move" ? "box moved" : drag.kind === "size" ? "box resized" : "box drawn";
     this.history.remember({ label, redo: () => this.set(marked), undo: () => this.set(drag.before) });
     for (const watcher of this.watchers) watcher(marked);
+  }
+
+  /** Leave drawing, and a box that is being drawn or moved as it was before. */
+  private cancel(): void {
+    const { drag } = this;
+    this.drag = undefined;
+    this.arm(false);
+    if (drag) this.put(drag.before);
   }
 
   private paint(canvas: SVGSVGElement, pane: Pane): void {

@@ -7,7 +7,7 @@ import { Hands, lookStep } from "./hands";
 import type { Side } from "./hanging";
 import type { Linking, Pair } from "./pair";
 import type { Window } from "./pane";
-import { openSettings, settings } from "./settings";
+import { openSettings, set, settings } from "./settings";
 
 const PRESETS: [string, (window: Window) => Window][] = [
   ["As it came", (whole) => whole],
@@ -39,6 +39,15 @@ export function bindImageKeys(keys: Keys, pair: Pair, history: History): void {
     const looks = pair.panes.map((pane) => pane.look);
     const undo = (): void => pair.panes.forEach((pane, index) => pane.lookAt(looks[index]!));
     await history.take({ label: "view reset", redo: () => pair.reset(), undo });
+  };
+  const cancel = (): void => {
+    pair.cancel();
+    if (document.activeElement?.matches("select, input, textarea")) pair.current.root.focus();
+  };
+  const windowing = (): void => {
+    pair.cancel();
+    set({ left: "window" });
+    history.say("The left button changes the window");
   };
   const swapped = async (): Promise<void> => {
     const { standsLeft } = pair;
@@ -82,6 +91,8 @@ export function bindImageKeys(keys: Keys, pair: Pair, history: History): void {
     { id: "pane.swap", words: "Series change sides, in all studies of this kind", keys: ["X"], mode: "images", run: swapped },
     { id: "zoom.in", words: "Larger", keys: ["+"], mode: "images", run: () => magnified(1.25) },
     { id: "zoom.out", words: "Smaller", keys: ["-"], mode: "images", run: () => magnified(0.8) },
+    { id: "hand.window", words: "The left button changes the window", keys: ["W"], mode: "images", run: windowing },
+    { id: "cancel", words: "Leave drawing, or what the mouse is doing", keys: ["Escape"], mode: "images", run: cancel },
     { id: "view.reset", words: "Whole image, window as it came", keys: ["Space", "="], mode: "images", run: reset },
     { id: "link", words: "Scroll together, or each by itself", keys: ["L"], mode: "images", run: () => linked(pair.linked ? "series scroll apart" : "series scroll together", () => pair.link(!pair.linked)) },
     { id: "link.here", words: "Scroll together from these two slices on", keys: ["J"], mode: "images", run: () => linked("linked by hand", () => pair.linkHere()) },

@@ -44,6 +44,7 @@ export class Hands {
         if (!(event.target as Element).closest("button") && settings().doubleClick === "maximise") pair.maximise(pane);
       });
     }
+    pair.onCancel(() => this.cancel());
     // Before the box's own listener: a box that is drawn while the image moves is drawn on the moved image.
     window.addEventListener("mousemove", (event) => this.pull(event), true);
     window.addEventListener("mouseup", (event) => this.release(event), true);
@@ -76,6 +77,15 @@ export class Hands {
     if (!drag || event.button !== drag.button) return;
     this.drag = undefined;
     if (drag.deed !== "slices") lookStep(this.history, drag.pane, NAMES[drag.deed], drag.look);
+  }
+
+  /** Leave a drag, and what it did. */
+  private cancel(): void {
+    const { drag } = this;
+    this.drag = undefined;
+    if (!drag?.pane.isReady) return;
+    if (drag.deed === "slices") void drag.pane.go(drag.slice);
+    else drag.pane.lookAt(drag.look);
   }
 
   private wheel(pane: Pane, event: WheelEvent): void {

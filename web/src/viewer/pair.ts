@@ -67,6 +67,7 @@ export class Pair {
   private cursor: { pane: Pane; place: Point } | undefined;
   private sharesFrame = true;
   private active: Pane = this.t2w;
+  private readonly cancellers: (() => void)[] = [];
   /** The kind of study that is shown, by which its hanging is remembered. */
   private protocol = "";
   private left: Side = "T2W";
@@ -141,6 +142,7 @@ export class Pair {
 
   /** Show nothing, and begin the next study as the first: linked, both series side by side. */
   clear(): void {
+    this.cancel();
     this.cursor = undefined;
     this.overlay = RAW;
     this.linkage = { isLinked: true, handShift: undefined };
@@ -184,6 +186,15 @@ export class Pair {
 
   async toEnd(which: "first" | "last"): Promise<void> {
     await this.active.go(which === "first" ? 0 : (this.active.series?.positions_mm.length ?? 1) - 1);
+  }
+
+  /** Tell of a wish to leave what is being done: a drag, or drawing. */
+  onCancel(canceller: () => void): void {
+    this.cancellers.push(canceller);
+  }
+
+  cancel(): void {
+    for (const canceller of this.cancellers) canceller();
   }
 
   activate(pane: Pane): void {
