@@ -291,3 +291,20 @@ def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any
     assert page.evaluate("window.isSamePage")
     page.keyboard.press("Control+z")
     page.get_by_text("Nothing to undo").wait_for()
+
+
+def test_the_seal_stays_in_sight_and_hides_no_sign(begin: Any, page: Any) -> None:
+    begin(page, "unaided")
+    page.goto(f"{page.url}/pilot/1")
+    wait_for_case(page, "Case 1 of 6")
+    seal = page.get_by_role("button", name="Seal the answer")
+    panel = page.locator("aside").bounding_box()
+    page.keyboard.press("f")
+    for _ in SIGN_IDENTIFIERS:
+        row = page.locator(".sign-row.here").bounding_box()
+        button = seal.bounding_box()
+        assert panel["y"] <= row["y"]
+        assert row["y"] + row["height"] <= button["y"]
+        assert button["y"] + button["height"] <= panel["y"] + panel["height"]
+        page.keyboard.press("n")
+        page.keyboard.press("ArrowDown")

@@ -920,3 +920,42 @@ def test_the_table_of_keys_opens_at_its_beginning(served: Any, page: Any) -> Non
     assert dialog.get_by_text("Previous slice").bounding_box()["y"] < edge["y"] + edge["height"]
     dialog.get_by_label("Keys for: Choose the level").scroll_into_view_if_needed()
     assert dialog.get_by_role("button", name="Close").bounding_box()["y"] >= edge["y"]
+
+
+def test_what_fails_ahead_is_asked_for_again_when_it_is_wanted(served: Any, page: Any) -> None:
+    failed: list[str] = []
+
+    def fail_once(route: Any) -> None:
+        if route.request.url in failed:
+            return route.continue_()
+        failed.append(route.request.url)
+        return route.fulfill(status=500, body="{}")
+
+    handles: list[str] = []
+    dropped: list[str] = []
+
+    def learn(route: Any) -> None:
+        answer = route.fetch()
+        handles.extend(one["handle"] for one in answer.json()["pair"].values() if isinstance(one, dict))
+        route.fulfill(response=answer)
+
+    def drop_once(route: Any) -> None:
+        url = route.request.url
+        if url in dropped or not any(url.endswith(f"{one}/slices/3") for one in handles):
+            return route.continue_()
+        dropped.append(url)
+        return route.abort()
+
+    page.route("**/api/annotate/sub-002", fail_once)
+    page.route("**/api/annotate/sub-003", learn)
+    page.route("**/api/images/**", drop_once)
+    open_case(page, served.address)
+    until(lambda: failed, page)
+    press(page, "PageDown")
+    at(page, 2)
+    until(lambda: len(dropped) == 2, page)  # one of each series, while it is fetched ahead
+    press(page, "PageDown")
+    at(page, 3)
+    press(page, "Home", *["ArrowDown"] * 3)
+    assert pane(page)["slice"] == 3
+    assert page.locator(".note").all_inner_texts() == ["", ""]
