@@ -30,6 +30,7 @@ SETTLED_MS = 150
 def open_case(page: Any, address: str, said: str = "Not marked yet") -> None:
     page.goto(f"{address}/annotate/sub-001")
     page.get_by_text(said).wait_for()
+    page.locator("[aria-busy]").first.wait_for(state="detached")
 
 
 def pane(page: Any, name: str = "T2W") -> dict[str, float]:
@@ -959,3 +960,26 @@ def test_what_fails_ahead_is_asked_for_again_when_it_is_wanted(served: Any, page
     press(page, "Home", *["ArrowDown"] * 3)
     assert pane(page)["slice"] == 3
     assert page.locator(".note").all_inner_texts() == ["", ""]
+
+
+def test_steps_made_before_their_slices_are_there_all_count(served: Any, page: Any) -> None:
+    held: list[Any] = []
+    free: list[bool] = []
+    first = (len(volume_of(served.study, "T2w").array) - 1) // 2
+
+    def hold(route: Any) -> None:
+        if free or route.request.url.endswith(f"/slices/{first}"):
+            return route.continue_()
+        return held.append(route)
+
+    page.route("**/api/images/**", hold)
+    page.goto(f"{served.address}/annotate/sub-001")
+    until(lambda: page.get_by_label("T2W image").get_attribute("data-slice"), page)
+    press(page, *["ArrowDown"] * 3)
+    assert pane(page)["slice"] == first
+    free.append(True)
+    for one in held:
+        one.continue_()
+    at(page, 1)
+    page.wait_for_timeout(SETTLED_MS)
+    assert pane(page)["slice"] == first + 3

@@ -181,7 +181,7 @@ export class Pair {
 
   /** Scroll the active pane by some slices. */
   async scroll(steps: number): Promise<void> {
-    await this.active.go(this.active.slice + steps);
+    await this.active.go(this.active.coming + steps);
   }
 
   async toEnd(which: "first" | "last"): Promise<void> {

@@ -106,6 +106,7 @@ export class Pane {
     for (const one of this.held) if (one.handle !== series.handle) forget(one);
     this.held = [series];
     this.series = series;
+    this.wanted = slice;
     this.window = series.window;
     this.picture.style.visibility = "";
     this.root.dataset.series = series.handle;
@@ -142,17 +143,23 @@ export class Pane {
     return this.viewport?.getCurrentImageIdIndex() ?? 0;
   }
 
+  /** The slice that is shown, or the one that is shown as soon as it is here. */
+  get coming(): number {
+    return this.wanted;
+  }
+
   /** Go to a slice; beyond the ends it stays at the end. */
   async go(slice: number): Promise<void> {
     if (!this.series || !this.viewport) return;
     const wanted = Math.max(0, Math.min(this.series.positions_mm.length - 1, slice));
+    this.wanted = wanted;
     if (wanted === this.slice) return;
     const { turn } = this;
-    this.wanted = wanted;
     try {
       // Cornerstone learns of a slice only when its numbers are here: what failed is said, and asked for, on the pane.
       await pixelsOf(this.series, wanted);
     } catch {
+      if (this.wanted === wanted) this.wanted = this.slice;
       return;
     }
     if (this.wanted !== wanted || turn !== this.turn) return;
