@@ -702,7 +702,7 @@ def test_a_study_fetched_ahead_shows_the_box_of_now(served: Any, page: Any) -> N
     second.goto(f"{served.address}/annotate/sub-002")
     second.get_by_text("Not marked yet").wait_for()
     press(second, "b", "b")
-    until(lambda: lesion_of(served.study, 2), page)
+    second.get_by_text("Saved", exact=True).wait_for()
     second.close()
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url.removeprefix(served.address)))
