@@ -31,22 +31,33 @@ from spinefx.verbs.ingest import ingest
 STUDIES, SIDE, CHANGES = 8, 512, 200
 PEOPLE, LISTED = 20, 5000
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-# Times are taken in the page: when the first slice is there, and from each key to the frame after the slice's change.
+# Times are taken in the page: when the first slice is there, and from each key to the frame after the slice's change,
+# or after the next study's first slice has come.
 WATCH = """
-window.seen = { first: 0, both: 0, changes: [] };
+window.seen = { first: 0, both: 0, changes: [], next: [] };
 let pressed = 0;
+let left = "";
 addEventListener("keydown", () => { pressed = performance.now(); }, true);
 new MutationObserver((changes) => {
   const panes = document.querySelectorAll(".pane[data-slice]").length;
   if (panes >= 1 && !seen.first) requestAnimationFrame(() => { seen.first ||= performance.now(); });
   if (panes >= 2 && !seen.both) requestAnimationFrame(() => { seen.both ||= performance.now(); });
-  const isT2w = (one) => one.target.querySelector("[data-pane=T2W]") && one.oldValue !== one.target.dataset.slice;
+  const series = document.querySelector("[data-pane=T2W]")?.parentElement.dataset.series;
+  if (series && series !== left) {
+    const from = pressed;
+    if (left && from) requestAnimationFrame(() => setTimeout(() => seen.next.push(performance.now() - from)));
+    left = series;
+    pressed = 0;
+  }
+  const isT2w = ({ target, attributeName, oldValue }) =>
+    attributeName === "data-slice" && target.querySelector("[data-pane=T2W]") &&
+    ![oldValue, undefined].includes(target.dataset.slice);
   if (pressed && changes.some(isT2w)) {
     const from = pressed;
     pressed = 0;
     requestAnimationFrame(() => setTimeout(() => seen.changes.push(performance.now() - from)));
   }
-}).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-slice"], attributeOldValue: true });
+}).observe(document, { subtree: true, attributeFilter: ["data-slice", "data-series"], attributeOldValue: true });
 """
 
 
@@ -102,6 +113,29 @@ def opened(page: Any, address: str, case: int) -> tuple[float, float]:
     page.wait_for_timeout(500)
     first, both = page.evaluate("[seen.first, seen.both]")
     return first, both
+
+
+def leafed(page: Any, address: str) -> list[float]:
+    """Go from study to study by Page Down, with three seconds for each, and give how long each next one took.
+
+    Parameters
+    ----------
+    page : playwright page
+    address : str
+
+    Returns
+    -------
+    list of float
+        Milliseconds from the key to the frame with the first image.
+    """
+    opened(page, address, 1)
+    for case in range(2, STUDIES + 1):
+        page.wait_for_timeout(3000)
+        page.keyboard.press("PageDown")
+        page.get_by_role("heading", name=f"sub-{case:03d}").wait_for()
+        page.locator("[aria-busy]").first.wait_for(state="detached")
+    page.wait_for_timeout(500)
+    return list(page.evaluate("seen.next"))
 
 
 def changed(page: Any) -> list[float]:
@@ -192,6 +226,7 @@ def main() -> None:
                 if case < STUDIES:
                     context.close()
             changes = changed(page)
+            leaves = leafed(page, address)
             browser.close()
         tokens = [invite(folder / "study", f"A{number}", ["annotator"]) for number in range(PEOPLE)]
         with served(folder / "study") as address, sync_playwright() as playwright:
@@ -206,8 +241,9 @@ def main() -> None:
         for what, times in (
             ("first image, browser's cache empty", [one for one, _ in cold]),
             ("both images, browser's cache empty", [one for _, one in cold]),
-            ("first image, next study", [one for one, _ in warm]),
-            ("both images, next study", [one for _, one in warm]),
+            ("first image, another study by its address", [one for one, _ in warm]),
+            ("both images, another study by its address", [one for _, one in warm]),
+            ("first image, next study by Page Down", leaves),
             ("change of slice in both series", changes),
             (f"a request, {PEOPLE} people at once", requests),
             (f"worklist of {LISTED:,} studies", worklists),
@@ -218,7 +254,7 @@ def main() -> None:
         f"The annotator's page, series of {SIDE} x {SIDE}, drawn in software",
         ["what", "times", "median, ms", "95th percentile, ms"],
         rows,
-        note="From the start of the navigation to the image; from a key to the frame that shows the next slice.",
+        note="From the start of the navigation to the image; from a key to the frame with the next slice or study.",
     )
 
 

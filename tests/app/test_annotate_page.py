@@ -21,6 +21,7 @@ READY = "[data-pane=T2W]"
 def open_case(page: Any, address: str, case: str = "sub-001") -> None:
     page.goto(f"{address}/annotate/{case}")
     page.get_by_text("Not marked yet").wait_for()
+    page.locator("[aria-busy]").first.wait_for(state="detached")
 
 
 def pane(page: Any, name: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from hypothesis import strategies as some
 from spinefx.app.access import add_person
 from spinefx.app.people import Person, Role, new_token, token_digest
 from spinefx.cases.lesion import Box, box_agreement
-from spinefx.imaging.nifti import read_nifti
-from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import read_cohort, read_lesions
+from spinefx.imaging.nifti import read_nifti, write_nifti
+from spinefx.workspace.layout import Workspace, read_json
+from spinefx.workspace.records import read_cohort, read_lesions, sidecar_path
 
 AXES = np.eye(3)[:, [0, 2, 1]]
 
@@ -55,7 +56,7 @@ def test_a_box_is_saved_beside_the_tables_own_and_the_cohort_stays(
     worklist = client.get("/api/annotate/worklist").json()["rows"]
     assert [row["status"] for row in worklist] == ["marked", *["marked by others"] * 5]
     again = client.get("/api/annotate/sub-001").json()["own"]
-    assert again == saved.json()
+    assert again == saved.json() == client.get("/api/annotate/sub-001/lesion").json()
     (compared,) = client.get("/api/annotate/agreement").json()["rows"]
     assert compared["distance_mm"] == pytest.approx(3, abs=0.01)
     side = wanted["box"]["side_mm"]
@@ -151,6 +152,20 @@ def test_an_image_belongs_to_whom_it_was_given(client_of: Callable[..., TestClie
     np.testing.assert_allclose(stored * series["slope"] + series["intercept"], voxels, atol=series["slope"] / 2 + 1e-3)
     assert clients[1].get(path).status_code == 403
     assert clients[0].get(f"/api/images/{series['handle']}/slices/99").status_code == 403
+
+
+def test_an_image_that_was_replaced_is_shown_at_the_next_opening(
+    client_of: Callable[..., TestClient], study: Path
+) -> None:
+    client, workspace = client_of(study), Workspace.open(study)
+    before = client.get("/api/annotate/sub-001").json()
+    path = workspace.image("sub-001", "T1w")
+    volume, sidecar = read_nifti(path), read_json(sidecar_path(workspace, "sub-001", "T1w"))
+    write_nifti(path, replace(volume, array=volume.array[1:], affine=volume.affine), sidecar)
+    after = client.get("/api/annotate/sub-001").json()
+    counts = [len(one["pair"]["t1w"]["positions_mm"]) for one in (before, after)]
+    assert counts == [len(volume.array), len(volume.array) - 1]
+    assert before["about"]["beside"] == ["fat-suppressed (STIR)"]
 
 
 def test_a_worklist_of_five_thousand(client_of: Callable[..., TestClient], study: Path) -> None:

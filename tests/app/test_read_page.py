@@ -255,3 +255,56 @@ def test_no_page_of_a_study_has_a_serious_barrier(begin: Any, page: Any) -> None
     page.goto(f"{served.address}/read")
     page.get_by_label("The token").wait_for()
     assert serious_findings(page) == []
+
+
+def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any, page: Any) -> None:
+    _, trial = begin(page, "second_read")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    page.goto(f"{page.url}/pilot/1")
+    page.evaluate("window.isSamePage = true")
+    handles = [task.handle for task in trial.tasks("R1", 1)]
+    series: set[str] = set()
+    for number in (1, 2):
+        wait_for_case(page, f"Case {number} of 6")
+        page.wait_for_timeout(800)
+        assert any(handles[number - 1] in url for url in asked)
+        assert not any(later in url for url in asked for later in handles[number:])
+        images = {url.split("/images/")[1].split("/")[0] for url in asked if "/images/" in url}
+        assert len(images - series) == 2, "of one case alone"
+        series = images
+        assert page.get_by_test_id("confidence").inner_text() == "not said"
+        assert page.locator("[aria-checked=true]").count() == page.locator(".box.other").count() == 0
+        assert page.get_by_label("Comment, if you want one").input_value() == ""
+        assert page.evaluate("document.activeElement.ariaLabel") == "T2W image"
+        answer(page, "m", 64, "n")
+        page.get_by_label("Comment, if you want one").fill("seen")
+        page.keyboard.press("Control+Enter")
+        page.get_by_test_id("model").wait_for()
+        page.get_by_label("T2W image").focus()
+        page.keyboard.press("f")  # no form is there any more
+        page.keyboard.press("ArrowDown")
+        assert page.locator(".signs").count() == 0
+        page.wait_for_timeout(600)
+        page.keyboard.press("Control+Enter")
+    wait_for_case(page, "Case 3 of 6")
+    assert page.evaluate("window.isSamePage")
+    page.keyboard.press("Control+z")
+    page.get_by_text("Nothing to undo").wait_for()
+
+
+def test_the_seal_stays_in_sight_and_hides_no_sign(begin: Any, page: Any) -> None:
+    begin(page, "unaided")
+    page.goto(f"{page.url}/pilot/1")
+    wait_for_case(page, "Case 1 of 6")
+    seal = page.get_by_role("button", name="Seal the answer")
+    panel = page.locator("aside").bounding_box()
+    page.keyboard.press("f")
+    for _ in SIGN_IDENTIFIERS:
+        row = page.locator(".sign-row.here").bounding_box()
+        button = seal.bounding_box()
+        assert panel["y"] <= row["y"]
+        assert row["y"] + row["height"] <= button["y"]
+        assert button["y"] + button["height"] <= panel["y"] + panel["height"]
+        page.keyboard.press("n")
+        page.keyboard.press("ArrowDown")

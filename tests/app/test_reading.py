@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from spinefx.app import annotating
 from spinefx.app.access import add_person
 from spinefx.app.people import Person, Role, new_token, token_digest
 from spinefx.cases.reading import Reading
@@ -302,3 +303,27 @@ def test_a_training_series_that_was_begun_before_stays_closed_too(
     }
     assert statuses <= {403, 200}
     assert 403 in statuses
+
+
+def test_the_next_case_is_got_ready_by_the_server_and_handed_to_nobody(
+    client_of: Callable[..., TestClient], study: Path, registered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    read_pair = annotating.read_pair
+    monkeypatch.setattr(annotating, "read_pair", lambda *given: (read.append(given[1]), read_pair(*given))[1])
+    trial = registered(study, "unaided", signs=False)
+    first, second, _ = (task.handle for task in trial.tasks("local", 1)[:3])
+    people = {case.case_id: case.participant_id for case in read_cohort(Workspace.open(study)).cases}
+    order = [people[task.case_id] for task in trial.tasks("local", 1)]
+    client = client_of(study)
+    client.post(f"/api/read/pilot/1/{first}/open")
+    assert read == order[:1]
+    for confidence in (40, 50):
+        kept = client.put(f"/api/read/pilot/1/{first}/draft", json={"confidence": confidence})
+        assert kept.json() == {"kept": True}
+        assert read == order[:2]
+    assert client.post(f"/api/read/pilot/1/{second}/open").status_code == 409
+    given = {"diagnosis": "benign", "confidence": 5, "signs": None, "comment": "", "key": "a"}
+    assert client.post(f"/api/read/pilot/1/{first}/seal", json=given).status_code == 200
+    assert client.post(f"/api/read/pilot/1/{second}/open").status_code == 200
+    assert read == order[:2], "it was in memory"

@@ -129,5 +129,16 @@ def test_the_page_works_on_the_phantom_as_it_comes(served: Any, page: Any) -> No
     page.keyboard.press("m")
     said = page.get_by_test_id("feedback").inner_text()
     assert ("Right" in said) == ("is malignant" in said)
+    page.evaluate("window.isSamePage = true")
+    seen = page.get_by_label("T2W image").get_attribute("data-series")
     page.keyboard.press("n")
     page.get_by_role("heading", name="Training case 2").wait_for()
+    page.get_by_text("Linked by position").wait_for()
+    assert page.evaluate("window.isSamePage")
+    assert page.get_by_label("T2W image").get_attribute("data-series") not in {None, seen}
+    assert page.get_by_test_id("feedback").count() == 0
+    assert page.url.endswith("/1")
+    page.keyboard.press("e")
+    page.get_by_test_id("feedback").wait_for()
+    page.go_back()
+    page.get_by_role("heading", name="Training case 1").wait_for()

@@ -30,6 +30,7 @@ SETTLED_MS = 150
 def open_case(page: Any, address: str, said: str = "Not marked yet") -> None:
     page.goto(f"{address}/annotate/sub-001")
     page.get_by_text(said).wait_for()
+    page.locator("[aria-busy]").first.wait_for(state="detached")
 
 
 def pane(page: Any, name: str = "T2W") -> dict[str, float]:
@@ -567,3 +568,418 @@ def test_every_screen_shows_the_same_numbers(served: Any, browser: Any) -> None:
         one, other = pictures[width, 1], pictures[width, 2]
         assert one.std() > 20
         assert np.abs(one - other).mean() < 4
+
+
+def at(page: Any, number: int, said: str = "Not marked yet") -> None:
+    """Wait for a study, and for all of its slices."""
+    page.get_by_role("heading", name=f"sub-{number:03d}", exact=True).wait_for()
+    page.get_by_text(said, exact=True).wait_for()
+    until(lambda: page.locator("[aria-busy]").count() == 0, page)
+
+
+def left_series(page: Any) -> str:
+    return "T2W" if middle_of(page, "T2W")[0] < middle_of(page, "T1W")[0] else "T1W"
+
+
+def lesion_of(study: Path, number: int) -> Any:
+    records = read_lesions(Workspace.open(study))
+    found = [one.lesion for one in records if one.annotator == "local" and one.participant_id == f"sub-{number:03d}"]
+    return found[0] if found else None
+
+
+def picture(page: Any) -> np.ndarray:
+    image = pytest.importorskip("PIL.Image")
+    return np.asarray(image.open(io.BytesIO(page.locator("[data-pane=T2W]").screenshot())).convert("L"), float)
+
+
+def test_the_hanging_is_remembered_for_each_kind_of_study(study: Path, page: Any, running: Any) -> None:
+    table = Workspace.open(study).refused_series_table
+    rows = table.read_text(encoding="utf-8").splitlines()
+    plain = [row for row in rows if not (row.startswith("sub-002\t") and "STIR" in row)]
+    assert len(plain) == len(rows) - 1
+    table.write_text("\n".join(plain) + "\n", encoding="utf-8")
+    with running(ServeSettings(study)) as served:
+        open_case(page, served.address)
+        assert left_series(page) == "T2W"
+        press(page, "x")
+        assert left_series(page) == "T1W"
+        press(page, "Control+z")
+        assert left_series(page) == "T2W"
+        press(page, "Control+y", "PageDown")
+        at(page, 2)  # no STIR: another kind of study
+        assert left_series(page) == "T2W"
+        press(page, "PageDown")
+        at(page, 3)
+        assert left_series(page) == "T1W"
+        page.reload()
+        at(page, 3)
+        assert left_series(page) == "T1W"
+        press(page, "PageUp")
+        at(page, 2)
+        press(page, ",")
+        page.get_by_label("Series on the left").select_option("T1W")
+        press(page, "Escape", "PageUp")
+        at(page, 1)
+        press(page, "x", "PageDown")
+        at(page, 2)
+        assert left_series(page) == "T1W"
+        press(page, ",")
+        page.get_by_role("button", name="All as they came").click()
+        press(page, "Escape")
+        assert left_series(page) == "T2W"
+        page.reload()
+        at(page, 2)
+        assert left_series(page) == "T2W"
+
+
+def test_the_next_study_comes_without_a_page_load_and_as_one_of_its_own(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    page.evaluate("window.isSamePage = true")
+    press(page, "b", "b", "3", "+", "ArrowDown", "l")
+    page.get_by_text("Saved", exact=True).wait_for()
+    page.get_by_label("Level of the vertebra").select_option("L2")
+    until(lambda: lesion_of(served.study, 1).level == "L2", page)
+    left, first_picture = pane(page), picture(page)
+    press(page, "Escape", "PageDown")
+    at(page, 2)
+    assert page.url.endswith("/annotate/sub-002")
+    assert page.get_by_test_id("where").inner_text() == "Study 2 of 6"
+    assert page.title().startswith("sub-002")
+    assert page.evaluate("document.activeElement.ariaLabel") == "T2W image"
+    assert page.get_by_test_id("sync").get_attribute("data-linked") == "true"
+    assert page.get_by_test_id("numbers").inner_text() == "No box"
+    assert page.get_by_label("Level of the vertebra").input_value() == ""
+    assert page.get_by_test_id("box-T2W").count() == 0
+    press(page, "Control+z")
+    assert page.get_by_test_id("did").inner_text() == "Nothing to undo"
+    in_page, seen = pane(page), picture(page)
+    assert page.evaluate("window.isSamePage")
+    page.reload()
+    at(page, 2)
+    assert pane(page) == pytest.approx(in_page, rel=1e-6)
+    assert np.abs(picture(page) - seen).mean() < 1 < np.abs(first_picture - seen).mean()
+    press(page, "z")
+    assert not page.get_by_label("T1W image").is_visible()
+    page.get_by_role("link", name="Next").click()
+    at(page, 3)
+    assert page.get_by_label("T1W image").is_visible()
+    page.go_back()
+    at(page, 2)
+    page.go_back()
+    at(page, 1, "Your box, as saved")
+    assert pane(page) == pytest.approx(left, rel=0.01)
+    assert page.get_by_label("Level of the vertebra").input_value() == "L2"
+    page.go_forward()
+    at(page, 2)
+    press(page, "b", "b")
+    until(lambda: lesion_of(served.study, 2), page)
+    assert lesion_of(served.study, 1).level == "L2"
+    assert lesion_of(served.study, 3) is None
+
+
+def test_studies_are_leafed_through_faster_than_they_come(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    for key in ("PageDown", "PageDown", "PageDown", "PageUp", "PageDown", "PageDown"):
+        page.keyboard.press(key)
+        page.keyboard.press("3")
+        page.keyboard.press("ArrowDown")
+    at(page, 5)
+    shown = pane(page)["height"]
+    series = read_nifti(Workspace.open(served.study).image("sub-005", "T2w")).to_sagittal()
+    assert shown == pytest.approx(series.slice_positions_mm[int(pane(page)["slice"])], abs=0.01)
+    press(page, "Space")
+    seen = picture(page)
+    page.reload()
+    at(page, 5)
+    assert np.abs(picture(page) - seen).mean() < 1
+
+
+def test_a_study_fetched_ahead_shows_the_box_of_now(served: Any, page: Any) -> None:
+    with page.expect_response(lambda got: got.url.endswith("/api/annotate/sub-002")):
+        open_case(page, served.address)
+    page.wait_for_load_state("networkidle")
+    second = page.context.new_page()
+    second.goto(f"{served.address}/annotate/sub-002")
+    second.get_by_text("Not marked yet").wait_for()
+    press(second, "b", "b")
+    second.get_by_text("Saved", exact=True).wait_for()
+    second.close()
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url.removeprefix(served.address)))
+    press(page, "PageDown")
+    at(page, 2, "Your box, as saved")
+    before_next = asked[: asked.index("/api/annotate/sub-003")]
+    assert [one for one in before_next if one.startswith(("/api/images", "/api/annotate/sub-002"))] == [
+        "/api/annotate/sub-002/lesion",
+        "/api/annotate/sub-002/alignment",
+    ]
+    assert page.get_by_test_id("numbers").inner_text().startswith("Box 40.0 mm")
+
+
+def test_a_study_with_an_unsaved_change_is_left_only_knowingly(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    press(page, "PageDown")
+    at(page, 2)
+    page.route("**/lesion", lambda one: one.abort() if one.request.method == "PUT" else one.continue_())
+    press(page, "b", "b")
+    page.get_by_text("sent again every").wait_for()
+    alert = page.get_by_role("alert")
+    for leave in (lambda: press(page, "PageDown"), page.go_back, page.get_by_role("link", name="Next").click):
+        leave()
+        alert.get_by_text("not saved yet, so this study stays").wait_for()
+        page.wait_for_timeout(300)
+        assert page.url.endswith("/annotate/sub-002")
+        assert page.get_by_test_id("numbers").inner_text().startswith("Box 40.0 mm")
+    alert.get_by_role("button", name="Leave it in this browser").click()
+    at(page, 3)
+    assert lesion_of(served.study, 2) is None
+    page.unroute("**/lesion")
+    page.wait_for_timeout(2500)
+    assert lesion_of(served.study, 2) is None
+    press(page, "PageUp")
+    at(page, 2, "Saved")
+    assert page.get_by_test_id("did").inner_text() == "Your change that was not saved is here again"
+    assert lesion_of(served.study, 2).box.side_mm == pytest.approx(40, abs=0.01)
+    assert lesion_of(served.study, 3) is None
+
+
+def test_keys_before_the_images_are_there_do_no_harm(served: Any, page: Any) -> None:
+    held: list[Any] = []
+    free: list[bool] = []
+    page.route("**/api/images/**", lambda one: one.continue_() if free else held.append(one))
+    page.goto(f"{served.address}/annotate/sub-001")
+    page.get_by_text(re.compile("Loading T2W: 0 of")).wait_for()
+    page.mouse.move(*middle_of(page))
+    page.mouse.wheel(0, 100)
+    press(
+        page, *"35+-bb[]ljzztx", "Space", "Home", "End", "ArrowDown", "Alt+ArrowUp", "Alt+Shift+ArrowUp", "Delete", "x"
+    )
+    assert page.get_by_test_id("numbers").inner_text() == "No box"
+    free.append(True)
+    for one in held:
+        one.continue_()
+    at(page, 1)
+    assert pane(page)["slice"] == (len(volume_of(served.study, "T2w").array) - 1) // 2
+    assert page.get_by_test_id("sync").get_attribute("data-linked") == "true"
+
+
+def nearest_t1w(study: Path, t2w_slice: int) -> int:
+    """The T1W slice that lies nearest to the centre of a T2W slice."""
+    t2w, t1w = volume_of(study, "T2w"), volume_of(study, "T1w")
+    centre = t2w.to_mm((t2w_slice, (t2w.shape[1] - 1) / 2, (t2w.shape[2] - 1) / 2))
+    return int(np.abs(t1w.slice_positions_mm - centre @ t1w.directions[:, 0]).argmin())
+
+
+def test_link_undo_and_panel_live_through_other_sides_another_layout_and_a_replaced_series(
+    served: Any, page: Any
+) -> None:
+    open_case(page, served.address)
+    press(page, "t")  # raw: the headers alone say which slices belong together
+
+    def linked(*keys: str) -> None:
+        start = pane(page)["slice"]
+        press(page, *keys)
+        assert pane(page)["slice"] != start
+        t2w, t1w = (int(pane(page, name)["slice"]) for name in ("T2W", "T1W"))
+        assert t1w == nearest_t1w(served.study, t2w)
+        assert pane(page)["height"] == pytest.approx(volume_of(served.study, "T2w").slice_positions_mm[t2w], abs=0.01)
+        assert pane(page, "T1W")["height"] == pytest.approx(
+            volume_of(served.study, "T1w").slice_positions_mm[t1w], abs=0.01
+        )
+
+    def numbers() -> str:
+        return page.get_by_test_id("numbers").inner_text()
+
+    press(page, "b", "b")
+    first = numbers()
+    press(page, "Alt+ArrowRight")
+    moved = numbers()
+    assert moved != first
+    linked("ArrowDown")
+    press(page, "x")
+    assert left_series(page) == "T1W"
+    linked("ArrowDown")
+    press(page, "z")
+    linked("Shift+ArrowUp")
+    press(page, "z")
+    linked("ArrowDown")
+    assert page.get_by_test_id("box-T2W").count() == page.get_by_test_id("box-T1W").count() == 1
+    press(page, "Control+z", "Control+z")
+    assert (left_series(page), numbers()) == ("T2W", first)
+    t2w = volume_of(served.study, "T2w")
+    page.get_by_text("Saved", exact=True).wait_for()
+    middle = lesion_of(served.study, 1)
+    press(page, "Control+y")
+    assert numbers() == moved
+    until(lambda: lesion_of(served.study, 1) != middle, page)
+    step = t2w.to_index(lesion_of(served.study, 1).box.centre_mm) - t2w.to_index(middle.box.centre_mm)
+    assert step == pytest.approx([0, 0, 1], abs=0.02)
+    # T1W is replaced by one of every second slice, in the other order, while another study is looked at.
+    press(page, "PageDown")
+    at(page, 2)
+    workspace = Workspace.open(served.study)
+    path = workspace.image("sub-001", "T1w")
+    volume, sidecar = read_nifti(path), read_json(sidecar_path(workspace, "sub-001", "T1w"))
+    affine = volume.affine.copy()
+    affine[:3, 3] = volume.to_mm(((len(volume.array) - 1) // 2 * 2, 0, 0))
+    affine[:3, 0] *= -2
+    write_nifti(path, replace(volume, array=volume.array[::2][::-1], affine=affine), sidecar)
+    press(page, "PageUp")
+    at(page, 1, "Your box, as saved")
+    press(page, "t")
+    assert numbers() == moved
+    linked("Home")
+    for _ in range(len(t2w.array) - 1):
+        linked("ArrowDown")
+    press(page, "Alt+ArrowLeft")
+    assert numbers() == first
+    press(page, "Control+z")
+    assert numbers() == moved
+
+
+def test_a_drawn_box_is_the_same_in_millimetres_on_every_screen(served: Any, browser: Any) -> None:
+    drawn = {}
+    for width, height in ((1280, 720), (1920, 1080)):
+        for ratio in (1, 2):
+            context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=ratio)
+            page = context.new_page()
+            open_case(page, served.address)
+            until(lambda page=page: page.locator("[aria-busy]").count() == 0, page)
+            edge = page.locator("[data-pane=T2W]").bounding_box()
+            volume = volume_of(served.study, "T2w")
+            # From 10 mm above the image's middle to 40 mm right and below of there.
+            pixels = 1 / mm_per_pixel(page, served.study)
+            x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2 - 10 * pixels
+            press(page, "b")
+            page.mouse.move(x, y)
+            page.mouse.down()
+            page.mouse.move(x + 20 * pixels, y + 20 * pixels)
+            page.mouse.move(x + 40 * pixels, y + 40 * pixels)
+            page.mouse.up()
+            box = until(lambda: lesion_of(served.study, 1), page).box
+            rows, columns = volume.shape[1:]
+            middle = volume.to_mm((0, (rows - 1) / 2, (columns - 1) / 2))
+            off = volume.directions[:, 1:].T @ (np.array(box.centre_mm) - middle)
+            drawn[width, ratio] = [*off, box.side_mm]
+            press(page, "Delete")
+            until(lambda: lesion_of(served.study, 1) is None, page)
+            context.close()
+    for found in drawn.values():
+        # Half a pixel of the screen, where the mouse stands on whole ones.
+        assert found == pytest.approx([10, 20, 40], abs=0.5)
+    for width in (1280, 1920):
+        assert drawn[width, 1] == pytest.approx(drawn[width, 2], abs=1e-3)
+
+
+def test_escape_leaves_a_drag_drawing_and_a_field_and_w_gives_the_window_back(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    until(lambda: page.locator("[aria-busy]").count() == 0, page)
+    press(page, "b", "b")
+    page.get_by_text("Saved", exact=True).wait_for()
+    saved, came, drawn = lesion_of(served.study, 1), pane(page), corners(page)
+    x, y = middle_of(page)
+    for button in ("left", "right", "middle"):  # in the box: moves it, zooms, pans
+        page.mouse.move(x, y)
+        page.mouse.down(button=button)
+        page.mouse.move(x + 50, y - 40)
+        assert np.abs(corners(page) - drawn).max() > 5
+        press(page, "Escape")
+        page.mouse.up(button=button)
+        page.wait_for_timeout(SETTLED_MS)
+        assert corners(page) == pytest.approx(drawn, abs=0.5)
+        assert pane(page) == pytest.approx(came, rel=1e-3)
+    press(page, "b")
+    assert "armed" in page.get_by_label("T2W image").get_attribute("class")
+    press(page, "Escape")
+    assert "armed" not in page.get_by_label("T2W image").get_attribute("class")
+    page.wait_for_timeout(600)
+    assert lesion_of(served.study, 1) == saved
+    press(page, "Control+z")
+    until(lambda: lesion_of(served.study, 1) is None, page)  # what was left is no step
+    press(page, "v", "Escape")
+    assert page.evaluate("document.activeElement.ariaLabel") == "T2W image"
+    press(page, ",")
+    page.get_by_role("button", name="PACS-like").click()
+    press(page, "Escape")
+    drag(page, 0, 36)
+    assert pane(page)["slice"] == came["slice"] + 3
+    press(page, "b", "w")
+    assert "armed" not in page.get_by_label("T2W image").get_attribute("class")
+    drag(page, 60, 0)
+    assert pane(page)["slice"] == came["slice"] + 3
+    assert pane(page)["high"] > came["high"]
+
+
+def test_the_table_of_keys_opens_at_its_beginning(served: Any, page: Any) -> None:
+    open_case(page, served.address)
+    press(page, "?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    edge = dialog.bounding_box()
+    for name in ("Close", "As they came"):
+        button = dialog.get_by_role("button", name=name).bounding_box()
+        assert edge["y"] < button["y"] < edge["y"] + 200
+    assert dialog.get_by_text("Previous slice").bounding_box()["y"] < edge["y"] + edge["height"]
+    dialog.get_by_label("Keys for: Choose the level").scroll_into_view_if_needed()
+    assert dialog.get_by_role("button", name="Close").bounding_box()["y"] >= edge["y"]
+
+
+def test_what_fails_ahead_is_asked_for_again_when_it_is_wanted(served: Any, page: Any) -> None:
+    failed: list[str] = []
+
+    def fail_once(route: Any) -> None:
+        if route.request.url in failed:
+            return route.continue_()
+        failed.append(route.request.url)
+        return route.fulfill(status=500, body="{}")
+
+    handles: list[str] = []
+    dropped: list[str] = []
+
+    def learn(route: Any) -> None:
+        answer = route.fetch()
+        handles.extend(one["handle"] for one in answer.json()["pair"].values() if isinstance(one, dict))
+        route.fulfill(response=answer)
+
+    def drop_once(route: Any) -> None:
+        url = route.request.url
+        if url in dropped or not any(url.endswith(f"{one}/slices/3") for one in handles):
+            return route.continue_()
+        dropped.append(url)
+        return route.abort()
+
+    page.route("**/api/annotate/sub-002", fail_once)
+    page.route("**/api/annotate/sub-003", learn)
+    page.route("**/api/images/**", drop_once)
+    open_case(page, served.address)
+    until(lambda: failed, page)
+    press(page, "PageDown")
+    at(page, 2)
+    until(lambda: len(dropped) == 2, page)  # one of each series, while it is fetched ahead
+    press(page, "PageDown")
+    at(page, 3)
+    press(page, "Home", *["ArrowDown"] * 3)
+    assert pane(page)["slice"] == 3
+    assert page.locator(".note").all_inner_texts() == ["", ""]
+
+
+def test_steps_made_before_their_slices_are_there_all_count(served: Any, page: Any) -> None:
+    held: list[Any] = []
+    free: list[bool] = []
+    first = (len(volume_of(served.study, "T2w").array) - 1) // 2
+
+    def hold(route: Any) -> None:
+        if free or route.request.url.endswith(f"/slices/{first}"):
+            return route.continue_()
+        return held.append(route)
+
+    page.route("**/api/images/**", hold)
+    page.goto(f"{served.address}/annotate/sub-001")
+    until(lambda: page.get_by_label("T2W image").get_attribute("data-slice"), page)
+    press(page, *["ArrowDown"] * 3)
+    assert pane(page)["slice"] == first
+    free.append(True)
+    for one in held:
+        one.continue_()
+    at(page, 1)
+    page.wait_for_timeout(SETTLED_MS)
+    assert pane(page)["slice"] == first + 3

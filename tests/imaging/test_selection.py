@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spinefx.errors import PairError
-from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.selection import choose_pair, kinds_beside
 from spinefx.imaging.study import open_study, scan
 from spinefx.imaging.volume import Volume
 
@@ -53,6 +53,21 @@ def test_each_distractor_is_refused_with_its_reason(write_study: Write, name: st
     assert (pair.t1w.number, pair.t2w.number) == (1, 3)
     assert [reason in refused.reason for refused in pair.refused] == [True, True]
     assert pair.refused[0].label.startswith("series 2 (")
+
+
+def test_what_a_study_offers_beside_its_pair_is_named_without_numbers() -> None:
+    reasons = [
+        "fat-suppressed (STIR)",
+        "a localizer",
+        "axial, not sagittal",
+        "fat-suppressed (STIR)",
+        "contrast-enhanced, by its name",
+        "neither T1W nor T2W by its timing (TR 900 ms, TE 60 ms)",
+        "series 5 is preferred: it has more slices",
+    ]
+    assert kinds_beside(reasons) == ("axial", "contrast-enhanced", "fat-suppressed (STIR)")
+    assert kinds_beside(reversed(reasons)) == kinds_beside(reasons)
+    assert kinds_beside(["a localizer"]) == ()
 
 
 @pytest.mark.parametrize("name", DISTRACTORS)

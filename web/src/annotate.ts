@@ -9,7 +9,8 @@ import { guard } from "./leaving";
 import { BoxTool, type Lesion } from "./viewer/box";
 import { Saver } from "./saver";
 import { bindImageKeys } from "./viewer/commands";
-import type { Box, Matrix, SeriesPair } from "./viewer/geometry";
+import { fetchAhead, forget } from "./viewer/engine";
+import { type Box, type Matrix, type SeriesPair, centreOf, nearestSlice } from "./viewer/geometry";
 import { Pair, RAW } from "./viewer/pair";
 import type { View } from "./viewer/pane";
 
@@ -36,6 +37,8 @@ interface About {
   t2w: string;
   t1w: string;
   refused: { series: string; reason: string }[];
+  /** Kinds of image among these that make the study one of another kind. */
+  beside: string[];
 }
 
 interface Study {
@@ -62,10 +65,23 @@ interface Agreement {
 /** Rows shown at once; a worklist of thousands is narrowed by its search. */
 const SHOWN = 300;
 
+function addressOf(id: string, what: "" | "/lesion" | "/alignment" | "/others" = ""): string {
+  return `/api/annotate/${encodeURIComponent(id)}${what}`;
+}
+
+function pageOf(id: string): string {
+  return `/annotate/${encodeURIComponent(id)}`;
+}
+
+/** The slice with which a study opens: the middle of what is marked, or of the series. */
+function firstSlice({ pair }: Study, marked: Lesion | undefined): number {
+  return marked ? Math.round((marked.first_slice + marked.last_slice) / 2) : Math.floor((pair.t2w.positions_mm.length - 1) / 2);
+}
+
 export async function annotate(place: HTMLElement, me: Me, parts: string[]): Promise<void> {
   if (parts[0]) {
     // The images are asked for beside the worklist, not after it; both may fail, and each is awaited.
-    const study = get<Study>(`/api/annotate/${encodeURIComponent(parts[0])}`);
+    const study = get<Study>(addressOf(parts[0]));
     study.catch(() => undefined);
     replace(place, element("h1", {}, parts[0]), element("p", { role: "status" }, "Opening the study …"));
     await Marking.open(place, await get<Worklist>("/api/annotate/worklist"), me, parts[0], study);
@@ -100,7 +116,7 @@ async function worklist(place: HTMLElement, { rows }: Worklist): Promise<void> {
       " ",
       status,
       " ",
-      next ? element("a", { href: `/annotate/${next.participant_id}`, "data-testid": "next" }, `Go on with ${next.participant_id}`) : null,
+      next ? element("a", { href: pageOf(next.participant_id), "data-testid": "next" }, `Go on with ${next.participant_id}`) : null,
     ),
     count,
     element(
@@ -118,7 +134,7 @@ function line(row: Row): HTMLElement {
   return element(
     "tr",
     {},
-    element("td", {}, element("a", { href: `/annotate/${encodeURIComponent(row.participant_id)}` }, row.participant_id)),
+    element("td", {}, element("a", { href: pageOf(row.participant_id) }, row.participant_id)),
     element("td", {}, row.status),
     element("td", {}, row.level),
     element("td", {}, row.annotators),
@@ -157,8 +173,20 @@ async function agreement(): Promise<HTMLElement> {
   );
 }
 
-/** One study being marked. */
+/** Studies being marked, one after the other on the same page. */
 class Marking {
+  private id = "";
+  /** Counts what was turned to: an answer that comes late belongs to a study that has been left. */
+  private turn = 0;
+  /** The study that comes next, fetched while this one is looked at. */
+  private ahead: { id: string; study: Promise<Study> } | undefined;
+  /** Where in this tab's past the page stands, so that a way back that is refused can be taken back. */
+  private step = 0;
+  private leaving: Promise<boolean> | undefined;
+  private isReturning = false;
+  private readonly heading = element("h1");
+  private readonly ways = element("p");
+  private readonly where = element("p", { class: "said", role: "status", "data-testid": "where" });
   private readonly pair = new Pair();
   private readonly history = new History();
   private readonly keys = new Keys();
@@ -178,17 +206,17 @@ class Marking {
   private visits = 0;
 
   private constructor(
-    private readonly id: string,
     private readonly list: Worklist,
-    me: Me,
+    private readonly me: Me,
   ) {
-    this.saver = new Saver<Marked>(`${me.workspace} ${me.code} ${id}`, (marked, revision) => this.put(marked, revision), (words, isAlarm) => this.tell(words, isAlarm), () => this.stale());
+    this.saver = new Saver<Marked>((marked, revision) => this.put(marked, revision), (words, isAlarm) => this.tell(words, isAlarm), () => this.stale());
   }
 
   static async open(place: HTMLElement, list: Worklist, me: Me, id: string, study: Promise<Study>): Promise<void> {
-    const marking = new Marking(id, list, me);
+    const marking = new Marking(list, me);
     marking.draw(place);
-    await marking.load(study);
+    marking.begin();
+    await marking.turnTo(id, study);
   }
 
   private draw(place: HTMLElement): void {
@@ -206,14 +234,12 @@ class Marking {
       this.pair.t2w.root.focus();
     });
     const button = (words: string, click: () => void): HTMLElement => element("button", { click }, words);
-    const index = this.list.rows.findIndex((row) => row.participant_id === this.id);
-    const step = (words: string, row: Row | undefined): HTMLElement | null =>
-      row ? element("a", { href: `/annotate/${encodeURIComponent(row.participant_id)}` }, words) : null;
     const side = element(
       "aside",
       { class: "side", "aria-label": "Box and level" },
-      element("h1", {}, this.id),
-      element("p", {}, step("Previous", this.list.rows[index - 1]), " ", element("a", { href: "/annotate" }, "Worklist"), " ", step("Next", this.list.rows[index + 1])),
+      this.heading,
+      this.where,
+      this.ways,
       this.said,
       this.trouble,
       this.did,
@@ -234,11 +260,18 @@ class Marking {
     bindImageKeys(this.keys, this.pair, this.history);
     this.box.bindKeys(this.keys);
     this.keys.add({ id: "mapping", words: "T1W through the registration, or raw", keys: ["T"], mode: "images", run: () => this.switchMapping() });
-    this.keys.add({ id: "case.next", words: "Next study", keys: ["PageDown"], mode: "images", run: () => this.leaveTo(index + 1) });
-    this.keys.add({ id: "case.previous", words: "Previous study", keys: ["PageUp"], mode: "images", run: () => this.leaveTo(index - 1) });
+    this.keys.add({ id: "case.next", words: "Next study", keys: ["PageDown"], mode: "images", run: () => this.leaveTo(1) });
+    this.keys.add({ id: "case.previous", words: "Previous study", keys: ["PageUp"], mode: "images", run: () => this.leaveTo(-1) });
     this.keys.add({ id: "level", words: "Choose the level", keys: ["V"], mode: "images", run: () => this.level.focus() });
     this.history.watch((said) => (this.did.textContent = said));
     this.box.watch(() => this.changed());
+  }
+
+  /** Heed what the browser tells of this page's past and end. */
+  private begin(): void {
+    this.step = (window.history.state as { step?: number } | null)?.step ?? 0;
+    window.history.replaceState({ step: this.step }, "");
+    window.addEventListener("popstate", (event) => void this.wentTo((event.state as { step?: number } | null)?.step));
     window.addEventListener("pagehide", () => this.keepView());
     window.addEventListener("beforeunload", () => this.keepView());
     guard(
@@ -248,42 +281,112 @@ class Marking {
   }
 
   private keepView(): void {
-    if (this.pair.t2w.isReady && this.pair.t1w.isReady) sessionStorage.setItem(`view ${this.id}`, JSON.stringify(this.pair.views));
+    if (this.pair.isReady) sessionStorage.setItem(`view ${this.id}`, JSON.stringify(this.pair.views));
+  }
+
+  /** The study's place in the worklist. */
+  private get index(): number {
+    return this.list.rows.findIndex((row) => row.participant_id === this.id);
+  }
+
+  /** Begin with a study, as a page of its own would: nothing of the last one is left. */
+  private async turnTo(id: string, study?: Promise<Study>): Promise<void> {
+    if (this.id) this.keepView();
+    this.turn += 1;
+    this.id = id;
+    this.saver.turnTo(`${this.me.workspace} ${this.me.code} ${id}`);
+    this.pair.clear();
+    this.box.other = undefined;
+    this.box.arm(false);
+    this.history.clear();
+    this.show(undefined);
+    this.throughAlignment = true;
+    for (const part of [this.did, this.others, this.about, this.trouble]) replace(part);
+    this.about.open = false;
+    document.title = `${id} · Annotate · spinefx`;
+    const { rows } = this.list;
+    this.heading.textContent = id;
+    this.where.textContent = this.index < 0 ? "" : `Study ${this.index + 1} of ${rows.length}`;
+    const way = (words: string, by: number): HTMLElement | null => {
+      const row = this.index < 0 ? undefined : rows[this.index + by];
+      return row ? element("a", { href: pageOf(row.participant_id), click: (event: MouseEvent) => this.followed(event, by) }, words) : null;
+    };
+    replace(this.ways, way("Previous", -1), " ", element("a", { href: "/annotate" }, "Worklist"), " ", way("Next", 1));
+    this.pair.t2w.root.focus({ preventScroll: true });
+    await this.load(study);
+  }
+
+  /** A link to a neighbour stays on the page, unless it is to open elsewhere. */
+  private followed(event: MouseEvent, by: number): void {
+    if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    void this.leaveTo(by);
   }
 
   /** Show the study; where that fails, say why and what to do, and ask again when told to. */
   private async load(study?: Promise<Study>): Promise<void> {
+    const { turn } = this;
     replace(this.trouble);
     this.tell("Opening the study …");
     try {
-      await this.open(await (study ?? get<Study>(`/api/annotate/${encodeURIComponent(this.id)}`)));
+      await this.open(await (study ?? get<Study>(addressOf(this.id))), turn);
     } catch (error) {
+      if (turn !== this.turn) return;
       this.tell("This study is not open", true);
+      for (const pane of this.pair.panes) if (!pane.isReady) pane.say("No images: the panel says why");
       this.refuse(advice(error), ["Retry", () => this.load()], ["Worklist", () => location.assign("/annotate")]);
     }
   }
 
-  private async open(found: Study): Promise<void> {
+  private async open(found: Study, turn: number): Promise<void> {
+    if (turn !== this.turn) return forget(found.pair.t2w), forget(found.pair.t1w);
     const { lesion, revision } = found.own;
     // What was changed here and not saved goes before what the server holds, as long as nobody else changed that.
     const kept = this.saver.begin(revision);
     const marked = kept ? kept.state : (lesion ?? undefined);
-    const middle = marked ? Math.round((marked.first_slice + marked.last_slice) / 2) : undefined;
     const views = this.pair.t2w.isReady ? undefined : sessionStorage.getItem(`view ${this.id}`);
     this.explain(found.about);
-    await this.pair.show(found.pair, this.pair.t2w.isReady ? undefined : middle);
+    const { whole } = await this.pair.show(found.pair, this.pair.t2w.isReady ? undefined : firstSlice(found, marked), found.about.beside);
+    if (turn !== this.turn) return;
     this.show(marked);
     if (views) await this.pair.restore(JSON.parse(views) as { t2w: View; t1w: View });
-    this.pair.t2w.root.focus();
+    if (turn !== this.turn) return;
     if (kept) {
       this.did.textContent = "Your change that was not saved is here again";
       if (kept.isCurrent) this.saver.change(marked);
       else this.stale();
     } else this.tell(lesion ? "Your box, as saved" : "Not marked yet");
     await this.map();
-    // The server reads the next study while this one is looked at.
-    const next = this.list.rows[this.list.rows.findIndex((row) => row.participant_id === this.id) + 1];
-    if (next) get(`/api/annotate/${encodeURIComponent(next.participant_id)}`).catch(() => undefined);
+    await whole;
+    if (turn === this.turn) this.lookAhead();
+  }
+
+  /** Fetch the next study while this one is looked at; what fails now is asked for when it is wanted. */
+  private lookAhead(): void {
+    const next = this.index < 0 ? undefined : this.list.rows[this.index + 1];
+    if (!next || this.ahead?.id === next.participant_id) return;
+    const study = get<Study>(addressOf(next.participant_id));
+    this.ahead = { id: next.participant_id, study };
+    const fetched = study.then(async (found) => {
+      const { t2w, t1w } = found.pair;
+      const first = firstSlice(found, found.own.lesion ?? undefined);
+      await Promise.all([fetchAhead(t2w, first), fetchAhead(t1w, nearestSlice(t1w, centreOf(t2w, first)).slice)]);
+    });
+    fetched.catch(() => undefined);
+  }
+
+  /** The study as it was fetched ahead, with its box as it is now; or all of it, where another one was fetched. */
+  private async fetch(id: string): Promise<Study> {
+    const { ahead } = this;
+    this.ahead = undefined;
+    if (ahead?.id !== id) {
+      ahead?.study.then(({ pair }) => (forget(pair.t2w), forget(pair.t1w)), () => undefined);
+      return get<Study>(addressOf(id));
+    }
+    const own = get<Own>(addressOf(id, "/lesion"));
+    own.catch(() => undefined);
+    const found = await ahead.study.catch(() => get<Study>(addressOf(id)));
+    return { ...found, own: await own };
   }
 
   private show(marked: Marked | undefined): void {
@@ -348,7 +451,7 @@ class Marking {
   }
 
   private async put(marked: Marked | undefined, revision: string): Promise<string> {
-    const path = `/api/annotate/${encodeURIComponent(this.id)}/lesion`;
+    const path = addressOf(this.id, "/lesion");
     const own = marked ? await send<Own>("PUT", path, { ...marked, revision }) : await send<Own>("DELETE", path, { revision });
     replace(this.trouble);
     return own.revision;
@@ -357,9 +460,11 @@ class Marking {
   /** Another page saved this box meanwhile: which of the two stands is for the person to say. */
   private stale(): void {
     this.tell("Not saved: another page has changed this box", true);
+    const { turn } = this;
     const answer = async (take: (own: Own) => void): Promise<void> => {
       try {
-        const { own } = await get<Study>(`/api/annotate/${encodeURIComponent(this.id)}`);
+        const own = await get<Own>(addressOf(this.id, "/lesion"));
+        if (turn !== this.turn) return;
         replace(this.trouble);
         take(own);
       } catch (error) {
@@ -387,13 +492,15 @@ class Marking {
   /** Bring T1W under the box, or show it as its header says. */
   private async map(): Promise<void> {
     const { lesion } = this.box;
+    const { turn } = this;
     if (!lesion || !this.throughAlignment) return this.pair.through(RAW);
     const box: Box = lesion.box;
     try {
-      const found = await send<{ matrix: Matrix; method: string; reason: string }>("POST", `/api/annotate/${encodeURIComponent(this.id)}/alignment`, box);
-      if (this.box.lesion !== lesion || !this.throughAlignment) return;
+      const found = await send<{ matrix: Matrix; method: string; reason: string }>("POST", addressOf(this.id, "/alignment"), box);
+      if (turn !== this.turn || this.box.lesion !== lesion || !this.throughAlignment) return;
       await this.pair.through({ matrix: found.matrix, label: `T1W through the registration (${found.method})` });
     } catch (error) {
+      if (turn !== this.turn || this.box.lesion !== lesion) return;
       const why = error instanceof Refusal ? error.message : "it failed";
       await this.pair.through({ ...RAW, label: `${RAW.label}; no registration: ${why}` });
     }
@@ -409,7 +516,9 @@ class Marking {
   }
 
   private async showOthers(): Promise<void> {
-    const { rows } = await get<{ rows: Other[] }>(`/api/annotate/${encodeURIComponent(this.id)}/others`);
+    const { turn } = this;
+    const { rows } = await get<{ rows: Other[] }>(addressOf(this.id, "/others"));
+    if (turn !== this.turn) return;
     if (!rows.length) return replace(this.others, element("p", {}, "Nobody else has marked this study."));
     replace(
       this.others,
@@ -446,10 +555,49 @@ class Marking {
     });
   }
 
-  private async leaveTo(index: number): Promise<void> {
-    const row = this.list.rows[index];
+  /** Go to a neighbour in the worklist. */
+  private async leaveTo(by: number): Promise<void> {
+    const row = this.index < 0 ? undefined : this.list.rows[this.index + by];
     if (!row) return this.tell("No further study");
-    if (await this.saver.flush()) location.assign(`/annotate/${encodeURIComponent(row.participant_id)}`);
+    if (this.leaving) return;
+    const go = (): void => {
+      this.step += 1;
+      window.history.pushState({ step: this.step }, "", pageOf(row.participant_id));
+      void this.turnTo(row.participant_id, this.fetch(row.participant_id));
+    };
+    if (await this.mayLeave(go)) go();
+  }
+
+  /** The browser's own way back or on: the address has changed already. */
+  private async wentTo(step: number | undefined): Promise<void> {
+    const id = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+    if (!id || step === undefined) return location.reload();
+    if (id === this.id) {
+      this.step = step;
+      this.isReturning = false;
+      return;
+    }
+    const go = (): void => {
+      this.step = step;
+      void this.turnTo(id, this.fetch(id));
+    };
+    const by = this.step - step;
+    if (await this.mayLeave(() => window.history.go(-by))) return go();
+    // The address goes back to the study that stays.
+    if (!this.isReturning) window.history.go(by);
+    this.isReturning = true;
+  }
+
+  /** Save what is left to save; where that fails, stay, say so, and offer to go all the same. */
+  private async mayLeave(go: () => void): Promise<boolean> {
+    this.leaving ??= this.saver.flush().finally(() => (this.leaving = undefined));
+    if (await this.leaving) return true;
+    const leave = (): void => {
+      this.saver.turnTo("");
+      go();
+    };
+    this.refuse("The last change of this study is not saved yet, so this study stays here.", ["Leave it in this browser, and go on", leave], ["Try again", async () => (await this.mayLeave(go)) && go()]);
+    return false;
   }
 }
 

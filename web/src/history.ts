@@ -29,23 +29,23 @@ export class History {
     else this.done.push(step);
     if (this.done.length > LONGEST) this.done.shift();
     this.undone.length = 0;
-    this.tell(step.label);
+    this.say(step.label);
   }
 
   async undo(): Promise<void> {
     const step = this.done.pop();
-    if (!step) return this.tell("Nothing to undo");
+    if (!step) return this.say("Nothing to undo");
     await step.undo();
     this.undone.push(step);
-    this.tell(`Undone: ${step.label}`);
+    this.say(`Undone: ${step.label}`);
   }
 
   async redo(): Promise<void> {
     const step = this.undone.pop();
-    if (!step) return this.tell("Nothing to redo");
+    if (!step) return this.say("Nothing to redo");
     await step.redo();
     this.done.push(step);
-    this.tell(`Done again: ${step.label}`);
+    this.say(`Done again: ${step.label}`);
   }
 
   /** Begin anew, as for another case. */
@@ -58,7 +58,8 @@ export class History {
     this.watchers.push(watcher);
   }
 
-  private tell(said: string): void {
+  /** Tell whoever watches; no step is remembered. */
+  say(said: string): void {
     for (const watcher of this.watchers) watcher(said);
   }
 }

@@ -112,7 +112,7 @@ export class Keys {
   }
 
   help(): void {
-    const said = element("p", { role: "status" });
+    const said = element("span", { role: "status" });
     const rows = this.commands.map((command) => {
       const field = element("input", {
         type: "text",
@@ -129,15 +129,16 @@ export class Keys {
     this.dialog.replaceChildren(
       element("h2", {}, "Keys"),
       element("p", {}, "Type other keys to change them, separated by commas. They are kept in this browser."),
-      element("table", {}, element("tbody", {}, ...rows)),
-      said,
       element(
         "p",
-        {},
+        { class: "stays" },
+        element("button", { click: () => this.dialog.close(), autofocus: true }, "Close"),
+        " ",
         element("button", { click: () => (this.restore(), this.dialog.close(), this.help()) }, "As they came"),
         " ",
-        element("button", { click: () => this.dialog.close(), autofocus: true }, "Close"),
+        said,
       ),
+      element("table", {}, element("tbody", {}, ...rows)),
     );
     this.dialog.showModal();
   }

@@ -3,7 +3,7 @@
 import { Refusal, SIGNED_OUT, get } from "./api";
 import { element, replace } from "./dom";
 import { home } from "./home";
-import { type Me, frame } from "./frame";
+import { DOORS, type Me, frame } from "./frame";
 import { annotate } from "./annotate";
 import { decide } from "./decide";
 import { enter, enterAgain } from "./enter";
@@ -23,6 +23,8 @@ async function start(): Promise<void> {
     window.addEventListener(SIGNED_OUT, () => enterAgain(root, me.code));
     const place = frame(root, me, name);
     const page = PAGES[name];
+    const title = DOORS.find(([path]) => path === name)?.[1];
+    if (title) document.title = `${title} · spinefx`;
     if (page) await page(place, me, parts.map(decodeURIComponent));
     else replace(place, element("h1", {}, "There is no such page"), element("p", {}, element("a", { href: "/" }, "To the first page")));
   } catch (error) {

@@ -12,7 +12,7 @@ export class Presence {
   private told: State = "visible";
   private lastTouch = Date.now();
 
-  constructor(private readonly path: string) {
+  constructor(private path: string) {
     const touch = (): void => {
       this.lastTouch = Date.now();
       if (this.told === "idle") this.tell();
@@ -22,6 +22,15 @@ export class Presence {
     window.setInterval(() => {
       if (this.state === "visible" || this.state !== this.told) this.tell();
     }, BEAT_MS);
+  }
+
+  /** Tell of another case from now on; its opening counts as looking. */
+  turnTo(path: string): void {
+    this.path = path;
+    this.isPaused = false;
+    this.lastTouch = Date.now();
+    this.told = "visible";
+    if (this.state !== this.told) this.tell();
   }
 
   /** Pause, or go on. */

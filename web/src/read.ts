@@ -59,6 +59,7 @@ interface Opened extends Case {
 const SAVE_AFTER_MS = 400;
 /** How soon a form is sent again that the server could not take. */
 const AGAIN_MS = 3000;
+const BLANK: Form = { diagnosis: null, confidence: null, signs: {}, comment: "" };
 const DESIGNS: Record<string, string> = {
   unaided: "without a model",
   second_read: "your answer first, then the model's, then yours again",
@@ -71,7 +72,7 @@ export async function read(place: HTMLElement, me: Me, parts: string[]): Promise
   if (!study || !session) return list(place, me, overview);
   const path = `/api/read/${encodeURIComponent(study)}/${encodeURIComponent(session)}`;
   const found = await get<{ case: Case | null }>(path);
-  if (found.case) return Reading.open(place, path, found.case, overview.signs);
+  if (found.case) return Reading.begin(place, path, found.case, overview.signs);
   replace(
     place,
     element("h1", {}, "This session is finished"),
@@ -104,7 +105,7 @@ async function list(place: HTMLElement, me: Me, { studies }: Overview): Promise<
   );
 }
 
-/** One case being read. */
+/** Cases being read, one after the other on the same page. */
 class Reading {
   private readonly pair = new Pair();
   private readonly history = new History();
@@ -119,8 +120,11 @@ class Reading {
   private readonly told = element("div", { "aria-live": "polite" });
   private readonly sealButton = element("button", { class: "main", click: () => void this.seal() });
   private readonly pauseButton = element("button", { click: () => this.pause() }, "Pause (P)");
-  private readonly signs: SignForm | undefined;
-  private form: Form = { diagnosis: null, confidence: null, signs: {}, comment: "" };
+  private readonly heading = element("h1");
+  private readonly progress = element("progress");
+  private readonly signsPlace = element("div");
+  private signs: SignForm | undefined;
+  private form: Form = { ...BLANK };
   private step: Case["step"];
   private typed = "";
   private key = newKey();
@@ -131,24 +135,50 @@ class Reading {
   private isBusy = false;
 
   private constructor(
-    private readonly path: string,
-    private readonly opened: Opened,
-    signs: Sign[],
+    private readonly session: string,
+    private opened: Opened,
+    private readonly list: Sign[],
   ) {
     this.step = opened.step;
-    this.presence = new Presence(`${path}/presence`);
+    this.presence = new Presence(`${this.path}/presence`);
     this.choices = (["benign", "malignant"] as const).map((words) =>
       element("button", { type: "button", role: "radio", "data-diagnosis": words, click: () => void this.choose(words) }, words === "benign" ? "Benign (E)" : "Malignant (M)"),
     );
-    if (opened.signs && this.isFirst)
-      this.signs = new SignForm(signs, this.keys, () => this.form.signs, (sign, score) => void this.score(sign, score), () => this.pair.t2w.root.focus());
   }
 
-  static async open(place: HTMLElement, session: string, found: Case, signs: Sign[]): Promise<void> {
-    const path = `${session}/${found.handle}`;
+  static async begin(place: HTMLElement, session: string, found: Case, signs: Sign[]): Promise<void> {
     replace(place, element("p", { role: "status" }, "Opening the case …"));
-    const reading = new Reading(path, await send<Opened>("POST", `${path}/open`), signs);
-    await reading.draw(place);
+    const reading = new Reading(session, await opening(session, found), signs);
+    reading.draw(place);
+    reading.bind();
+    await reading.show();
+  }
+
+  private get path(): string {
+    return `${this.session}/${this.opened.handle}`;
+  }
+
+  /** Read the case whose turn it is now. Nothing of it is asked for before the last one is sealed. */
+  private async next(): Promise<void> {
+    this.pair.clear();
+    this.box.other = undefined;
+    this.box.put(undefined);
+    replace(this.told);
+    this.tell("Opening the next case …");
+    try {
+      const { case: found } = await get<{ case: Case | null }>(this.session);
+      // The end of the session, and any trouble on the way, are for a new page to tell.
+      if (!found) return location.reload();
+      this.opened = await opening(this.session, found);
+    } catch {
+      return location.reload();
+    }
+    this.step = this.opened.step;
+    this.form = { ...BLANK };
+    this.keys.mode = "images";
+    this.history.clear();
+    this.presence.turnTo(`${this.path}/presence`);
+    await this.show();
   }
 
   private get isFirst(): boolean {
@@ -160,33 +190,42 @@ class Reading {
     return this.signs !== undefined && this.isFirst;
   }
 
-  private async draw(place: HTMLElement): Promise<void> {
-    const { opened } = this;
-    const name = `${opened.practice ? "Practice case" : "Case"} ${opened.place} of ${opened.of}`;
+  private draw(place: HTMLElement): void {
     const side = element(
       "aside",
       { class: "side", "aria-label": "Answer" },
-      element("h1", {}, name),
-      element("progress", { value: opened.place - 1, max: opened.of, "aria-label": `${opened.place - 1} of ${opened.of} cases finished` }),
+      this.heading,
+      this.progress,
       this.said,
       this.told,
       element("div", { role: "radiogroup", "aria-label": "Diagnosis", class: "choices" }, ...this.choices),
       element("p", { class: "sure" }, element("label", {}, "Malignant, 0 to 100 (C) ", this.confidence), " ", this.percent),
-      this.signs?.root ?? null,
+      this.signsPlace,
       element("p", {}, this.comment),
-      element("p", {}, this.sealButton, " ", this.pauseButton),
+      element("p", { class: "stays" }, this.sealButton, " ", this.pauseButton),
       element("p", { class: "said" }, "? shows all keys · ", element("a", { href: "/read" }, "Leave")),
     );
     replace(place, element("div", { class: "sides reading" }, this.pair.root, side));
-    this.bind();
-    const { lesion } = opened;
+  }
+
+  /** Show the case that was opened, with its form as it was left. */
+  private async show(): Promise<void> {
+    const { opened } = this;
+    const { lesion, place, of } = opened;
+    this.heading.textContent = this.name;
+    for (const [name, value] of Object.entries({ value: place - 1, max: of, "aria-label": `${place - 1} of ${of} cases finished` })) this.progress.setAttribute(name, String(value));
+    if (opened.signs && this.isFirst) {
+      this.signs ??= new SignForm(this.list, this.keys, () => this.form.signs, (sign, score) => void this.score(sign, score), () => this.pair.t2w.root.focus());
+      replace(this.signsPlace, this.signs.root);
+      this.signs.start();
+    } else replace(this.signsPlace);
+    this.pair.t2w.root.focus({ preventScroll: true });
+    this.restore();
     await this.pair.show(opened.pair, lesion ? Math.round((lesion.first_slice + lesion.last_slice) / 2) : undefined);
     this.box.put(lesion ?? undefined);
     if (opened.alignment) await this.pair.through({ matrix: opened.alignment.matrix, label: `T1W through the registration (${opened.alignment.method})` });
-    this.restore();
     if (this.step === "sealed") await this.reveal();
     else if (opened.model) this.showModel(opened.model);
-    this.pair.t2w.root.focus();
   }
 
   /** The form as it was left, or the sealed answer to begin a revision from. */
@@ -195,8 +234,13 @@ class Reading {
     if (own) this.form = { ...this.form, diagnosis: own.diagnosis, confidence: own.confidence, comment: own.comment };
     if (draft) this.form = { ...this.form, ...draft };
     this.comment.value = this.form.comment;
-    this.show();
-    this.tell(draft ? "Your unfinished answer, as you left it" : "");
+    this.showForm();
+    this.tell(draft ? "Your unfinished answer, as you left it" : `${this.name}: not answered yet`);
+  }
+
+  private get name(): string {
+    const { practice, place, of } = this.opened;
+    return `${practice ? "Practice case" : "Case"} ${place} of ${of}`;
   }
 
   private bind(): void {
@@ -241,7 +285,7 @@ class Reading {
     this.said.classList.toggle("alarm", isAlarm);
   }
 
-  private show(): void {
+  private showForm(): void {
     const { diagnosis, confidence } = this.form;
     for (const button of this.choices) {
       const isChosen = button.dataset.diagnosis === diagnosis;
@@ -265,7 +309,7 @@ class Reading {
   private changed(news: Partial<Form>): void {
     this.form = { ...this.form, ...news };
     this.isUnsaved = true;
-    this.show();
+    this.showForm();
     this.later(SAVE_AFTER_MS);
   }
 
@@ -337,7 +381,7 @@ class Reading {
       this.step = found.step;
       this.key = newKey();
       if (this.step === "sealed") await this.reveal();
-      else location.reload();
+      else await this.next();
     } catch (error) {
       this.tell(error instanceof Refusal ? `Not sealed: ${error.message}` : "Not sealed", true);
     } finally {
@@ -359,7 +403,7 @@ class Reading {
 
   private showModel(model: Model): void {
     this.signs?.leaveQuietly();
-    this.signs?.root.remove();
+    replace(this.signsPlace);
     this.keys.mode = "images";
     // The box that the number belongs to takes the place of the one that was asked about.
     this.box.other = model.lesion;
@@ -380,7 +424,7 @@ class Reading {
       element("table", {}, element("caption", {}, `By slice, in the box drawn in blue (${model.model})`), element("tbody", {}, ...model.slices.map(slice))),
       element("p", {}, "Your first answer is sealed. Change it below, or leave it, and seal again."),
     );
-    this.show();
+    this.showForm();
     this.tell("The model's answer is shown");
   }
 
@@ -391,6 +435,10 @@ class Reading {
     this.pauseButton.textContent = isPaused ? "Go on (P)" : "Pause (P)";
     this.tell(isPaused ? "Paused: the images are hidden, and no reading time counts" : "Going on");
   }
+}
+
+function opening(session: string, { handle }: Case): Promise<Opened> {
+  return send<Opened>("POST", `${session}/${handle}/open`);
 }
 
 /** A name for one answer, so that sending it twice is no second answer. */

@@ -13,6 +13,8 @@ export interface Kept<State> {
 }
 
 export class Saver<State> {
+  /** Name under which an unsaved change waits in this browser. */
+  private name = "";
   private state: State | undefined;
   private revision = "none";
   private timer: number | undefined;
@@ -20,10 +22,10 @@ export class Saver<State> {
   private failures = 0;
   private isStale = false;
   private unsaved = false;
+  /** Counts what was turned to: an answer that comes late speaks for what has been left. */
+  private turn = 0;
 
   constructor(
-    /** Name under which an unsaved change waits in this browser. */
-    private readonly name: string,
     /** Sends a state, and gives back its revision. */
     private readonly put: (state: State | undefined, revision: string) => Promise<string>,
     private readonly tell: (words: string, isAlarm?: boolean) => void,
@@ -35,6 +37,17 @@ export class Saver<State> {
 
   get isUnsaved(): boolean {
     return this.unsaved;
+  }
+
+  /** Turn to another thing to save. What was not saved of the last one stays in this browser, and is sent no more. */
+  turnTo(name: string): void {
+    window.clearTimeout(this.timer);
+    this.turn += 1;
+    this.name = name;
+    this.state = undefined;
+    this.unsaved = false;
+    this.isStale = false;
+    this.failures = 0;
   }
 
   /** Begin from what the server holds; gives a change that an earlier page could not save. */
@@ -104,16 +117,22 @@ export class Saver<State> {
   }
 
   private async send(): Promise<void> {
-    const { state } = this;
+    const { state, turn, key } = this;
+    const kept = localStorage.getItem(key);
     try {
-      this.revision = await this.put(state, this.revision);
+      const revision = await this.put(state, this.revision);
+      if (turn !== this.turn) {
+        if (localStorage.getItem(key) === kept) localStorage.removeItem(key);
+        return;
+      }
+      this.revision = revision;
       this.failures = 0;
       if (state === this.state) {
         this.done();
         this.tell("Saved");
       }
     } catch (error) {
-      this.failed(error);
+      if (turn === this.turn) this.failed(error);
     }
   }
 

@@ -66,6 +66,14 @@ export class SignForm {
     this.pick(index);
   }
 
+  /** Begin with another case: at the first sign, and outside the form. */
+  start(): void {
+    this.leaveQuietly();
+    this.row = 0;
+    replace(this.told);
+    this.draw();
+  }
+
   leave(): void {
     this.leaveQuietly();
     this.left();
@@ -93,7 +101,7 @@ export class SignForm {
     const key = (id: string, words: string, names: string[], run: (event: KeyboardEvent) => void) => ({ id: `form.${id}`, words, keys: names, mode: "form", run });
     const step = (by: number) => () => this.pick(this.row + by);
     this.keys.add(
-      { id: "form.enter", words: "Into the form of signs", keys: ["F"], mode: "images", run: () => this.enter() },
+      { id: "form.enter", words: "Into the form of signs", keys: ["F"], mode: "images", when: () => this.root.isConnected, run: () => this.enter() },
       key("previous", "Sign before", ["ArrowUp"], step(-1)),
       key("next", "Next sign", ["ArrowDown"], step(1)),
       key("on", "Next sign; after the last one back to the images", ["Enter"], () => (this.row + 1 < this.signs.length ? this.pick(this.row + 1) : this.leave())),

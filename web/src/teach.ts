@@ -7,6 +7,7 @@ import { History } from "./history";
 import { type Command, Keys } from "./keys";
 import { BoxTool, type Lesion as Marked } from "./viewer/box";
 import { bindImageKeys } from "./viewer/commands";
+import { fetchAhead } from "./viewer/engine";
 import type { Matrix, SeriesPair } from "./viewer/geometry";
 import { Pair } from "./viewer/pair";
 
@@ -121,8 +122,8 @@ async function begin(reader: string): Promise<void> {
   location.assign(`/teach/series/${encodeURIComponent(reader)}/${series}`);
 }
 
-/** Both series with the box, which cannot be moved here. */
-async function images(place: HTMLElement, found: Images, side: HTMLElement, ...commands: Command[]): Promise<void> {
+/** A place for both series with the box, which cannot be moved here; gives what shows a case there. */
+function images(place: HTMLElement, side: HTMLElement, ...commands: Command[]): { clear: () => void; show: (found: Images) => Promise<void> } {
   const pair = new Pair();
   const history = new History();
   const keys = new Keys();
@@ -130,11 +131,22 @@ async function images(place: HTMLElement, found: Images, side: HTMLElement, ...c
   bindImageKeys(keys, pair, history);
   keys.add(...commands);
   replace(place, element("div", { class: "sides" }, pair.root, side));
-  const { lesion } = found;
-  await pair.show(found.pair, Math.round((lesion.first_slice + lesion.last_slice) / 2));
-  box.put(lesion);
-  const { alignment } = found;
-  if (alignment) await pair.through({ matrix: alignment.matrix, label: `T1W through the registration (${alignment.method})` });
+  const clear = (): void => {
+    pair.clear();
+    history.clear();
+    box.put(undefined);
+  };
+  const show = async ({ pair: series, lesion, alignment }: Images): Promise<void> => {
+    pair.t2w.root.focus({ preventScroll: true });
+    await pair.show(series, middleOf(lesion));
+    box.put(lesion);
+    if (alignment) await pair.through({ matrix: alignment.matrix, label: `T1W through the registration (${alignment.method})` });
+  };
+  return { clear, show };
+}
+
+function middleOf({ first_slice, last_slice }: Marked): number {
+  return Math.round((first_slice + last_slice) / 2);
 }
 
 function signs(solution: Solution): HTMLElement | null {
@@ -158,21 +170,46 @@ async function look(place: HTMLElement, reader: string, name: string): Promise<v
     element("p", { "data-testid": "solution" }, `This case is ${found.truth}; ${reader} called it ${found.answer}.`),
     signs(found),
   );
-  await images(place, found, side);
+  await images(place, side).show(found);
 }
 
-async function practise(place: HTMLElement, reader: string, series: number, index: number): Promise<void> {
-  const path = `/api/teach/series/${series}/${index}`;
-  const found = await get<Images>(path);
+/** A training series from one of its cases on, each next one on the same page. */
+async function practise(place: HTMLElement, reader: string, series: number, first: number): Promise<void> {
+  let index = first;
+  let ahead: Promise<Images> | undefined;
+  const pathOf = (one: number): string => `/api/teach/series/${series}/${one}`;
+  const pageOf = (one: number): string => `/teach/series/${encodeURIComponent(reader)}/${series}/${one}`;
+  const opened = await get<Images>(pathOf(first));
+  const heading = element("h1");
   const told = element("div", { role: "status" });
+  const draw = (): void => {
+    heading.textContent = `Training case ${index + 1}`;
+    replace(told);
+    for (const button of buttons) button.disabled = false;
+  };
+  const next = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    index += 1;
+    window.history.pushState({}, "", pageOf(index));
+    bench.clear();
+    draw();
+    try {
+      await bench.show(await (ahead ?? get<Images>(pathOf(index))));
+    } catch {
+      location.reload();
+    }
+  };
   const answer = async (diagnosis: string): Promise<void> => {
     for (const button of buttons) button.disabled = true;
-    const solution = await send<Solution>("POST", `${path}/${encodeURIComponent(reader)}`, { diagnosis });
+    const solution = await send<Solution>("POST", `${pathOf(index)}/${encodeURIComponent(reader)}`, { diagnosis });
+    // The next case is fetched while this one's solution is read.
+    ahead = index + 1 < SERIES ? get<Images>(pathOf(index + 1)) : undefined;
+    ahead?.then(({ pair, lesion }) => fetchAhead(pair.t2w, middleOf(lesion))).catch(() => undefined);
     replace(
       told,
       element("p", { "data-testid": "feedback" }, `${solution.right ? "Right" : "Not so"}: this case is ${solution.truth}.`),
       index + 1 < SERIES
-        ? element("p", {}, element("a", { href: `/teach/series/${encodeURIComponent(reader)}/${series}/${index + 1}` }, "Next case (N)"))
+        ? element("p", {}, element("a", { href: pageOf(index + 1), click: (event: Event) => void next(event) }, "Next case (N)"))
         : null,
       element("p", {}, element("a", { href: `/teach/lesson/${encodeURIComponent(reader)}` }, "End of the series: back to the lesson")),
       signs(solution),
@@ -182,17 +219,19 @@ async function practise(place: HTMLElement, reader: string, series: number, inde
   const side = element(
     "aside",
     { class: "side", "aria-label": "Training" },
-    element("h1", {}, `Training case ${index + 1}`),
+    heading,
     element("p", {}, "Benign (E) or malignant (M)?"),
     element("p", {}, buttons[0]!, " ", buttons[1]!),
     told,
   );
-  await images(
+  const bench = images(
     place,
-    found,
     side,
     { id: "teach.benign", words: "Benign", keys: ["E"], mode: "images", run: () => buttons[0]!.click() },
     { id: "teach.malignant", words: "Malignant", keys: ["M"], mode: "images", run: () => buttons[1]!.click() },
     { id: "teach.next", words: "Next case", keys: ["N"], mode: "images", run: () => told.querySelector("a")?.click() },
   );
+  window.addEventListener("popstate", () => location.reload());
+  draw();
+  await bench.show(opened);
 }

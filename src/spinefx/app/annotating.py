@@ -23,6 +23,7 @@ from spinefx.cases.lesion import Box, Lesion, box_agreement
 from spinefx.errors import StaleError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
 from spinefx.imaging.nifti import read_nifti
+from spinefx.imaging.selection import kinds_beside
 from spinefx.imaging.volume import Volume
 from spinefx.verbs.patching import align_lesion
 from spinefx.vocabulary import LEVELS, is_anomalous_level
@@ -36,7 +37,7 @@ from spinefx.workspace.records import (
     write_lesions,
 )
 
-__all__ = ["BoxRequest", "add_annotating", "alignment_json", "on_middle_slice", "read_pair"]
+__all__ = ["BoxRequest", "add_annotating", "alignment_json", "on_middle_slice", "pair_of", "read_pair"]
 
 if sys.platform != "win32":
     import fcntl
@@ -161,6 +162,10 @@ def add_annotating(app: FastAPI) -> None:
         state.log.append(OTHERS_SHOWN, person.code, participant_id)
         return {"rows": rows}
 
+    @app.get("/api/annotate/{participant_id}/lesion")
+    def own(participant_id: str, person: Annotator) -> dict[str, Any]:
+        return boxes.own(person, participant_id)
+
     @app.post("/api/annotate/{participant_id}/alignment")
     def alignment(participant_id: str, box: BoxRequest, person: Annotator) -> dict[str, Any]:
         pair, marked = boxes.pair(participant_id), box.to_box()
@@ -176,8 +181,28 @@ def add_annotating(app: FastAPI) -> None:
         return boxes.delete(person, participant_id, wanted.revision)
 
 
-def _pair(state: ServerState, participant_id: str) -> VolumePair:
-    return state.imagery.pair(participant_id, lambda: read_pair(state.workspace, participant_id))
+def pair_of(state: ServerState, participant_id: str) -> VolumePair:
+    """Give both series of a participant from memory, or read them: also where a file was replaced meanwhile.
+
+    Parameters
+    ----------
+    state : ServerState
+    participant_id : str
+
+    Returns
+    -------
+    VolumePair
+
+    Raises
+    ------
+    InputError
+        When an image is missing or broken.
+    WorkspaceError
+        For anything that is no participant identifier.
+    """
+    paths = [state.workspace.image(participant_id, weighting) for weighting in ("T2w", "T1w")]
+    key = (participant_id, *(path.stat().st_mtime_ns for path in paths if path.is_file()))
+    return state.imagery.pair(key, lambda: read_pair(state.workspace, participant_id))
 
 
 def _about(workspace: Workspace, participant_id: str) -> dict[str, Any]:
@@ -187,6 +212,7 @@ def _about(workspace: Workspace, participant_id: str) -> dict[str, Any]:
         "t2w": _times(workspace, participant_id, "T2w"),
         "t1w": _times(workspace, participant_id, "T1w"),
         "refused": [{"series": series, "reason": reason} for series, reason in refused],
+        "beside": kinds_beside(reason for _, reason in refused),
     }
 
 
@@ -260,7 +286,7 @@ class _Boxes:
             {
                 "participant_id": participant_id,
                 "annotators": [one.annotator or "the cohort's table", other.annotator or "the cohort's table"],
-                **box_agreement(one.lesion.box, other.lesion.box, _pair(self.state, participant_id).t2w.directions),
+                **box_agreement(one.lesion.box, other.lesion.box, pair_of(self.state, participant_id).t2w.directions),
                 "same_slices": one.lesion.slices == other.lesion.slices,
                 "same_level": one.lesion.level == other.lesion.level,
             }
@@ -295,7 +321,7 @@ class _Boxes:
 
     def pair(self, participant_id: str) -> VolumePair:
         self._refuse_unknown(participant_id)
-        return _pair(self.state, participant_id)
+        return pair_of(self.state, participant_id)
 
     def _refuse_unknown(self, participant_id: str) -> None:
         if participant_id not in {folder.name for folder in self.state.workspace.participant_folders()}:

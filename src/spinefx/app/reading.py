@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Response
+from fastapi import BackgroundTasks, FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.access import Editor, Reader
 from spinefx.app.people import Person
-from spinefx.app.showing import case_of, show_case
+from spinefx.app.showing import case_of, get_ready, show_case
 from spinefx.app.state import ServerState, state_of
 from spinefx.errors import AccessError, SpinefxError, StaleError, WorkspaceError
 from spinefx.trial.aid import ModelAnswer, model_answers
@@ -97,8 +98,13 @@ def add_reading(app: FastAPI) -> None:
         return _case_json(found) | _shown(state, there, found, person)
 
     @app.put("/api/read/{study}/{session}/{handle}/draft")
-    def keep(study: str, session: int, handle: str, draft: _Draft, person: Reader) -> dict[str, Any]:
-        sitting(study, session, person).save_draft(handle, draft.model_dump(mode="json"))
+    def keep(
+        study: str, session: int, handle: str, draft: _Draft, person: Reader, afterwards: BackgroundTasks
+    ) -> dict[str, Any]:
+        there = sitting(study, session, person)
+        there.save_draft(handle, draft.model_dump(mode="json"))
+        # Whoever has begun to answer has the images: now there is time for the next case's.
+        afterwards.add_task(_get_next_ready, state, there, handle)
         return {"kept": True}
 
     @app.post("/api/read/{study}/{session}/{handle}/presence")
@@ -194,6 +200,16 @@ def _shown(state: ServerState, there: Sitting, found: CaseState, person: Person)
         model = {key: value for key, value in found.shown.items() if key != "perturbed"}
         images["model"] = _model_json(state, there, found.task.handle, model)
     return images
+
+
+def _get_next_ready(state: ServerState, there: Sitting, handle: str) -> None:
+    """Have the case after this one in memory before its turn comes; the reader is told nothing of it."""
+    states = there.states()
+    after = list(states)[list(states).index(handle) + 1 :]
+    coming = next((states[one].task.case_id for one in after if states[one].step is not Step.DONE), None)
+    if coming is not None:
+        with contextlib.suppress(SpinefxError):  # it is said when the case has its turn
+            get_ready(state, case_of(state, coming))
 
 
 def _model_answer(state: ServerState, trial: Trial, case: str) -> ModelAnswer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from spinefx.app.annotating import alignment_json, read_pair
+from spinefx.app.annotating import alignment_json, pair_of
 from spinefx.app.imagery import VolumePair, describe_pair
 from spinefx.app.people import Person
 from spinefx.app.state import ServerState
@@ -14,7 +14,7 @@ from spinefx.cases.lesion import Box
 from spinefx.errors import AccessError, RegistrationError
 from spinefx.workspace.records import read_cohort
 
-__all__ = ["case_of", "show_case"]
+__all__ = ["case_of", "get_ready", "show_case"]
 
 MOST_ALIGNMENTS = 2000
 _lock = threading.Lock()
@@ -63,8 +63,7 @@ def show_case(state: ServerState, person: Person, case: Case) -> dict[str, Any]:
     InputError
         When an image is missing or broken.
     """
-    participant, lesion = case.participant_id, case.lesion
-    pair = state.imagery.pair(participant, lambda: read_pair(state.workspace, participant))
+    lesion, pair = case.lesion, pair_of(state, case.participant_id)
     return {
         "pair": describe_pair(state.imagery, person.code, pair),
         "alignment": _alignment(case, pair),
@@ -74,6 +73,24 @@ def show_case(state: ServerState, person: Person, case: Case) -> dict[str, Any]:
             "last_slice": lesion.last_slice,
         },
     }
+
+
+def get_ready(state: ServerState, case: Case) -> None:
+    """Read a case's images into the server's memory and bring them together, so that showing it takes no time.
+
+    Nothing of it is handed out: for that the case must have its turn.
+
+    Parameters
+    ----------
+    state : ServerState
+    case : Case
+
+    Raises
+    ------
+    InputError
+        When an image is missing or broken.
+    """
+    _alignment(case, pair_of(state, case.participant_id))
 
 
 def _alignment(case: Case, pair: VolumePair) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -15,12 +16,14 @@ from spinefx.imaging.series import Series
 from spinefx.imaging.study import Study
 from spinefx.vocabulary import Plane, Weighting
 
-__all__ = ["RefusedSeries", "SeriesPair", "choose_pair"]
+__all__ = ["RefusedSeries", "SeriesPair", "choose_pair", "kinds_beside"]
 
 FEWEST_SLICES = 3
 # A sagittal spine series covers 40 to 100 mm from side to side; a head or a trunk needs more.
 WIDEST_SLAB_MM = 130.0
 LEAST_OVERLAP = 0.1
+# Reasons that name a kind of image which people read beside the pair.
+BESIDE = re.compile(r"fat-suppressed|contrast-enhanced|(axial|coronal), not")
 # Overlaps and voxel sizes that differ by less than a tenth do not decide.
 COARSE = 0.1
 
@@ -126,6 +129,23 @@ def choose_pair(study: Study, *, t1w_uid: str | None = None, t2w_uid: str | None
         if each is not t1w and each is not t2w
     )
     return SeriesPair(t1w, t2w, refused, tuple(overrides))
+
+
+def kinds_beside(reasons: Iterable[str]) -> tuple[str, ...]:
+    """Name the kinds of image that a study offers beside its pair, by why they were refused.
+
+    Parameters
+    ----------
+    reasons : iterable of str
+        Of `RefusedSeries`.
+
+    Returns
+    -------
+    tuple of str
+        Each once, sorted, such as ``fat-suppressed (STIR)``. Localizers, maps, and second series of the pair's own
+        kinds are left out: no image hangs otherwise for them.
+    """
+    return tuple(sorted({reason.partition(",")[0] for reason in reasons if BESIDE.match(reason)}))
 
 
 def _named(

@@ -45,6 +45,7 @@ export class BoxTool {
     private readonly isLocked: () => boolean = () => false,
   ) {
     for (const pane of pair.panes) pane.paint((canvas) => this.paint(canvas, pane));
+    pair.onCancel(() => this.cancel());
     const { root } = pair.t2w;
     // Before cornerstone's tools see the press: a handle is not a window drag.
     root.addEventListener("mousedown", (event) => this.press(event), true);
@@ -79,7 +80,7 @@ export class BoxTool {
 
   /** Next press on T2W draws a new box. */
   arm(isArmed = true): void {
-    this.isArmed = isArmed && !this.isLocked();
+    this.isArmed = isArmed && !this.isLocked() && this.pair.t2w.isReady;
     this.pair.t2w.root.classList.toggle("armed", this.isArmed);
   }
 
@@ -102,13 +103,13 @@ export class BoxTool {
       { id: "box.first", words: "The lesion begins on this slice", keys: ["["], mode: "images", run: () => this.bound("first_slice") },
       { id: "box.last", words: "The lesion ends on this slice", keys: ["]"], mode: "images", run: () => this.bound("last_slice") },
       { id: "box.delete", words: "Delete the box", keys: ["Delete", "Backspace"], mode: "images", run: () => this.change("box deleted", undefined) },
-      { id: "box.leave", words: "Leave drawing", keys: ["Escape"], mode: "images", run: () => this.arm(false) },
     );
   }
 
   private async drawOrPut(): Promise<void> {
     if (!this.isArmed) return this.arm();
     this.arm(false);
+    if (!this.pair.t2w.isReady || this.isLocked()) return;
     const { picture } = this.pair.t2w;
     const centre = this.pair.t2w.toPatient(picture.clientWidth / 2, picture.clientHeight / 2);
     await this.change("box put", this.anew({ centre_mm: centre, side_mm: 40 }));
@@ -205,6 +206,14 @@ export class BoxTool {
     const label = drag.kind === "move" ? "box moved" : drag.kind === "size" ? "box resized" : "box drawn";
     this.history.remember({ label, redo: () => this.set(marked), undo: () => this.set(drag.before) });
     for (const watcher of this.watchers) watcher(marked);
+  }
+
+  /** Leave drawing, and a box that is being drawn or moved as it was before. */
+  private cancel(): void {
+    const { drag } = this;
+    this.drag = undefined;
+    this.arm(false);
+    if (drag) this.put(drag.before);
   }
 
   private paint(canvas: SVGSVGElement, pane: Pane): void {

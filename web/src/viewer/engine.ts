@@ -16,6 +16,7 @@ const SCHEME = "spinefx";
 const known = new Map<string, Series>();
 const arriving = new Map<string, Promise<Uint16Array>>();
 let started: Promise<Library> | undefined;
+let drawing: Core | undefined;
 
 /** Start rendering once, while the first slices are on their way; without WebGL cornerstone draws on the CPU by itself. */
 export function library(): Promise<Library> {
@@ -29,6 +30,7 @@ async function start(): Promise<Library> {
     throw new Refusal(0, "Offline", "The part that draws images did not arrive.");
   });
   core.init();
+  drawing = core;
   core.imageLoader.registerImageLoader(SCHEME, (imageId: string) => ({ promise: load(core, imageId) }));
   core.metaData.addProvider(describe, 1000);
   return { core, engine: new core.RenderingEngine("spinefx") };
@@ -41,12 +43,26 @@ export function imageIds(series: Series): string[] {
 }
 
 /** Forget a series' pixels, and free their memory. */
-export function forget(core: Core, series: Series): void {
+export function forget(series: Series): void {
   for (const imageId of imageIds(series)) {
     arriving.delete(imageId);
-    if (core.cache.getImageLoadObject(imageId)) core.cache.removeImageLoadObject(imageId);
+    if (drawing?.cache.getImageLoadObject(imageId)) drawing.cache.removeImageLoadObject(imageId);
   }
   known.delete(series.handle);
+}
+
+/** Slices in the order in which a reader reaches them from one on. */
+export function outwards(from: number, count: number): number[] {
+  return Array.from({ length: count }, (_, slice) => slice).sort((one, other) => Math.abs(one - from) - Math.abs(other - from));
+}
+
+/** Fetch a series before it is shown, one slice after the other from the one that will be looked at first; until it is forgotten. */
+export async function fetchAhead(series: Series, first: number): Promise<void> {
+  imageIds(series);
+  for (const slice of outwards(first, series.positions_mm.length)) {
+    if (!known.has(series.handle)) return;
+    await pixelsOf(series, slice);
+  }
 }
 
 /** Stored numbers of a slice, asked for once; what failed can be asked for again. */

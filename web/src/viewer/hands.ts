@@ -3,7 +3,7 @@
 import type { History } from "../history";
 import type { Pair } from "./pair";
 import type { Look, Pane } from "./pane";
-import { type Deed, settings, watchSettings } from "./settings";
+import { type Deed, settings } from "./settings";
 
 /** Screen pixels of a drag that go to the next slice, that double the zoom, and that span the window as it came. */
 const PIXELS = { slice: 12, double: 120, window: 300 };
@@ -44,10 +44,10 @@ export class Hands {
         if (!(event.target as Element).closest("button") && settings().doubleClick === "maximise") pair.maximise(pane);
       });
     }
+    pair.onCancel(() => this.cancel());
     // Before the box's own listener: a box that is drawn while the image moves is drawn on the moved image.
     window.addEventListener("mousemove", (event) => this.pull(event), true);
     window.addEventListener("mouseup", (event) => this.release(event), true);
-    watchSettings(() => pair.stand(settings().first));
   }
 
   private press(pane: Pane, event: MouseEvent): void {
@@ -79,11 +79,21 @@ export class Hands {
     if (drag.deed !== "slices") lookStep(this.history, drag.pane, NAMES[drag.deed], drag.look);
   }
 
+  /** Leave a drag, and what it did. */
+  private cancel(): void {
+    const { drag } = this;
+    this.drag = undefined;
+    if (!drag?.pane.isReady) return;
+    if (drag.deed === "slices") void drag.pane.go(drag.slice);
+    else drag.pane.lookAt(drag.look);
+  }
+
   private wheel(pane: Pane, event: WheelEvent): void {
     event.preventDefault();
     const steps = Math.sign(event.deltaY || event.deltaX);
     this.pair.activate(pane);
     if (!event.ctrlKey) return void this.pair.scroll(steps * (event.shiftKey ? 3 : 1));
+    if (!pane.isReady) return;
     const before = pane.look;
     pane.magnify(1.1 ** -steps);
     if (event.timeStamp - this.turned > TOGETHER_MS) this.turns += 1;

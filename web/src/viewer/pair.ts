@@ -18,8 +18,9 @@ import {
   sliceStep,
 } from "./geometry";
 import { library } from "./engine";
+import { type Side, hang, leftOf, protocolOf } from "./hanging";
 import { crossing, paintMarks } from "./marks";
-import { Pane, type View } from "./pane";
+import { type Begun, Pane, type View } from "./pane";
 
 /** How T1W is brought under T2W, and in which words that is said. */
 export interface Overlay {
@@ -66,6 +67,10 @@ export class Pair {
   private cursor: { pane: Pane; place: Point } | undefined;
   private sharesFrame = true;
   private active: Pane = this.t2w;
+  private readonly cancellers: (() => void)[] = [];
+  /** The kind of study that is shown, by which its hanging is remembered. */
+  private protocol = "";
+  private left: Side = "T2W";
   /** The pane that a person moved, and the one that is just being brought after it: it must not lead back. */
   private leader: Pane = this.t2w;
   private brought: Pane | undefined;
@@ -93,6 +98,10 @@ export class Pair {
     return [this.t2w, this.t1w];
   }
 
+  get isReady(): boolean {
+    return this.panes.every((pane) => pane.isReady);
+  }
+
   get linked(): boolean {
     return this.linkage.isLinked;
   }
@@ -108,9 +117,12 @@ export class Pair {
   /** Show a study from a T2W slice on, by default its middle one; gives back when each series' first slice is there.
    *
    * Whether the panes scroll together stays as it was. Series that lie as those before, as when a study is asked for
-   * again, keep slice, window, zoom and a link by hand as well. */
-  async show(pair: SeriesPair, slice?: number): Promise<void> {
+   * again, keep slice, window, zoom and a link by hand as well. What else the study offers tells, with the planes,
+   * which kind of study it is, and so how it hangs. */
+  async show(pair: SeriesPair, slice?: number, others: string[] = []): Promise<Begun> {
     const { t2w, t1w } = this;
+    this.protocol = protocolOf(pair, others);
+    this.stand(leftOf(this.protocol));
     const views = t2w.series && t1w.series && placesOf(t2w.series) === placesOf(pair.t2w) && placesOf(t1w.series) === placesOf(pair.t1w) ? this.views : undefined;
     this.sharesFrame = pair.shared_frame;
     if (!views) {
@@ -119,10 +131,28 @@ export class Pair {
     }
     const first = slice ?? views?.t2w.slice ?? Math.floor((pair.t2w.positions_mm.length - 1) / 2);
     const start = nearestSlice(pair.t1w, centreOf(pair.t2w, first)).slice;
-    await Promise.all([t2w.show(pair.t2w, first), t1w.show(pair.t1w, start)]);
+    const begun = await Promise.all([t2w.show(pair.t2w, first), t1w.show(pair.t1w, start)]);
     if (views) await this.restore({ t2w: { ...views.t2w, slice: first }, t1w: views.t1w });
     await this.follow(t2w);
     this.repaint();
+    const whole = Promise.all(begun.map((one) => one.whole)).then(() => undefined);
+    whole.catch(() => undefined); // as the panes do
+    return { whole };
+  }
+
+  /** Show nothing, and begin the next study as the first: linked, both series side by side. */
+  clear(): void {
+    this.cancel();
+    this.cursor = undefined;
+    this.overlay = RAW;
+    this.linkage = { isLinked: true, handShift: undefined };
+    for (const pane of this.panes) {
+      pane.clear();
+      pane.stamp("");
+      pane.root.classList.remove("alone", "away");
+    }
+    this.state.textContent = "";
+    this.activate(this.t2w);
   }
 
   /** Look at T1W through an alignment, or as its header says. */
@@ -151,11 +181,20 @@ export class Pair {
 
   /** Scroll the active pane by some slices. */
   async scroll(steps: number): Promise<void> {
-    await this.active.go(this.active.slice + steps);
+    await this.active.go(this.active.coming + steps);
   }
 
   async toEnd(which: "first" | "last"): Promise<void> {
     await this.active.go(which === "first" ? 0 : (this.active.series?.positions_mm.length ?? 1) - 1);
+  }
+
+  /** Tell of a wish to leave what is being done: a drag, or drawing. */
+  onCancel(canceller: () => void): void {
+    this.cancellers.push(canceller);
+  }
+
+  cancel(): void {
+    for (const canceller of this.cancellers) canceller();
   }
 
   activate(pane: Pane): void {
@@ -170,8 +209,8 @@ export class Pair {
   }
 
   /** The series on the left (0) or on the right (1). */
-  side(place: 0 | 1, first: string): void {
-    const pane = (place === 0) === (first === "T2W") ? this.t2w : this.t1w;
+  side(place: 0 | 1): void {
+    const pane = (place === 0) === (this.left === "T2W") ? this.t2w : this.t1w;
     pane.root.focus();
     this.activate(pane);
   }
@@ -220,8 +259,19 @@ export class Pair {
   }
 
   /** Which series stands on the left. */
-  stand(first: string): void {
-    this.root.classList.toggle("swapped", first === "T1W");
+  get standsLeft(): Side {
+    return this.left;
+  }
+
+  /** Put a series on the left, now and in every study of this kind. */
+  hang(left: Side): void {
+    hang(this.protocol, left);
+    this.stand(left);
+  }
+
+  private stand(left: Side): void {
+    this.left = left;
+    this.root.classList.toggle("swapped", left === "T1W");
   }
 
   get views(): { t2w: View; t1w: View } {

@@ -2,7 +2,7 @@
 
 import { drawing, element } from "../dom";
 import { Refusal } from "../api";
-import { type Library, type Viewport, forget, imageIds, library, pixelsOf } from "./engine";
+import { type Library, type Viewport, forget, imageIds, library, outwards, pixelsOf } from "./engine";
 import { type Point, type Series, distanceFrom } from "./geometry";
 
 export interface Window {
@@ -27,9 +27,10 @@ export type Painter = (canvas: SVGSVGElement, pane: Pane) => void;
 const ZOOMS = { least: 0.2, most: 20 };
 let number = 0;
 
-/** Slices in the order in which a reader reaches them from one on. */
-function outwards(from: number, count: number): number[] {
-  return Array.from({ length: count }, (_, slice) => slice).sort((one, other) => Math.abs(one - from) - Math.abs(other - from));
+/** A series whose first slice is there; the others are on their way. */
+export interface Begun {
+  /** Comes when all are there; fails where asking again cannot mend it, which the pane then says. */
+  whole: Promise<void>;
 }
 
 export class Pane {
@@ -42,7 +43,8 @@ export class Pane {
   private readonly note = element("div", { class: "note", role: "status" });
   private readonly title: HTMLElement;
   private viewport: Viewport | undefined;
-  private loaded: { library: Library; series: Series } | undefined;
+  /** Series whose pixels are held: the one that is shown, and those that were left before they were. */
+  private held: Series[] = [];
   /** Counts what was asked for: an older wait must not speak for a newer series. */
   private turn = 0;
   /** Whether the whole image is shown, neither enlarged nor moved. */
@@ -68,35 +70,61 @@ export class Pane {
     this.say("Waiting for images");
   }
 
+  /** Show nothing: what stood here belongs to a study that has been left. */
+  clear(): void {
+    this.turn += 1;
+    this.series = undefined;
+    this.picture.style.visibility = "hidden";
+    this.overlay.replaceChildren();
+    this.caption.textContent = "";
+    for (const name of Object.keys(this.root.dataset)) delete this.root.dataset[name];
+    this.root.removeAttribute("aria-busy");
+    this.say("Waiting for images");
+  }
+
   /** Show a series: its first slice as soon as it is here, then all others, so that scrolling never waits.
    *
    * What does not arrive is said on the pane, with a button that asks again; only an answer that asking again
    * cannot mend is thrown. */
-  async show(series: Series, slice: number): Promise<void> {
+  async show(series: Series, slice: number): Promise<Begun> {
     const turn = ++this.turn;
     const { length: count } = imageIds(series);
+    this.held.push(series);
     this.root.setAttribute("aria-busy", "true");
     this.say(`Loading ${this.name}: 0 of ${count} slices`);
     const parts = await this.insist(turn, async () => (await pixelsOf(series, slice), library()));
-    if (!parts || turn !== this.turn) return;
+    const left: Begun = { whole: Promise.resolve() };
+    if (!parts || turn !== this.turn) return left;
     const ids = imageIds(series);
-    const before = this.loaded;
     this.series = undefined;
     this.viewport ??= this.open(parts);
     await this.viewport.setStack(ids, slice);
+    if (turn !== this.turn) return left;
     // Zoom counts from the whole image in the pane as it is now, however the page was laid out when drawing began.
     this.viewport.resetCamera();
     this.isWhole = true;
-    if (before && before.series.handle !== series.handle) forget(parts.core, before.series);
-    this.loaded = { library: parts, series };
+    for (const one of this.held) if (one.handle !== series.handle) forget(one);
+    this.held = [series];
     this.series = series;
+    this.wanted = slice;
     this.window = series.window;
+    this.picture.style.visibility = "";
+    this.root.dataset.series = series.handle;
     this.changed();
+    const whole = this.fetchAll(turn, parts, series, slice);
+    whole.catch(() => undefined); // said on the pane already; whoever waits for it hears of it too
+    return { whole };
+  }
+
+  private async fetchAll(turn: number, { core }: Library, series: Series, first: number): Promise<void> {
+    const ids = imageIds(series);
+    const count = ids.length;
     let done = 1;
-    let waiting = outwards(slice, count).slice(1);
+    let waiting = outwards(first, count).slice(1);
     const fetchOne = async (one: number): Promise<void> => {
       await pixelsOf(series, one);
-      await parts.core.imageLoader.loadAndCacheImage(ids[one]!);
+      if (turn !== this.turn) return;
+      await core.imageLoader.loadAndCacheImage(ids[one]!);
       waiting = waiting.filter((other) => other !== one);
       done += 1;
       if (turn === this.turn) this.say(done < count ? `Loading ${this.name}: ${done} of ${count} slices` : "");
@@ -115,21 +143,29 @@ export class Pane {
     return this.viewport?.getCurrentImageIdIndex() ?? 0;
   }
 
+  /** The slice that is shown, or the one that is shown as soon as it is here. */
+  get coming(): number {
+    return this.wanted;
+  }
+
   /** Go to a slice; beyond the ends it stays at the end. */
   async go(slice: number): Promise<void> {
     if (!this.series || !this.viewport) return;
     const wanted = Math.max(0, Math.min(this.series.positions_mm.length - 1, slice));
-    if (wanted === this.slice) return;
     this.wanted = wanted;
+    if (wanted === this.slice) return;
+    const { turn } = this;
     try {
       // Cornerstone learns of a slice only when its numbers are here: what failed is said, and asked for, on the pane.
       await pixelsOf(this.series, wanted);
     } catch {
+      if (this.wanted === wanted) this.wanted = this.slice;
       return;
     }
-    if (this.wanted !== wanted) return;
+    if (this.wanted !== wanted || turn !== this.turn) return;
     const before = this.look;
     await this.viewport.setImageIdIndex(wanted);
+    if (turn !== this.turn) return;
     this.keep(before);
     this.changed();
   }

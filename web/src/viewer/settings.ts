@@ -1,6 +1,7 @@
 /** What each mouse button does, and what else a person sets once for all studies; kept in this browser. */
 
 import { element } from "../dom";
+import { type Side, forgetHangings } from "./hanging";
 
 export type Deed = "window" | "pan" | "zoom" | "slices";
 
@@ -17,11 +18,9 @@ export interface Settings {
   doubleClick: "maximise" | "nothing";
   /** Arrow keys to the left and right change the series, as in OHIF. */
   arrows: "nothing" | "series";
-  /** Which series stands on the left. */
-  first: "T2W" | "T1W";
 }
 
-export const RADIOLOGY: Settings = {
+const RADIOLOGY: Settings = {
   left: "window",
   middle: "pan",
   right: "zoom",
@@ -30,11 +29,12 @@ export const RADIOLOGY: Settings = {
   upward: "brighter",
   doubleClick: "maximise",
   arrows: "nothing",
-  first: "T2W",
 };
 
+type Buttons = Pick<Settings, "left" | "middle" | "right">;
+const MOUSE: Buttons = { left: RADIOLOGY.left, middle: RADIOLOGY.middle, right: RADIOLOGY.right };
 /** What a PACS' hands expect: the left button scrolls, the right one changes the window. */
-export const PACS: Pick<Settings, "left" | "middle" | "right"> = { left: "slices", middle: "pan", right: "window" };
+const PACS: Buttons = { left: "slices", middle: "pan", right: "window" };
 
 const STORE = "spinefx.settings";
 const DEEDS: [string, string][] = [
@@ -52,11 +52,9 @@ const FIELDS: [keyof Settings, string, [string, string][]][] = [
   ["upward", "Moving up (or right)", [["brighter", "makes it brighter"], ["darker", "makes it darker"]]],
   ["doubleClick", "Double click", [["maximise", "shows one series alone, or both again"], ["nothing", "does nothing"]]],
   ["arrows", "Arrow keys left and right", [["nothing", "do nothing"], ["series", "change the series"]]],
-  ["first", "Series on the left", [["T2W", "T2W"], ["T1W", "T1W"]]],
 ];
 
 let present: Settings | undefined;
-const watchers: (() => void)[] = [];
 
 /** What is set now; anything unknown in the store is passed over. */
 export function settings(): Settings {
@@ -79,37 +77,47 @@ export function settings(): Settings {
 export function set(change: Partial<Settings>): void {
   present = { ...settings(), ...change };
   localStorage.setItem(STORE, JSON.stringify(present));
-  for (const watcher of watchers) watcher();
 }
 
-/** Tell of each change, and at once of what is set. */
-export function watchSettings(watcher: () => void): void {
-  watchers.push(watcher);
-  watcher();
+/** What hangs, and can be hung otherwise for all studies of its kind. */
+export interface Hung {
+  readonly standsLeft: Side;
+  hang(left: Side): void;
 }
 
-/** Ask what each button does. */
-export function openSettings(): void {
+/** Ask what each button does, and how studies of this kind hang. */
+export function openSettings(hung: Hung): void {
   const dialog = element("dialog", { class: "help", "aria-label": "Settings" });
   const fields = new Map<keyof Settings, HTMLSelectElement>();
   const show = (): void => {
     for (const [name, field] of fields) field.value = settings()[name];
+    left.value = hung.standsLeft;
+  };
+  const sides: Side[] = ["T2W", "T1W"];
+  const left = element("select", { change: () => hung.hang(left.value as Side) }, ...sides.map((side) => element("option", {}, side)));
+  const row = (words: string, field: HTMLSelectElement): HTMLElement => {
+    field.setAttribute("aria-label", words);
+    return element("tr", {}, element("th", { scope: "row" }, words), element("td", {}, field));
   };
   const rows = FIELDS.map(([name, words, choices]) => {
     const field = element(
       "select",
-      { "aria-label": words, change: () => set({ [name]: field.value }) },
+      { change: () => set({ [name]: field.value }) },
       ...choices.map(([value, said]) => element("option", { value }, said)),
     );
     fields.set(name, field);
-    return element("tr", {}, element("th", { scope: "row" }, words), element("td", {}, field));
+    return row(words, field);
   });
-  const preset = (words: string, change: Partial<Settings>): HTMLElement => element("button", { click: () => (set(change), show()) }, words);
-  const { left, middle, right } = RADIOLOGY;
+  const button = (words: string, click: () => void): HTMLElement => element("button", { click: () => (click(), show()) }, words);
+  const asTheyCame = (): void => {
+    set(RADIOLOGY);
+    hung.hang("T2W");
+    forgetHangings();
+  };
   dialog.append(
     element("h2", {}, "Mouse and settings"),
-    element("p", {}, preset("As radiology viewers", { left, middle, right }), " ", preset("PACS-like: left scrolls", PACS), " ", preset("All as they came", RADIOLOGY)),
-    element("table", {}, element("tbody", {}, ...rows)),
+    element("p", {}, button("As radiology viewers", () => set(MOUSE)), " ", button("PACS-like: left scrolls", () => set(PACS)), " ", button("All as they came", asTheyCame)),
+    element("table", {}, element("tbody", {}, ...rows, row("Series on the left, in studies of this kind", left))),
     element("p", { class: "said" }, "Always: the wheel scrolls slices, Shift with the left button pans, Ctrl with the left button or the wheel zooms. Kept in this browser."),
     element("p", {}, element("button", { click: () => dialog.close(), autofocus: true }, "Close")),
   );
