@@ -193,6 +193,7 @@ def test_hands_are_set_once_for_all_studies(served: Any, page: Any) -> None:
     assert width_and_middle(page) == pytest.approx((width + came * 0.2, middle), rel=0.01)
 
 
+@pytest.mark.chromium_alone("two clicks by BiDi are no double click to Firefox")
 def test_a_double_click_shows_one_series_alone_or_does_nothing_but_never_resets(served: Any, page: Any) -> None:
     open_case(page, served.address)
     press(page, "3", "+")
@@ -559,8 +560,8 @@ def test_every_screen_shows_the_same_numbers(served: Any, browser: Any) -> None:
             seen.append({**pane(page), "t1w": pane(page, "T1W")["slice"]})
             place = re.search(r"= (.*) mm; slices 3 to 3", page.get_by_test_id("numbers").inner_text())
             seen[-1] |= dict(zip("lps", map(float, place.group(1).split(", ")), strict=True))  # type: ignore[union-attr]
-            image = Image.open(io.BytesIO(page.locator("[data-pane=T2W]").screenshot(scale="css"))).convert("L")
-            pictures[width, ratio] = np.asarray(image, float)
+            image = Image.open(io.BytesIO(page.locator("[data-pane=T2W]").screenshot())).convert("L")
+            pictures[width, ratio] = np.asarray(image.reduce(ratio), float)
             page.get_by_text("Saved", exact=True).wait_for()
             press(page, "Delete")
             until(lambda: own_lesion(served.study) is None, page)
@@ -574,6 +575,7 @@ def test_every_screen_shows_the_same_numbers(served: Any, browser: Any) -> None:
         assert np.abs(one - other).mean() < 4
 
 
+@pytest.mark.chromium_alone("Firefox draws without WebGL throughout, where there is no graphics card")
 def test_an_image_lies_the_same_with_and_without_webgl(served: Any, browser: Any) -> None:
     seen: list[dict[str, Any]] = []
     for script in ("", NO_WEBGL):
