@@ -498,6 +498,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+@pytest.mark.chromium_alone("it waits for servers to start; Firefox is asked the same of a page that is closed")
 def test_a_killed_server_gets_the_change_when_it_is_back(study: Path, page: Any, built_pages: Path) -> None:
     port = free_port()
     asked: list[str] = []
