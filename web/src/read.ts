@@ -259,6 +259,7 @@ class Reading {
   private changed(news: Partial<Form>): void {
     this.form = { ...this.form, ...news };
     this.isUnsaved = true;
+    this.said.dataset.kept = "false";
     this.show();
     window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.save(), SAVE_AFTER_MS);
