@@ -26,6 +26,10 @@ from spinefx.imaging.volume import Volume
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
+PROGRAMS = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "firefox": ("firefox-esr", "firefox"),
+}
 CHROMIUM = [
     # A container's root has no sandbox to drop into, and little shared memory.
     *("--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"),
@@ -47,15 +51,25 @@ def shared_data() -> Path:
     return folder
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ask what is asked of one browser of every browser, unless a test is marked as one for Chromium alone."""
+    if "browser" in metafunc.fixturenames:
+        alone = metafunc.definition.get_closest_marker("chromium_alone")
+        metafunc.parametrize("browser", ["chromium"] if alone else list(PROGRAMS), indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """The system's Chromium, started once and steered by Playwright; tests that need it skip, visibly, without it."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A browser of the system, started once and steered by Playwright; tests that need it skip, visibly, without it."""
+    engine = request.param
+    program = next(filter(None, map(shutil.which, PROGRAMS[engine])), None)
     if program is None:
-        pytest.skip("no Chromium is installed")
+        pytest.skip(f"no {engine.title()} is installed")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    # Firefox as it ships speaks WebDriver BiDi, which Playwright calls a channel.
+    how = {"chromium": {"args": CHROMIUM}, "firefox": {"channel": "moz-firefox"}}[engine]
     with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=CHROMIUM)
+        started = getattr(driver, engine).launch(executable_path=program, **how)
         yield started
         started.close()
 

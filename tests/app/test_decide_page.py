@@ -224,6 +224,7 @@ def test_scripts_in_dicom_text_never_run(trained: Any, page: Any, running: Any, 
     assert dialogs == []
 
 
+@pytest.mark.chromium_alone("axe judges elements and styles, and they are the same for every browser")
 def test_axe_finds_nothing_that_bars_whoever_decides(trained: Any, browser: Any, running: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     context = browser.new_context(viewport={"width": 1280, "height": 720}, bypass_csp=True)

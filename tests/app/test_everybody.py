@@ -35,6 +35,7 @@ def harms(axe: Any, page: Any) -> list[tuple[str, str, str]]:
     return [(one["id"], one["impact"], one["nodes"][0]["html"][:160]) for one in found if one["impact"] in HARM]
 
 
+@pytest.mark.chromium_alone("axe judges elements and styles, and they are the same for every browser")
 def test_axe_finds_nothing_that_bars_anybody(served: Any, audited: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page, address = audited, served.address
@@ -100,6 +101,7 @@ def test_axe_finds_nothing_that_bars_anybody(served: Any, audited: Any) -> None:
     assert {name: found for name, found in seen.items() if found} == {}
 
 
+@pytest.mark.chromium_alone("axe judges elements and styles, and they are the same for every browser")
 def test_axe_finds_nothing_that_bars_a_reader(study: Path, running: Any, registered: Any, audited: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     registered(study, "second_read", readers=["R1"])

@@ -56,6 +56,7 @@ def visit(browser: Any, written: dict[str, Path]) -> Iterator[Callable[..., tupl
         context.close()
 
 
+@pytest.mark.chromium_alone("axe judges elements and styles, and they are the same for every browser")
 @pytest.mark.parametrize("width", [360, 1280])
 def test_axe_finds_nothing_that_bars_anybody(visit: Callable[..., Any], width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
@@ -78,6 +79,7 @@ def test_a_narrow_screen_need_not_scroll_sideways(visit: Callable[..., Any], kin
     assert page.evaluate("Math.max(...[...document.querySelectorAll('table')].map(one => one.scrollWidth))") > 360
 
 
+@pytest.mark.chromium_alone("BiDi cannot lift a page's content security policy")
 def test_nothing_leaves_the_page_and_nothing_in_the_data_runs(visit: Callable[..., Any]) -> None:
     page, asked = visit("hostile")
     page.evaluate(OPEN_ALL)

@@ -309,6 +309,7 @@ class Reading {
   private changed(news: Partial<Form>): void {
     this.form = { ...this.form, ...news };
     this.isUnsaved = true;
+    this.said.dataset.kept = "false";
     this.showForm();
     this.later(SAVE_AFTER_MS);
   }

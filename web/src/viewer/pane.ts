@@ -2,6 +2,7 @@
 
 import { drawing, element } from "../dom";
 import { Refusal } from "../api";
+import { type Camera, cameraOf } from "./camera";
 import { type Library, type Viewport, forget, imageIds, library, outwards, pixelsOf } from "./engine";
 import { type Point, type Series, distanceFrom } from "./geometry";
 
@@ -43,6 +44,7 @@ export class Pane {
   private readonly note = element("div", { class: "note", role: "status" });
   private readonly title: HTMLElement;
   private viewport: Viewport | undefined;
+  private camera: Camera | undefined;
   /** Series whose pixels are held: the one that is shown, and those that were left before they were. */
   private held: Series[] = [];
   /** Counts what was asked for: an older wait must not speak for a newer series. */
@@ -101,7 +103,9 @@ export class Pane {
     await this.viewport.setStack(ids, slice);
     if (turn !== this.turn) return left;
     // Zoom counts from the whole image in the pane as it is now, however the page was laid out when drawing began.
-    this.viewport.resetCamera();
+    this.camera ??= cameraOf(parts, this.viewport);
+    this.camera.resize();
+    this.camera.fit();
     this.isWhole = true;
     for (const one of this.held) if (one.handle !== series.handle) forget(one);
     this.held = [series];
@@ -181,8 +185,7 @@ export class Pane {
   }
 
   get look(): Look {
-    const pan = this.viewport?.getPan() ?? [0, 0];
-    return { window: this.window, zoom: this.viewport?.getZoom() ?? 1, pan: [pan[0], pan[1]] };
+    return { window: this.window, zoom: this.camera?.zoom ?? 1, pan: this.camera?.pan ?? [0, 0] };
   }
 
   /** Look in another way at the slice that is shown. */
@@ -205,8 +208,8 @@ export class Pane {
 
   /** Whole image, window as it came. */
   reset(): void {
-    if (!this.series || !this.viewport) return;
-    this.viewport.resetCamera();
+    if (!this.series || !this.camera) return;
+    this.camera.fit();
     this.isWhole = true;
     this.window = this.series.window;
     this.changed();
@@ -219,14 +222,12 @@ export class Pane {
 
   /** Where a place in the patient is on the pane, in CSS pixels from its left upper corner. */
   toScreen(place: Point): [number, number] {
-    const [x, y] = this.viewport!.worldToCanvas(place);
-    return [x, y];
+    return this.camera!.toScreen(place);
   }
 
   /** Where in the patient a point of the pane lies, on the slice that is shown. */
   toPatient(x: number, y: number): Point {
-    const [left, posterior, superior] = this.viewport!.canvasToWorld([x, y]);
-    return [left, posterior, superior];
+    return this.camera!.toPatient(x, y);
   }
 
   get isReady(): boolean {
@@ -262,14 +263,10 @@ export class Pane {
     for (const painter of this.painters) painter(this.overlay, this);
   }
 
-  /** Set what differs: a new slice keeps most of it by itself. */
   private keep({ window, zoom, pan }: Look): void {
-    const { viewport } = this;
-    if (!viewport) return;
-    const now = this.look;
-    if (now.window.low !== window.low || now.window.high !== window.high) this.window = window;
-    if (now.zoom !== zoom) viewport.setZoom(zoom);
-    viewport.setPan(pan);
+    const now = this.window;
+    if (now.low !== window.low || now.high !== window.high) this.window = window;
+    this.camera?.move(zoom, pan);
   }
 
   private changed(): void {
@@ -309,7 +306,7 @@ export class Pane {
     this.root.dataset.height = height.toFixed(3);
     this.root.dataset.low = low.toFixed(2);
     this.root.dataset.high = high.toFixed(2);
-    this.root.dataset.zoom = (this.viewport?.getZoom() ?? 1).toFixed(3);
+    this.root.dataset.zoom = (this.camera?.zoom ?? 1).toFixed(3);
   }
 
   private open({ core, engine }: Library): Viewport {
@@ -317,9 +314,9 @@ export class Pane {
     this.picture.addEventListener(core.Enums.Events.IMAGE_RENDERED, () => this.painted());
     this.picture.addEventListener("contextmenu", (event) => event.preventDefault());
     new ResizeObserver(() => {
-      engine.resize(true, true);
+      this.camera?.resize();
       // The whole image stays whole in a pane of another size; what was enlarged or moved stays as large.
-      if (this.isWhole && this.series) this.viewport?.resetCamera();
+      if (this.isWhole && this.series) this.camera?.fit();
       this.viewport?.render();
       this.painted();
     }).observe(this.picture);
