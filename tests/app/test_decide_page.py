@@ -268,6 +268,7 @@ def with_junk(source: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.chromium_alone("only its DevTools let real folders be dragged")
 @pytest.mark.parametrize("way", ["plain", "among junk", "two folders", "zip in it", "beside the zone"])
 def test_a_folder_that_is_dropped_is_found_boxed_and_answered(
     trained: Any, page: Any, running: Any, tmp_path: Path, way: str
@@ -307,6 +308,7 @@ def test_a_folder_that_is_dropped_is_found_boxed_and_answered(
         assert "Doe" not in page.content()
 
 
+@pytest.mark.chromium_alone("only its DevTools let real folders be dragged")
 def test_folders_without_one_study_are_refused_in_words_and_another_may_follow(
     trained: Any, page: Any, running: Any, tmp_path: Path
 ) -> None:

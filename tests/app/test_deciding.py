@@ -325,8 +325,10 @@ def test_the_report_says_the_numbers_of_the_answer_in_html_and_pdf(client_of: Cl
     assert [one for one in told if one not in flat] == []
 
 
-def test_uploads_are_limited_and_leave_nothing_behind(client_of: ClientOf, trained: Any) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("spinefx-*"))
+def test_uploads_are_limited_and_leave_nothing_behind(
+    client_of: ClientOf, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other tests' servers keep their studies in the usual one
     client = client_of(trained.study, limits=Limits(upload_bytes=20_000))
     big = client.post("/api/decide/studies", files=[("files", ("x.dcm", b"\0" * 30_000))])
     assert big.status_code == 413
@@ -344,8 +346,7 @@ def test_uploads_are_limited_and_leave_nothing_behind(client_of: ClientOf, train
         assert (answer.status_code, answer.json()["error"]) == (422, "FileError"), body
     traversal = client.post("/api/decide/studies", content=part + b"no image\r\n--abc--\r\n", headers=kind)
     assert (traversal.status_code, traversal.json()["error"]) == (422, "FileError")
-    assert "x" not in {one.name for one in Path(tempfile.gettempdir()).iterdir()}
-    assert set(Path(tempfile.gettempdir()).glob("spinefx-*")) == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_study_is_its_owners_and_goes_when_closed(client_of: ClientOf, trained: Any) -> None:

@@ -382,12 +382,13 @@ class Reading {
       this.step = found.step;
       this.key = newKey();
       if (this.step === "sealed") await this.reveal();
-      else await this.next();
     } catch (error) {
-      this.tell(error instanceof Refusal ? `Not sealed: ${error.message}` : "Not sealed", true);
+      return this.tell(error instanceof Refusal ? `Not sealed: ${error.message}` : "Not sealed", true);
     } finally {
       this.isBusy = false;
     }
+    // Whoever reads faster than images come is not made to wait.
+    if (this.step === "done") await this.next();
   }
 
   private async reveal(): Promise<void> {
