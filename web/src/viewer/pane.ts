@@ -51,6 +51,8 @@ export class Pane {
   private turn = 0;
   /** Whether the whole image is shown, neither enlarged nor moved. */
   private isWhole = true;
+  /** Counts changes of the pane's size: how large a view is counts from it. */
+  private sizes = 0;
   /** The slice that was asked for last. */
   private wanted = 0;
   private readonly painters: Painter[] = [];
@@ -167,10 +169,10 @@ export class Pane {
       return;
     }
     if (this.wanted !== wanted || turn !== this.turn) return;
-    const before = this.look;
+    const { look, sizes } = this;
     await this.viewport.setImageIdIndex(wanted);
     if (turn !== this.turn) return;
-    this.keep(before);
+    if (sizes === this.sizes) this.keep(look);
     this.changed();
   }
 
@@ -314,6 +316,7 @@ export class Pane {
     this.picture.addEventListener(core.Enums.Events.IMAGE_RENDERED, () => this.painted());
     this.picture.addEventListener("contextmenu", (event) => event.preventDefault());
     new ResizeObserver(() => {
+      this.sizes += 1;
       this.camera?.resize();
       // The whole image stays whole in a pane of another size; what was enlarged or moved stays as large.
       if (this.isWhole && this.series) this.camera?.fit();
