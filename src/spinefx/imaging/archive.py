@@ -177,7 +177,7 @@ def list_members(path: Path) -> Listing:
         only = Member(path.name, path, path.stat().st_size)
         listings = [_list_zip(only, "") if _is_zip(only) else Listing((only,))]
     else:
-        raise FileError("nothing there", where="the given path", allowed="a folder, a ZIP archive or an image file")
+        raise FileError("nothing there", where="what was given", allowed="a folder, a ZIP archive or an image file")
     members = sorted((member for listing in listings for member in listing.members), key=lambda member: member.name)
     return Listing(tuple(members), tuple(refused for listing in listings for refused in listing.refused))
 

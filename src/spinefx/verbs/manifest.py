@@ -101,7 +101,7 @@ class Manifest:
             return cls(table, table.parent, False)
         raise InputError(
             "studies without boxes",
-            where="the given path",
+            where="what was given",
             allowed=f"a manifest (.tsv), a folder with {FILE}, or a study folder with annotations/lesions.tsv",
             remedy="Finding the vertebra is work by hand: write a tab-separated table with the columns "
             f"{', '.join(REQUIRED)}, one row for each marked vertebra; paths are relative to the table.",
