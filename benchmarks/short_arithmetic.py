@@ -1,8 +1,8 @@
 """Does training in bfloat16 change the answer: out-of-fold AUC and decisions against float32, paired by seed.
 
 Run as ``python benchmarks/short_arithmetic.py FOLDER``; a run that was cut off goes on where it stopped, and what is
-finished is recorded after every seed. The folder is that of ``quick_cohort.py``, or gets its cohort here. About half an
-hour of one core beside the cohort.
+finished is recorded after every seed. The folder is that of ``quick_cohort.py``, or gets its cohort here. About an hour
+of one core beside the cohort.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def summarise(pairs: Sequence[tuple[Answers, Answers]], seeds: Sequence[int], wh
         rows,
         f"{what} {len(pairs)} of {len(seeds)} seeds are finished. Folds, draws and first weights are the same in both "
         "arithmetics of a seed; scoring is always float32. 95% interval of the mean difference by Student's t over "
-        f"seeds; wanted: all of it within {LIMIT} of zero. bfloat16 stays off in every preset.",
+        f"seeds; wanted: all of it within {LIMIT} of zero. It is asked of the small network alone, so bfloat16 stays "
+        "off in every preset.",
         [
             {
                 "goal": "G9",
@@ -145,7 +146,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where cohort and models are kept")
     parser.add_argument("--patients", type=int, default=190)
     parser.add_argument("--cohort-seed", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=5)
+    # Five gave +0.0019 [-0.0085, +0.0123], too few to tell. Ten were then fixed on and run anew, those five among them.
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12)
     arguments = parser.parse_args()
     quick = Recipe.preset("quick").changed(epochs=arguments.epochs)

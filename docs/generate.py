@@ -163,7 +163,7 @@ no direction is interpolated twice. A test holds the losses to a loop written fr
 A recipe may ask for `dtype = "bfloat16"`. On maps of four pixels and fewer across, where the library's bfloat16
 convolution is slow, a 1x1 convolution is then computed as one matrix product, and a 3x3 one that gives 2x2 pixels as a
 product of gathered pixels: the same function to 1e-10 in double precision, with the same parameters and files. Scoring
-is always float32. No preset asks for bfloat16 while G9 is not reached.
+is always float32. G9 is shown for the small network alone, so no preset asks for bfloat16.
 """
 
 
