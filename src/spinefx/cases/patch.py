@@ -6,6 +6,7 @@ augmentation are composed into one matrix before anything is sampled (protocol r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
@@ -21,7 +22,17 @@ if TYPE_CHECKING:  # they bring SciPy, without which patches once cut can still 
     from spinefx.imaging.registration import Alignment
     from spinefx.imaging.volume import Slices
 
-__all__ = ["CHANNELS", "REACH", "Jitter", "Patch", "PatchSettings", "PatchStack", "cut_patches", "patch_grid"]
+__all__ = [
+    "CHANNELS",
+    "REACH",
+    "Jitter",
+    "Patch",
+    "PatchSettings",
+    "PatchStack",
+    "cut_patches",
+    "jitter_matrices",
+    "patch_grid",
+]
 
 CHANNELS = ("T1W-1", "T1W0", "T1W+1", "T2W-1", "T2W0", "T2W+1")
 # Source voxels are kept this far from the box's centre, in sides of the box: room for every jitter a recipe may draw.
@@ -99,9 +110,31 @@ class Jitter:
         ndarray of float64, shape (3, 3)
             Acts on (u, v, 1); u down the rows and v along the columns, -0.5 to 0.5 over the box.
         """
-        angle = np.deg2rad(self.rotation_deg)
-        cosine, sine = self.scale * np.cos(angle), self.scale * np.sin(angle)
-        return np.array([[cosine, -sine, self.shift_row], [sine, cosine, self.shift_column], [0, 0, 1]])
+        matrix: NDArray[np.float64] = jitter_matrices([self])[0]
+        return matrix
+
+
+def jitter_matrices(jitters: Sequence[Jitter]) -> NDArray[np.float64]:
+    """Give the matrices of many jitters at once.
+
+    Parameters
+    ----------
+    jitters : sequence of Jitter, length n
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 3, 3)
+        As :meth:`Jitter.matrix` gives them.
+    """
+    dials = [(one.shift_row, one.shift_column, one.scale, one.rotation_deg) for one in jitters]
+    row, column, scale, degrees = np.array(dials).reshape(-1, 4).T
+    angle = np.deg2rad(degrees)
+    matrices = np.zeros((len(dials), 3, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = scale * np.cos(angle)
+    matrices[:, 1, 0] = scale * np.sin(angle)
+    matrices[:, 0, 1] = -matrices[:, 1, 0]
+    matrices[:, 0, 2], matrices[:, 1, 2], matrices[:, 2, 2] = row, column, 1
+    return matrices
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from spinefx.cases.patch import CHANNELS, Jitter, PatchStack, patch_grid
+from spinefx.cases.patch import CHANNELS, Jitter, PatchStack, jitter_matrices, patch_grid
 from spinefx.errors import InputError, PatchError
 from spinefx.learning.draws import sample_key
 
@@ -160,7 +160,7 @@ class PatchBank:
         ------
         PatchError
         """
-        changes = np.stack([jitter.matrix() for jitter in jitters])
+        changes = jitter_matrices(jitters)
         views = [planes.jittered(numbers, changes) for planes in self.weightings]
         wanted = torch.from_numpy(numbers)
         axis = torch.from_numpy(patch_grid(self.size)).to(self.dtype)
@@ -168,19 +168,18 @@ class PatchBank:
         chunk = max(1, CHUNK_PIXELS // self.size**2)
         for start in range(0, len(numbers), chunk):
             part = slice(start, start + chunk)
-            read = [
-                planes.read(wanted[part], moved[part], axis)
-                for planes, moved in zip(self.weightings, views, strict=True)
-            ]
-            patches[part], is_flat = normalised(torch.cat(read, dim=1))
-            if is_flat.any():
-                number, channel = (int(value) for value in is_flat.nonzero()[0])
-                sample = self.samples[int(numbers[start + number])]
-                raise PatchError(
-                    f"channel {CHANNELS[channel]} of slice {sample.slice_index} holds one grey level only",
-                    where=sample.case_id,
-                    remedy="Check that the box lies on tissue in both series.",
-                )
+            for place, planes in enumerate(self.weightings):
+                read = planes.read(wanted[part], views[place][part], axis)
+                patches[part, 3 * place : 3 * place + 3], is_flat = normalised(read)
+                if is_flat.any():
+                    number, channel = (int(value) for value in is_flat.nonzero()[0])
+                    sample = self.samples[int(numbers[start + number])]
+                    name = CHANNELS[3 * place + channel]
+                    raise PatchError(
+                        f"channel {name} of slice {sample.slice_index} holds one grey level only",
+                        where=sample.case_id,
+                        remedy="Check that the box lies on tissue in both series.",
+                    )
         return patches
 
     def original(self, number: int) -> Tensor:
@@ -205,12 +204,12 @@ def normalised(patches: Tensor) -> tuple[Tensor, Tensor]:
 
     Parameters
     ----------
-    patches : Tensor, shape (n, 6, size, size)
+    patches : Tensor, shape (n, channels, size, size)
 
     Returns
     -------
-    Tensor, shape (n, 6, size, size)
-    Tensor of bool, shape (n, 6)
+    Tensor, shape (n, channels, size, size)
+    Tensor of bool, shape (n, channels)
         Whether the channel holds one grey level only, so that its numbers are none.
     """
     count, channels = patches.shape[:2]

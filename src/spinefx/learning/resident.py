@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spinefx.cases.patch import patch_grid
+from spinefx.cases.patch import jitter_matrices, patch_grid
 from spinefx.learning.augmentation import PatchBank, normalised
 from spinefx.learning.draws import EpochPlan, Purpose, plan_epoch, stream
 from spinefx.learning.fitting import Run
@@ -122,7 +122,7 @@ class EpochDraws:
             "is_moved": torch.tensor([not jitter.is_identity for jitter in plan.jitters]),
             "rates": torch.tensor(rates, dtype=torch.float64),
         }
-        changes = np.stack([jitter.matrix() for jitter in plan.jitters])
+        changes = jitter_matrices(plan.jitters)
         patches |= {key: planes.jittered(numbers, changes) for key, planes in zip(VIEWS, bank.weightings, strict=True)}
         return cls(plan, sizes, patches, drawers.submit(_chance, recipe, run.fold, epoch, sizes, features))
 
