@@ -93,7 +93,7 @@ class Jitter:
     @property
     def is_identity(self) -> bool:
         """Whether nothing is changed."""
-        return self == Jitter()
+        return (self.shift_row, self.shift_column, self.scale, self.rotation_deg) == (0.0, 0.0, 1.0, 0.0)
 
     @property
     def reach(self) -> float:

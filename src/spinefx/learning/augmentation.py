@@ -215,7 +215,7 @@ def normalised(patches: Tensor) -> tuple[Tensor, Tensor]:
     count, channels = patches.shape[:2]
     flattened = patches.reshape(count, channels, -1)
     changed, mean, inverse = torch.native_layer_norm(flattened, flattened.shape[-1:], None, None, 0.0)
-    is_flat = (1 / inverse <= 1e-6 * (1 + mean.abs()))[..., 0]
+    is_flat = (inverse * (1 + mean.abs()) >= 1e6)[..., 0]
     return changed.reshape(patches.shape), is_flat
 
 
@@ -323,8 +323,8 @@ class Planes:
         sources = self.array.index_select(0, self.of_sample.index_select(0, numbers).flatten())
         # Sums of a row's and a column's part; columns and rows of a grid stay apart, as the kernel reads them fastest.
         turned = views.reshape(-1, 2, 3)[..., None]
-        grid = (turned[:, :, 0] * axis)[..., None] + (turned[:, :, 1] * axis)[..., None, :]
-        grid = grid.add_(turned[:, :, 2, None]).permute(0, 2, 3, 1)
+        down, across = turned[:, :, 0] * axis + turned[:, :, 2], turned[:, :, 1] * axis
+        grid = (down[..., None] + across[..., None, :]).permute(0, 2, 3, 1)
         return functional.grid_sample(
             sources.reshape(len(turned), -1, *self.array.shape[1:]),
             grid,
