@@ -27,7 +27,7 @@ WEIGHTINGS = {"t1w": slice(0, 3), "t2w": slice(3, 6)}
 # Channels whose views differ by less, in half widths of the plane, are read at the same places.
 SAME_VIEW = 1e-9
 # Pixels of patches sampled together: few enough that coordinates and source planes stay in the processor's cache.
-CHUNK_PIXELS = 8 * 64 * 64
+CHUNK_PIXELS = 16 * 64 * 64
 
 
 @dataclass(frozen=True)
