@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -30,7 +31,7 @@ PEOPLE, SAVES = 20, 10
 CASE = "sub-001"
 
 
-class Visitor:
+class Visitor(ABC):
     """One person with a browser of their own."""
 
     def __init__(self, address: str, token: str) -> None:
@@ -53,9 +54,9 @@ class Visitor:
         except Exception as error:
             self.troubles = repr(error)
 
+    @abstractmethod
     def do(self) -> None:
         """What this person came for."""
-        raise NotImplementedError
 
 
 def all_at_once(crowd: Sequence[Visitor]) -> None:

@@ -136,7 +136,7 @@ class MemberReader:
         except (
             OSError,
             RuntimeError,
-            NotImplementedError,
+            NotImplementedError,  # what zipfile says to a packing it does not know
             zipfile.BadZipFile,
             zlib.error,
             EOFError,
