@@ -9,7 +9,7 @@ from spinefx.cases.reading import Reading
 from spinefx.errors import InputError, TableError
 from spinefx.evidence.mrmc_covariance import structural_components
 from spinefx.evidence.reader_study import Design, ReaderStudy
-from spinefx.evidence.roe_metz import RoeMetz
+from spinefx.evidence.roe_metz import RoeMetz, separation_of
 from spinefx.vocabulary import Arm, Diagnosis
 
 COLUMNS = {
@@ -93,6 +93,12 @@ def test_only_keeps_names_and_drops_cases_nobody_read() -> None:
     assert (part.modalities, part.readers, part.cases) == (("old", "new"), ("r1",), ("7",))
     with pytest.raises(InputError, match="'r3' is in no reading"):
         study.only(readers=["r3"])
+
+
+def test_a_separation_gives_the_area_that_it_is_of() -> None:
+    wanted = (0.5, 0.7, 0.9)
+    separations = tuple(separation_of(area, 1 + 2 * 0.03) for area in wanted)
+    assert RoeMetz(separations, 0.03, 0.03).areas == pytest.approx(wanted, abs=1e-12)
 
 
 def test_simulated_studies_have_the_area_they_promise() -> None:

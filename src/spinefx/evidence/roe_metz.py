@@ -11,7 +11,7 @@ from scipy import stats
 from spinefx.errors import InputError
 from spinefx.evidence.reader_study import ReaderStudy
 
-__all__ = ["RoeMetz"]
+__all__ = ["RoeMetz", "separation_of"]
 
 
 @dataclass(frozen=True)
@@ -133,3 +133,20 @@ class RoeMetz:
             names,
             tuple(f"case {number + 1}" for number in range(cases)),
         )
+
+
+def separation_of(area: float, variance: float) -> float:
+    """Give the distance of two classes' mean scores at a true area under the curve.
+
+    Parameters
+    ----------
+    area : float
+        Between 0 and 1.
+    variance : float
+        Of the scores of each class.
+
+    Returns
+    -------
+    float
+    """
+    return float(stats.norm.ppf(area) * np.sqrt(2 * variance))

@@ -201,11 +201,10 @@ def _pilot(options: PlanOptions, panel: bool) -> VarianceComponents | PanelCompo
 def _supposed(options: PlanOptions, panel: bool) -> VarianceComponents | PanelComponents:
     """Mean variances of simulated pilots: readers of the supposed areas, after Roe and Metz."""
     import numpy as np
-    from scipy import stats
 
     from spinefx.evidence.mrmc import VarianceComponents, mrmc
     from spinefx.evidence.mrmc_panel import PanelComponents, ai_vs_readers
-    from spinefx.evidence.roe_metz import RoeMetz
+    from spinefx.evidence.roe_metz import RoeMetz, separation_of
 
     areas = _given(options.first, "--first"), _given(options.second, "--second")
     share = 0.5 if options.share is None else options.share
@@ -214,8 +213,9 @@ def _supposed(options: PlanOptions, panel: bool) -> VarianceComponents | PanelCo
         raise InputError(f"areas of {areas} and {malignant} of {PILOT_CASES} malignant", allowed="areas of 0.5 to 1")
     if not 0 <= options.spread < 1:
         raise InputError(f"a spread of {options.spread:g}", where="--spread", allowed="0 to 1")
-    spreads = (2 * (1 + 2 * options.spread), 2.0 if panel else 2 * (1 + 2 * options.spread))
-    first, second = (stats.norm.ppf(area) * np.sqrt(spread) for area, spread in zip(areas, spreads, strict=True))
+    of_readers = 1 + 2 * options.spread
+    first = separation_of(areas[0], of_readers)
+    second = separation_of(areas[1], 1.0 if panel else of_readers)
     population = RoeMetz((first,) if panel else (first, second), options.spread, options.spread)
     rng, size = np.random.default_rng(SEED), {"malignant": malignant, "benign": PILOT_CASES - malignant}
     kept: list[VarianceComponents | PanelComponents] = []
