@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.errors import FileError, InputError
-from spinefx.imaging import contrast, nifti
+from spinefx.imaging import nifti
 from spinefx.imaging.archive import Listing, Member, MemberReader, list_members, list_referenced
+from spinefx.imaging.contrast import contrast_of, weighting_from_name
 from spinefx.imaging.dicom import Frame, Header, lenient_reading, read_directory, read_header
 from spinefx.imaging.dicom_pixels import read_frames
 from spinefx.imaging.series import Instance, Series
 from spinefx.imaging.stack import fault_of_stack, order_along_normal, plane_of_stack, split_repeats, stack_affine
 from spinefx.imaging.volume import plane_of_normal
-from spinefx.vocabulary import Weighting
 
 __all__ = ["Instance", "RefusedFile", "Scan", "Series", "Study", "only_study", "open_study", "pseudonym", "scan"]
 
@@ -333,8 +333,17 @@ def _stack_order(stack: list[_Image]) -> tuple[float, tuple[str, ...], int, int]
 def _one_series(uid: str, images: list[_Image]) -> Series:
     header, frame = images[0].header, images[0].frame
     image_type = tuple(word.upper() for word in frame.image_type)
-    timed = contrast.weighting_from_timing(frame.repetition_time_ms, frame.echo_time_ms, frame.inversion_time_ms)
-    named = contrast.weighting_from_name(header.description) if timed is Weighting.UNKNOWN else Weighting.UNKNOWN
+    shown = contrast_of(
+        repetition_time_ms=frame.repetition_time_ms,
+        echo_time_ms=frame.echo_time_ms,
+        inversion_time_ms=frame.inversion_time_ms,
+        scanning_sequence=header.scanning_sequence,
+        scan_options=header.scan_options,
+        scan_options_known=header.scan_options_known,
+        image_type=image_type,
+        name=header.description,
+        named=weighting_from_name(header.description),
+    )
     step = np.linalg.norm(stack_affine(images)[:3, :3], axis=0)
     fault = fault_of_stack(images)
     thickness = header.slice_thickness_mm if fault or len(images) == 1 else None
@@ -342,22 +351,15 @@ def _one_series(uid: str, images: list[_Image]) -> Series:
         uid=uid,
         study_uid=header.study_uid,
         number=header.series_number,
-        weighting=timed if named is Weighting.UNKNOWN else named,
-        weighting_is_named=named is not Weighting.UNKNOWN,
+        weighting=shown.weighting,
+        weighting_is_named=shown.by_name,
         plane=plane_of_stack(images),
         repetition_time_ms=frame.repetition_time_ms,
         echo_time_ms=frame.echo_time_ms,
         inversion_time_ms=frame.inversion_time_ms,
         flip_angle_deg=frame.flip_angle_deg,
-        fat_suppressed=contrast.fat_suppressed(
-            scan_options=header.scan_options,
-            scan_options_known=header.scan_options_known,
-            scanning_sequence=header.scanning_sequence,
-            inversion_time_ms=frame.inversion_time_ms,
-            image_type=image_type,
-            name=header.description,
-        ),
-        gradient_echo=contrast.gradient_echo(header.scanning_sequence),
+        fat_suppressed=shown.fat_suppressed,
+        gradient_echo=shown.gradient_echo,
         contrast_agent=header.contrast_agent,
         modality=header.modality,
         body_part=header.body_part,
@@ -404,29 +406,32 @@ def _nifti_series(study_uid: str, number: int, member: Member, header: nifti.Nif
         affine = np.column_stack([np.append(normal, 0), *header.affine[:, 1:].T])
         affine[:3, 3] += index * header.affine[:3, 0]
         instances.append(Instance(f"{uid}.{index}", index, (rows, columns), affine, member))
-    timed = contrast.weighting_from_timing(header.repetition_time_ms, header.echo_time_ms, header.inversion_time_ms)
     name = nifti.stem_of(member.name.rpartition("/")[2]) + " " + header.text("SeriesDescription")
+    shown = contrast_of(
+        repetition_time_ms=header.repetition_time_ms,
+        echo_time_ms=header.echo_time_ms,
+        inversion_time_ms=header.inversion_time_ms,
+        scanning_sequence=header.words("ScanningSequence"),
+        scan_options=header.words("ScanOptions"),
+        scan_options_known=bool(header.words("ScanOptions")),
+        image_type=header.words("ImageType"),
+        name=name,
+        named=header.weighting_from_name,
+    )
     spacing = np.linalg.norm(header.affine[:3, :3], axis=0)
     return Series(
         uid=uid,
         study_uid=study_uid,
         number=number,
-        weighting=header.weighting,
-        weighting_is_named=timed is Weighting.UNKNOWN and header.weighting is not Weighting.UNKNOWN,
+        weighting=shown.weighting,
+        weighting_is_named=shown.by_name,
         plane=plane_of_normal(normal),
         repetition_time_ms=header.repetition_time_ms,
         echo_time_ms=header.echo_time_ms,
         inversion_time_ms=header.inversion_time_ms,
         flip_angle_deg=header.flip_angle_deg,
-        fat_suppressed=contrast.fat_suppressed(
-            scan_options=header.words("ScanOptions"),
-            scan_options_known=bool(header.words("ScanOptions")),
-            scanning_sequence=header.words("ScanningSequence"),
-            inversion_time_ms=header.inversion_time_ms,
-            image_type=header.words("ImageType"),
-            name=name,
-        ),
-        gradient_echo=contrast.gradient_echo(header.words("ScanningSequence")),
+        fat_suppressed=shown.fat_suppressed,
+        gradient_echo=shown.gradient_echo,
         contrast_agent=bool(header.text("ContrastBolusIngredient") or header.text("ContrastBolusAgent")),
         modality="SEG" if header.is_label_map else header.text("Modality") or "MR",
         body_part=header.text("BodyPartExamined").upper(),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spinefx.cases.patch import CHANNELS, PatchSettings
+from spinefx.cases.patch import PatchSettings
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.recipe import Recipe
@@ -121,15 +121,15 @@ class ModelCard:
             "optimistic": self.recipe.optimistic,
             "answer": "log-odds of malignancy of one lesion slice, as trained",
             "inputs": {
-                "channels": list(CHANNELS),
+                "channels": list(self.settings.channels),
                 "patch_size": self.settings.size,
                 "field_of_view": f"box round the vertebra, side + {self.settings.margin_percent:g}%",
                 "mm_per_pixel": f"side_mm / {self.settings.size}",
-                "weightings": ["T1w", "T2w"],
+                "weightings": [str(sequence) for sequence in self.settings.sequences],
                 "plane": "sagittal",
                 "registration": self.settings.registration,
                 "normalisation": self.recipe.normalisation,
-                "settings": asdict(self.settings),
+                "settings": self.settings.to_json(),
                 "settings_digest": self.settings.digest,
             },
             "prior_inflation": self.recipe.inflation,

@@ -22,6 +22,7 @@ from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.learning.card import MODEL_FILE, WEIGHTS_FILE, Initialisation, ModelCard, read_card
 from spinefx.learning.model import TrainedModel, shuffle_filters
 from spinefx.learning.network import FractureNetwork, in_channel_order
+from spinefx.learning.networks import Network
 from spinefx.learning.recipe import Recipe
 
 __all__ = ["Classifier", "software_versions"]
@@ -45,11 +46,11 @@ class Classifier(TrainedModel):
     Parameters
     ----------
     card : ModelCard
-    network : torch.nn.Module
-        Maps patches of shape (n, 6, size, size) to n log-odds; put into evaluation mode.
+    network : FractureNetwork
+        Maps patches of shape (n, channel, size, size) to n log-odds; put into evaluation mode.
     """
 
-    network: nn.Module
+    network: FractureNetwork
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -95,10 +96,10 @@ class Classifier(TrainedModel):
 
     def _with_shuffled_weights(self, rng: np.random.Generator, *, last_only: bool) -> Classifier:
         network = copy.deepcopy(self.network)
-        # Batch normalisation scales whole filters, so it stands as it is.
+        # Batch normalisation scales whole filters, so it stays as it is.
         filters = [one for one in network.parameters() if one.ndim > 1]
         with torch.no_grad():
-            for one in filters[-1:] if last_only else filters:
+            for one in [network.head.weight] if last_only else filters:
                 one.copy_(torch.from_numpy(shuffle_filters(one.detach().numpy(), rng)))
         return Classifier(self.card, network)
 
@@ -118,13 +119,15 @@ class Classifier(TrainedModel):
         write_text(folder / MODEL_FILE, json.dumps(self.card.to_json(), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> Classifier:
+    def load(cls, folder: Path, network: Network | None = None) -> Classifier:
         """Read a model, and check every link of its chain of digests.
 
         Parameters
         ----------
         folder : Path
             With ``weights.safetensors`` and ``model.json``.
+        network : Network, optional
+            The network that the model's recipe names, where it is not one of this package.
 
         Returns
         -------
@@ -134,6 +137,8 @@ class Classifier(TrainedModel):
         ------
         ModelError
             When a file is missing, was altered, or does not fit the other.
+        RecipeError
+            When the recipe names a network that is not known.
         """
         card = read_card(folder)
         try:
@@ -150,16 +155,16 @@ class Classifier(TrainedModel):
                 where=WEIGHTS_FILE,
                 remedy="Take the model from its source again.",
             )
-        return cls(card, _network_of(data, card.recipe))
+        return cls(card, _network_of(data, card.recipe, network))
 
 
 def _serialised(network: nn.Module) -> bytes:
     return safetensors.torch.save({key: value.contiguous() for key, value in network.state_dict().items()})
 
 
-def _network_of(data: bytes, recipe: Recipe) -> FractureNetwork:
+def _network_of(data: bytes, recipe: Recipe, architecture: Network | None) -> FractureNetwork:
     with torch.random.fork_rng(devices=[]):  # its random weights are replaced; torch's generator is not ours to move
-        network = FractureNetwork(recipe)
+        network = FractureNetwork(recipe, architecture)
     own = network.state_dict()
     try:
         given = safetensors.torch.load(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,27 +13,34 @@ import numpy as np
 
 from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction
-from spinefx.errors import FileError, InputError, ModelError, SpinefxError, WorkspaceError
-from spinefx.files import canonical_json, digest_of, write_text
+from spinefx.errors import InputError, ModelError, SpinefxError
+from spinefx.files import write_text
 from spinefx.learning.augmentation import PatchBank
 from spinefx.learning.checkpoint import read_checkpoint
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.device import Route, choose_route
-from spinefx.learning.duplicates import TWIN_CORRELATION, find_twins
 from spinefx.learning.fitting import History, Run
 from spinefx.learning.folds import Fold, split_folds
 from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, Side, audit_folds, audit_run
 from spinefx.learning.lockstep import LockstepFold, fit_together
+from spinefx.learning.network import build_network
+from spinefx.learning.networks import Network, network_named
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import fit, reproducible
+from spinefx.learning.training_data import (
+    check_inputs,
+    check_pixels,
+    claim_folder,
+    diagnosis_by_participant,
+    digest_of_data,
+)
 from spinefx.processes.cluster import LOCAL, spread
 from spinefx.processes.long_jobs import share_out
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["CrossValidation", "FoldResult", "cross_validate", "train_folds"]
 
-SCHEMA = "spinefx cross-validation 1"
-IDENTITY_FILE, AUDIT_FILE, FOLD_FILE = "crossvalidation.json", "audit.json", "fold.json"
+AUDIT_FILE, FOLD_FILE = "audit.json", "fold.json"
 # On a GPU an epoch of ten folds takes seconds, and so does writing their checkpoints.
 CHECKPOINT_SPACING_S = 120.0
 
@@ -144,6 +150,7 @@ class _Experiment:
     cohort_digest: str
     data_digest: str
     route: Route
+    network: Network | None
 
     @cached_property
     def bank(self) -> PatchBank:
@@ -187,7 +194,8 @@ class _Experiment:
         )
         watched = {"inner_split": inner, "test_fold": test, "none": None}[self.recipe.early_stopping_on]
         folder, route = self.folder_of(fold), self.route.name
-        run = Run(self.recipe, fold.number, self.cohort_digest, self.data_digest, folder, self.weights, route)
+        digests = (self.cohort_digest, self.data_digest)
+        run = Run(self.recipe, fold.number, *digests, folder, self.weights, route, self.network)
         return LockstepFold(training, watched, run), test
 
     def _finish(self, fold: Fold, job: LockstepFold, test: Side, classifier: Classifier, history: History) -> None:
@@ -222,7 +230,7 @@ class _Experiment:
         folder = self.folder_of(fold)
         try:
             result = FoldResult.from_json(json.loads((folder / FOLD_FILE).read_text("utf-8")))
-            is_whole = Classifier.load(folder).digest == result.model_digest
+            is_whole = Classifier.load(folder, self.network).digest == result.model_digest
         except (OSError, ValueError, KeyError, TypeError, InputError, ModelError):
             return None
         return result if is_whole else None
@@ -240,6 +248,7 @@ def cross_validate(
     route: Route | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     on: str = LOCAL,
+    network: Network | None = None,
 ) -> CrossValidation:
     """Train one model a fold, answer its test patients, and audit the whole for leaks.
 
@@ -265,6 +274,8 @@ def cross_validate(
         Told (fold label, epoch, epochs) after each epoch; on a cluster nobody is.
     on : str
         Where to train, as :func:`spinefx.processes.cluster.spread` takes it.
+    network : Network, optional
+        The network that the recipe names, where it is not one of :data:`spinefx.learning.networks.NETWORKS`.
 
     Returns
     -------
@@ -275,18 +286,18 @@ def cross_validate(
     InputError
         When truth is missing, cases repeat, or patches were cut with other settings.
     RecipeError
-        When a diagnosis has fewer patients than there are folds.
+        When a diagnosis has fewer patients than there are folds, or the recipe's network is not known.
     WorkspaceError
         When ``folder`` holds an experiment with another recipe or other data.
     LeakError
         When training data and test data met; ``audit.json`` says where.
     """
-    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route)
+    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network)
     restarted = _train(experiment, folds, workers, progress, on)
     results = tuple(_read_result(experiment, fold) for fold in folds)
     checks += audit_run(folds, [result.facts for result in results], experiment.stacks, recipe)
     report = _conclude(checks, folder)
-    _write_missing_graphs([experiment.folder_of(fold) for fold in folds])
+    _write_missing_graphs([experiment.folder_of(fold) for fold in folds], network)
     return CrossValidation(recipe, cohort_digest, folds, results, report, restarted)
 
 
@@ -303,12 +314,13 @@ def train_folds(
     route: Route | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     on: str = LOCAL,
+    network: Network | None = None,
 ) -> int:
     """Train a share of the folds, for one of several jobs; :func:`cross_validate` joins and audits them.
 
     Parameters
     ----------
-    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on
+    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on, network
         As for :func:`cross_validate`.
     share : tuple of int
         Position and number: folds ``position::number`` are this job's.
@@ -323,7 +335,7 @@ def train_folds(
     InputError, RecipeError, WorkspaceError, LeakError
         As :func:`cross_validate` does before training.
     """
-    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route)
+    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network)
     _train(experiment, folds[share[0] :: share[1]], workers, progress, on)
     return sum(experiment.finished(fold) is None for fold in folds)
 
@@ -336,21 +348,25 @@ def _begin(
     cohort_digest: str,
     weights: Path | None,
     route: Route | None,
+    network: Network | None,
 ) -> tuple[_Experiment, tuple[Fold, ...], tuple[AuditCheck, ...]]:
     """Check everything that can be checked before training."""
+    network_named(recipe.network, network)
+    _refuse_unwritable(recipe, network)
     ordered = tuple(sorted(stacks, key=lambda stack: stack.case_id))
-    _check_inputs(ordered, truth, recipe, weights)
+    check_inputs(ordered, truth, recipe, weights)
     answers = {stack.case_id: truth[stack.case_id] for stack in ordered}
-    folds = split_folds(_by_participant(ordered, answers), recipe)
-    data_digest = _data_digest(ordered, answers)
-    _claim(folder, recipe, cohort_digest, data_digest, weights)
+    folds = split_folds(diagnosis_by_participant(ordered, answers), recipe)
+    data_digest = digest_of_data(ordered, answers)
+    claim_folder(folder, recipe, cohort_digest, data_digest, weights)
     checks: tuple[AuditCheck, ...] = (
         audit_folds(folds, (stack.participant_id for stack in ordered)),
-        _check_pixels(ordered, folds),
+        check_pixels(ordered, folds),
     )
     _conclude(checks, folder)
     route = route or choose_route("cpu")
-    return _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest, route), folds, checks
+    experiment = _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest, route, network)
+    return experiment, folds, checks
 
 
 def _train(
@@ -376,8 +392,8 @@ def _train(
     return restarted
 
 
-def _write_missing_graphs(folders: Sequence[Path]) -> None:
-    """Give each model the graph by which it answers without torch."""
+def _write_missing_graphs(folders: Sequence[Path], network: Network | None) -> None:
+    """Write the graphs by which models answer without torch."""
     try:
         from spinefx.learning.onnx_export import export_graph
         from spinefx.learning.onnx_model import graph_is_current
@@ -387,7 +403,20 @@ def _write_missing_graphs(folders: Sequence[Path]) -> None:
         return  # a machine that only trains may lack them; this command or `spinefx export` writes the graphs at home
     for folder in folders:
         if not graph_is_current(folder):
-            export_graph(folder)
+            export_graph(folder, network)
+
+
+def _refuse_unwritable(recipe: Recipe, network: Network | None) -> None:
+    """Refuse, before training, a network from outside this package whose graph could not be written after it."""
+    if network is None:
+        return
+    try:
+        from spinefx.learning.onnx_export import graph_of
+    except ModuleNotFoundError as error:
+        if error.name not in {"onnx", "onnxruntime"}:
+            raise
+        return
+    graph_of(build_network(recipe, fold=0, network=network).eval(), recipe.patch_size)
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:
@@ -401,104 +430,6 @@ def _read_result(experiment: _Experiment, fold: Fold) -> FoldResult:
             "the fold was trained, but its files are not whole", where=fold.label, remedy="Run the same command again."
         )
     return result
-
-
-def _check_inputs(
-    stacks: Sequence[PatchStack], truth: Mapping[str, Diagnosis], recipe: Recipe, weights: Path | None
-) -> None:
-    case_ids = [stack.case_id for stack in stacks]
-    doubled = sorted({case for case in case_ids if case_ids.count(case) > 1})
-    if doubled:
-        raise InputError("patches of this case are given twice", where=doubled[0])
-    missing = [case for case in case_ids if case not in truth]
-    if missing:
-        raise InputError(
-            f"no diagnosis for {len(missing)} cases ({missing[0]} first)", remedy="Add their truth, or leave them out."
-        )
-    for stack in stacks:
-        if stack.settings != recipe.patch_settings:
-            raise InputError(
-                f"patches cut with {stack.settings}",
-                where=stack.case_id,
-                allowed=f"{recipe.patch_settings}, as the recipe says",
-                remedy="Run `spinefx patch` with this recipe.",
-            )
-    if weights is not None and recipe.initialisation == "random":
-        raise InputError(
-            "an ImageNet file for a recipe with initialisation = 'random'",
-            allowed="no file, or initialisation = 'imagenet'",
-        )
-
-
-def _by_participant(stacks: Sequence[PatchStack], truth: Mapping[str, Diagnosis]) -> dict[str, Diagnosis]:
-    """Give each participant one diagnosis: malignant where any of their cases is."""
-    people: dict[str, Diagnosis] = {}
-    for stack in stacks:
-        if people.get(stack.participant_id) != Diagnosis.MALIGNANT:
-            people[stack.participant_id] = truth[stack.case_id]
-    return people
-
-
-def _data_digest(stacks: Sequence[PatchStack], truth: Mapping[str, Diagnosis]) -> str:
-    found = hashlib.sha256()
-    for stack in stacks:
-        found.update(canonical_json([stack.case_id, stack.participant_id, stack.slices, truth[stack.case_id]]).encode())
-        for array in (stack.t1w, stack.t2w, stack.matrices):
-            found.update(canonical_json([str(array.dtype), array.shape]).encode())
-            found.update(np.ascontiguousarray(array).tobytes())
-    return f"sha256:{found.hexdigest()}"
-
-
-def _claim(folder: Path, recipe: Recipe, cohort_digest: str, data_digest: str, weights: Path | None) -> None:
-    """Write what this experiment is, or refuse a folder that holds another."""
-    path = folder / IDENTITY_FILE
-    identity = {
-        "schema": SCHEMA,
-        "recipe": recipe.to_mapping(),
-        "cohort_digest": cohort_digest,
-        "data_digest": data_digest,
-        "imagenet_digest": "" if weights is None else _file_digest(weights),
-    }
-    try:
-        before = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        write_text(path, json.dumps(identity, indent=2, ensure_ascii=False) + "\n")
-        return
-    except (OSError, ValueError) as error:
-        raise WorkspaceError(f"an unreadable {IDENTITY_FILE}", where=folder.name, remedy=_START_AFRESH) from error
-    changed = [key for key in identity if before.get(key) != identity[key] and key != "recipe"]
-    was, now = before.get("recipe", {}), identity["recipe"]
-    assert isinstance(now, dict)
-    changed += [f"{key} (was {was.get(key)!r}, now {now[key]!r})" for key in now if was.get(key) != now[key]]
-    if changed:
-        raise WorkspaceError(
-            f"an experiment that differs in {', '.join(changed)}", where=folder.name, remedy=_START_AFRESH
-        )
-
-
-_START_AFRESH = "Give the new experiment another name, or remove the old one."
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        return digest_of(path.read_bytes())
-    except OSError as error:
-        raise FileError("the weights file cannot be read", where=path.name) from error
-
-
-def _check_pixels(stacks: Sequence[PatchStack], folds: Sequence[Fold]) -> AuditCheck:
-    """Search for one patient under two names on two sides of any fold."""
-    twins = find_twins(stacks)
-    findings = [
-        f"{twin.first} and {twin.second} show the same pixels (correlation {twin.correlation:.4f}, "
-        f"above {TWIN_CORRELATION}) on two sides of a fold"
-        for twin in twins
-        if twin.is_copy
-        and any(fold.side_of(twin.first_participant) != fold.side_of(twin.second_participant) for fold in folds)
-    ]
-    slices = sum(len(stack.slices) for stack in stacks)
-    worst = max((twin.correlation for twin in twins), default=None)
-    return AuditCheck("near-duplicate pixels across folds", slices * (slices - 1) // 2, tuple(findings), worst=worst)
 
 
 def _conclude(checks: tuple[AuditCheck, ...], folder: Path) -> AuditReport:

@@ -20,8 +20,6 @@ from spinefx.learning.training import learning_rate
 
 __all__ = ["EpochDraws", "ResidentBank"]
 
-VIEWS = ("views_t1w", "views_t2w")
-
 
 class ResidentBank:
     """A cohort's source voxels and unchanged patches, once on the device for all folds.
@@ -33,7 +31,7 @@ class ResidentBank:
 
     Attributes
     ----------
-    originals : Tensor, shape (sample, 6, size, size)
+    originals : Tensor, shape (sample, channel, size, size)
         Unchanged patches, by sample number.
     """
 
@@ -41,7 +39,7 @@ class ResidentBank:
         everyone = np.arange(len(bank.samples))
         self.device = device
         self.originals = torch.stack([bank.original(int(number)) for number in everyone]).to(device)
-        self._weightings = tuple(planes.to(device) for planes in bank.weightings)
+        self._sources = tuple(planes.to(device) for planes in bank.sources)
         self._axis = torch.from_numpy(patch_grid(bank.size)).to(device, bank.dtype)
 
     def draw(self, chosen: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -54,14 +52,14 @@ class ResidentBank:
 
         Returns
         -------
-        Tensor, shape (n, 6, size, size)
-            As :meth:`PatchBank.draw` gives.
+        Tensor, shape (n, channel, size, size)
+            As :meth:`PatchBank.draw` returns them.
         Tensor of int64, shape ()
             Channels that hold one grey level only; there should be none.
         """
         parts = [
-            planes.read(chosen["numbers"], chosen[key], self._axis)
-            for key, planes in zip(VIEWS, self._weightings, strict=True)
+            planes.read(chosen["numbers"], chosen[_views_key(place)], self._axis)
+            for place, planes in enumerate(self._sources)
         ]
         patches, is_flat = normalised(torch.cat(parts, dim=1))
         is_moved = chosen["is_moved"][:, None]
@@ -123,7 +121,8 @@ class EpochDraws:
             "rates": torch.tensor(rates, dtype=torch.float64),
         }
         changes = jitter_matrices(plan.jitters)
-        patches |= {key: planes.jittered(numbers, changes) for key, planes in zip(VIEWS, bank.weightings, strict=True)}
+        views = (planes.jittered(numbers, changes) for planes in bank.sources)
+        patches |= {_views_key(place): view for place, view in enumerate(views)}
         return cls(plan, sizes, patches, drawers.submit(_chance, recipe, run.fold, epoch, sizes, features))
 
     def tensors(self) -> dict[str, Tensor]:
@@ -135,6 +134,11 @@ class EpochDraws:
             One row a patch, but for ``rates`` with one a step.
         """
         return self.patches | self.chance.result()
+
+
+def _views_key(place: int) -> str:
+    """Name the tensor of where patches are read in one series."""
+    return f"views_{place}"
 
 
 def _chance(recipe: Recipe, fold: int, epoch: int, sizes: tuple[int, ...], features: int) -> dict[str, Tensor]:

@@ -98,17 +98,19 @@ def find_twins(stacks: Sequence[PatchStack]) -> tuple[Twin, ...]:
 
 def _blurred(stack: PatchStack) -> PatchStack:
     """Remove what a 16-pixel patch cannot hold, so that copies stay alike wherever its pixels fall, and shrink."""
-    matrices = stack.matrices.copy()
-    voxels = []
-    for array, channels in ((stack.t1w, slice(0, 3)), (stack.t2w, slice(3, 6))):
-        voxels_per_side = float(np.linalg.norm(stack.matrices[0, channels.start + 1, 1:, :2], axis=0).mean())
+    sources = []
+    for source in stack.sources:
+        centre = source.matrices[0, stack.settings.neighbours]
+        voxels_per_side = float(np.linalg.norm(centre[1:, :2], axis=0).mean())
         sigma = 0.5 * voxels_per_side / SIZE
-        extent = np.array(array.shape[1:])
+        extent = np.array(source.voxels.shape[1:])
         wanted = np.maximum(2, np.round(extent * min(1.0, VOXELS_PER_SIDE / voxels_per_side))).astype(int)
         along_rows, along_columns = (_thinning(*counts, sigma) for counts in zip(extent, wanted, strict=True))
-        voxels.append((along_rows @ array @ along_columns.T).astype(np.float32))
-        matrices[:, channels, 1:] *= ((wanted - 1) / (extent - 1))[:, None]
-    return replace(stack, t1w=voxels[0], t2w=voxels[1], matrices=matrices)
+        voxels = (along_rows @ source.voxels @ along_columns.T).astype(np.float32)
+        matrices = source.matrices.copy()
+        matrices[..., 1:, :] *= ((wanted - 1) / (extent - 1))[:, None]
+        sources.append(replace(source, voxels=voxels, matrices=matrices))
+    return replace(stack, sources=tuple(sources))
 
 
 def _thinning(count: int, wanted: int, sigma: float) -> NDArray[np.float64]:
@@ -128,7 +130,7 @@ def _rows(bank: PatchBank, numbers: NDArray[np.int64], jitters: Sequence[Jitter]
     """Patches as unit vectors, shape (n, pixels): their products are correlations."""
     rows = torch.cat(
         [
-            bank.sample(numbers[start : start + 256], jitters[start : start + 256]).reshape(-1, 6 * SIZE * SIZE)
+            bank.sample(numbers[start : start + 256], jitters[start : start + 256]).flatten(start_dim=1)
             for start in range(0, len(numbers), 256)
         ]
     )

@@ -16,6 +16,7 @@ from spinefx.learning.checkpoint import Checkpoint, read_checkpoint, restore, sn
 from spinefx.learning.classifier import Classifier, software_versions
 from spinefx.learning.leaks import FoldFacts, Side
 from spinefx.learning.network import FractureNetwork, build_network
+from spinefx.learning.networks import Network
 from spinefx.learning.pretrained import Initialisation, initialise
 from spinefx.learning.recipe import Recipe
 
@@ -104,7 +105,9 @@ class Run:
     weights : Path or None
         Local ImageNet file.
     route : str
-        Where and how it is computed; a checkpoint of another route is not continued from, for its bits are others.
+        Where and how it is computed; a checkpoint of another route is not continued from, because its bits differ.
+    network : Network or None
+        The network that the recipe names, where it is not one of this package.
     """
 
     recipe: Recipe
@@ -114,6 +117,7 @@ class Run:
     folder: Path
     weights: Path | None = None
     route: str = "cpu"
+    network: Network | None = None
 
     @property
     def checkpoint_path(self) -> Path:
@@ -193,7 +197,7 @@ class Fitting:
             For an ImageNet file that does not fit.
         """
         recipe, on_gpu = run.recipe, device == "cuda"
-        network = build_network(recipe, fold=run.fold)
+        network = build_network(recipe, fold=run.fold, network=run.network)
         initialisation = initialise(network, recipe, run.weights)
         network.to(device, training.dtype)
         kind = torch.optim.Adam if on_gpu else Adam  # the copy that ours spares is a CPU's

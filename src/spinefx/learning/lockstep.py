@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -148,8 +147,8 @@ class _Lane:
         with self._at_work():
             self.fitting = Fitting.begin(fold.training, fold.run, cohort.device)
             self._dropout = _GivenDropout(fold.run.recipe.dropout)
-            body: Any = self.fitting.network.body
-            body.dropout, self._features = self._dropout, int(body.fc.in_features)
+            self.fitting.network.replace_dropout(self._dropout)
+            self._features = self.fitting.network.head.in_features
             norms = [module for module in self.fitting.network.modules() if isinstance(module, nn.BatchNorm2d)]
             self._counted = [(norm, norm.num_batches_tracked) for norm in norms]
             self._watched = self._watched_data()
@@ -322,8 +321,7 @@ class _Lane:
         self._works.clear()
         self._epoch.clear()
         with self._at_work():
-            body: Any = self.fitting.network.body
-            body.dropout = nn.Dropout(self._fold.run.recipe.dropout)
+            self.fitting.network.replace_dropout(nn.Dropout(self._fold.run.recipe.dropout))
             return self.fitting.end(self._fold.run, self._fold.watched)
 
 

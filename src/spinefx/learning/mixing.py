@@ -18,8 +18,8 @@ class StepDraws:
 
     Parameters
     ----------
-    contrast : Tensor or None, shape (n, 3, 2)
-        Stretch, curve and shift of T1W and T2W, in standard deviations; None changes none.
+    contrast : Tensor or None, shape (n, 3, series)
+        Stretch, curve and shift of each series, in standard deviations; None changes none.
     own : Tensor or None, shape (n,)
         A patch's share in its blend, the larger; None blends none.
     other : Tensor or None of int64, shape (n,)
@@ -35,7 +35,7 @@ class StepDraws:
 
         Parameters
         ----------
-        patches : Tensor, shape (n, 6, row, column)
+        patches : Tensor, shape (n, channel, row, column)
         answers : Tensor, shape (n,)
 
         Returns
@@ -68,7 +68,7 @@ def draw_step(recipe: Recipe, count: int, generator: torch.Generator | None = No
     """
     contrast = own = other = None
     if recipe.contrast_jitter:
-        drawn = recipe.contrast_jitter * (2 * torch.rand(3, count, 2, generator=generator) - 1)
+        drawn = recipe.contrast_jitter * (2 * torch.rand(3, count, len(recipe.sequences), generator=generator) - 1)
         contrast = drawn.transpose(0, 1)
     if recipe.mixup_alpha:
         # Beta as torch.distributions draws it, which takes no generator.
@@ -84,15 +84,15 @@ def recontrasted(patches: Tensor, contrast: Tensor) -> Tensor:
 
     Parameters
     ----------
-    patches : Tensor, shape (n, 6, row, column)
-    contrast : Tensor, shape (n, 3, 2)
+    patches : Tensor, shape (n, channel, row, column)
+    contrast : Tensor, shape (n, 3, series)
         Stretch, curve and shift of each series.
 
     Returns
     -------
-    Tensor, shape (n, 6, row, column)
+    Tensor, shape (n, channel, row, column)
     """
-    series = patches.reshape(len(patches), 2, -1, *patches.shape[2:])
+    series = patches.reshape(len(patches), contrast.shape[-1], -1, *patches.shape[2:])
     stretch, curve, shift = contrast.to(patches.dtype)[..., None, None, None].unbind(1)
     changed: Tensor = (1 + stretch) * series + curve * (series.square() - 1) / 2 + shift
     return changed.reshape(patches.shape)
@@ -103,7 +103,7 @@ def blended(patches: Tensor, answers: Tensor, own: Tensor, other: Tensor) -> tup
 
     Parameters
     ----------
-    patches : Tensor, shape (n, 6, row, column)
+    patches : Tensor, shape (n, channel, row, column)
     answers, own : Tensor, shape (n,)
     other : Tensor of int64, shape (n,)
 

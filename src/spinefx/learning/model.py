@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.cases.patch import CHANNELS
 from spinefx.cases.reading import Prediction, correct_prior
 from spinefx.errors import ModelError
 from spinefx.learning.card import ModelCard
@@ -71,7 +70,7 @@ class TrainedModel(ABC):
 
         Parameters
         ----------
-        patches : ndarray or Tensor of float32, shape (n, 6, size, size)
+        patches : ndarray or Tensor of float32, shape (n, channel, size, size)
             Mean 0 and standard deviation 1 in each channel.
 
         Returns
@@ -84,12 +83,12 @@ class TrainedModel(ABC):
         ModelError
             For another shape.
         """
-        size = self.card.settings.size
-        if patches.ndim != 4 or tuple(patches.shape[1:]) != (len(CHANNELS), size, size):
+        channels, size = len(self.card.settings.channels), self.card.settings.size
+        if patches.ndim != 4 or tuple(patches.shape[1:]) != (channels, size, size):
             raise ModelError(
                 f"patches of shape {tuple(patches.shape)}",
                 where="model",
-                allowed=f"(n, {len(CHANNELS)}, {size}, {size})",
+                allowed=f"(n, {channels}, {size}, {size})",
             )
         return self._compute(patches).astype(np.float64)
 
@@ -98,7 +97,7 @@ class TrainedModel(ABC):
 
         Parameters
         ----------
-        patches : ndarray or Tensor of float32, shape (n, 6, size, size)
+        patches : ndarray or Tensor of float32, shape (n, channel, size, size)
             Mean 0 and standard deviation 1 in each channel.
 
         Returns
@@ -144,7 +143,7 @@ class TrainedModel(ABC):
         Parameters
         ----------
         stack : PatchStack
-        patches : ndarray or Tensor of float32, shape (len(stack.slices), 6, size, size)
+        patches : ndarray or Tensor of float32, shape (len(stack.slices), channel, size, size)
 
         Returns
         -------
@@ -170,11 +169,11 @@ class TrainedModel(ABC):
         ModelError
             Saying which setting differs.
         """
-        given, wanted = asdict(stack.settings), asdict(self.card.settings)
+        given, wanted = vars(stack.settings), vars(self.card.settings)
         other = [key for key in wanted if given.get(key) != wanted[key]]
         if other:
-            found = ", ".join(f"{key} = {given.get(key)}" for key in other)
-            allowed = ", ".join(f"{key} = {wanted[key]}" for key in other)
+            found = ", ".join(f"{key} = {_plainly(given.get(key))}" for key in other)
+            allowed = ", ".join(f"{key} = {_plainly(wanted[key])}" for key in other)
             raise ModelError(
                 f"patches cut with {found}", where=stack.case_id, allowed=allowed, remedy="Cut them again."
             )
@@ -194,6 +193,10 @@ def shuffle_filters(weights: NDArray[np.float32], rng: np.random.Generator) -> N
         Of the same shape; a copy.
     """
     return rng.permuted(weights.reshape(len(weights), -1), axis=1).reshape(weights.shape)
+
+
+def _plainly(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _seed_of(digest: str) -> int:

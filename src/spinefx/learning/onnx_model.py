@@ -18,7 +18,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from spinefx.cases.patch import CHANNELS
 from spinefx.errors import ModelError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.card import ModelCard, read_card, read_json_object
@@ -132,7 +131,7 @@ class Scorer(TrainedModel):
     ----------
     card : ModelCard
     session : onnxruntime.InferenceSession
-        Maps patches of shape (n, 6, size, size) to n log-odds.
+        Maps patches of shape (n, channel, size, size) to n log-odds.
     folder : Path
         Where the graph lies.
     filters : mapping of str to sequence of int
@@ -164,7 +163,7 @@ class Scorer(TrainedModel):
             }
         except (OSError, ValueError, TypeError) as error:
             raise ModelError("weights that cannot be read", where=DATA_FILE, remedy=EXPORT_AGAIN) from error
-        session = _session(self.folder / GRAPH_FILE, self.card.settings.size, 1, False, shuffled)
+        session = _session(self.folder / GRAPH_FILE, self.card, 1, False, shuffled)
         return Scorer(self.card, session, self.folder, self.filters)
 
     @classmethod
@@ -224,7 +223,7 @@ class Scorer(TrainedModel):
         ModelError
             When it is no graph that ONNX Runtime takes.
         """
-        session = _session(folder / GRAPH_FILE, card.settings.size, threads, one_study)
+        session = _session(folder / GRAPH_FILE, card, threads, one_study)
         return cls(card, session, folder, filters)
 
 
@@ -291,7 +290,11 @@ def _check_files(folder: Path, card: ModelCard) -> GraphCard:
 
 
 def _session(
-    path: Path, size: int, threads: int, one_study: bool, weights: Mapping[str, NDArray[np.float32]] | None = None
+    path: Path,
+    card: ModelCard,
+    threads: int,
+    one_study: bool,
+    weights: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> onnxruntime.InferenceSession:
     """Open a graph; weights that are given stand in for those of the same name in its file."""
     options = onnxruntime.SessionOptions()
@@ -310,10 +313,11 @@ def _session(
         raise ModelError("a graph that ONNX Runtime refuses", where=GRAPH_FILE, remedy=EXPORT_AGAIN) from error
     inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
     outputs = [(one.name, one.type, len(one.shape)) for one in session.get_outputs()]
-    if inputs != [(INPUT, "tensor(float)", [len(CHANNELS), size, size])] or outputs != [(OUTPUT, "tensor(float)", 1)]:
+    channels, size = len(card.settings.channels), card.settings.size
+    if inputs != [(INPUT, "tensor(float)", [channels, size, size])] or outputs != [(OUTPUT, "tensor(float)", 1)]:
         raise ModelError(
             f"a graph from {inputs} to {outputs}",
             where=GRAPH_FILE,
-            allowed=f"from ({INPUT}, float, n x {len(CHANNELS)} x {size} x {size}) to ({OUTPUT}, float, n)",
+            allowed=f"from ({INPUT}, float, n x {channels} x {size} x {size}) to ({OUTPUT}, float, n)",
         )
     return session

@@ -5,6 +5,7 @@ Nothing here needs torch, so that a recipe can be read, checked and shown where 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import json
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from spinefx.errors import RecipeError
 from spinefx.files import canonical_json, digest_of
+from spinefx.learning.networks import NETWORKS
+from spinefx.vocabulary import MARKED, SEQUENCES, Weighting
 
 if TYPE_CHECKING:
     from spinefx.cases.patch import PatchSettings
@@ -34,16 +37,22 @@ TEST_FOLD_SENTENCE = (
 )
 
 
+_SEQUENCES = tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class _Field:
-    """What one field of a recipe means, and the range of a number."""
+    """What one field of a recipe means, the range of a number, and what a text or list accepts beyond its form."""
 
     meaning: str
     low: float = 0
     high: float = 0
+    allowed: str = ""
 
     def accepts(self, value: object, kind: Any) -> bool:
-        """Tell whether a value is of this kind, exactly, and in range; nothing is converted."""
+        """Return whether a value is of this kind, exactly, and in range; nothing is converted."""
+        if kind == _SEQUENCES:
+            return _is_sequences(value)
         choices = typing.get_args(kind)
         if choices:
             return isinstance(value, str) and value in choices
@@ -108,6 +117,16 @@ class Recipe:
             0.5,
         ),
     ]
+    sequences: Annotated[
+        tuple[str, ...],
+        _Field(
+            "Series that a patch is cut from, in the order of its channels (row 7).",
+            allowed=f"a list of {', '.join(repr(str(one)) for one in SEQUENCES)}, each at most once, '{MARKED}' always",
+        ),
+    ] = (Weighting.T1W.value, Weighting.T2W.value)
+    neighbours: Annotated[
+        int, _Field("Slices on either side of the lesion slice that are channels too (row 7).", 0, 3)
+    ] = 1
     registration: Annotated[
         Literal["rigid", "affine", "geometry", "simpleitk"], _Field("How T1W is brought to T2W (row 9).")
     ]
@@ -115,9 +134,21 @@ class Recipe:
     patch_size: Annotated[int, _Field("Pixels along each side of a patch (row 10).", 32, 256)]
     normalisation: Annotated[Literal["z_score"], _Field("Each channel of each patch to mean 0, deviation 1 (row 10).")]
     network: Annotated[
-        Literal["resnet50", "small_resnet"], _Field("The network; 'small_resnet' is for demonstrations.")
+        str,
+        _Field(
+            "The network; 'small_resnet' is for demonstrations.",
+            allowed=f"{', '.join(repr(name) for name in NETWORKS)}, or the name of a network that your code passes",
+        ),
     ]
-    mixing_channels: Annotated[int, _Field("Channels that the 1x1 layer makes of the six (row 11).", 1, 6)]
+    mixing_channels: Annotated[
+        int,
+        _Field(
+            "Channels that the 1x1 layer makes of the patch's (row 11).",
+            1,
+            21,
+            "whole numbers from 1 to the number of channels, 6 by default",
+        ),
+    ]
     mixing_bias: Annotated[bool, _Field("Whether that layer has a bias (row 11).")]
     stem: Annotated[Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"], _Field("First convolution (row 12).")]
     dropout: Annotated[float, _Field("Share of features dropped before the last layer (row 14).", 0.0, 0.9)]
@@ -148,6 +179,10 @@ class Recipe:
             if kind is float and type(value) is int:
                 value = float(value)  # so that 0 and 0.0 are one recipe with one digest
                 object.__setattr__(self, key, value)
+            if kind == _SEQUENCES and isinstance(value, list | tuple):
+                # TOML and JSON write lists; members of the vocabulary become plain words.
+                value = tuple(str(name) if isinstance(name, str) else name for name in value)
+                object.__setattr__(self, key, value)
             if not field.accepts(value, kind):
                 raise RecipeError(f"{key} = {value!r}", where="recipe", allowed=self.allowed(key))
         self._refuse_contradictions()
@@ -159,7 +194,8 @@ class Recipe:
         Parameters
         ----------
         values : mapping
-            One value a field, by its name.
+            One value for each field, by its name. Fields with a default may be missing: files that were written before
+            these fields existed stand for the default.
 
         Returns
         -------
@@ -171,19 +207,27 @@ class Recipe:
             For an unknown or missing key, or a value that its field does not accept.
         """
         if not isinstance(values, Mapping):
-            raise RecipeError(f"a {type(values).__name__} where a recipe belongs", allowed="one value a field, by name")
-        _refuse_keys(values, tuple(_fields()))
+            raise RecipeError(
+                f"a {type(values).__name__} where a recipe belongs", allowed="one value for each field, by name"
+            )
+        _refuse_keys(values)
         return cls(**values)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Give plain values by field name, in the order of the file.
+        """Return plain values by field name, in the order of the file.
 
         Returns
         -------
         dict
-            ``Recipe.from_mapping(recipe.to_mapping()) == recipe``.
+            ``Recipe.from_mapping(recipe.to_mapping()) == recipe``. A field with a default is left out where it holds
+            it, so that recipes, patches and models that were written before the field existed keep their digests.
         """
-        return {key: getattr(self, key) for key in _fields()}
+        values = {key: getattr(self, key) for key in _fields()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in values.items()
+            if key not in _defaults() or value != _defaults()[key]
+        }
 
     @classmethod
     def meanings(cls) -> dict[str, str]:
@@ -205,11 +249,17 @@ class Recipe:
                 where="recipe",
                 allowed="patience = 0, or a split whose loss is watched",
             )
-        if self.network == "small_resnet" and self.initialisation == "imagenet":
+        known = NETWORKS.get(self.network)
+        if known is not None and not known.pretrained and self.initialisation == "imagenet":
+            able = ", ".join(f"'{network.name}'" for network in NETWORKS.values() if network.pretrained)
             raise RecipeError(
-                "initialisation = 'imagenet' for small_resnet",
+                f"initialisation = 'imagenet' for {self.network}",
                 where="recipe",
-                allowed="'random', or network = 'resnet50'",
+                allowed=f"'random', or network = {able}",
+            )
+        if self.mixing_channels > self.channels:
+            raise RecipeError(
+                f"mixing_channels = {self.mixing_channels}", where="recipe", allowed=f"1 to {self.channels}"
             )
 
     @classmethod
@@ -368,6 +418,8 @@ class Recipe:
         str
         """
         kind, field = _fields()[key]
+        if field.allowed:
+            return field.allowed
         choices = typing.get_args(kind)
         if choices:
             return ", ".join(f"'{choice}'" for choice in choices)
@@ -396,12 +448,18 @@ class Recipe:
         return (self.copies_malignant + original) / (self.copies_benign + original)
 
     @property
+    def channels(self) -> int:
+        """Number of channels of a patch."""
+        return len(self.sequences) * (2 * self.neighbours + 1)
+
+    @property
     def patch_settings(self) -> PatchSettings:
         """How the patches of this recipe are cut."""
-        # Deferred, for this name alone brings the imaging libraries.
+        # Deferred: it needs NumPy, and recipes are listed where nothing is computed.
         from spinefx.cases.patch import PatchSettings
 
-        return PatchSettings(self.registration, self.margin_percent, self.patch_size)
+        sequences = tuple(Weighting(name) for name in self.sequences)
+        return PatchSettings(self.registration, self.margin_percent, self.patch_size, sequences, self.neighbours)
 
 
 @functools.cache
@@ -411,13 +469,28 @@ def _fields() -> dict[str, tuple[Any, _Field]]:
     return {key: typing.get_args(hint) for key, hint in hints.items()}
 
 
-def _refuse_keys(values: Mapping[str, Any], known: tuple[str, ...]) -> None:
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """Defaults of the fields that came after the first recipes were written."""
+    return {
+        field.name: field.default for field in dataclasses.fields(Recipe) if field.default is not dataclasses.MISSING
+    }
+
+
+def _is_sequences(value: object) -> bool:
+    if not isinstance(value, tuple) or not all(isinstance(name, str) and name in SEQUENCES for name in value):
+        return False
+    return len(set(value)) == len(value) and MARKED in value
+
+
+def _refuse_keys(values: Mapping[str, Any]) -> None:
+    known = tuple(_fields())
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise RecipeError(f"unknown key {key!r}{hint}", where="recipe", allowed=", ".join(known))
-    missing = [key for key in known if key not in values]
+    missing = [key for key in known if key not in values and key not in _defaults()]
     if missing:
         raise RecipeError(
             f"keys missing: {', '.join(missing)}",
@@ -426,7 +499,7 @@ def _refuse_keys(values: Mapping[str, Any], known: tuple[str, ...]) -> None:
         )
 
 
-def _toml(value: str | bool | float) -> str:
-    """One TOML value; JSON writes strings, numbers and booleans the same way, but for exponents without a point."""
+def _toml(value: str | bool | float | tuple[str, ...]) -> str:
+    """Write one TOML value as JSON writes it, which differs only in exponents without a point."""
     text = json.dumps(value)
     return text.replace("e", ".0e", 1) if isinstance(value, float) and "e" in text and "." not in text else text
