@@ -68,7 +68,7 @@ def test_answers_out_of_range_are_refused() -> None:
         Reading("a", "r", Arm.UNAIDED, Diagnosis.BENIGN, confidence=101)
     with pytest.raises(InputError, match="reading time"):
         Reading("a", "r", Arm.UNAIDED, Diagnosis.BENIGN, seconds=-1)
-    with pytest.raises(InputError, match="single slice"):
+    with pytest.raises(InputError, match="no slice probabilities"):
         patient_probability([])
     scores = dict.fromkeys(SIGN_IDENTIFIERS[1:], Score.NO)
     with pytest.raises(InputError, match=f"missing: {SIGN_IDENTIFIERS[0]}; unknown: none"):

@@ -1,4 +1,4 @@
-"""Patches are what direct sampling of the source gives, wherever box, motion and jitter put them."""
+"""Patches equal direct sampling of the source, wherever box, motion and jitter put them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spinefx.cases.alignment import AlignedSeries
 from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import REACH, Jitter, PatchSettings, PatchStack, _sampled, patch_grid
-from spinefx.errors import BoxError, PatchError
+from spinefx.errors import BoxError, InputError, PatchError
 from spinefx.imaging.registration import Alignment
 from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import Weighting
@@ -62,7 +62,7 @@ def z_scored(array: NDArray[np.float32]) -> NDArray[np.float64]:
 def expected_channel(
     volume: Volume, to_volume: NDArray[np.float64], t2w: Volume, lesion: Lesion, slice_index: int, jitter: Jitter
 ) -> NDArray[np.float64]:
-    """The slow, plain way: every pixel's place in the patient, then one look into the source."""
+    """The slow, plain way: every pixel's place in the patient, then one sample of the source."""
     grid = patch_grid(64)
     u, v = np.meshgrid(grid, grid, indexing="ij")
     u, v, _ = np.einsum("ij,jrc->irc", jitter.matrix(), np.stack([u, v, np.ones_like(u)]))
@@ -75,7 +75,7 @@ def expected_channel(
 
 
 @pytest.mark.parametrize("jitter", [Jitter(), Jitter(0.1, -0.1, 1.1, 15.0), Jitter(-0.07, 0.1, 0.9, -11.0)])
-def test_every_channel_is_one_look_into_the_source(jitter: Jitter) -> None:
+def test_every_channel_is_sampled_once_from_the_source(jitter: Jitter) -> None:
     t2w = make_volume((11, 200, 190), (4.4, 0.59, 0.59), seed=1)
     t1w = make_volume((13, 150, 160), (4.0, 0.75, 0.7), seed=2)
     alignment = make_alignment(4.0, (1.5, -3.0, 5.0))
@@ -134,7 +134,7 @@ def test_no_jitter_of_the_protocol_leaves_the_kept_source(row: float, column: fl
     assert Jitter().is_identity
 
 
-def test_a_missing_neighbour_repeats_the_edge_and_is_said() -> None:
+def test_a_missing_neighbour_repeats_the_edge_and_is_flagged() -> None:
     volume = make_volume((5, 96, 96), (4.4, 0.8, 0.8))
     lesion = Lesion(Box(tuple(volume.to_mm((0, 48, 48))), 30.0), 0, 0)  # type: ignore[arg-type]
     stack = cut(lesion, volume, volume, make_alignment())
@@ -144,7 +144,7 @@ def test_a_missing_neighbour_repeats_the_edge_and_is_said() -> None:
     assert any("edge slice" in flag for flag in stack.flags)
 
 
-def test_a_box_over_the_edge_is_shifted_inside_and_said() -> None:
+def test_a_box_over_the_edge_is_shifted_inside_and_flagged() -> None:
     volume = make_volume((5, 100, 100), (4.4, 1.0, 1.0))
     at_edge = Lesion(Box(tuple(volume.to_mm((2, 5, 50))), 30.0), 2, 2)  # type: ignore[arg-type]
     inside = Lesion(Box(tuple(volume.to_mm((2, 14.5, 50))), 30.0), 2, 2)  # type: ignore[arg-type]
@@ -213,3 +213,57 @@ def test_settings_name_their_folder_and_digest() -> None:
     assert PatchSettings().name == ""
     assert PatchSettings("geometry", 25.0).name == "geometry-margin25"
     assert PatchSettings().digest != PatchSettings("geometry").digest
+
+
+@pytest.mark.parametrize("neighbours", [0, 1, 2])
+def test_any_set_of_series_and_neighbours_makes_its_channels(neighbours: int) -> None:
+    marked = make_volume((11, 120, 120), (4.4, 0.8, 0.8), 1)
+    t1w, stir = make_volume((13, 110, 120), (4.0, 0.75, 0.7), 2), make_volume((9, 70, 70), (4.8, 1.3, 1.3), 3)
+    moved = {Weighting.T1W: make_alignment(3.0, (1, -2, 3)), Weighting.STIR: make_alignment(-2.0, (0, 2, -1))}
+    series = [
+        AlignedSeries(Weighting.STIR, stir, moved[Weighting.STIR]),
+        AlignedSeries(Weighting.T2W, marked),
+        AlignedSeries(Weighting.T1W, t1w, moved[Weighting.T1W]),
+    ]
+    sequences = (Weighting.T2W, Weighting.T1W, Weighting.STIR)
+    chosen = PatchSettings(sequences=sequences, neighbours=neighbours)
+    lesion = Lesion(Box((1.0, 4.0, -3.0), 36.0), 4, 6)
+    stack = cut_patches(lesion, series, case_id="c", participant_id="p", settings=chosen)
+    patch = stack.cut(1, Jitter(0.05, -0.02, 1.05, 9.0)).array
+    assert len(chosen.channels) == len(patch) == 3 * (2 * neighbours + 1)
+    assert chosen.channels[chosen.centre_of(Weighting.STIR)] == "STIR0"
+    for source in series:
+        at = chosen.centre_of(source.weighting)
+        wanted = expected_channel(
+            source.voxels,
+            source.matrix,
+            marked,
+            lesion,
+            5,
+            Jitter(0.05, -0.02, 1.05, 9.0),  # type: ignore[arg-type]
+        )
+        # STIR's pixels are larger than the patch's: sampled between them, not smoothed.
+        np.testing.assert_allclose(patch[at], wanted, atol=2e-4)
+    with pytest.raises(PatchError, match="no STIR series"):
+        cut_patches(lesion, series[1:], case_id="c", participant_id="p", settings=chosen)
+
+
+def test_settings_from_before_sequences_keep_their_digest_and_their_file() -> None:
+    """Patches and models on the disks of users name their settings by it."""
+    known = {
+        PatchSettings(): "sha256:5caa4348ef3ec3c0d54129b620425f5c7ca987d12ad9999d2c3cd56bd36ef1a6",
+        PatchSettings("affine", 10, 96): "sha256:9849041439b8d7062830ad0ef72e1f7e3c041411730745192dbeb42d89bf25ce",
+    }
+    assert {one: one.digest for one in known} == known
+    assert PatchSettings().to_json() == {"registration": "rigid", "margin_percent": 0.0, "size": 64}
+    for other in (PatchSettings(sequences=("T2w", "STIR")), PatchSettings(neighbours=2)):  # type: ignore[arg-type]
+        assert PatchSettings.from_json(other.to_json()) == other
+        assert other.digest not in known.values()
+    assert PatchSettings(sequences=("T2w", "STIR"), neighbours=0).name == "t2w-stir-neighbours0"  # type: ignore[arg-type]
+
+
+def test_settings_that_make_no_channels_are_refused() -> None:
+    with pytest.raises(InputError, match="T2w always"):
+        PatchSettings(sequences=(Weighting.T1W,))
+    with pytest.raises(PatchError, match="0 to 3"):
+        PatchSettings(neighbours=4)

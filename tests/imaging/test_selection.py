@@ -1,4 +1,4 @@
-"""Which two series are taken, and what is said of the others."""
+"""Which series are chosen, and why each other one is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spinefx.errors import SelectionError
+from spinefx.errors import InputError, SelectionError
 from spinefx.imaging.selection import choose_series, kinds_beside
 from spinefx.imaging.study import open_study, scan
 from spinefx.imaging.volume import Volume
@@ -56,7 +56,7 @@ def test_each_distractor_is_refused_with_its_reason(write_study: Write, name: st
     assert found.refused[0].label.startswith("series 2 (")
 
 
-def test_what_a_study_offers_beside_its_pair_is_named_without_numbers() -> None:
+def test_kinds_beside_the_chosen_series_are_named_without_numbers() -> None:
     reasons = [
         "fat-suppressed (STIR)",
         "a localizer",
@@ -72,7 +72,7 @@ def test_what_a_study_offers_beside_its_pair_is_named_without_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", DISTRACTORS)
-def test_without_a_usable_series_the_error_tells_every_reason(write_study: Write, name: str) -> None:
+def test_without_a_usable_series_the_error_gives_every_reason(write_study: Write, name: str) -> None:
     changes, reason = DISTRACTORS[name]
     study = open_study(write_study({"t1": {}, "t2": changes}))
     with pytest.raises(SelectionError) as caught:
@@ -126,7 +126,7 @@ def test_more_slices_then_finer_voxels_then_the_later_one(write_study: Write) ->
     assert "later" in reasons["series 4"]
 
 
-def test_the_pair_covers_one_region(write_study: Write) -> None:
+def test_the_chosen_series_cover_one_region(write_study: Write) -> None:
     lumbar = sagittal_volume()
     affine = lumbar.affine.copy()
     affine[2, 3] += 300
@@ -136,7 +136,7 @@ def test_the_pair_covers_one_region(write_study: Write) -> None:
     assert "covers more" in found.refused[0].reason
 
 
-def test_a_pair_of_two_regions_is_refused(write_study: Write) -> None:
+def test_series_of_two_regions_are_refused(write_study: Write) -> None:
     lumbar = sagittal_volume()
     affine = lumbar.affine.copy()
     affine[2, 3] += 300
@@ -152,7 +152,7 @@ def test_a_series_with_a_gap_gives_way_and_is_named(write_study: Write) -> None:
     assert "slice 3 is missing" in found.refused[0].reason
 
 
-def test_what_the_user_names_is_taken_and_said(write_study: Write) -> None:
+def test_a_series_that_the_user_names_is_taken_and_reported(write_study: Write) -> None:
     study = open_study(write_study({"t1": {}, "t1 fat": {"scan_options": ("FS",)}, "t2": {}}))
     found = choose_series(study, named={Weighting.T1W: "1.2.826.0.1.2"})
     assert found[Weighting.T1W].number == 2
@@ -161,13 +161,78 @@ def test_what_the_user_names_is_taken_and_said(write_study: Write) -> None:
     assert choose_series(study, named={Weighting.T1W: "1.2.826.0.1.1"}).overrides == ()
 
 
-def test_what_cannot_be_read_is_not_taken_even_when_named(write_study: Write) -> None:
+def test_an_unreadable_series_is_refused_even_when_named(write_study: Write) -> None:
     folder = write_study({"t1": {}, "t2": {}})
     (folder / "t2" / "IM0003.dcm").unlink()
     with pytest.raises(SelectionError, match="slice 3 is missing"):
         choose_series(open_study(folder), named={Weighting.T2W: "1.2.826.0.1.2"})
     with pytest.raises(SelectionError, match="no series named as T2w"):
         choose_series(open_study(folder), named={Weighting.T2W: "9.9"})
+
+
+STIR: dict[str, Any] = DISTRACTORS["stir"][0]
+THREE = (Weighting.T1W, Weighting.T2W, Weighting.STIR)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        STIR,
+        STIR | {"echo_time_ms": 85},
+        {key: value for key, value in STIR.items() if key != "inversion_time_ms"} | {"description": "SAG STIR"},
+    ],
+    ids=["inversion time", "long echo", "name"],
+)
+def test_a_third_series_is_chosen_where_it_is_needed(write_study: Write, changes: dict[str, Any]) -> None:
+    study = open_study(write_study({"t1": {}, "t2": {}, "t2 stir": changes, "t1 fat": {"scan_options": ("FS",)}}))
+    found = choose_series(study, THREE)
+    assert {weighting: series.number for weighting, series in found.chosen.items()} == dict(
+        zip(THREE, (1, 2, 3), strict=True)
+    )
+    assert list(found.slices()) == list(THREE)
+    assert [refused.reason for refused in found.refused] == ["fat-suppressed"]
+    assert [refused.label[:8] for refused in choose_series(study).refused] == ["series 3", "series 4"]
+    assert choose_series(study).refused[0].reason.startswith("fat-suppressed")
+
+
+def test_a_missing_third_series_is_an_error_where_needed_and_none_where_optional(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {}, "t2": {}}))
+    with pytest.raises(SelectionError, match=r"^no STIR series among 2: series 1 .*usable as T1w; series 2 .*T2w"):
+        choose_series(study, THREE)
+    found = choose_series(study, optional=["STIR"])
+    assert Weighting.STIR not in found.chosen
+    assert found.marked.number == 2
+
+
+def test_an_optional_series_of_another_region_is_left_out_and_has_no_say_in_the_others(write_study: Write) -> None:
+    lumbar = sagittal_volume()
+    affine = lumbar.affine.copy()
+    affine[2, 3] += 300
+    elsewhere = Volume(lumbar.array, affine)
+    folder = write_study(
+        {"t1": {}, "t2": {}, "t2 neck": {"volume": elsewhere}, "t2 stir": STIR | {"volume": elsewhere}}
+    )
+    found = choose_series(open_study(folder), optional=[Weighting.STIR])
+    assert [series.number for series in found.chosen.values()] == [1, 2]
+    assert "does not overlap series 2" in found.refused[1].reason
+
+
+def test_the_marked_series_alone_can_be_chosen_and_is_always_needed(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {}, "t2": {}, "t2 repeat": {}}))
+    found = choose_series(study, ["T2w"])
+    assert list(found.chosen) == [Weighting.T2W]
+    assert found.marked.number == 3
+    assert "T1W, which is not needed" in found.refused[0].reason
+    for wrong in (["T1w"], ["T2w", "T2w"], ["T2w", "PDw"], []):
+        with pytest.raises(InputError, match="T2w always"):
+            choose_series(study, wrong)
+
+
+def test_one_series_is_not_taken_for_two_weightings(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {}, "t2": {}}))
+    same = {Weighting.T1W: "1.2.826.0.1.2", Weighting.T2W: "1.2.826.0.1.2"}
+    with pytest.raises(SelectionError, match="named for two weightings"):
+        choose_series(study, named=same)
 
 
 def test_messages_carry_no_identifier(write_study: Write) -> None:

@@ -89,10 +89,10 @@ def test_planes_are_kept_once_and_channels_share_a_view(stacks: list[PatchStack]
     np.testing.assert_array_equal(t2w.array.numpy(), second.voxels)
 
 
-def test_an_upright_box_is_refused(stacks: list[PatchStack]) -> None:
+def test_a_box_perpendicular_to_its_slices_is_refused(stacks: list[PatchStack]) -> None:
     upright = with_t1w(stacks[2], [4.0, 0.0, 1.0])
     upright.sources[0].matrices[:, :, 1:, 0] = 0  # rows of the patch run from slice to slice
-    with pytest.raises(PatchError, match=r"turned: .*upright"):
+    with pytest.raises(PatchError, match=r"turned: .*perpendicular"):
         PatchBank([upright], 64)
 
 

@@ -340,7 +340,7 @@ def _by_contrast(series: Series, wanted: Sequence[Weighting]) -> str:
 
 def _by_weighting(series: Series, wanted: Sequence[Weighting]) -> str:
     if series.weighting is Weighting.UNKNOWN:
-        return "its timing (TR, TE) is not known and its name does not tell"
+        return "its timing (TR, TE) is unknown and its name does not say"
     if series.weighting is Weighting.OTHER:
         timing = f"TR {series.repetition_time_ms:.4g} ms, TE {series.echo_time_ms:.4g} ms"
         return f"neither {' nor '.join(one.label for one in wanted)} by its timing ({timing})"
@@ -381,7 +381,7 @@ def _why_not(series: Series, chosen: Mapping[Weighting, Series], by_user: Mappin
     elif ("DERIVED" in series.image_type) != ("DERIVED" in winner.image_type):
         why = "is an original, this one is derived"
     elif winner.weighting_is_named != series.weighting_is_named:
-        why = "tells its weighting by timing, this one by name"
+        why = "has its weighting from timing, this one from its name"
     elif winner.number_of_slices != series.number_of_slices:
         why = f"has more slices ({winner.number_of_slices}, this one {series.number_of_slices})"
     elif _coarseness(winner) < _coarseness(series):
@@ -405,7 +405,7 @@ def _coarseness(series: Series) -> float:
 
 
 def _overlap(first: Series, second: Series) -> float:
-    """Share of the smaller series' bounding box that lies in the other's, 0 to 1."""
+    """Return the share of the smaller series' bounding box that lies in the other's, 0 to 1."""
     (low, high), (other_low, other_high) = _bounds(first), _bounds(second)
     common = np.prod(np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None))
     smaller = min(float(np.prod(high - low)), float(np.prod(other_high - other_low)))
@@ -413,7 +413,7 @@ def _overlap(first: Series, second: Series) -> float:
 
 
 def _bounds(series: Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest and highest corner of a series' voxels, LPS millimetres."""
+    """Return the lowest and highest corner of a series' voxels, LPS millimetres."""
     sides = (series.number_of_slices, *series.shape)
     corners = np.array([[*corner, 1.0] for corner in product(*((-0.5, side - 0.5) for side in sides))])
     places = (series.affine @ corners.T)[:3]

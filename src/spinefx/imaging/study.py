@@ -1,7 +1,7 @@
-"""Studies, as a folder, a ZIP archive, a DICOMDIR or NIfTI files hold them: headers first, pixels on demand.
+"""Studies in a folder, a ZIP archive, a DICOMDIR or NIfTI files: headers first, pixels on demand.
 
-A file that cannot be used becomes one RefusedFile with one sentence, and the rest is read on. What identifies a patient
-is replaced by its hash while the headers are sorted; no name and no date is kept.
+A file that cannot be used becomes one RefusedFile with one sentence, and reading continues. Identifiers of patients are
+replaced by hashes while the headers are sorted; names and dates are not kept.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Study:
     Parameters
     ----------
     uid : str
-        Study Instance UID, kept to match tables, never shown.
+        Study Instance UID, kept to match tables and never shown.
     patient_key, folder_key : str
-        Pseudonyms of the PatientID and of the top folder's name inside the export; empty where there is none.
+        Pseudonyms of the PatientID and of the name of the top folder inside the export; empty where there is none.
     sex : str or None
         ``F``, ``M`` or ``O``.
     age_years : float or None
-        Whole years; above 89 it is 90.
+        Whole years; 90 stands for 90 and above.
     series : tuple of Series
         Sorted by number, then UID.
     """
@@ -65,7 +65,7 @@ class RefusedFile:
     reason : str
         One sentence without identifiers.
     path : Path
-        Where it lies; it may hold a patient's name, so it is shown only when the user asks.
+        May contain a patient's name, so it is shown only on request.
     """
 
     label: str
@@ -75,7 +75,7 @@ class RefusedFile:
 
 @dataclass(frozen=True)
 class Scan:
-    """What an export holds.
+    """The contents of an export.
 
     Parameters
     ----------
@@ -106,12 +106,12 @@ class _Image:
 
 
 def pseudonym(identifier: str) -> str:
-    """Replace a hospital identifier by a key that matches it again without telling it.
+    """Return a key that matches a hospital identifier without revealing it.
 
     Parameters
     ----------
     identifier : str
-        Surrounding white space does not count.
+        Surrounding white space is ignored.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def scan(path: Path, *, progress: Callable[[int, int], None] | None = None) -> S
     Raises
     ------
     FileError
-        When nothing is at the path.
+        When the path does not exist.
     ArchiveError
         When the path is a broken or hostile ZIP archive.
     """
@@ -190,7 +190,7 @@ def open_study(path: Path) -> Study:
 
 
 def only_study(found: Scan) -> Study:
-    """Give the one study of a scan.
+    """Return the only study of a scan.
 
     Parameters
     ----------
@@ -211,13 +211,13 @@ def only_study(found: Scan) -> Study:
         patients = len({study.patient_key for study in found.studies})
         raise InputError(
             f"{len(found.studies)} studies of {patients} patient{'s' * (patients != 1)}",
-            where="what was given",
+            where="input",
             allowed="one study",
             remedy="Give the folder of one study.",
         )
     reasons = sorted({item.reason for item in found.refused})
-    told = f"; {len(found.refused)} files were refused: {', '.join(reasons[:3])}" if reasons else ""
-    raise FileError(f"no study{told}", where="what was given", allowed="DICOM or NIfTI images of one patient")
+    refused = f"; {len(found.refused)} files were refused: {', '.join(reasons[:3])}" if reasons else ""
+    raise FileError(f"no study{refused}", where="input", allowed="DICOM or NIfTI images of one patient")
 
 
 def _list(path: Path, reader: MemberReader) -> Listing:
@@ -229,14 +229,14 @@ def _list(path: Path, reader: MemberReader) -> Listing:
         with reader.open(only) as stream:
             file_ids = read_directory(stream, only)
     except FileError:
-        return listing  # an image, or something that scan() refuses with its reason
+        return listing  # an image, or a file that scan() refuses with a reason
     if not file_ids:
-        raise FileError("a DICOMDIR that lists no files", where=only.label)
+        raise FileError("a DICOMDIR without any files", where=only.label)
     return list_referenced(only, file_ids)
 
 
 def _sidecars(members: Sequence[Member]) -> dict[str, Member]:
-    """Find the sidecar of each NIfTI file by its name."""
+    """Return the sidecar of each NIfTI file by the file's name."""
     by_name = {member.name: member for member in members}
     pairs = ((name, nifti.sidecar_name(name)) for name in by_name if nifti.is_nifti_name(name))
     return {name: by_name[beside] for name, beside in pairs if beside in by_name}
@@ -256,7 +256,7 @@ def _sentence(error: InputError | OSError) -> str:
 
 
 def _without_copies(images: Iterable[_Image], reader: MemberReader) -> list[_Image]:
-    """Drop images that are there twice: the same UID, the same place, the same pixels, however they are encoded."""
+    """Drop copies of images: the same UID, position and pixels, whatever their encoding."""
     kept: dict[tuple[str, str, str, int], list[_Image]] = {}
     for image in images:
         header = image.header
@@ -279,7 +279,7 @@ def _is_copy(image: _Image, other: _Image, reader: MemberReader) -> bool:
 
 
 def _dicom_studies(images: Iterable[_Image]) -> list[Study]:
-    # The patient is part of the key: a study UID that two patients share must not mix them.
+    # The patient is part of the key, so that a study UID shared by two patients does not mix them.
     studies: dict[tuple[str, str], dict[str, list[_Image]]] = {}
     for image in images:
         header = image.header
@@ -309,7 +309,7 @@ def _series_order(series: Series) -> tuple[bool, int, str]:
 
 
 def _make_series(uid: str, images: list[_Image]) -> list[Series]:
-    # A rule, never the order of files, settles every tie, so that shuffled files give the same series.
+    # A rule settles every tie, never the order of files, so that shuffled files result in the same series.
     images = sorted(images, key=lambda image: (image.header.sop_uid, image.frame.number))
     stacks = split_repeats(
         images,
@@ -392,7 +392,7 @@ def _nifti_studies(volumes: Sequence[tuple[Member, nifti.NiftiHeader]]) -> list[
 
 
 def _subject_folder(name: str) -> str:
-    """Name the folder that makes a study: a BIDS subject and session, else the file's own folder."""
+    """Return the folder that holds a study: that of a BIDS subject and session, else the file's own."""
     bids = re.match(r"(?:.*/)?sub-[^/]+(?:/ses-[^/]+)?(?=/)", name)
     return bids.group() if bids else name.rpartition("/")[0]
 

@@ -1,7 +1,7 @@
 """Batches of patches, sampled from source voxels, each direction interpolated once.
 
-Box, registration, neighbouring slices and jitter are composed into one matrix first. The same patches as
-:meth:`spinefx.cases.patch.PatchStack.cut` gives, many at a time.
+Box, registration, neighbouring slices and jitter are composed into one matrix first. The patches are those of
+:meth:`spinefx.cases.patch.PatchStack.cut`, many at a time.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class PatchBank:
     size : int
         Pixels along each side of a patch.
     dtype : torch.dtype
-        Of voxels, patches and whatever is trained on them; double precision is for proofs that two routes are one.
+        Of voxels, patches and whatever is trained on them; double precision serves to prove that two routes agree.
 
     Attributes
     ----------
     samples : tuple of Sample
-        Every lesion slice, in the order of the stacks; its place is its number below.
+        Every lesion slice, in the order of the stacks; methods take a sample's place here as its number.
     channels : tuple of str
         Names of a patch's channels.
     sources : tuple of Planes
@@ -78,7 +78,7 @@ class PatchBank:
     InputError
         For no stacks, a case that occurs twice, or stacks with different channels.
     PatchError
-        For a box that stands upright on its series' slices.
+        For a box that is perpendicular to its series' slices.
     """
 
     def __init__(self, stacks: Sequence[PatchStack], size: int, dtype: torch.dtype = torch.float32) -> None:
@@ -99,7 +99,7 @@ class PatchBank:
         self._originals: dict[int, Tensor] = {}
 
     def numbers_of(self, participants: Sequence[str]) -> NDArray[np.int64]:
-        """Find the samples of some participants.
+        """Return the sample numbers of some participants.
 
         Parameters
         ----------
@@ -116,14 +116,14 @@ class PatchBank:
         return np.array(found, dtype=np.int64)
 
     def draw(self, numbers: NDArray[np.int64], jitters: Sequence[Jitter]) -> Tensor:
-        """Give one patch a number, each with its jitter.
+        """Return one patch for each number, with its jitter.
 
         Parameters
         ----------
         numbers : ndarray of int64, shape (n,)
             Sample numbers.
         jitters : sequence of Jitter, length n
-            The jitter that changes nothing gives exactly what :meth:`PatchStack.cut` gives.
+            The identity returns exactly what :meth:`PatchStack.cut` returns.
 
         Returns
         -------
@@ -147,7 +147,7 @@ class PatchBank:
         return patches
 
     def sample(self, numbers: NDArray[np.int64], jitters: Sequence[Jitter]) -> Tensor:
-        """Sample patches by interpolation, the unchanged ones too.
+        """Sample patches by interpolation, also those that no jitter changes.
 
         Parameters
         ----------
@@ -187,7 +187,7 @@ class PatchBank:
         return patches
 
     def original(self, number: int) -> Tensor:
-        """Give the unchanged patch of one sample, exactly as :meth:`PatchStack.cut` does.
+        """Return the unchanged patch of one sample, exactly as :meth:`PatchStack.cut` does.
 
         Parameters
         ----------
@@ -214,7 +214,7 @@ def normalised(patches: Tensor) -> tuple[Tensor, Tensor]:
     -------
     Tensor, shape (n, channels, size, size)
     Tensor of bool, shape (n, channels)
-        Whether the channel holds one grey level only, so that its numbers are none.
+        Whether the channel holds one grey level only, so that its values are not finite.
     """
     count, channels = patches.shape[:2]
     flattened = patches.reshape(count, channels, -1)
@@ -251,7 +251,7 @@ class Planes:
     Raises
     ------
     PatchError
-        For a box that stands upright on its series' slices.
+        For a box that is perpendicular to its series' slices.
     """
 
     def __init__(self, stacks: Sequence[PatchStack], place: int, dtype: torch.dtype) -> None:
@@ -276,7 +276,7 @@ class Planes:
         self.views = views[:, :1] if np.abs(views - views[:, :1]).max() <= SAME_VIEW else views
 
     def to(self, device: str) -> Planes:
-        """Give the same planes on a device.
+        """Return the same planes on a device.
 
         Parameters
         ----------
@@ -291,14 +291,14 @@ class Planes:
         return moved
 
     def jittered(self, numbers: NDArray[np.int64], jitters: NDArray[np.float64]) -> Tensor:
-        """Say where patches are read.
+        """Return where patches are read.
 
         Parameters
         ----------
         numbers : ndarray of int64, shape (n,)
             Sample numbers.
         jitters : ndarray of float64, shape (n, 3, 3)
-            As :meth:`Jitter.matrix` gives them.
+            As :meth:`Jitter.matrix` returns them.
 
         Returns
         -------
@@ -309,15 +309,15 @@ class Planes:
     def read(self, numbers: Tensor, views: Tensor, axis: Tensor) -> Tensor:
         """Sample patches by bilinear interpolation within their planes.
 
-        The shapes do not depend on the numbers, so that a CUDA graph can hold it.
+        Shapes do not depend on the numbers, so that a CUDA graph can capture the call.
 
         Parameters
         ----------
         numbers : Tensor of int64, shape (n,)
         views : Tensor, shape (n, channel or 1, 2, 3)
-            As :meth:`jittered` gives them.
+            As :meth:`jittered` returns them.
         axis : Tensor, shape (size,)
-            As :func:`spinefx.cases.patch.patch_grid` gives it.
+            As :func:`spinefx.cases.patch.patch_grid` returns it.
 
         Returns
         -------
@@ -341,20 +341,20 @@ class Planes:
 
 
 def _heights(matrices: NDArray[np.float64], case_id: str) -> NDArray[np.float64]:
-    """Slice at which each plane passes a pixel, as factors of (row, column, 1); shape (..., 3)."""
+    """Return the slice at which each plane passes a pixel, as factors of (row, column, 1); shape (..., 3)."""
     in_plane = matrices.copy()
     in_plane[..., 0, :], in_plane[..., 1:, :] = (0, 0, 1), matrices[..., 1:, :]
-    # The box's area in pixels of the slices; next to none where it stands upright on them.
+    # The box's area in pixels of the slices; almost zero where it is perpendicular to them.
     if (np.abs(np.linalg.det(in_plane)) < 1).any():
         raise PatchError(
-            "a box that stands upright on its series' slices", where=case_id, allowed="two series of like orientation"
+            "a box that is perpendicular to its series' slices", where=case_id, allowed="series of similar orientation"
         )
     heights: NDArray[np.float64] = (matrices[..., :1, :] @ np.linalg.inv(in_plane))[..., 0, (1, 2, 0)]
     return heights
 
 
 def _plane(crop: NDArray[np.float32], height: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Mix, at each pixel, the two slices that a plane passes between; beyond the stack its last slice goes on."""
+    """Mix, at each pixel, the two slices that a plane passes between; beyond the stack repeat its last slice."""
     depth, rows, columns = crop.shape
     passes: NDArray[np.float64] = height[0] * np.arange(rows)[:, None] + height[1] * np.arange(columns) + height[2]
     at = passes.clip(0, depth - 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A trained model that torch computes: made by training, and checked when it is read again."""
+"""A trained model that torch computes: made by training, and checked when it is loaded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Classifier", "software_versions"]
 
 
 def software_versions() -> dict[str, str]:
-    """Name the software that bits depend on.
+    """Return the versions of the software that results depend on, to the last bit.
 
     Returns
     -------
@@ -65,7 +65,7 @@ class Classifier(TrainedModel):
         fold: int,
         initialisation: Initialisation,
     ) -> Classifier:
-        """Make a classifier of a network that has just been trained.
+        """Make a classifier from a network that has just been trained.
 
         Parameters
         ----------
@@ -151,9 +151,9 @@ class Classifier(TrainedModel):
             ) from error
         if digest_of(data) != card.weights_digest:
             raise ModelError(
-                "the weights are not those that the card names (SHA-256 differs)",
+                "the weights do not match the model card (SHA-256 differs)",
                 where=WEIGHTS_FILE,
-                remedy="Take the model from its source again.",
+                remedy="Copy the model from its source again.",
             )
         return cls(card, _network_of(data, card.recipe, network))
 
@@ -163,17 +163,17 @@ def _serialised(network: nn.Module) -> bytes:
 
 
 def _network_of(data: bytes, recipe: Recipe, architecture: Network | None) -> FractureNetwork:
-    with torch.random.fork_rng(devices=[]):  # its random weights are replaced; torch's generator is not ours to move
+    with torch.random.fork_rng(devices=[]):  # the random weights are replaced; leave torch's generator alone
         network = FractureNetwork(recipe, architecture)
     own = network.state_dict()
     try:
         given = safetensors.torch.load(data)
     except SafetensorError as error:
-        raise ModelError("weights that are no safetensors file", where=WEIGHTS_FILE) from error
+        raise ModelError("a file that is not in the safetensors format", where=WEIGHTS_FILE) from error
     other = sorted(set(own) ^ set(given)) or [key for key in own if own[key].shape != given[key].shape]
     if other:
         raise ModelError(
-            f"tensors that do not fit the recipe's network ({other[0]} first of {len(other)})", where=WEIGHTS_FILE
+            f"{len(other)} tensors that do not fit the recipe's network (first: {other[0]})", where=WEIGHTS_FILE
         )
     network.load_state_dict(given)
     return in_channel_order(network)

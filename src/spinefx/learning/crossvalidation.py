@@ -1,4 +1,4 @@
-"""Cross-validation by patient: every participant answered once, by a model that never saw them, and the proof of it."""
+"""Cross-validation by patient: each participant is tested once, by a model that has not seen them, and an audit."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ from spinefx.vocabulary import Diagnosis
 __all__ = ["CrossValidation", "FoldResult", "cross_validate", "train_folds"]
 
 AUDIT_FILE, FOLD_FILE = "audit.json", "fold.json"
-# On a GPU an epoch of ten folds takes seconds, and so does writing their checkpoints.
+# On a GPU an epoch of ten folds takes seconds, as long as writing their checkpoints.
 CHECKPOINT_SPACING_S = 120.0
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one fold gave.
+    """The result of one fold.
 
     Parameters
     ----------
     fold : int
     predictions : tuple of Prediction
-        One a test slice.
+        One per test slice.
     history : History
     facts : FoldFacts
     model_digest : str
@@ -66,7 +66,7 @@ class FoldResult:
     model_digest: str
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file.
+        """Return plain values for a JSON file.
 
         Returns
         -------
@@ -110,13 +110,13 @@ class CrossValidation:
     recipe : Recipe
     cohort_digest : str
     folds : tuple of Fold
-        Who was on which side.
+        Who trained, chose the epoch and was tested in each.
     results : tuple of FoldResult
         In the order of the folds.
     audit : AuditReport
-        Passed, or it would not be here.
+        Passed: an audit that finds a leak raises instead.
     restarted : tuple of str
-        Folds that had been begun on another route, or with other software, and were begun again.
+        Folds that were interrupted on another route or with other software, and started again.
     """
 
     recipe: Recipe
@@ -128,7 +128,7 @@ class CrossValidation:
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
-        """One a slice, ordered by case and slice."""
+        """One per slice, ordered by case and slice."""
         every = [prediction for result in self.results for prediction in result.predictions]
         return tuple(sorted(every, key=lambda one: (one.case_id, one.slice_index)))
 
@@ -140,7 +140,7 @@ class CrossValidation:
 
 @dataclass(frozen=True, eq=False)
 class _Experiment:
-    """Everything that a fold needs, sent once to each process."""
+    """Everything that a fold needs, sent once to each worker."""
 
     stacks: tuple[PatchStack, ...]
     truth: Mapping[str, Diagnosis]
@@ -160,7 +160,7 @@ class _Experiment:
         return self.folder / fold.label
 
     def begun_otherwise(self, fold: Fold) -> bool:
-        """Tell whether a fold was cut off in a run that this one cannot go on from."""
+        """Return whether a fold was interrupted in a run that this one cannot resume."""
         run = self._prepare(fold)[0].run
         saved = read_checkpoint(run.checkpoint_path)
         return saved is not None and not run.may_continue(saved)
@@ -174,7 +174,7 @@ class _Experiment:
         self._finish(fold, job, test, classifier, history)
 
     def run_together(self, folds: Sequence[Fold], report: Callable[..., None]) -> None:
-        """Train folds in lockstep, and test each as it comes to its end."""
+        """Train folds in lockstep, and test each when it is finished."""
         jobs, tests = zip(*(self._prepare(fold) for fold in folds), strict=True)
         fit_together(
             jobs,
@@ -185,7 +185,7 @@ class _Experiment:
         )
 
     def _prepare(self, fold: Fold) -> tuple[LockstepFold, Side]:
-        """Say what trains and what chooses the epoch, and beside them what tests."""
+        """Return the job of a fold (what trains, what chooses the epoch) and its test side."""
         ledger = Ledger(fold.number)
         malignant = {case: answer == Diagnosis.MALIGNANT for case, answer in self.truth.items()}
         training, inner, test = (
@@ -199,7 +199,7 @@ class _Experiment:
         return LockstepFold(training, watched, run), test
 
     def _finish(self, fold: Fold, job: LockstepFold, test: Side, classifier: Classifier, history: History) -> None:
-        """Test one fold; its last file is the result, so that a fold without it is not finished."""
+        """Test one fold and save it. The result is written last, so that a fold without it is not finished."""
         ledger = test.ledger
         for constant in ("normalisation statistics", "patient score", "prior correction", "threshold"):
             ledger.record_fit(constant, ())  # each comes from the recipe, or from each patch by itself
@@ -211,11 +211,11 @@ class _Experiment:
         job.run.checkpoint_path.unlink(missing_ok=True)
 
     def run_fold_silently(self, fold: Fold) -> None:
-        """Do the same where nobody can be told of progress."""
+        """Train and test one fold where no progress can be reported."""
         self.run_fold(fold, _say_nothing)
 
     def _test(self, classifier: Classifier, test: Side) -> tuple[Prediction, ...]:
-        """Answer the test side case by case, as the model would at the point of use."""
+        """Predict the test side case by case, as the model does at the point of use."""
         predictions: list[Prediction] = []
         case_ids = np.array([sample.case_id for sample in test.samples])
         with reproducible():
@@ -226,7 +226,7 @@ class _Experiment:
         return tuple(predictions)
 
     def finished(self, fold: Fold) -> FoldResult | None:
-        """Read a fold's result, if it is there and belongs to the model beside it."""
+        """Return a fold's result, if it is there and belongs to the model beside it."""
         folder = self.folder_of(fold)
         try:
             result = FoldResult.from_json(json.loads((folder / FOLD_FILE).read_text("utf-8")))
@@ -250,28 +250,28 @@ def cross_validate(
     on: str = LOCAL,
     network: Network | None = None,
 ) -> CrossValidation:
-    """Train one model a fold, answer its test patients, and audit the whole for leaks.
+    """Train one model per fold, predict its test patients, and audit the whole for leaks.
 
     Parameters
     ----------
     stacks : sequence of PatchStack
-        One a case, cut with the recipe's settings; their order does not matter.
+        One per case, cut with the recipe's settings, in any order.
     truth : mapping of str to Diagnosis
         By case.
     recipe : Recipe
     folder : Path
-        Gets ``fold-01`` and so on, each with its model and the model's graph; an interrupted run goes on from what is
-        there.
+        Receives ``fold-01`` and so on, each with its model and the model's graph; an interrupted run resumes from
+        what is there.
     cohort_digest : str
-        Names the cohort in every model.
+        Identifies the cohort in every model.
     workers : int
-        Processes, one thread each. The result does not depend on it. A GPU has no use for them.
+        Processes, one thread each. The result does not depend on their number; a GPU does not use them.
     weights : Path, optional
-        Local ImageNet file in torchvision's format.
+        Local file of ImageNet weights for the recipe's network.
     route : Route, optional
-        Where to compute; the CPU by default. A fold that was cut off on another route starts again.
+        Where to compute; the CPU by default. A fold that was interrupted on another route starts again.
     progress : callable, optional
-        Told (fold label, epoch, epochs) after each epoch; on a cluster nobody is.
+        Called with (fold label, epoch, epochs) after each epoch, except on a cluster.
     on : str
         Where to train, as :func:`spinefx.processes.cluster.spread` takes it.
     network : Network, optional
@@ -290,7 +290,7 @@ def cross_validate(
     WorkspaceError
         When ``folder`` holds an experiment with another recipe or other data.
     LeakError
-        When training data and test data met; ``audit.json`` says where.
+        When test data reached training; ``audit.json`` says where.
     """
     experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network)
     restarted = _train(experiment, folds, workers, progress, on)
@@ -316,7 +316,7 @@ def train_folds(
     on: str = LOCAL,
     network: Network | None = None,
 ) -> int:
-    """Train a share of the folds, for one of several jobs; :func:`cross_validate` joins and audits them.
+    """Train a share of the folds as one of several jobs; :func:`cross_validate` joins and audits them.
 
     Parameters
     ----------
@@ -328,7 +328,7 @@ def train_folds(
     Returns
     -------
     int
-        Folds of the whole that are not finished, by this job or another.
+        Folds that are not finished yet, by this job or another.
 
     Raises
     ------
@@ -376,7 +376,7 @@ def _train(
     progress: Callable[[str, int, int], None] | None,
     on: str,
 ) -> tuple[str, ...]:
-    """Train the folds that are not finished; names those that another route or other software had begun."""
+    """Train the folds that are not finished; return those that had started on another route or with other software."""
     todo = [fold for fold in folds if experiment.finished(fold) is None]
     restarted = tuple(fold.label for fold in todo if experiment.begun_otherwise(fold))
     told = progress or _say_nothing
@@ -400,14 +400,14 @@ def _write_missing_graphs(folders: Sequence[Path], network: Network | None) -> N
     except ModuleNotFoundError as error:
         if error.name not in {"onnx", "onnxruntime"}:
             raise
-        return  # a machine that only trains may lack them; this command or `spinefx export` writes the graphs at home
+        return  # a machine that only trains may lack them; `spinefx export` writes the graphs elsewhere
     for folder in folders:
         if not graph_is_current(folder):
             export_graph(folder, network)
 
 
 def _refuse_unwritable(recipe: Recipe, network: Network | None) -> None:
-    """Refuse, before training, a network from outside this package whose graph could not be written after it."""
+    """Refuse, before training, a network from outside this package whose graph could not be written afterwards."""
     if network is None:
         return
     try:
@@ -420,20 +420,20 @@ def _refuse_unwritable(recipe: Recipe, network: Network | None) -> None:
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:
-    """Stand in where nobody wants to hear of progress."""
+    """Ignore progress."""
 
 
 def _read_result(experiment: _Experiment, fold: Fold) -> FoldResult:
     result = experiment.finished(fold)
     if result is None:
         raise ModelError(
-            "the fold was trained, but its files are not whole", where=fold.label, remedy="Run the same command again."
+            "the fold was trained, but its files are incomplete", where=fold.label, remedy="Run the same command again."
         )
     return result
 
 
 def _conclude(checks: tuple[AuditCheck, ...], folder: Path) -> AuditReport:
-    """Store the audit, and stop where it found a leak."""
+    """Write the audit, and stop if it found a leak."""
     report = AuditReport(checks)
     write_text(folder / AUDIT_FILE, json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n")
     report.raise_for_leaks()

@@ -1,4 +1,4 @@
-"""Data that lie on the device while folds train: voxels for the whole run, one epoch's draws at a time."""
+"""Data on the device while folds train: voxels for the whole run, random draws for one epoch at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["EpochDraws", "ResidentBank"]
 
 
 class ResidentBank:
-    """A cohort's source voxels and unchanged patches, once on the device for all folds.
+    """A cohort's source voxels and unchanged patches, held once on the device for all folds.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class ResidentBank:
         Tensor, shape (n, channel, size, size)
             As :meth:`PatchBank.draw` returns them.
         Tensor of int64, shape ()
-            Channels that hold one grey level only; there should be none.
+            Number of channels that hold one grey level only; it should be 0.
         """
         parts = [
             planes.read(chosen["numbers"], chosen[_views_key(place)], self._axis)
@@ -69,7 +69,7 @@ class ResidentBank:
 
 @dataclass(frozen=True, eq=False)
 class EpochDraws:
-    """Everything that chance decides of one fold's epoch, on the host; the same numbers as the plain loop draws.
+    """All random draws of one fold's epoch, on the host; the same numbers as the plain loop draws.
 
     Use :meth:`of`.
 
@@ -79,9 +79,9 @@ class EpochDraws:
     sizes : tuple of int
         Patches in each step.
     patches : dict of str to Tensor
-        By patch of the epoch: sample number, answer, where it is read. The rate of each step beside them.
+        By patch of the epoch: sample number, label and where it is read; also the learning rate of each step.
     chance : Future
-        Of contrast, blends and dropout, by patch of the epoch; they are drawn in another thread.
+        Contrast, blends and dropout, by patch of the epoch, drawn in another thread.
     """
 
     plan: EpochPlan
@@ -100,9 +100,9 @@ class EpochDraws:
         epoch : int
             From 1.
         features : int
-            Of the layer that dropout works on.
+            Inputs of the layer that dropout precedes.
         drawers : ThreadPoolExecutor
-            Torch's draws do not hold Python up; they are most of the work.
+            Torch releases the interpreter while it draws, which is most of the work.
 
         Returns
         -------
@@ -126,18 +126,18 @@ class EpochDraws:
         return cls(plan, sizes, patches, drawers.submit(_chance, recipe, run.fold, epoch, sizes, features))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give all draws, waiting for the other thread.
+        """Return all draws, once the other thread is done.
 
         Returns
         -------
         dict of str to Tensor
-            One row a patch, but for ``rates`` with one a step.
+            One row per patch, except ``rates`` with one per step.
         """
         return self.patches | self.chance.result()
 
 
 def _views_key(place: int) -> str:
-    """Name the tensor of where patches are read in one series."""
+    """Return the name of the tensor that holds where patches are read in one series."""
     return f"views_{place}"
 
 

@@ -1,7 +1,7 @@
-"""Searching a cohort for the same pixels under two names.
+"""Search a cohort for the same pixels under two identifiers.
 
 A patient who was entered twice, or a copied series, puts test images into training. Patches of different participants
-are compared at low resolution, shifted, scaled and turned copies included.
+are compared at low resolution, including shifted, scaled and rotated copies.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["TWIN_CORRELATION", "Twin", "find_twins"]
 
 SIZE = 16
 VOXELS_PER_SIDE = 24
-# Low-resolution patches of two people stay below this; those of one image, copied, lie above it.
+# Low-resolution patches of two patients correlate less than this; copies of one image correlate more.
 TWIN_CORRELATION = 0.995
-# Pairs below this on the coarse grid of views are not looked at again.
+# Pairs below this on the coarse grid of views are not refined.
 CANDIDATE_CORRELATION = 0.8
 CANDIDATES = 256
 COARSE_VIEWS = tuple(
@@ -55,12 +55,12 @@ class Twin:
 
     @property
     def is_copy(self) -> bool:
-        """Whether the two are too alike to be two people."""
+        """Whether the two are too similar to be two patients."""
         return self.correlation > TWIN_CORRELATION
 
 
 def find_twins(stacks: Sequence[PatchStack]) -> tuple[Twin, ...]:
-    """Find the most alike slices of different participants.
+    """Find the most similar slices of different participants.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def find_twins(stacks: Sequence[PatchStack]) -> tuple[Twin, ...]:
     Returns
     -------
     tuple of Twin
-        Most alike first; :attr:`Twin.is_copy` tells which are copies. At most 256; empty where no two are alike.
+        Most similar first, at most 256; :attr:`Twin.is_copy` says which are copies.
 
     Notes
     -----
@@ -97,7 +97,7 @@ def find_twins(stacks: Sequence[PatchStack]) -> tuple[Twin, ...]:
 
 
 def _blurred(stack: PatchStack) -> PatchStack:
-    """Remove what a 16-pixel patch cannot hold, so that copies stay alike wherever its pixels fall, and shrink."""
+    """Blur away what 16 pixels cannot hold, so that copies look the same wherever pixels fall, and shrink."""
     sources = []
     for source in stack.sources:
         centre = source.matrices[0, stack.settings.neighbours]
@@ -114,7 +114,7 @@ def _blurred(stack: PatchStack) -> PatchStack:
 
 
 def _thinning(count: int, wanted: int, sigma: float) -> NDArray[np.float64]:
-    """Matrix that blurs a line of voxels, its ends repeated, and reads it at fewer, evenly spread places."""
+    """Return the matrix that blurs a line of voxels, its ends repeated, and samples it at fewer, even places."""
     reach = int(4 * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     blur = np.zeros((count, count))
@@ -127,7 +127,7 @@ def _thinning(count: int, wanted: int, sigma: float) -> NDArray[np.float64]:
 
 
 def _rows(bank: PatchBank, numbers: NDArray[np.int64], jitters: Sequence[Jitter]) -> NDArray[np.float32]:
-    """Patches as unit vectors, shape (n, pixels): their products are correlations."""
+    """Return patches as unit vectors, shape (n, pixels), whose products are correlations."""
     rows = torch.cat(
         [
             bank.sample(numbers[start : start + 256], jitters[start : start + 256]).flatten(start_dim=1)
@@ -141,7 +141,7 @@ def _rows(bank: PatchBank, numbers: NDArray[np.int64], jitters: Sequence[Jitter]
 def _refine(
     bank: PatchBank, plain: NDArray[np.float32], pairs: Sequence[tuple[int, int]], start: Sequence[Jitter]
 ) -> tuple[NDArray[np.float64], list[Jitter]]:
-    """Search around each pair's best view, in steps that halve: all pairs at once."""
+    """Search around each pair's best view in steps that halve, all pairs at once."""
     first = np.array([one for one, _ in pairs])
     second = np.array([two for _, two in pairs])
     views = np.array([[j.shift_row, j.shift_column, j.scale, j.rotation_deg] for j in start])
@@ -161,7 +161,7 @@ def _refine(
 def _by_case(
     bank: PatchBank, pairs: Sequence[tuple[int, int]], correlations: NDArray[np.float64], views: Sequence[Jitter]
 ) -> tuple[Twin, ...]:
-    """Keep the most alike slices of each two cases."""
+    """Keep the most similar slices of each pair of cases."""
     twins: dict[tuple[str, str], Twin] = {}
     for (one, two), correlation, view in zip(pairs, correlations, views, strict=True):
         a, b = bank.samples[one], bank.samples[two]

@@ -108,7 +108,7 @@ def build_network(recipe: Recipe, *, fold: int, network: Network | None = None) 
 
 
 def in_channel_order(network: FractureNetwork) -> FractureNetwork:
-    """Lay weights out in memory as convolutions run fastest on a CPU: channels last.
+    """Lay weights out in memory with channels last, as convolutions run fastest on a CPU.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def in_channel_order(network: FractureNetwork) -> FractureNetwork:
 
 @contextlib.contextmanager
 def seeded(rng: np.random.Generator) -> Iterator[None]:
-    """Let torch draw from a stream of our own, and leave torch's generator afterwards as it was found.
+    """Make torch draw from a given stream, and restore torch's generator afterwards.
 
     Parameters
     ----------

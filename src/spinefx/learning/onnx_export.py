@@ -1,4 +1,4 @@
-"""A trained network as a standard ONNX graph, kept only where it answers as torch does.
+"""A trained network as a standard ONNX graph, kept only if it predicts as torch does.
 
 :mod:`torch.fx` lists what a network does, layer by layer, and :mod:`spinefx.learning.onnx_layers` writes each step,
 with batch normalisation folded into the convolutions. That takes milliseconds, needs no exporter, serves every network
@@ -34,12 +34,12 @@ CHECKED_INPUTS, CHECK_SEED = 16, 20220124
 
 
 def export_graph(folder: Path, network: Network | None = None) -> GraphCard:
-    """Write a model's graph beside its weights, and prove that it answers as they do.
+    """Write a model's graph beside its weights, and verify that it predicts as torch does.
 
     Parameters
     ----------
     folder : Path
-        Of a model; gets ``model.onnx``, ``model.onnx.data`` and, last, ``graph.json``.
+        Of a model; receives ``model.onnx``, ``model.onnx.data`` and, last, ``graph.json``.
     network : Network, optional
         The network that the model's recipe names, where it is not one of this package.
 
@@ -65,7 +65,7 @@ def export_graph(folder: Path, network: Network | None = None) -> GraphCard:
     ours, torchs = scorer.log_odds(patches), classifier.log_odds(patches)
     probability_error = float(np.abs(scorer.probabilities(patches) - classifier.probabilities(patches)).max())
     log_odds_error = float((np.abs(ours - torchs) / np.maximum(1.0, np.abs(torchs))).max())
-    # Written so that what is no number is refused as well.
+    # Written so that NaN is refused as well.
     if not (probability_error <= TOLERANCE and log_odds_error <= TOLERANCE):
         (folder / GRAPH_FILE).unlink()
         (folder / DATA_FILE).unlink()
@@ -135,7 +135,7 @@ def graph_of(network: FractureNetwork, size: int) -> tuple[bytes, bytes, dict[st
 
 
 def _seeded_patches(channels: int, size: int) -> NDArray[np.float32]:
-    """Make random landscapes with edges, normalised as patches are; on plain noise a network answers always alike."""
+    """Make normalised landscapes with edges; on plain noise a network always predicts the same."""
     noise = np.random.default_rng(CHECK_SEED).standard_normal((CHECKED_INPUTS, channels, size, size))
     patches = noise + 0.1 * noise.cumsum(axis=2).cumsum(axis=3)
     patches -= patches.mean(axis=(2, 3), keepdims=True)

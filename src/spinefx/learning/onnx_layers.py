@@ -302,7 +302,7 @@ def _cannot_write(what: str) -> ModelError:
     return ModelError(
         f"a network with {what}, which cannot be written as an ONNX graph",
         allowed=", ".join(allowed),
-        remedy="Build the network of these layers, or score it with torch (`--engine torch`).",
+        remedy="Build the network from these layers.",
     )
 
 

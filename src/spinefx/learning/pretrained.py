@@ -22,7 +22,7 @@ FORMATS = "as .safetensors, or as .pth (read with weights_only)"
 
 
 def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -> Initialisation:
-    """Put ImageNet weights into a network, where the recipe wants them and a file is there.
+    """Load ImageNet weights into a network, if the recipe asks for them and a file is given.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def _read(path: Path, accepted: str) -> tuple[dict[str, Tensor], str]:
         given = (
             safetensors.torch.load(data) if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # whatever a hostile or torn file makes torch raise: it is refused, not run
+    except Exception as error:  # whatever a hostile or torn file makes torch raise
         raise FileError(
             "a damaged file, or one that holds more than tensors", where=path.name, allowed=accepted
         ) from error

@@ -1,6 +1,6 @@
 """The protocol as one value: every number of an experiment, read from one flat TOML file.
 
-Nothing here needs torch, so that a recipe can be read, checked and shown where none is installed.
+Nothing here needs torch, so that a recipe can be read, checked and shown where torch is not installed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["PRESETS", "Recipe"]
 
 PRESETS = ("honest", "paper", "quick")
 
-# A reader of a result is told in one sentence what each of these lets through.
+# Every result of such a recipe repeats this sentence.
 TEST_FOLD_SENTENCE = (
     "the fold that is reported also chose the epoch whose weights are kept (early_stopping_on = 'test_fold'), "
     "as in Yeh 2022, so the scores are better than new patients would see"
@@ -60,7 +60,7 @@ class _Field:
             return isinstance(value, str) and re.fullmatch("[a-z0-9_-]{1,40}", value) is not None
         if kind is bool:
             return isinstance(value, bool)
-        # A boolean is an int to Python, not to a reader; a comparison with NaN is false.
+        # A boolean is an int to Python, but not to a user; a comparison with NaN is false.
         is_number = isinstance(value, int if kind is int else float) and not isinstance(value, bool)
         return is_number and self.low <= float(typing.cast("float", value)) <= self.high
 
@@ -69,7 +69,7 @@ class _Field:
 class Recipe:
     """Every number of one experiment; frozen, complete, and refused where a value is out of range.
 
-    Each field stands in the TOML file; :meth:`meanings` says what it means, :meth:`allowed` what it accepts.
+    The TOML file holds every field; :meth:`meanings` returns what each means, :meth:`allowed` what it accepts.
 
     Raises
     ------
@@ -78,7 +78,7 @@ class Recipe:
 
     Notes
     -----
-    ``protocol row`` in a description is the row of the settled protocol of Yeh 2022.
+    ``row`` in a description is the row of the protocol, see ``docs/protocol.md``.
     """
 
     name: Annotated[str, _Field("What results call this recipe.")]
@@ -189,7 +189,7 @@ class Recipe:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Make a recipe of plain values, as a file holds them.
+        """Make a recipe from plain values, as a file holds them.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class Recipe:
 
     @classmethod
     def meanings(cls) -> dict[str, str]:
-        """Say what each field means.
+        """Return what each field means.
 
         Returns
         -------
@@ -288,7 +288,7 @@ class Recipe:
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """Read a recipe as a command line names it: a preset, or a TOML file.
+        """Read a recipe by the name that a user gives: a preset, or a TOML file.
 
         Parameters
         ----------
@@ -321,7 +321,7 @@ class Recipe:
         Raises
         ------
         RecipeError
-            When the file is missing, no TOML, or no complete recipe.
+            When the file is missing, not TOML, or not a complete recipe.
         """
         try:
             text = path.read_text("utf-8")
@@ -352,7 +352,7 @@ class Recipe:
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"no TOML ({error})", where="recipe") from None
+            raise RecipeError(f"a file that is not TOML ({error})", where="recipe") from None
         return cls.from_mapping(values)
 
     def changed(self, **changes: Any) -> Self:
@@ -375,7 +375,7 @@ class Recipe:
         return self.from_mapping({**self.to_mapping(), **changes})
 
     def repetition(self, number: int) -> Self:
-        """Give the recipe of one repeat of the whole cross-validation (protocol row 23).
+        """Return the recipe of one repeat of the whole cross-validation (protocol row 23).
 
         Parameters
         ----------
@@ -392,7 +392,7 @@ class Recipe:
         return self.changed(seed=self.seed + number - 1, repeats=1)
 
     def dump(self) -> str:
-        """Write the recipe as TOML, each field under its meaning and range.
+        """Return the recipe as TOML, each field below its meaning and range.
 
         Returns
         -------
@@ -406,7 +406,7 @@ class Recipe:
 
     @classmethod
     def allowed(cls, key: str) -> str:
-        """Say what one field accepts.
+        """Return what one field accepts.
 
         Parameters
         ----------
@@ -438,7 +438,7 @@ class Recipe:
 
     @property
     def optimistic(self) -> str:
-        """Why results of this recipe are better than new patients would see; empty where no leak is allowed."""
+        """Why results of this recipe are better than new patients would see; empty where the recipe allows no leak."""
         return TEST_FOLD_SENTENCE if self.early_stopping_on == "test_fold" else ""
 
     @property
@@ -464,14 +464,14 @@ class Recipe:
 
 @functools.cache
 def _fields() -> dict[str, tuple[Any, _Field]]:
-    """Type and meaning of every field, by its name."""
+    """Return the type and meaning of every field, by its name."""
     hints = typing.get_type_hints(Recipe, include_extras=True)
     return {key: typing.get_args(hint) for key, hint in hints.items()}
 
 
 @functools.cache
 def _defaults() -> dict[str, Any]:
-    """Defaults of the fields that came after the first recipes were written."""
+    """Return the defaults of the fields that were added after recipes had been written."""
     return {
         field.name: field.default for field in dataclasses.fields(Recipe) if field.default is not dataclasses.MISSING
     }
@@ -495,7 +495,7 @@ def _refuse_keys(values: Mapping[str, Any]) -> None:
         raise RecipeError(
             f"keys missing: {', '.join(missing)}",
             where="recipe",
-            remedy="A recipe writes every field; start from a copy of a preset.",
+            remedy="A recipe states every field; start from a copy of a preset.",
         )
 
 

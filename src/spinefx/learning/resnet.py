@@ -17,7 +17,7 @@ STEMS = {"3x3_stride_2": (3, 2), "7x7_stride_2": (7, 2), "3x3_stride_1": (3, 1)}
 
 
 class _Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution beside a shortcut; the stride is in the 3x3, as in torchvision's ResNet50."""
+    """1x1, 3x3 and 1x1 convolutions with a shortcut; the stride is in the 3x3, as in torchvision's ResNet50."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Bottleneck(nn.Module):
 
 
 class _BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+    """Two 3x3 convolutions with a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class ResNet50(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A residual network of three basic blocks, for demonstrations on a CPU; it is not the paper's.
+    """A residual network of three basic blocks for demonstrations on a CPU, not the paper's network.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 
 
 def _initialise_convolutions(network: nn.Module) -> None:
-    """He initialisation, as torchvision's ResNet does it; batch normalisation starts at 1 and 0 by itself."""
+    """Initialise convolutions as torchvision's ResNet does (He); batch normalisation starts at 1 and 0 by default."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

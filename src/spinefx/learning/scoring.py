@@ -34,7 +34,7 @@ NOTE = "Research use only, not a medical device. A probability on images unlike 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A lesion with every model's answer.
+    """A lesion with every model's predictions.
 
     Parameters
     ----------

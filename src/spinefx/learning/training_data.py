@@ -60,9 +60,9 @@ def check_inputs(
     for stack in stacks:
         if stack.settings != recipe.patch_settings:
             raise InputError(
-                f"patches cut with {stack.settings}",
+                f"patches cut with {stack.settings.to_json()}",
                 where=stack.case_id,
-                allowed=f"{recipe.patch_settings}, as the recipe says",
+                allowed=f"{recipe.patch_settings.to_json()}, as the recipe says",
                 remedy="Run `spinefx patch` with this recipe.",
             )
     if weights is not None and recipe.initialisation == "random":
@@ -153,7 +153,8 @@ def claim_folder(folder: Path, recipe: Recipe, cohort_digest: str, data_digest: 
     changed = [key for key in identity if before.get(key) != identity[key] and key != "recipe"]
     was, now = before.get("recipe", {}), identity["recipe"]
     assert isinstance(now, dict)
-    changed += [f"{key} (was {was.get(key)!r}, now {now[key]!r})" for key in now if was.get(key) != now[key]]
+    keys = [*now, *(key for key in was if key not in now)]
+    changed += [f"{key} (was {was.get(key)!r}, now {now.get(key)!r})" for key in keys if was.get(key) != now.get(key)]
     if changed:
         raise WorkspaceError(
             f"an experiment that differs in {', '.join(changed)}", where=folder.name, remedy=START_AFRESH
