@@ -32,7 +32,7 @@ from spinefx.workspace.enrolment import (
     read_hospital_readings,
     read_hospital_signs,
 )
-from spinefx.workspace.layout import Workspace
+from spinefx.workspace.layout import Workspace, kept_sequences
 from spinefx.workspace.records import (
     LesionRecord,
     Participant,
@@ -129,6 +129,7 @@ def ingest(
     """
     if key is not None and root.resolve() in (key.resolve(), *key.resolve().parents):
         raise WorkspaceError("the key file would lie inside the study folder", allowed="a place apart from it")
+    sequences = kept_sequences(sequences)
     enrolment = read_enrolment(table)
     human_readings, readings_notes = _optional(read_hospital_readings, readings, enrolment)
     sign_scores, signs_notes = _optional(read_hospital_signs, signs, enrolment)
