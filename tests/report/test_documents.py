@@ -20,6 +20,7 @@ from spinefx.statistics.columns import column_widths, is_numeric
 from spinefx.statistics.estimate import Estimate
 from spinefx.statistics.latex import escape
 from spinefx.statistics.table import ResultTable
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 SPECIAL = (
@@ -81,7 +82,7 @@ def test_word_says_on_every_page_what_it_is_of(files: dict[str, bytes]) -> None:
     for place in ("header1", "footer1"):
         said = text_of(parts[f"word/{place}.xml"])
         assert "Phantom: synthetic images" in said
-        assert "Research use only." in said
+        assert RESEARCH_USE_ONLY in said
     # One header and footer for all sections: the first has them, later ones take them over.
     sections = list(parts["word/document.xml"].iter(f"{W}sectPr"))
     assert [len(one.findall(f"{W}headerReference")) for one in sections] == [1, *[0] * (len(sections) - 1)]

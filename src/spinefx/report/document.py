@@ -12,12 +12,11 @@ from spinefx.report.sections import build_sections
 from spinefx.statistics.accuracy import majority_baseline
 from spinefx.statistics.performance import performance_table
 from spinefx.statistics.table import ResultTable
-from spinefx.vocabulary import Diagnosis
+from spinefx.vocabulary import RESEARCH_USE_ONLY, Diagnosis
 
 __all__ = ["render_report"]
 
 PHANTOM = "Phantom: synthetic images; these figures say nothing about patients."
-RESEARCH = "Research use only. Not a medical device."
 # A longer table is folded, and the page shows so many rows of it; its file holds them all.
 ROWS_OPEN, ROWS_SHOWN = 40, 500
 
@@ -45,7 +44,12 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     page = environment.get_template("report.html").render(
-        content=content, sections=sections, summary=_summary(content), rows_open=ROWS_OPEN, rows_shown=ROWS_SHOWN
+        content=content,
+        sections=sections,
+        summary=_summary(content),
+        research_use_only=RESEARCH_USE_ONLY,
+        rows_open=ROWS_OPEN,
+        rows_shown=ROWS_SHOWN,
     )
     # Loading python-docx takes longer than any table.
     from spinefx.report.word import word_document
@@ -59,7 +63,7 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     files = {f"{table.name}.tsv": table.to_tsv().encode() for table in tables}
     files |= {f"{one.name}.tex": for_paper(one).to_latex().encode() for part in sections for one in part.tables}
     parts = [(part.title, [for_paper(one) for one in (*part.tables, *part.folded)]) for part in sections]
-    stamps = (*([PHANTOM] if content.phantom else []), RESEARCH)
+    stamps = (*([PHANTOM] if content.phantom else []), RESEARCH_USE_ONLY)
     files |= {"tables.docx": word_document(content.title, parts, stamps)}
     for one in (picture for section in sections for picture in section.pictures):
         files |= {f"{one.name}.svg": one.drawing.svg.encode(), f"{one.name}.png": one.drawing.png}

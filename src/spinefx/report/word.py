@@ -19,6 +19,7 @@ from docx.text.paragraph import Paragraph
 
 from spinefx.statistics.columns import column_widths, fits, is_numeric, printable
 from spinefx.statistics.table import ResultTable
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 __all__ = ["word_document"]
 
@@ -89,7 +90,7 @@ def _room(rows: Sequence[Sequence[str]], sideways: bool, density: float) -> int:
 def _describe(document: Document, title: str) -> None:
     said = document.core_properties
     said.title, said.author, said.last_modified_by, said.language = title[:255], "spinefx", "spinefx", LANGUAGE
-    said.comments, said.created, said.modified, said.revision = "Research use only.", MADE, MADE, 1
+    said.comments, said.created, said.modified, said.revision = RESEARCH_USE_ONLY, MADE, MADE, 1
     for language in document.styles.element.iter(qn("w:lang")):
         language.set(qn("w:val"), LANGUAGE)
 
