@@ -334,6 +334,7 @@ class Bench:
             "schema": SCHEMA,
             "series": job.series.name,
             **result.to_json(),
+            "truth": {case.case_id: case.diagnosis for case in cohort if case.participant_id in fold.test},
             "recipe": recipe.to_mapping(),
             "recipe_digest": recipe.digest,
             "cohort_digest": cohort.digest,
@@ -514,7 +515,11 @@ def main() -> int:
     try:
         if arguments.smoke and arguments.results == KEPT:
             raise InputError("a smoke test among the results", remedy="Give --results another folder.")
-        chosen = [one for one in series if one.name in (arguments.series or [every.name for every in series])]
+        names = [one.name for one in series]
+        unknown = sorted({*(arguments.series or [])} - {*names})
+        if unknown:
+            raise InputError(f"no series {unknown[0]!r}", allowed=", ".join(names))
+        chosen = [one for one in series if one.name in (arguments.series or names)]
         if arguments.command == "status":
             status(kept, chosen)
         else:
