@@ -98,12 +98,7 @@ class Job:
 
 
 def planned_series() -> tuple[Series, ...]:
-    """Return every series of the experiment, in the order in which they are trained.
-
-    Returns
-    -------
-    tuple of Series
-    """
+    """Return every series of the experiment, in the order in which they are trained."""
     start = {"initialisation": "random", "dtype": "bfloat16", "patience": PATIENCE}
     honest, paper = (Recipe.preset(name).changed(**start) for name in ("honest", "paper"))
     quick = Recipe.preset("quick")
@@ -120,14 +115,9 @@ def planned_series() -> tuple[Series, ...]:
 
 
 def smoke_series() -> tuple[Series, ...]:
-    """Return the same kinds of series with a small network and two folds: they test this script and give no figure.
-
-    Returns
-    -------
-    tuple of Series
-    """
+    """Return the same kinds of series with a small network and two folds: they test this script and give no figure."""
     small = {"folds": 2, "epochs": 2, "copies_benign": 1, "copies_malignant": 2, "inner_fraction": 0.3}
-    small |= {"network": "small_resnet", "batch_size": 8, "patch_size": 32}
+    small |= {"network": "small_resnet", "batch_size": 8}
     first, second, third = (one for one in planned_series() if one.name in {"honest", "paper", "dealt-anew"})
     return tuple(
         replace(one, recipe=one.recipe.changed(**small), folds=folds)
@@ -137,26 +127,12 @@ def smoke_series() -> tuple[Series, ...]:
 
 @dataclass(frozen=True)
 class Kept:
-    """The finished folds, one small text file each; what a new machine goes on from.
-
-    Parameters
-    ----------
-    folder : Path
-    """
+    """The finished folds, one small text file each; what a new machine goes on from."""
 
     folder: Path
 
     def path_of(self, job: Job) -> Path:
-        """Return where a fold's file belongs.
-
-        Parameters
-        ----------
-        job : Job
-
-        Returns
-        -------
-        Path
-        """
+        """Return where a fold's file belongs."""
         return self.folder / f"{job.label}.json"
 
     def read(self, job: Job) -> dict[str, Any] | None:
@@ -183,10 +159,11 @@ class Kept:
         try:
             values: dict[str, Any] = json.loads(path.read_text("utf-8"))
             FoldResult.from_json(values)
-            digest = values["recipe_digest"]
+            recipe = dict(values["recipe"])
         except (ValueError, KeyError, TypeError) as error:
             raise WorkspaceError("expected a fold's file, got a damaged one", where=job.label, remedy=remedy) from error
-        if digest != job.series.recipe.digest:
+        today = job.series.recipe.to_mapping()  # a field that recipes have gained since then changes nothing
+        if any(key not in today or today[key] != value for key, value in recipe.items()):
             raise WorkspaceError("expected a fold of this recipe, got one of another", where=job.label, remedy=remedy)
         return values
 
@@ -224,27 +201,12 @@ class Kept:
             )
 
     def keep(self, job: Job, values: Mapping[str, Any]) -> None:
-        """Write a finished fold, whole or not at all.
-
-        Parameters
-        ----------
-        job : Job
-        values : mapping
-        """
+        """Write a finished fold, whole or not at all."""
         write_text(self.path_of(job), in_lines(values))
 
 
 def in_lines(values: Mapping[str, Any]) -> str:
-    """Write JSON with one line a key, which keeps files small and their changes readable.
-
-    Parameters
-    ----------
-    values : mapping
-
-    Returns
-    -------
-    str
-    """
+    """Write JSON with one line a key, which keeps files small and their changes readable."""
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {canonical_json(value)}" for key, value in values.items()) + "\n}\n"
 
 
@@ -257,14 +219,13 @@ class Bench:
     folder : Path
         Gets ``export``, ``study`` and ``models``; nothing in it belongs in the repository.
     kept : Kept
-    patients, seed : int
-        Of the phantom cohort.
+    phantom : PhantomSettings
+        Of the patients.
     """
 
     folder: Path
     kept: Kept
-    patients: int = PATIENTS
-    seed: int = COHORT_SEED
+    phantom: PhantomSettings
 
     @property
     def study(self) -> Path:
@@ -281,7 +242,7 @@ class Bench:
             Processes.
         """
         export, unfinished = self.folder / "export", self.folder / "study-unfinished"
-        write_cohort(export, PhantomSettings(patients=self.patients, seed=self.seed), workers=workers)
+        write_cohort(export, self.phantom, workers=workers)
         if not self.study.exists():
             shutil.rmtree(unfinished, ignore_errors=True)
             tables = {kind: export / f"{kind}.csv" for kind in ("signs", "readings")}
@@ -289,7 +250,7 @@ class Bench:
             unfinished.rename(self.study)
         for settings in {one.recipe.patch_settings.digest: one.recipe.patch_settings for one in series}.values():
             patch(self.study, settings, workers=workers)
-        self.kept.claim(describe(Workspace.open(self.study), self))
+        self.kept.claim(describe(Workspace.open(self.study), self.phantom))
 
     def train(self, job: Job, report: Callable[..., None]) -> None:
         """Train one fold where it is not finished, and keep it.
@@ -424,13 +385,13 @@ def fold_of(job: Job, truth: Mapping[str, Diagnosis]) -> Fold:
     return split_folds(truth, job.series.recipe)[job.fold - 1]
 
 
-def describe(workspace: Workspace, bench: Bench) -> dict[str, Any]:
+def describe(workspace: Workspace, phantom: PhantomSettings) -> dict[str, Any]:
     """Describe the patients for the page of results, which is drawn where no image is at hand.
 
     Parameters
     ----------
     workspace : Workspace
-    bench : Bench
+    phantom : PhantomSettings
 
     Returns
     -------
@@ -439,7 +400,7 @@ def describe(workspace: Workspace, bench: Bench) -> dict[str, Any]:
     """
     cohort = read_cohort(workspace)
     return {
-        "phantom": asdict(PhantomSettings(patients=bench.patients, seed=bench.seed)),
+        "phantom": asdict(phantom),
         "cohort_digest": cohort.digest,
         "participants": {case.case_id: case.participant_id for case in cohort},
         "truth": cohort.truth,
@@ -484,13 +445,7 @@ def tell(label: str, epoch: int, epochs: int, seconds: float) -> None:
 
 
 def status(kept: Kept, series: Sequence[Series]) -> None:
-    """Print how many folds of each series are finished.
-
-    Parameters
-    ----------
-    kept : Kept
-    series : sequence of Series
-    """
+    """Print how many folds of each series are finished."""
     for one in series:
         done = [number for number in one.folds if kept.read(Job(one, number)) is not None]
         print(f"{one.name:>18}  {len(done):2} of {len(one.folds):2} folds  {' '.join(map(str, done))}")
@@ -524,7 +479,8 @@ def main() -> int:
             status(kept, chosen)
         else:
             jobs = [Job(one, number) for one in chosen for number in one.folds]
-            run(Bench(arguments.folder, kept, arguments.patients, arguments.seed), jobs, arguments.processes)
+            phantom = PhantomSettings(patients=arguments.patients, seed=arguments.seed)
+            run(Bench(arguments.folder, kept, phantom), jobs, arguments.processes)
     except SpinefxError as error:
         print(f"protocol: {error}", file=sys.stderr)
         return 1
