@@ -227,6 +227,61 @@ def test_the_plan_is_the_papers(protocol: ModuleType) -> None:
     assert len(planned) == len(protocol.planned_series())
 
 
+def test_the_page_is_drawn_from_the_results_at_hand(scripts: Callable[[str], ModuleType], protocol: ModuleType) -> None:
+    found = scripts("protocol_findings").Findings.read(protocol.Kept(protocol.KEPT), protocol.planned_series())
+    page = scripts("protocol_page")
+    assert page.PAGE.read_text("utf-8") == page.draw_page(found), "run benchmarks/protocol_page.py: the page is stale"
+
+
+def drawn(scripts: Callable[[str], ModuleType], protocol: ModuleType, results: Path) -> dict[str, str]:
+    """The page's sections by title."""
+    found = scripts("protocol_findings").Findings.read(protocol.Kept(results), protocol.smoke_series())
+    parts = scripts("protocol_page").draw_page(found).split("\n## ")
+    return {part.partition("\n")[0]: part for part in parts}
+
+
+def test_the_page_shows_partial_results_as_partial(
+    scripts: Callable[[str], ModuleType], protocol: ModuleType, whole: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    empty = drawn(scripts, protocol, results)
+    assert "No fold of this part is finished yet." in empty["Areas by fold and by slice"]
+    shutil.copytree(whole, results)
+    (results / "paper" / "fold-02.json").unlink()
+    shutil.rmtree(results / "dealt-anew")
+    page = drawn(scripts, protocol, results)
+    assert page.keys() == empty.keys()
+    tested = len(json.loads((whole / "paper" / "fold-01.json").read_text("utf-8"))["truth"])
+    assert f"| paper (1 of 2 folds) | model | {tested} |" in page["Table 2, the paper's and ours"]
+    assert f"| honest | model | {PHANTOM.patients} |" in page["Table 2, the paper's and ours"]
+    assert "1 of 2 folds of `paper`" in page["What the paper's protocol adds"]
+    assert "paper (1" not in page["The models and the simulated readers"]
+    assert "finished yet" in page["Diagnoses dealt anew"]
+
+
+def area(values: dict[str, Any], others: dict[str, Any]) -> float:
+    """Area under the curve of two folds' patients, counted pair by pair."""
+    best: dict[str, float] = {}
+    for row in (*values["predictions"], *others["predictions"]):
+        best[row["case_id"]] = max(best.get(row["case_id"], 0.0), row["probability"])
+    truth = values["truth"] | others["truth"]
+    pairs = [(a, b) for a in truth for b in truth if truth[a] == "malignant" and truth[b] == "benign"]
+    return sum((best[a] > best[b]) + 0.5 * (best[a] == best[b]) for a, b in pairs) / len(pairs)
+
+
+def test_the_page_agrees_with_a_count_by_hand(
+    scripts: Callable[[str], ModuleType], protocol: ModuleType, whole: Path
+) -> None:
+    page, found = drawn(scripts, protocol, whole), scores(whole)
+    areas = {name: area(*(found[f"{name}/fold-0{n}"] for n in (1, 2))) for name in ("honest", "paper")}
+    for name in areas:
+        (row,) = (line for line in page["Table 2, the paper's and ours"].splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {areas[name]:.3f} [" in row
+    added = page["What the paper's protocol adds"]
+    assert f"| AUC per patient | {areas['paper'] - areas['honest']:.3f} [" in added
+    assert "2 of 2" in page["How much is finished"]
+
+
 @pytest.mark.slow
 def test_a_killed_run_continues_from_its_checkpoint(protocol: ModuleType, patients: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "protocol.py"), "--smoke", "--results", str(tmp_path / "results")]
