@@ -259,7 +259,7 @@ class Bench:
         ----------
         job : Job
         report : callable
-            Told (label, epoch, epochs, CPU seconds) after each epoch.
+            Called with (label, epoch, epochs, CPU seconds) after each epoch.
         """
         if self.kept.read(job) is not None:
             return
@@ -435,11 +435,11 @@ def run(bench: Bench, jobs: Sequence[Job], processes: int) -> None:
         print(f"{len(jobs) - len(todo)} of {len(jobs)} folds are finished", flush=True)
         if todo:
             bench.prepare(list({job.series.name: job.series for job in todo}.values()), processes)
-            share_out(bench.train, todo, workers=processes, report=tell)
+            share_out(bench.train, todo, workers=processes, report=print_progress)
     print("every fold is finished", flush=True)
 
 
-def tell(label: str, epoch: int, epochs: int, seconds: float) -> None:
+def print_progress(label: str, epoch: int, epochs: int, seconds: float) -> None:
     """Print that an epoch has ended."""
     print(f"{label}: epoch {epoch} of at most {epochs}, {seconds:.0f} CPU seconds", flush=True)
 
@@ -456,7 +456,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=KEPT, help="finished folds; default: %(default)s")
     parser.add_argument("--smoke", action="store_true", help="a small network and two folds; tests this script alone")
-    parser.add_argument("--series", nargs="+", metavar="NAME", help="only these; `status` lists them")
+    parser.add_argument("--series", action="append", metavar="NAME", help="only this one; may be given again")
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("run", help="train every fold that is not finished")
     training.add_argument("folder", type=Path, help="patients, checkpoints and weights")
