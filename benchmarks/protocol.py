@@ -27,6 +27,8 @@ import numpy as np
 from record import RESULTS, processor
 from spinefx.cases.cohort import Cohort
 from spinefx.cases.patch import PatchStack
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
 from spinefx.errors import InputError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, write_text
 from spinefx.learning.card import read_card
@@ -35,10 +37,8 @@ from spinefx.learning.crossvalidation import AUDIT_FILE, FOLD_FILE, IDENTITY_FIL
 from spinefx.learning.folds import Fold, split_folds
 from spinefx.learning.leaks import AuditReport, audit_run
 from spinefx.learning.recipe import Recipe
-from spinefx.learning.workers import share_out
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.patching import patch
+from spinefx.processes.long_jobs import share_out
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs

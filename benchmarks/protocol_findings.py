@@ -9,8 +9,8 @@ from typing import Any
 
 from protocol import Job, Kept, Series
 from spinefx.cases.reading import Reading, SignScores, patient_readings
-from spinefx.evidence.tables import ModelResult
 from spinefx.learning.crossvalidation import FoldResult
+from spinefx.statistics.performance import ModelResult
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
 __all__ = ["Findings", "Finished"]

@@ -20,17 +20,17 @@ from spinefx.app.running import server_config
 from spinefx.app.server import PAGES, create_app
 from spinefx.app.state import ServeSettings
 from spinefx.cases.reading import Prediction
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.reader_study import open_log, register_design
+from spinefx.commands.train import train
 from spinefx.imaging.selection import choose_pair
 from spinefx.imaging.study import open_study
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import PhantomSettings
-from spinefx.trial.design import StudyDesign
-from spinefx.trial.study import Trial
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.patching import patch
-from spinefx.verbs.training import train
-from spinefx.verbs.trials import open_log, register_design
+from spinefx.phantom.random_streams import PhantomSettings
+from spinefx.reader_study.design import StudyDesign
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
@@ -102,10 +102,10 @@ def told_probability(place: int) -> float:
 
 
 @pytest.fixture
-def registered() -> Callable[..., Trial]:
+def registered() -> Callable[..., RegisteredStudy]:
     """Give a study folder an experiment of known answers, and register a reader study of all its cases."""
 
-    def make(study: Path, kind: str, database: str = "", **more: Any) -> Trial:
+    def make(study: Path, kind: str, database: str = "", **more: Any) -> RegisteredStudy:
         workspace = Workspace.open(study)
         if kind != "unaided":
             more = {"experiment": "quick"} | more

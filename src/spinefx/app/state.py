@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from spinefx.app.guard import Limits
 from spinefx.app.imagery import Imagery
 from spinefx.errors import AccessError
-from spinefx.trial.log import Log
+from spinefx.reader_study.log import Log
 from spinefx.workspace.layout import Workspace
 
 __all__ = ["LOOPBACK", "ServeSettings", "ServerState", "state_of"]
@@ -79,7 +79,7 @@ class ServerState:
 
     @property
     def needs_token(self) -> bool:
-        """Whether everybody must sign in: beyond loopback, and wherever people were let in by name.
+        """Whether everybody must sign in: beyond loopback, and wherever users were let in by name.
 
         A server that listens beyond this machine, or has a proxy before it, is asked by others under any name.
         """
