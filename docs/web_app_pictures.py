@@ -105,11 +105,11 @@ def teach(page: Any, address: str, study: Path) -> None:
 
 
 PICTURES: dict[str, Callable[[Any, str, Path], None]] = {
-    "page-annotate": annotate,
-    "page-decide": decide,
-    "page-teach": teach,
+    "web-app-annotate": annotate,
+    "web-app-decide": decide,
+    "web-app-teach": teach,
     # Last, for nothing is taught of cases that are still to be read.
-    "page-read": read,
+    "web-app-read": read,
 }
 
 
