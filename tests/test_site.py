@@ -1,4 +1,4 @@
-"""The documentation site: its checks find planted faults; the built pages have none, work offline and can be searched."""
+"""The documentation site: its checks find planted faults; built pages have none, work offline and can be searched."""
 
 from __future__ import annotations
 
