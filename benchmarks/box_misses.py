@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from record import record
+from spinefx.cases.alignment import align_lesion
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import PatchStack, cut_patches
+from spinefx.commands.ingest import ingest
 from spinefx.errors import SpinefxError
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.volume import Volume
-from spinefx.learning.placement import FALSE_REFUSALS, BoxViews, Placement
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.settings import PhantomSettings
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.local_evidence import likeness
-from spinefx.verbs.patching import align_lesion
-from spinefx.verbs.second_opinion import LEAST_LIKENESS
+from spinefx.second_opinion.box_check import FALSE_REFUSALS, BoxViews, Placement
+from spinefx.second_opinion.opinion import LEAST_LIKENESS
+from spinefx.second_opinion.reference_cases import likeness
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
 

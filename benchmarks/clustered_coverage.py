@@ -16,17 +16,17 @@ import numpy as np
 from scipy import stats
 
 from record import record
-from spinefx.evidence.clustered import (
+from spinefx.statistics.clustered import (
     clustered_auc,
     clustered_auc_difference,
     clustered_proportion_difference,
     clustered_sensitivity,
 )
-from spinefx.evidence.effect import Effect
-from spinefx.evidence.mrmc import mrmc
-from spinefx.evidence.mrmc_panel import ai_vs_readers
-from spinefx.evidence.mrmc_ustatistic import ustat_mrmc
-from spinefx.evidence.roe_metz import RoeMetz
+from spinefx.statistics.effect import Effect
+from spinefx.statistics.mrmc.anova import mrmc
+from spinefx.statistics.mrmc.panel import ai_vs_readers
+from spinefx.statistics.mrmc.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.ustatistic import ustat_mrmc
 
 SEED = 9
 SEPARATIONS, CUT, A_PATIENT = np.array([2.0, 1.5]), 0.8, 3

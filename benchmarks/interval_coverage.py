@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from record import record
-from spinefx.evidence.accuracy import (
+from spinefx.statistics.accuracy import (
     Confusion,
     diagnostic_odds_ratio,
     kappa,
@@ -24,11 +24,16 @@ from spinefx.evidence.accuracy import (
     mcc,
     predictive_values,
 )
-from spinefx.evidence.benefit import decision_curve, discrimination_improvement, reclassification
-from spinefx.evidence.calibration import calibrate
-from spinefx.evidence.delong import auc_difference, auc_difference_unpaired, auc_estimate
-from spinefx.evidence.estimate import Estimate
-from spinefx.evidence.paired import (
+from spinefx.statistics.benefit import decision_curve, discrimination_improvement, reclassification
+from spinefx.statistics.calibration import calibrate
+from spinefx.statistics.delong import auc_difference, auc_difference_unpaired, auc_estimate
+from spinefx.statistics.estimate import Estimate
+from spinefx.statistics.paired.predictive import (
+    compare_likelihood_ratios,
+    compare_predictive_values,
+    relative_predictive_values,
+)
+from spinefx.statistics.paired.table import (
     DIFFERENCE_METHODS,
     ODDS_METHODS,
     RATIO_METHODS,
@@ -38,13 +43,8 @@ from spinefx.evidence.paired import (
     paired_odds_ratio,
     paired_ratio,
 )
-from spinefx.evidence.predictive import (
-    compare_likelihood_ratios,
-    compare_predictive_values,
-    relative_predictive_values,
-)
-from spinefx.evidence.roc_regions import partial_auc
-from spinefx.evidence.twogroups import fisher_exact
+from spinefx.statistics.roc_regions import partial_auc
+from spinefx.statistics.twogroups import fisher_exact
 
 PATIENTS, PREVALENCE, STATED_PREVALENCE = 190, 50 / 190, 0.1
 # Two readers: distance of their class means, threshold, and how alike their scores are within a class.

@@ -10,12 +10,12 @@ import time
 import numpy as np
 
 from record import record
-from spinefx.evidence.clustered import clustered_auc
-from spinefx.evidence.mrmc import mrmc
-from spinefx.evidence.mrmc_panel import ai_vs_readers
-from spinefx.evidence.mrmc_ustatistic import ustat_mrmc
-from spinefx.evidence.reader_study import ReaderStudy
-from spinefx.evidence.roe_metz import RoeMetz
+from spinefx.statistics.clustered import clustered_auc
+from spinefx.statistics.mrmc.anova import mrmc
+from spinefx.statistics.mrmc.panel import ai_vs_readers
+from spinefx.statistics.mrmc.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.scores import ReaderStudy
+from spinefx.statistics.mrmc.ustatistic import ustat_mrmc
 
 
 def main() -> None:

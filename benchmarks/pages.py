@@ -24,9 +24,9 @@ from playwright.sync_api import sync_playwright
 
 from record import record
 from spinefx.app.access import invite
+from spinefx.commands.ingest import ingest
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import PhantomSettings
-from spinefx.verbs.ingest import ingest
+from spinefx.phantom.random_streams import PhantomSettings
 
 STUDIES, SIDE, CHANGES = 8, 512, 200
 PEOPLE, LISTED = 20, 5000

@@ -12,10 +12,10 @@ import time
 import numpy as np
 
 from record import record
-from spinefx.evidence.mrmc_panel import PanelComponents, ai_vs_readers
-from spinefx.evidence.mrmc_power import panel_power
-from spinefx.evidence.reader_study import ReaderStudy
-from spinefx.evidence.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.panel import PanelComponents, ai_vs_readers
+from spinefx.statistics.mrmc.power import panel_power
+from spinefx.statistics.mrmc.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.scores import ReaderStudy
 
 SEED = 4
 SEPARATION = 1.5

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from record import record
-from spinefx.evidence.accuracy import Confusion, Roc
-from spinefx.evidence.logistic import fit_logistic
+from spinefx.commands.report import report
 from spinefx.learning.folds import split_folds
 from spinefx.learning.recipe import Recipe
-from spinefx.phantom.draws import PhantomSettings, draw_case
-from spinefx.verbs.reporting import report
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
+from spinefx.statistics.accuracy import Confusion, Roc
+from spinefx.statistics.logistic import fit_logistic
 from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
 
 # Yeh 2022 reached .94 with the fifteen signs and .92 with the box; phantom.md, part E, computed .97 and .90 at best.

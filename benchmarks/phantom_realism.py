@@ -20,7 +20,7 @@ from scipy import ndimage
 from record import record
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "lumbar_AK_t1_t2_tirm"
 SETTINGS = PhantomSettings(patients=190, seed=31, motion=0.0)

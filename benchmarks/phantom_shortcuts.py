@@ -36,11 +36,11 @@ from phantom_views import (
 from record import record
 from spinefx import files
 from spinefx.imaging.volume import Volume
-from spinefx.parallel import default_workers, map_items
 from spinefx.phantom.anatomy import Deformity
 from spinefx.phantom.case import PhantomCase, render_case, truth_of
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
+from spinefx.processes.pool import default_workers, map_items
 from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
 
 SERIES = {"t1w": "_T1", "t2w": "_T2", "stir": "_STIR"}

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from record import record
-from spinefx.parallel import default_workers
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
 from spinefx.phantom.settings import case_name
+from spinefx.processes.pool import default_workers
 
 SINGLE = 12
 

@@ -17,7 +17,7 @@ from scipy import ndimage, stats
 
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import PhantomCase
-from spinefx.phantom.draws import CaseDraw
+from spinefx.phantom.random_streams import CaseDraw
 from spinefx.vocabulary import LEVELS
 
 __all__ = [

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from record import record
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.report import report
+from spinefx.commands.train import train
 from spinefx.learning.recipe import Recipe
-from spinefx.parallel import default_workers
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.patching import patch
-from spinefx.verbs.reporting import report
-from spinefx.verbs.training import train
+from spinefx.processes.pool import default_workers
 
 
 def deal_anew(table: Path, dealt: Path, seed: int) -> None:

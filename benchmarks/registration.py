@@ -18,7 +18,7 @@ from record import record
 from spinefx.imaging.registration import align
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import PhantomCase, render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
 SETTINGS = PhantomSettings(patients=190, seed=20, motion=2.0)
 

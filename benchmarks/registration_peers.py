@@ -30,7 +30,7 @@ from registration import SETTINGS, corners_mm, true_places_mm
 from spinefx.imaging.registration import align
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import render_case
-from spinefx.phantom.draws import draw_case
+from spinefx.phantom.random_streams import draw_case
 
 MOST_MOTION_MM, MOST_TURN_DEG = 8.0, 6.0
 REAL_MOTIONS = 5

@@ -14,11 +14,11 @@ import numpy as np
 from record import record
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
-from spinefx.evidence.content import Person, ReportContent
-from spinefx.evidence.sections import build_sections
-from spinefx.evidence.tables import ModelResult
+from spinefx.commands.report import report
 from spinefx.learning.recipe import Recipe
-from spinefx.verbs.reporting import report
+from spinefx.report.content import Person, ReportContent
+from spinefx.report.sections import build_sections
+from spinefx.statistics.performance import ModelResult
 from spinefx.vocabulary import LEVELS, SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace

@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 from record import record
 from spinefx.imaging.nifti import write_nifti
 from spinefx.learning.classifier import Classifier
-from spinefx.learning.export import export_graph
-from spinefx.learning.graph import Scorer
 from spinefx.learning.network import build_network
+from spinefx.learning.onnx_export import export_graph
+from spinefx.learning.onnx_model import Scorer
 from spinefx.learning.pretrained import initialise
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.case import render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
 STUDY, BATCH = 3, 96
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 COLD = {
     "torch": "from spinefx.learning.classifier import Classifier as Model",
-    "onnx": "from functools import partial; from spinefx.learning.graph import Scorer as Model; "
+    "onnx": "from functools import partial; from spinefx.learning.onnx_model import Scorer as Model; "
     "Model.load = partial(Model.load, one_study=True)",
 }
 COLD_END = "import sys; from pathlib import Path; import numpy; "

@@ -16,16 +16,16 @@ import numpy as np
 
 from record import record
 from scoring import cpu_ms, save_model
+from spinefx.commands.ingest import ingest
 from spinefx.imaging.registration import Alignment
 from spinefx.imaging.selection import choose_pair
 from spinefx.imaging.study import open_study
+from spinefx.learning.scoring import load_models, score
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.settings import PhantomSettings
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.local_evidence import LocalEvidence, ProvenCase, image_measures
-from spinefx.verbs.predicting import load_models, score
-from spinefx.verbs.saliency import saliency
-from spinefx.verbs.second_opinion import Panel, second_opinion
+from spinefx.second_opinion.opinion import Panel, second_opinion
+from spinefx.second_opinion.reference_cases import LocalEvidence, ProvenCase, image_measures
+from spinefx.second_opinion.saliency import saliency
 from spinefx.vocabulary import Diagnosis, TruthSource
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort

@@ -12,8 +12,8 @@ from array import array
 from pathlib import Path
 
 from record import record
-from spinefx.verbs.manifest import REQUIRED, Manifest, short_digest
-from spinefx.verbs.shards import Shard, cut
+from spinefx.commands.predict_many import Shard, cut
+from spinefx.workspace.manifest import REQUIRED, Manifest, short_digest
 
 SIZES = (10_000, 100_000, 1_000_000)
 

@@ -23,16 +23,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from record import record
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.predict_many import predict_many
+from spinefx.commands.train import train
 from spinefx.learning.classifier import Classifier
-from spinefx.learning.export import export_graph
+from spinefx.learning.onnx_export import export_graph
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.manifest import REQUIRED
-from spinefx.verbs.patching import patch
-from spinefx.verbs.shards import predict_many
-from spinefx.verbs.training import train
 from spinefx.workspace.layout import Workspace
+from spinefx.workspace.manifest import REQUIRED
 from spinefx.workspace.records import read_lesions
 from spinefx.workspace.tables import write_tsv
 

@@ -20,12 +20,12 @@ from record import record
 from spinefx.cases.cohort import Cohort
 from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import patient_readings
-from spinefx.evidence.accuracy import Roc
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
 from spinefx.learning.crossvalidation import cross_validate
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.patching import patch
+from spinefx.statistics.accuracy import Roc
 from spinefx.vocabulary import Diagnosis
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.stacks import load_stacks

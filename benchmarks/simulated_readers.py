@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from record import record
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 from spinefx.phantom.readers import READERS, readings_of
 from spinefx.vocabulary import Diagnosis
 

@@ -26,7 +26,7 @@ from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.phantom.case import PhantomCase, truth_of
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import draw_case
+from spinefx.phantom.random_streams import draw_case
 from spinefx.phantom.settings import case_name
 
 SYNTAXES = {

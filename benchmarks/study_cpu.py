@@ -35,16 +35,16 @@ from spinefx.imaging.selection import choose_pair
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.learning.classifier import Classifier
-from spinefx.learning.export import export_graph
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.network import FractureNetwork
+from spinefx.learning.onnx_export import export_graph
 from spinefx.learning.pretrained import Initialisation
 from spinefx.learning.recipe import Recipe
+from spinefx.learning.scoring import load_models
 from spinefx.phantom.case import PhantomCase, truth_of
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import draw_case
+from spinefx.phantom.random_streams import draw_case
 from spinefx.phantom.settings import case_name
-from spinefx.verbs.predicting import load_models
 
 STAGES = ("read", "register", "cut", "score")
 SIZE = 64

@@ -27,9 +27,9 @@ from record import record
 from spinefx.cases.patch import Jitter, PatchSettings, PatchStack
 from spinefx.learning.arithmetic import Adam
 from spinefx.learning.augmentation import PatchBank
-from spinefx.learning.draws import plan_epoch
 from spinefx.learning.leaks import Ledger, Side
 from spinefx.learning.network import FractureNetwork, build_network
+from spinefx.learning.random_streams import plan_epoch
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import reproducible, train_epoch
 

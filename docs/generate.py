@@ -15,8 +15,8 @@ from rich.console import Console
 
 from spinefx import errors
 from spinefx.cli import app
-from spinefx.evidence.audit import audit, audit_table, example_claims
-from spinefx.evidence.claims import KINDS, Verdict
+from spinefx.statistics.audit.recompute import audit, audit_table, example_claims
+from spinefx.statistics.audit.claims import KINDS, Verdict
 from spinefx.learning.recipe import PRESETS, Recipe
 
 HERE = Path(__file__).resolve().parent

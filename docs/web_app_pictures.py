@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 
 from spinefx.app.server import create_app
 from spinefx.app.state import ServeSettings
-from spinefx.verbs.trials import register
+from spinefx.commands.reader_study import register
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
 

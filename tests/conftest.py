@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import itertools
 import json
 import os
@@ -20,7 +22,16 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
+from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
+from spinefx.commands.ingest import IngestReport, ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.train import train
 from spinefx.imaging.volume import Volume
+from spinefx.learning.recipe import Recipe
+from spinefx.phantom.cohort import PhantomSettings, write_cohort
+from spinefx.report.content import Finding, Person, ReportContent
+from spinefx.statistics.performance import ModelResult
+from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
 # A busy machine is no defect, and a run that fails fails again: no deadlines, and the same examples every time.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -36,6 +47,11 @@ CHROMIUM = [
     # Images are drawn in software where there is no GPU.
     *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
 ]
+
+PATIENTS, MALIGNANT = 9, 3
+M, B = Diagnosis.MALIGNANT, Diagnosis.BENIGN
+# A picture of one grey dot.
+DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
 # PostgreSQL refuses to be run by root.
@@ -199,3 +215,108 @@ def new_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
 def address(new_address: Callable[[], str]) -> str:
     """Address of an empty database, of each kind in turn."""
     return new_address()
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom export of nine patients, three malignant, on small matrices. Read only."""
+    folder = tmp_path_factory.mktemp("export") / "export"
+    write_cohort(folder, PhantomSettings(patients=PATIENTS, seed=5, malignant=MALIGNANT, matrix=192))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ingested(export: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, IngestReport, Path]:
+    """Study folder, report and key of the export. Read only."""
+    folder = tmp_path_factory.mktemp("ingested")
+    report = ingest(
+        folder / "study",
+        export,
+        table=export / "cases.csv",
+        signs=export / "signs.csv",
+        readings=export / "readings.csv",
+        key=folder / "key.csv",
+    )
+    return folder / "study", report, folder / "key.csv"
+
+
+@pytest.fixture(scope="session")
+def patched(ingested: tuple[Path, IngestReport, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study folder with patches. Read only."""
+    study = tmp_path_factory.mktemp("patched") / "study"
+    shutil.copytree(ingested[0], study)
+    patch(study)
+    return study
+
+
+@pytest.fixture
+def study(patched: Path, tmp_path: Path) -> Path:
+    """A copy of the patched study folder that a test may spoil."""
+    copy = tmp_path / "study"
+    shutil.copytree(patched, copy)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def trained(patched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study folder with a finished experiment of two folds and one epoch. Read only."""
+    study = tmp_path_factory.mktemp("trained") / "study"
+    shutil.copytree(patched, study)
+    recipe = Recipe.preset("quick").changed(folds=2, epochs=1, copies_benign=1, copies_malignant=2)
+    train(study, recipe, device="cpu")
+    return study
+
+
+@pytest.fixture(scope="session")
+def reference(shared_data: Path) -> Callable[[str], Any]:
+    """Read ``NAME_expected.json`` of ../shared/data/statistics (its README names program and version of each)."""
+    return lambda name: json.loads((shared_data / "statistics" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def reference_table(shared_data: Path) -> Callable[[str], list[dict[str, str]]]:
+    """Read one CSV of ../shared/data/statistics."""
+
+    def read(name: str) -> list[dict[str, str]]:
+        with (shared_data / "statistics" / f"{name}.csv").open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def small_study() -> Callable[[str], ReportContent]:
+    """A phantom study of thirty cases and three readers in which every part of a report can be made.
+
+    All its names, stamps and remarks are the text given.
+    """
+    return _small_study
+
+
+def _small_study(text: str) -> ReportContent:
+    cases = {f"{text}{number}": M if number % 3 == 0 else B for number in range(30)}
+    readings = [
+        Reading(case, f"{text}{reader}", Arm.UNAIDED, truth if place % 4 else B, 10.0 * (place % 10))
+        for reader in range(3)
+        for place, (case, truth) in enumerate(cases.items())
+    ]
+    predictions = tuple(
+        Prediction(case, case, 0, (i % 10) / 10, (i % 10) / 20, 1, text) for i, case in enumerate(cases)
+    )
+    return ReportContent(
+        title=text,
+        truth=cases,
+        models=[
+            ModelResult(text, predictions, patient_readings(predictions, reader_id=text), stamps=(text,), rule="max")
+        ],
+        readings=readings,
+        people=[Person(case, truth, text, 60.0, text, text) for case, truth in cases.items()],
+        levels=dict.fromkeys(cases, text),
+        signs=[SignScores(case, text, dict.fromkeys(SIGN_IDENTIFIERS, Score.YES)) for case in cases],
+        refused={text: 3},
+        audit=[Finding(text, False, text)],
+        provenance={text: text},
+        sheet=lambda case: DOT,
+        phantom=True,
+        stale=True,
+    )

@@ -14,8 +14,8 @@ import pytest
 from spinefx import errors
 from spinefx.cli import app
 from spinefx.learning.recipe import Recipe
-from spinefx.verbs import enrolment
 from spinefx.vocabulary import SIGN_IDENTIFIERS
+from spinefx.workspace import enrolment
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
@@ -70,7 +70,7 @@ def test_research_use_is_said_where_it_must() -> None:
     for path in (
         "README.md",
         "docs/index.md",
-        "src/spinefx/evidence/templates/report.html",
+        "src/spinefx/report/templates/report.html",
         "src/spinefx/cli/shell.py",
     ):
         assert "not a medical device" in (ROOT / path).read_text(encoding="utf-8").lower(), path

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.report import report
+from spinefx.commands.train import train
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.patching import patch
-from spinefx.verbs.reporting import report
-from spinefx.verbs.training import train
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 

@@ -7,20 +7,20 @@ __version__ = "0.1.0"
 
 # Bound when asked for, so that importing spinefx costs nothing.
 _HOMES = {
-    "Evaluation": "spinefx.evidence.evaluation",
-    "ReaderStudy": "spinefx.evidence.reader_study",
-    "ai_vs_readers": "spinefx.evidence.mrmc_panel",
-    "audit": "spinefx.evidence.audit",
-    "mrmc": "spinefx.evidence.mrmc",
-    "panel_power": "spinefx.evidence.mrmc_power",
-    "panel_sample_size": "spinefx.evidence.mrmc_power",
-    "mcnemar_sample_size": "spinefx.evidence.samplesize",
-    "non_inferiority_sample_size": "spinefx.evidence.samplesize",
-    "mrmc_power": "spinefx.evidence.mrmc_power",
-    "mrmc_sample_size": "spinefx.evidence.mrmc_power",
-    "readings_from": "spinefx.evidence.frames",
-    "signs_from": "spinefx.evidence.frames",
-    "truth_from": "spinefx.evidence.frames",
+    "Evaluation": "spinefx.statistics.evaluation",
+    "ReaderStudy": "spinefx.statistics.mrmc.scores",
+    "ai_vs_readers": "spinefx.statistics.mrmc.panel",
+    "audit": "spinefx.statistics.audit.recompute",
+    "mrmc": "spinefx.statistics.mrmc.anova",
+    "panel_power": "spinefx.statistics.mrmc.power",
+    "panel_sample_size": "spinefx.statistics.mrmc.power",
+    "mcnemar_sample_size": "spinefx.statistics.paired.samplesize",
+    "non_inferiority_sample_size": "spinefx.statistics.paired.samplesize",
+    "mrmc_power": "spinefx.statistics.mrmc.power",
+    "mrmc_sample_size": "spinefx.statistics.mrmc.power",
+    "readings_from": "spinefx.statistics.frames",
+    "signs_from": "spinefx.statistics.frames",
+    "truth_from": "spinefx.statistics.frames",
 }
 
 

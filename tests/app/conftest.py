@@ -20,17 +20,17 @@ from spinefx.app.running import server_config
 from spinefx.app.server import PAGES, create_app
 from spinefx.app.state import ServeSettings
 from spinefx.cases.reading import Prediction
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.reader_study import open_log, register_design
+from spinefx.commands.train import train
 from spinefx.imaging.selection import choose_pair
 from spinefx.imaging.study import open_study
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import PhantomSettings
-from spinefx.trial.design import StudyDesign
-from spinefx.trial.study import Trial
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.patching import patch
-from spinefx.verbs.training import train
-from spinefx.verbs.trials import open_log, register_design
+from spinefx.phantom.random_streams import PhantomSettings
+from spinefx.reader_study.design import StudyDesign
+from spinefx.reader_study.study import Trial
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort

@@ -11,9 +11,9 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from spinefx.app.access import add_person, people
-from spinefx.app.people import Person, Role, new_token, token_digest, token_matches
+from spinefx.app.users import Person, Role, new_token, token_digest, token_matches
 from spinefx.errors import AccessError, TableError
-from spinefx.trial.log import Log
+from spinefx.reader_study.log import Log
 
 OPEN = {("POST", "/api/enter"), ("POST", "/api/leave"), ("GET", "/{path:path}")}
 ANY_ROLE = {("GET", "/api/me"), ("GET", "/api/images/{name}/slices/{index}")}

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from spinefx.app.access import add_person
-from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.app.users import Person, Role, new_token, token_digest
 from spinefx.cases.lesion import Box, box_agreement
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.workspace.layout import Workspace, read_json

@@ -23,8 +23,8 @@ import spinefx.app.access as access_module
 import spinefx.app.state as state_module
 from spinefx.app.access import invite
 from spinefx.app.imagery import Imagery
-from spinefx.app.people import Person, Role
 from spinefx.app.state import ADDRESSES, ENTRANCES, ServerState, ServeSettings
+from spinefx.app.users import Person, Role
 from spinefx.errors import AccessError, TableError
 from spinefx.imaging.nifti import read_nifti
 from spinefx.workspace.layout import Workspace

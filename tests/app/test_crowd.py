@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-import spinefx.trial.log as log_module
+import spinefx.reader_study.log as log_module
 from spinefx.app.access import invite
 from spinefx.app.state import ServeSettings
-from spinefx.trial.log import Log
-from spinefx.trial.study import Trial
+from spinefx.reader_study.log import Log
+from spinefx.reader_study.study import Trial
 from spinefx.vocabulary import LEVELS
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions

@@ -17,7 +17,7 @@ import pydicom
 import pytest
 
 from spinefx.app.state import ServeSettings
-from spinefx.verbs.predicting import predict
+from spinefx.commands.predict import predict
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
 

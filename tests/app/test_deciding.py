@@ -28,11 +28,11 @@ from fastapi.testclient import TestClient
 from spinefx.app.access import add_person
 from spinefx.app.guard import Limits
 from spinefx.app.opened import FOLDER, OpenStudies, new_folder
-from spinefx.app.people import Person, Role, new_token, token_digest
 from spinefx.app.state import ServeSettings
+from spinefx.app.users import Person, Role, new_token, token_digest
+from spinefx.commands.predict import predict
 from spinefx.imaging.nifti import read_nifti, write_nifti
-from spinefx.verbs.opening import Opened
-from spinefx.verbs.predicting import predict
+from spinefx.second_opinion.intake import Opened
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_lesions, sidecar_path
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from spinefx.app.access import add_person
-from spinefx.app.people import Person, Role, new_token, token_digest
 from spinefx.app.state import ServeSettings
 from spinefx.app.teaching import readers_of
+from spinefx.app.users import Person, Role, new_token, token_digest
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
 

@@ -13,7 +13,7 @@ import pytest
 
 from spinefx.app.access import invite
 from spinefx.app.state import ServeSettings
-from spinefx.trial.study import Trial
+from spinefx.reader_study.study import Trial
 
 
 @dataclass

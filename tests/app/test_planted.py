@@ -16,10 +16,10 @@ from fastapi.testclient import TestClient
 from spinefx.app.access import invite
 from spinefx.app.server import create_app
 from spinefx.app.state import ServeSettings
+from spinefx.commands.ingest import ingest
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import PhantomSettings
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.teaching import readers_of
+from spinefx.phantom.random_streams import PhantomSettings
+from spinefx.reader_study.feedback import readers_of
 from spinefx.workspace.layout import Workspace
 
 # Each planted DICOM text holds this word: it identifies the patient, so it must be nowhere afterwards.

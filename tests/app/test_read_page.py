@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from spinefx.app.access import add_person
-from spinefx.app.people import Person, Role, new_token, token_digest
 from spinefx.app.state import ServeSettings
-from spinefx.trial.session import Phase
-from spinefx.trial.study import Trial
+from spinefx.app.users import Person, Role, new_token, token_digest
+from spinefx.reader_study.session import Phase
+from spinefx.reader_study.study import Trial
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs
@@ -193,7 +193,7 @@ def test_a_pause_hides_the_images_and_counts_as_such(begin: Any, page: Any) -> N
     answer(page, "m", 64)
     page.keyboard.press("Control+Enter")
     page.get_by_role("heading", name="Case 2 of 6").wait_for()
-    from spinefx.trial.export import states_of
+    from spinefx.reader_study.export import states_of
 
     first = states_of(served.app.state.server.log, trial)[0][1].first
     assert first.times.paused_ms >= 350

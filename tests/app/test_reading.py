@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 
 from spinefx.app import annotating
 from spinefx.app.access import add_person
-from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.app.users import Person, Role, new_token, token_digest
 from spinefx.cases.reading import Reading
-from spinefx.trial.clock import Clock
-from spinefx.trial.session import open_cases
-from spinefx.trial.study import Trial
+from spinefx.reader_study.clock import Clock
+from spinefx.reader_study.session import open_cases
+from spinefx.reader_study.study import Trial
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import (

@@ -11,11 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from spinefx.app.access import add_person
-from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.app.users import Person, Role, new_token, token_digest
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError
-from spinefx.evidence.signs import PHANTOM_TRUTH
-from spinefx.verbs.teaching import lesson, readers_of, training_series
+from spinefx.reader_study.feedback import lesson, readers_of, training_series
+from spinefx.statistics.signs import PHANTOM_TRUTH
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, write_readings, write_signs

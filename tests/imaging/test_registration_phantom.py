@@ -12,7 +12,7 @@ import pytest
 
 from spinefx.imaging.registration import align
 from spinefx.phantom.case import render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
 REACHES = (None, 1, 0)  # slices either side of the middle one that hold the lesion; None compares all there are
 

@@ -16,7 +16,7 @@ from spinefx.imaging.registration import align
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import SagittalTurn, Volume
 from spinefx.phantom.case import PhantomCase, render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
 from .conftest import sagittal_volume
 

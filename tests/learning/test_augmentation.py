@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spinefx.cases.patch import Jitter, PatchStack
 from spinefx.errors import InputError, PatchError
 from spinefx.learning.augmentation import PatchBank
-from spinefx.learning.draws import Purpose, draw_jitters, plan_epoch, sample_key, stream, uniform_draws
+from spinefx.learning.random_streams import Purpose, draw_jitters, plan_epoch, sample_key, stream, uniform_draws
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import reproducible
 

@@ -13,10 +13,10 @@ from torch.nn import functional
 from spinefx.cases.patch import PatchStack
 from spinefx.learning.arithmetic import Adam
 from spinefx.learning.augmentation import PatchBank
-from spinefx.learning.draws import plan_epoch
 from spinefx.learning.leaks import Ledger, Side
 from spinefx.learning.mixing import blended, draw_step, recontrasted
 from spinefx.learning.network import build_network
+from spinefx.learning.random_streams import plan_epoch
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import train_epoch
 from spinefx.vocabulary import Diagnosis

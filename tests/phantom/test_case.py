@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from spinefx.phantom.case import RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.vocabulary import Plane
 
 SETTINGS = PhantomSettings(patients=12, seed=2, matrix=192, noise=0.5)

@@ -15,11 +15,11 @@ import numpy as np
 import pydicom
 import pytest
 
+from spinefx.commands.ingest import ingest
 from spinefx.errors import RecipeError, WorkspaceError
 from spinefx.phantom import cohort as cohort_module
 from spinefx.phantom.case import truth_of
 from spinefx.phantom.cohort import CaseDraw, PhantomSettings, draw_case, write_cohort
-from spinefx.verbs.ingest import ingest
 from spinefx.vocabulary import SIGN_IDENTIFIERS
 
 SETTINGS = PhantomSettings(patients=3, malignant=1, seed=4, matrix=96)

@@ -17,8 +17,8 @@ from spinefx.imaging.volume import Volume
 from spinefx.phantom.anatomy import LEVEL_NAMES
 from spinefx.phantom.case import render_case, truth_of
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
 from spinefx.phantom.labels import _LabelCanvas, render_labels, write_labels
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.phantom.structure import Kind, label_names, label_value
 
 SETTINGS = PhantomSettings(patients=60, seed=2, matrix=224)

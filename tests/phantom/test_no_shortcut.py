@@ -17,12 +17,12 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 
-from spinefx.evidence.accuracy import Roc
 from spinefx.imaging.volume import Volume
 from spinefx.phantom import cohort
 from spinefx.phantom.anatomy import Deformity
 from spinefx.phantom.case import RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
+from spinefx.statistics.accuracy import Roc
 from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
 
 SETTINGS = PhantomSettings(patients=500, seed=11)

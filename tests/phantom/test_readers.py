@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spinefx.errors import RecipeError
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.phantom.readers import READERS, SimulatedReader, SimulatedReading, read_case, readings_of
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Score
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from spinefx.phantom.canvas import Canvas, coverage
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 from spinefx.phantom.scanner import Coil, Protocol, acquire, acquisition_grid, image_affine
 from spinefx.phantom.tissue import Palette, Sequence
 

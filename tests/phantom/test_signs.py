@@ -12,7 +12,7 @@ from spinefx.errors import RecipeError
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.anatomy import Deformity
 from spinefx.phantom.case import render_case, spine_of, truth_of
-from spinefx.phantom.draws import CaseDraw
+from spinefx.phantom.random_streams import CaseDraw
 from spinefx.phantom.showcase import DISTRACTORS, clearest_case, place_of
 from spinefx.vocabulary import SIGN_IDENTIFIERS
 

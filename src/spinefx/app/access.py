@@ -13,10 +13,10 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from spinefx.app.people import LOCAL, Person, Role, new_token, token_digest, token_matches
 from spinefx.app.state import state_of
+from spinefx.app.users import LOCAL, Person, Role, new_token, token_digest, token_matches
 from spinefx.errors import AccessError, SignInError, TableError
-from spinefx.trial.log import Log
+from spinefx.reader_study.log import Log
 from spinefx.workspace.layout import Workspace
 
 __all__ = ["Annotator", "Anyone", "Asking", "Editor", "Reader", "add_access", "add_person", "invite", "people"]

@@ -17,15 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.access import Annotator
 from spinefx.app.imagery import VolumePair, describe_pair
-from spinefx.app.people import Person
 from spinefx.app.state import ServerState, state_of
+from spinefx.app.users import Person
+from spinefx.cases.alignment import align_lesion
 from spinefx.cases.lesion import Box, Lesion, box_agreement
 from spinefx.errors import StaleError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.selection import kinds_beside
 from spinefx.imaging.volume import Volume
-from spinefx.verbs.patching import align_lesion
 from spinefx.vocabulary import LEVELS, is_anomalous_level
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import (

@@ -20,15 +20,15 @@ from spinefx.app.access import Editor, Reader
 from spinefx.app.annotating import BoxRequest, on_middle_slice
 from spinefx.app.opened import Answer, OpenStudies, OpenStudy, new_folder
 from spinefx.app.opinion_report import STYLE, can_print, opinion_page, opinion_pdf
-from spinefx.app.people import Person, Role
 from spinefx.app.receiving import receive
 from spinefx.app.state import ServerState, state_of
+from spinefx.app.users import Person, Role
 from spinefx.cases.lesion import Lesion
 from spinefx.cases.sheet import centre_picture
 from spinefx.errors import AccessError, SpinefxError
-from spinefx.verbs.opening import Opened, open_safely, open_volumes
-from spinefx.verbs.predicting import score
-from spinefx.verbs.second_opinion import Opinion, Panel, load_panel, second_opinion
+from spinefx.learning.scoring import score
+from spinefx.second_opinion.intake import Opened, open_safely, open_volumes
+from spinefx.second_opinion.opinion import Opinion, Panel, load_panel, second_opinion
 from spinefx.workspace.stacks import sheet_path
 
 __all__ = ["UPLOAD_PATH", "add_deciding"]

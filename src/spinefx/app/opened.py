@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from spinefx.app.imagery import Imagery, VolumePair, describe_pair
+from spinefx.cases.alignment import align_lesion
 from spinefx.cases.lesion import Lesion
 from spinefx.errors import AccessError, PairError
 from spinefx.imaging.registration import Alignment
-from spinefx.verbs.opening import Opened
-from spinefx.verbs.patching import align_lesion
-from spinefx.verbs.saliency import SaliencyMap, saliency
-from spinefx.verbs.second_opinion import Opinion
+from spinefx.second_opinion.intake import Opened
+from spinefx.second_opinion.opinion import Opinion
+from spinefx.second_opinion.saliency import SaliencyMap, saliency
 
 __all__ = ["Answer", "OpenStudies", "OpenStudy", "new_folder"]
 

@@ -12,7 +12,7 @@ import jinja2
 from spinefx.app.opened import Answer, OpenStudy
 from spinefx.cases.sheet import centre_picture, contact_sheet
 from spinefx.errors import MissingPackage
-from spinefx.verbs.saliency import GRID
+from spinefx.second_opinion.saliency import GRID
 
 __all__ = ["STYLE", "can_print", "opinion_page", "opinion_pdf"]
 

@@ -13,17 +13,17 @@ from fastapi import BackgroundTasks, FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.access import Editor, Reader
-from spinefx.app.people import Person
 from spinefx.app.showing import case_of, get_ready, show_case
 from spinefx.app.state import ServerState, state_of
+from spinefx.app.users import Person
+from spinefx.commands.reader_study import export_study
 from spinefx.errors import AccessError, SpinefxError, StaleError, WorkspaceError
-from spinefx.trial.aid import ModelAnswer, model_answers
-from spinefx.trial.answer import Answer
-from spinefx.trial.clock import Clock, Presence
-from spinefx.trial.export import states_of
-from spinefx.trial.session import CaseState, Phase, Sitting, Step
-from spinefx.trial.study import Trial, find_trial, mark_of, trials
-from spinefx.verbs.trials import export_study
+from spinefx.reader_study.answer import Answer
+from spinefx.reader_study.assistance import ModelAnswer, model_answers
+from spinefx.reader_study.clock import Clock, Presence
+from spinefx.reader_study.export import states_of
+from spinefx.reader_study.session import CaseState, Phase, Sitting, Step
+from spinefx.reader_study.study import Trial, find_trial, mark_of, trials
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
 
 __all__ = ["add_reading"]

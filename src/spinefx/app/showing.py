@@ -7,8 +7,8 @@ from typing import Any
 
 from spinefx.app.annotating import alignment_json, pair_of
 from spinefx.app.imagery import VolumePair, describe_pair
-from spinefx.app.people import Person
 from spinefx.app.state import ServerState
+from spinefx.app.users import Person
 from spinefx.cases.cohort import Case
 from spinefx.cases.lesion import Box
 from spinefx.errors import AccessError, RegistrationError

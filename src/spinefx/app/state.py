@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from spinefx.app.guard import Limits
 from spinefx.app.imagery import Imagery
 from spinefx.errors import AccessError
-from spinefx.trial.log import Log
+from spinefx.reader_study.log import Log
 from spinefx.workspace.layout import Workspace
 
 __all__ = ["LOOPBACK", "ServeSettings", "ServerState", "state_of"]

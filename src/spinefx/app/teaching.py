@@ -9,14 +9,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.access import Reader
-from spinefx.app.people import Person, Role
 from spinefx.app.showing import case_of, show_case
 from spinefx.app.state import ServerState, state_of
+from spinefx.app.users import Person, Role
 from spinefx.errors import AccessError
-from spinefx.evidence.estimate import format_p
-from spinefx.evidence.signs import SignComparison, scores_by_case
-from spinefx.trial.session import open_cases
-from spinefx.verbs.teaching import Lesson, SignAgreement, lesson, readers_of, training_series
+from spinefx.reader_study.feedback import Lesson, SignAgreement, lesson, readers_of, training_series
+from spinefx.reader_study.session import open_cases
+from spinefx.statistics.estimate import format_p
+from spinefx.statistics.signs import SignComparison, scores_by_case
 from spinefx.vocabulary import Diagnosis
 from spinefx.workspace.records import read_signs
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from spinefx.cli.shell import Workers, app, count, fail, print_report
-from spinefx.terminal import progress_bars
+from spinefx.cli.terminal import progress_bars
 
 __all__: list[str] = []
 
@@ -35,7 +35,7 @@ def demo(
     recipe
         quick, honest, paper, or a TOML file.
     """
-    from spinefx.verbs.demo import demo as run
+    from spinefx.commands.demo import demo as run
 
     with progress_bars() as steps:
         written = run(folder, patients=patients, seed=seed, recipe=recipe, workers=count(workers), progress=steps)
@@ -183,7 +183,7 @@ def ingest(
     show_paths
         Name refused files by path, which may hold patients' names, instead of by hash.
     """
-    from spinefx.verbs.ingest import ingest as run
+    from spinefx.commands.ingest import ingest as run
 
     with progress_bars() as steps:
         report = run(
@@ -234,8 +234,8 @@ def patch(workspace: Path, *, recipe: str = "honest", workers: Workers = None) -
     recipe
         Whose patch settings to use: quick, honest, paper, or a TOML file.
     """
+    from spinefx.commands.patch import patch as run
     from spinefx.learning.recipe import Recipe
-    from spinefx.verbs.patching import patch as run
 
     settings = Recipe.named(recipe).patch_settings
     with progress_bars() as steps:

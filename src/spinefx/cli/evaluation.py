@@ -9,8 +9,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from spinefx.cli.shell import app, fail, print_report
-from spinefx.terminal import print_table
-from spinefx.verbs.planning import PlanOptions, Question
+from spinefx.cli.terminal import print_table
+from spinefx.commands.plan import PlanOptions, Question
 
 __all__: list[str] = []
 
@@ -26,7 +26,7 @@ def report(workspace: Path, experiment: str | None = None) -> None:
     experiment
         Its name; not needed where there is one only.
     """
-    from spinefx.verbs.reporting import report as run
+    from spinefx.commands.report import report as run
 
     print_report(run(workspace, experiment))
 
@@ -40,7 +40,7 @@ def audit(file: Path) -> None:
     file
         Claims as JSON or TSV; yeh2022 is the worked example.
     """
-    from spinefx.verbs.auditing import audit as run
+    from spinefx.commands.audit import audit as run
 
     found = run(file)
     print_table(found.table)
@@ -66,7 +66,7 @@ def plan(
     as_json
         Answer for a program.
     """
-    from spinefx.verbs.planning import plan as run
+    from spinefx.commands.plan import plan as run
 
     answer = run(question, options)
     print(json.dumps(answer.numbers, indent=2, allow_nan=False) if as_json else "\n".join(answer.lines))

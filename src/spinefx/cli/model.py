@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from spinefx.cli.shell import RESEARCH_USE, Paths, Workers, app, count, fail
+from spinefx.cli.terminal import progress_bars
 from spinefx.errors import InputError, SpinefxError
-from spinefx.terminal import progress_bars
 
 __all__: list[str] = []
 
@@ -46,7 +46,7 @@ def train(
     on
         local, ray (the cluster that this process runs in), or ray://host:port.
     """
-    from spinefx.verbs.training import train as run
+    from spinefx.commands.train import train as run
 
     with progress_bars() as steps:
         where: dict[str, Any] = {"device": device, "shard": shard, "on": on}
@@ -108,7 +108,7 @@ def predict(
     on
         Many: local, ray (the cluster that this process runs in), or ray://host:port.
     """
-    from spinefx.verbs.manifest import Manifest
+    from spinefx.workspace.manifest import Manifest
 
     one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels}
     one |= {"t1w_series": t1w_series, "t2w_series": t2w_series, "sheet": sheet}
@@ -118,7 +118,7 @@ def predict(
     if out is None or any(one.values()):
         allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box"
         raise InputError("many studies without --out, or with what describes one study", allowed=allowed)
-    from spinefx.verbs.shards import predict_many
+    from spinefx.commands.predict_many import predict_many
 
     share: dict[str, Any] = {"shard": shard, "shard_size": shard_size, "on": on, "engine": engine}
     with progress_bars() as steps:
@@ -129,7 +129,7 @@ def predict(
 
 
 def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:
-    from spinefx.verbs.predicting import predict as run
+    from spinefx.commands.predict import predict as run
 
     try:
         answer = run(model, study, **options)
@@ -151,7 +151,7 @@ def export(models: Paths) -> None:
     models
         Model folders, or experiments' folders.
     """
-    from spinefx.verbs.exporting import export as run
+    from spinefx.commands.export import export as run
 
     for one in run(models):
         errors = f"{one.card.probability_error:.1g} in probability, {one.card.log_odds_error:.1g} in log-odds"

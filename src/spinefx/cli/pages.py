@@ -11,7 +11,7 @@ from spinefx.cli.shell import RESEARCH_USE, app
 
 __all__: list[str] = []
 
-# As in spinefx.app.people, which is not loaded for a line of help.
+# As in spinefx.app.users, which is not loaded for a line of help.
 Roles = Annotated[tuple[Literal["reader", "annotator", "editor"], ...], Parameter(name="--role", negative="")]
 
 
@@ -86,7 +86,7 @@ def trial(workspace: Path, design: Path, *, database: str = "") -> None:
     database
         As for serve.
     """
-    from spinefx.verbs.trials import register
+    from spinefx.commands.reader_study import register
 
     found = register(workspace, design, database=database)
     readers, cases = len(found.design.readers), len(found.cases)
@@ -112,7 +112,7 @@ def trial_export(workspace: Path, name: str, folder: Path, *, database: str = ""
     key
         File of a secret, mode 600, that signs the export; kept away from the study, it tells later that this is it.
     """
-    from spinefx.verbs.trials import export
+    from spinefx.commands.reader_study import export
 
     written = export(workspace, name, folder, database=database, key_file=key)
     left = f", {written.missing} still to come" if written.missing else ""
@@ -134,7 +134,7 @@ def trial_check(folder: Path, workspace: Path | None = None, *, database: str = 
     key
         File of the secret that signed it.
     """
-    from spinefx.verbs.trials import check
+    from spinefx.commands.reader_study import check
 
     entries = check(folder, workspace, database=database, key_file=key)
     said = ["its files are those that study.json names"]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 from cyclopts import App, Parameter
 
 from spinefx import __version__
+from spinefx.cli.terminal import print_table
 from spinefx.errors import MissingPackage, SpinefxError
-from spinefx.terminal import print_table
 
 if TYPE_CHECKING:
-    from spinefx.verbs.reporting import WrittenReport
+    from spinefx.commands.report import WrittenReport
 
 __all__ = ["RESEARCH_USE", "Paths", "Workers", "app", "count", "fail", "main", "print_report"]
 
@@ -77,7 +77,7 @@ def count(workers: int | None) -> int:
     -------
     int
     """
-    from spinefx.parallel import default_workers
+    from spinefx.processes.pool import default_workers
 
     return default_workers() if workers is None else max(1, workers)
 

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from spinefx.errors import RegistrationError
-from spinefx.imaging.ascent import climb
-from spinefx.imaging.mattes import descend
+from spinefx.imaging.optimizer import climb
 from spinefx.imaging.similarity import Comparison, map_points
+from spinefx.imaging.simpleitk import descend
 from spinefx.imaging.volume import Slices, Volume
 
 __all__ = ["METHODS", "Alignment", "align"]

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from spinefx.cases.patch import CHANNELS, Jitter, PatchStack, jitter_matrices, patch_grid
 from spinefx.errors import InputError, PatchError
-from spinefx.learning.draws import sample_key
+from spinefx.learning.random_streams import sample_key
 
 __all__ = ["PatchBank", "Planes", "Sample", "normalised"]
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction
-from spinefx.cluster import LOCAL, spread
 from spinefx.errors import FileError, InputError, ModelError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, write_text
 from spinefx.learning.augmentation import PatchBank
@@ -28,7 +27,8 @@ from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, S
 from spinefx.learning.lockstep import LockstepFold, fit_together
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import fit, reproducible
-from spinefx.learning.workers import share_out
+from spinefx.processes.cluster import LOCAL, spread
+from spinefx.processes.long_jobs import share_out
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["CrossValidation", "FoldResult", "cross_validate", "train_folds"]
@@ -264,7 +264,7 @@ def cross_validate(
     progress : callable, optional
         Told (fold label, epoch, epochs) after each epoch; on a cluster nobody is.
     on : str
-        Where to train, as :func:`spinefx.cluster.spread` takes it.
+        Where to train, as :func:`spinefx.processes.cluster.spread` takes it.
 
     Returns
     -------
@@ -379,8 +379,8 @@ def _train(
 def _write_missing_graphs(folders: Sequence[Path]) -> None:
     """Give each model the graph by which it answers without torch."""
     try:
-        from spinefx.learning.export import export_graph
-        from spinefx.learning.graph import graph_is_current
+        from spinefx.learning.onnx_export import export_graph
+        from spinefx.learning.onnx_model import graph_is_current
     except ModuleNotFoundError as error:
         if error.name not in {"onnx", "onnxruntime"}:
             raise

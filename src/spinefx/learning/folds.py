@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spinefx.errors import RecipeError
-from spinefx.learning.draws import Purpose, stream
+from spinefx.learning.random_streams import Purpose, stream
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import Diagnosis
 

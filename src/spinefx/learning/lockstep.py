@@ -24,10 +24,10 @@ from spinefx.cases.patch import Jitter
 from spinefx.learning.checkpoint import snapshot
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.device import single_precision_is_single
+from spinefx.learning.device_data import EpochDraws, ResidentBank
 from spinefx.learning.fitting import EpochRow, Fitting, History, Run
 from spinefx.learning.leaks import EARLY_STOPPING, Side
 from spinefx.learning.mixing import StepDraws
-from spinefx.learning.resident import EpochDraws, ResidentBank
 from spinefx.learning.training import learn, reproducible, summed_loss
 
 __all__ = ["LockstepFold", "fit_together"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from spinefx.cases.patch import CHANNELS
 from spinefx.learning.arithmetic import Convolution
-from spinefx.learning.draws import Purpose, stream
+from spinefx.learning.random_streams import Purpose, stream
 from spinefx.learning.recipe import Recipe
 
 __all__ = ["FractureNetwork", "ResNet50", "SmallResNet", "build_network", "in_channel_order", "seeded"]

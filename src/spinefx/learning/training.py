@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spinefx.learning.classifier import Classifier
-from spinefx.learning.draws import Purpose, plan_epoch, stream
 from spinefx.learning.fitting import EpochRow, Fitting, History, Run
 from spinefx.learning.leaks import EARLY_STOPPING, Side
 from spinefx.learning.mixing import draw_step
 from spinefx.learning.network import seeded
+from spinefx.learning.random_streams import Purpose, plan_epoch, stream
 from spinefx.learning.recipe import Recipe
 
 __all__ = ["fit", "learn", "learning_rate", "reproducible", "summed_loss", "train_epoch"]

@@ -13,9 +13,9 @@ from spinefx.phantom.anatomy import Extent, Spine, build_spine
 from spinefx.phantom.back import paint_back
 from spinefx.phantom.bodies import paint_bodies
 from spinefx.phantom.canvas import Canvas, Texture
-from spinefx.phantom.draws import CaseDraw, Stream
 from spinefx.phantom.masses import paint_masses
 from spinefx.phantom.posterior import paint_posterior_elements
+from spinefx.phantom.random_streams import CaseDraw, Stream
 from spinefx.phantom.scanner import Protocol, acquire, acquisition_grid, image_affine
 from spinefx.phantom.surroundings import paint_canal, paint_discs
 from spinefx.phantom.tissue import Palette

@@ -19,14 +19,14 @@ from spinefx import files
 from spinefx.errors import InterruptedWrite, RecipeError, SpinefxError, WorkspaceError
 from spinefx.imaging.dicom_export import SeriesHeader, StudyHeader, write_series
 from spinefx.imaging.volume import Volume
-from spinefx.parallel import map_items
 from spinefx.phantom.case import PhantomCase, RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, draw_case
 from spinefx.phantom.labels import label_path, write_labels
+from spinefx.phantom.random_streams import CaseDraw, draw_case
 from spinefx.phantom.readers import SimulatedReading, readings_of
 from spinefx.phantom.scanner import Protocol
 from spinefx.phantom.settings import PhantomSettings, case_name, number_of, patient_id
 from spinefx.phantom.vendors import VENDORS
+from spinefx.processes.pool import map_items
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, TruthSource
 
 __all__ = ["CaseDraw", "PhantomCase", "PhantomSettings", "RenderedCase", "draw_case", "render_case", "write_cohort"]

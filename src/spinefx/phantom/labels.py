@@ -29,7 +29,7 @@ from spinefx.imaging.nifti import stem_of, write_nifti
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.canvas import Canvas, Region, Texture
 from spinefx.phantom.case import paint_spine, spine_frame, spine_of, truth_of
-from spinefx.phantom.draws import CaseDraw, Stream
+from spinefx.phantom.random_streams import CaseDraw, Stream
 from spinefx.phantom.scanner import acquisition_grid
 from spinefx.phantom.structure import Kind, label_names, label_value
 from spinefx.phantom.tissue import Palette

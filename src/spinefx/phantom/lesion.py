@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.phantom.anatomy import Deformity
-from spinefx.phantom.deal import Dealt
+from spinefx.phantom.sign_assignment import Dealt
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["LesionDraw", "draw_lesion"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spinefx.errors import RecipeError
-from spinefx.phantom.draws import CaseDraw, Stream
+from spinefx.phantom.random_streams import CaseDraw, Stream
 from spinefx.phantom.rules import PATIENTS, TABLE_1
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Score
 

@@ -13,8 +13,8 @@ from spinefx.errors import RecipeError
 from spinefx.phantom.anatomy import Deformity, Vertebra
 from spinefx.phantom.bodies import Spot
 from spinefx.phantom.case import spine_of
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
 from spinefx.phantom.lesion import LesionDraw
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
 __all__ = ["DISTRACTORS", "clearest_case", "place_of"]

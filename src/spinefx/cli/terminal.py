@@ -1,0 +1,66 @@
+"""Tables and progress bars on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spinefx.statistics.table import ResultTable
+
+__all__ = ["print_table", "progress_bars"]
+
+Steps = Callable[[str, int, int], None]
+
+
+def print_table(table: ResultTable, stamps: Sequence[str] = ()) -> None:
+    """Print a table, with what must be said above it.
+
+    Parameters
+    ----------
+    table : ResultTable
+    stamps : sequence of str
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # A file or a pipe has no width: the table keeps its lines whole there.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    for stamp in stamps:
+        console.print(stamp, style="bold", markup=False)
+    grid = Table(title=table.title, title_justify="left")
+    for column in table.columns:
+        grid.add_column(column)
+    for row in table.to_text():
+        grid.add_row(*(Text(cell) for cell in row))
+    console.print(grid)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Steps]:
+    """Show progress bars on a terminal's standard error; nothing where there is no terminal.
+
+    Yields
+    ------
+    callable
+        To be told (step, done, total).
+    """
+    if not sys.stderr.isatty():
+        yield lambda step, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def step(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done, total=total)
+
+        yield step

@@ -1,0 +1,1 @@
+"""Reader studies: design, order of cases, sealed log, sessions, export and feedback."""

@@ -1,0 +1,208 @@
+"""A reader's own confusions, sign by sign, and a series of cases to learn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from spinefx.cases.cohort import Case
+from spinefx.errors import InputError
+from spinefx.statistics.accuracy import Confusion
+from spinefx.statistics.answers import answers_by_reader
+from spinefx.statistics.signs import SignComparison, error_analysis, reference_reader, scores_by_case
+from spinefx.vocabulary import SIGNS, Diagnosis, Score
+from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import read_cohort, read_readings, read_signs
+
+__all__ = ["Lesson", "SignAgreement", "lesson", "readers_of", "training_series"]
+
+
+@dataclass(frozen=True)
+class SignAgreement:
+    """How a reader sees one sign, beside the reference.
+
+    Parameters
+    ----------
+    identifier : str
+    label : str
+    missed : tuple of str
+        Cases where the reference has the sign and the reader has not.
+    imagined : tuple of str
+        Cases where the reader has it and the reference has not.
+    cases : int
+        Where both could assess it.
+    """
+
+    identifier: str
+    label: str
+    missed: tuple[str, ...]
+    imagined: tuple[str, ...]
+    cases: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a reader can learn from a series that was read.
+
+    Parameters
+    ----------
+    reader : str
+        As named in the report; an aided arm is a reader of its own.
+    reference : str
+        Whose signs stand for what is to be seen; empty where nobody scored.
+    truth : mapping of str to Diagnosis
+        Of the cases that the reader read.
+    answers : mapping of str to Diagnosis
+    confusion : Confusion
+    false_positives, false_negatives : tuple of SignComparison
+        Signs of wrong benign cases against right ones, and of wrong malignant cases against right ones.
+    agreement : tuple of SignAgreement
+        Empty where the reader scored no signs.
+    """
+
+    reader: str
+    reference: str
+    truth: Mapping[str, Diagnosis]
+    answers: Mapping[str, Diagnosis]
+    confusion: Confusion
+    false_positives: tuple[SignComparison, ...]
+    false_negatives: tuple[SignComparison, ...]
+    agreement: tuple[SignAgreement, ...]
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Cases that the reader called wrongly, ordered by name."""
+        return tuple(sorted(case for case, answer in self.answers.items() if answer != self.truth[case]))
+
+
+def readers_of(workspace: Workspace) -> tuple[str, ...]:
+    """List who has read cases of known truth.
+
+    Parameters
+    ----------
+    workspace : Workspace
+
+    Returns
+    -------
+    tuple of str
+    """
+    return tuple(answers_by_reader(read_readings(workspace), _truth(workspace)))
+
+
+def lesson(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool] = lambda case: True) -> Lesson:
+    """Set a reader's answers against the truth, by sign (Yeh 2022, Error analysis).
+
+    Parameters
+    ----------
+    workspace : Workspace
+    reader : str
+        One of :func:`readers_of`.
+    may_see : callable
+        Tells of a case whether its truth may be shown; others are left out.
+
+    Returns
+    -------
+    Lesson
+
+    Raises
+    ------
+    InputError
+        When the reader has read no case that may be shown.
+    """
+    truth = {case: answer for case, answer in _truth(workspace).items() if may_see(case)}
+    answers = answers_by_reader(read_readings(workspace), truth).get(reader)
+    if not answers:
+        raise InputError(f"no finished reading of {reader} to learn from", remedy="Finish a reading series first.")
+    truth = {case: truth[case] for case in answers}
+    signs = [one for one in read_signs(workspace) if one.case_id in truth]
+    own = {one.case_id: one.scores for one in signs if one.reader_id == reader.removesuffix(", aided")}
+    reference = reference_reader(signs)
+    scores = scores_by_case(signs, reference) if reference else {}
+    false_positives, false_negatives = error_analysis(scores, answers, truth)
+    return Lesson(
+        reader,
+        reference,
+        truth,
+        answers,
+        Confusion.of(answers, truth),
+        false_positives,
+        false_negatives,
+        _agreement(own, scores) if reference != reader else (),
+    )
+
+
+def training_series(workspace: Workspace, found: Lesson, count: int, rng: np.random.Generator) -> tuple[str, ...]:
+    """Draw cases that show what the reader confuses.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    found : Lesson
+    count : int
+        Cases wanted; fewer where the cohort has no more.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tuple of str
+        Half from each class as far as they reach, the reader's errors and cases with the signs that go with them most
+        likely; in an order that tells nothing.
+
+    Raises
+    ------
+    InputError
+        For a count below 2.
+    """
+    if count < 2:
+        raise InputError(f"a series of {count} cases", allowed="2 or more")
+    signs = read_signs(workspace)
+    scores = scores_by_case(signs, found.reference) if found.reference else {}
+    weights = {
+        Diagnosis.BENIGN: _tempting(found.false_positives),
+        Diagnosis.MALIGNANT: _tempting(found.false_negatives),
+    }
+    drawn: list[str] = []
+    for diagnosis, wanted in ((Diagnosis.BENIGN, count - count // 2), (Diagnosis.MALIGNANT, count // 2)):
+        cases = sorted(case for case, answer in found.truth.items() if answer == diagnosis)
+        if not cases:
+            continue
+        merit = np.array([_merit(case, found, scores.get(case, {}), weights[diagnosis]) for case in cases])
+        picked = rng.choice(len(cases), size=min(wanted, len(cases)), replace=False, p=merit / merit.sum())
+        drawn += [cases[place] for place in picked]
+    return tuple(drawn[place] for place in rng.permutation(len(drawn)))
+
+
+def _truth(workspace: Workspace) -> dict[str, Diagnosis]:
+    cases: tuple[Case, ...] = read_cohort(workspace).cases
+    return {case.case_id: case.diagnosis for case in cases}
+
+
+def _agreement(
+    own: Mapping[str, Mapping[str, Score]], reference: Mapping[str, Mapping[str, Score]]
+) -> tuple[SignAgreement, ...]:
+    both = sorted(set(own) & set(reference))
+    rows = []
+    for sign in SIGNS if both else ():
+        pairs = [(case, own[case][sign.identifier], reference[case][sign.identifier]) for case in both]
+        pairs = [pair for pair in pairs if Score.NOT_ASSESSABLE not in pair[1:]]
+        missed = tuple(case for case, mine, theirs in pairs if mine == Score.NO and theirs == Score.YES)
+        imagined = tuple(case for case, mine, theirs in pairs if mine == Score.YES and theirs == Score.NO)
+        rows.append(SignAgreement(sign.identifier, sign.label, missed, imagined, len(pairs)))
+    return tuple(rows)
+
+
+def _tempting(comparisons: tuple[SignComparison, ...]) -> dict[str, float]:
+    """How much more often each sign is there (or, below zero, not there) when the reader errs."""
+    return {
+        one.identifier: one.first.value - one.second.value
+        for one in comparisons
+        if np.isfinite(one.first.value) and np.isfinite(one.second.value)
+    }
+
+
+def _merit(case: str, found: Lesson, seen: Mapping[str, Score], weights: Mapping[str, float]) -> float:
+    pulled = sum(weight if seen.get(name) == Score.YES else -weight for name, weight in weights.items() if seen)
+    is_wrong = found.answers[case] != found.truth[case]
+    return float(np.exp(np.clip(pulled, -3, 3)) * (4 if is_wrong else 1))

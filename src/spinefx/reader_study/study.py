@@ -1,0 +1,285 @@
+"""Registered reader studies: what the log says is to be read, by whom, and in which order."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from spinefx.cases.cohort import Case
+from spinefx.errors import AccessError, DesignError
+from spinefx.files import canonical_json, digest_of
+from spinefx.reader_study.assistance import ModelPin
+from spinefx.reader_study.design import StudyDesign
+from spinefx.reader_study.log import Entry, Log
+from spinefx.reader_study.order import arms_of, perturbed_cases, reading_order
+from spinefx.vocabulary import Arm
+
+__all__ = ["Task", "Trial", "find_trial", "mark_of", "register_trial", "trials"]
+
+REGISTERED = "study.registered"
+# What a second registration of the same study may change: it may grow.
+GROWING = ("cases", "readers")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One case that one reader reads in one session.
+
+    Parameters
+    ----------
+    handle : str
+        What the page calls it: says neither the case nor that two readers have the same one.
+    session : int
+        From 1.
+    place, of : int
+        As in "case 7 of 40".
+    is_practice : bool
+    case_id : str
+    arm : Arm
+    """
+
+    handle: str
+    session: int
+    place: int
+    of: int
+    is_practice: bool
+    case_id: str
+    arm: Arm
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A reader study that was registered.
+
+    Parameters
+    ----------
+    design : StudyDesign
+        With its seed.
+    generations : tuple of tuple of str
+        Cases as they came in.
+    model : ModelPin or None
+    key : str
+        Drawn at registration; handles are made with it.
+    marks : mapping of str to str
+        By case, what :func:`mark_of` gave when it came in: every reader must see the same images and box.
+    """
+
+    design: StudyDesign
+    generations: tuple[tuple[str, ...], ...]
+    model: ModelPin | None
+    key: str
+    marks: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What the study is called."""
+        return self.design.name
+
+    @property
+    def seed(self) -> int:
+        """Where every draw starts."""
+        return self.design.seed or 0
+
+    @cached_property
+    def cases(self) -> tuple[str, ...]:
+        """All cases that count."""
+        return tuple(case for cases in self.generations for case in cases)
+
+    def subject(self, reader: str) -> str:
+        """Name a reader's part of the log.
+
+        Parameters
+        ----------
+        reader : str
+
+        Returns
+        -------
+        str
+        """
+        return f"{self.name}/{reader}"
+
+    def tasks(self, reader: str, session: int) -> tuple[Task, ...]:
+        """List what a reader reads in a session, in order; practice first.
+
+        Parameters
+        ----------
+        reader : str
+        session : int
+            From 1.
+
+        Returns
+        -------
+        tuple of Task
+
+        Raises
+        ------
+        AccessError
+            For somebody who does not read here, and for a session that the design does not have.
+        """
+        if reader not in self.design.readers or not 1 <= session <= self.design.sessions:
+            raise AccessError("no such session for you", remedy="Go back to your list of studies.")
+        order = reading_order(self.seed, reader, session, self.generations)
+        arms = arms_of(self.design.design, self.seed, reader, self.generations)
+        practice = self.design.practice if session == 1 else ()
+        aided = Arm.AIDED if self.design.is_aided else Arm.UNAIDED
+        return (
+            *(self._task(reader, session, place, practice, case, aided) for place, case in enumerate(practice, 1)),
+            *(
+                self._task(reader, session, place, order, case, arms[case][session - 1])
+                for place, case in enumerate(order, 1)
+            ),
+        )
+
+    def is_perturbed(self, reader: str, case: str) -> bool:
+        """Tell whether a reader sees a case's model answer turned round.
+
+        Parameters
+        ----------
+        reader, case : str
+
+        Returns
+        -------
+        bool
+        """
+        return case in perturbed_cases(self.seed, reader, self.generations, self.design.perturbed_share)
+
+    def _task(self, reader: str, session: int, place: int, among: tuple[str, ...], case: str, arm: Arm) -> Task:
+        handle = digest_of("\0".join((self.key, reader, str(session), case)))[7:27]
+        return Task(handle, session, place, len(among), case in self.design.practice, case, arm)
+
+
+def mark_of(case: Case) -> str:
+    """Name what a reader sees of a case: its images and its marked vertebra.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    str
+        A digest; the truth is not in it.
+    """
+    lesion = case.lesion
+    place = [*lesion.box.centre_mm, lesion.box.side_mm, lesion.first_slice, lesion.last_slice]
+    return digest_of(canonical_json([case.images_digest, *place]))
+
+
+def trials(log: Log) -> dict[str, Trial]:
+    """Read which studies were registered.
+
+    Parameters
+    ----------
+    log : Log
+
+    Returns
+    -------
+    dict of str to Trial
+        By name.
+    """
+    found: dict[str, Trial] = {}
+    for entry in log.entries(kind=REGISTERED):
+        found[entry.subject] = _taken(found.get(entry.subject), entry)
+    return found
+
+
+def find_trial(log: Log, name: str) -> Trial:
+    """Find one study.
+
+    Parameters
+    ----------
+    log : Log
+    name : str
+
+    Returns
+    -------
+    Trial
+
+    Raises
+    ------
+    AccessError
+    """
+    found = trials(log).get(name)
+    if found is None:
+        raise AccessError("there is no such reader study", remedy="Go back to your list of studies.")
+    return found
+
+
+def register_trial(
+    log: Log, design: StudyDesign, model: ModelPin | None, marks: Mapping[str, str], *, by: str
+) -> Trial:
+    """Register a study, or let one grow by cases or readers.
+
+    Parameters
+    ----------
+    log : Log
+    design : StudyDesign
+        With all its cases named.
+    model : ModelPin or None
+    marks : mapping of str to str
+        By case, as :func:`mark_of` gives it.
+    by : str
+        Code of who registers it.
+
+    Returns
+    -------
+    Trial
+
+    Raises
+    ------
+    DesignError
+        When the study is registered already and something else than cases and readers differs, or some are gone.
+    """
+    if not design.cases:
+        raise DesignError("a study without a single case", where="design", allowed="one case or more")
+    present = trials(log).get(design.name)
+    if present is None:
+        seed = secrets.randbelow(2**31) if design.seed is None else design.seed
+        added, key = design.cases, secrets.token_hex(16)
+    else:
+        seed = present.seed if design.seed is None else design.seed
+        added, key = tuple(case for case in design.cases if case not in present.cases), present.key
+    design = replace(design, seed=seed)
+    if present is not None:
+        _refuse_change(present, design, model)
+        if design.readers == present.design.readers and not added:
+            return present
+    content = {
+        "design": design.to_mapping(),
+        "added": list(added),
+        "model": None if model is None else asdict(model),
+        "key": key,
+        "marks": dict(marks),
+    }
+    log.append(REGISTERED, by, design.name, content)
+    return find_trial(log, design.name)
+
+
+def _taken(present: Trial | None, entry: Entry) -> Trial:
+    content: Mapping[str, Any] = entry.content
+    model = None if content["model"] is None else ModelPin(**content["model"])
+    earlier = present.generations if present else ()
+    known = {case for cases in earlier for case in cases}
+    added = tuple(case for case in content["added"] if case not in known)
+    generations = (*earlier, added) if added else earlier
+    marks = {**content["marks"], **(present.marks if present else {})}
+    return Trial(StudyDesign.from_mapping(content["design"]), generations, model, content["key"], marks)
+
+
+def _refuse_change(present: Trial, design: StudyDesign, model: ModelPin | None) -> None:
+    old, new = present.design.to_mapping(), design.to_mapping()
+    changed = [key for key in old if key not in GROWING and old[key] != new[key]]
+    if changed or model != present.model:
+        raise DesignError(
+            f"another {changed[0] if changed else 'model'} than study {design.name} was registered with",
+            where="design",
+            allowed="more cases and more readers",
+            remedy="Give a study that differs another name.",
+        )
+    for key, old_ones in (("cases", present.cases), ("readers", present.design.readers)):
+        gone = [one for one in old_ones if one not in getattr(design, key)]
+        if gone:
+            raise DesignError(f"{key} without {gone[0]}, who was registered", where="design", allowed="more of them")
