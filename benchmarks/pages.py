@@ -160,9 +160,9 @@ def changed(page: Any) -> list[float]:
 
 
 def crowd(address: str, tokens: list[str]) -> list[float]:
-    """Milliseconds of each request of people who open studies and scroll through them at the same time."""
+    """Milliseconds of each request of users who open studies and scroll through them at the same time."""
 
-    def person(number: int) -> list[float]:
+    def user(number: int) -> list[float]:
         cookie, spent = "", []
 
         def ask(path: str, body: bytes | None = None) -> bytes:
@@ -187,7 +187,7 @@ def crowd(address: str, tokens: list[str]) -> list[float]:
         return spent
 
     with ThreadPoolExecutor(PEOPLE) as pool:
-        return [ms for each in pool.map(person, range(PEOPLE)) for ms in each]
+        return [ms for each in pool.map(user, range(PEOPLE)) for ms in each]
 
 
 def listed(browser: Any, address: str, token: str) -> list[float]:
@@ -245,7 +245,7 @@ def main() -> None:
             ("both images, another study by its address", [one for _, one in warm]),
             ("first image, next study by Page Down", leaves),
             ("change of slice in both series", changes),
-            (f"a request, {PEOPLE} people at once", requests),
+            (f"a request, {PEOPLE} users at once", requests),
             (f"worklist of {LISTED:,} studies", worklists),
         )
     ]

@@ -16,7 +16,7 @@ from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
 from spinefx.commands.report import report
 from spinefx.learning.recipe import Recipe
-from spinefx.report.content import Person, ReportContent
+from spinefx.report.content import ParticipantSummary, ReportContent
 from spinefx.report.sections import build_sections
 from spinefx.statistics.performance import ModelResult
 from spinefx.vocabulary import LEVELS, SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
@@ -78,8 +78,8 @@ def simulated_study(rng: np.random.Generator) -> ReportContent:
         truth=truth,
         models=[ModelResult("model", predictions, patient_readings(predictions, reader_id="model"))],
         readings=readings,
-        people=[
-            Person(name, truth[name], "follow_up", float(age), str(sex))
+        participants=[
+            ParticipantSummary(name, truth[name], "follow_up", float(age), str(sex))
             for name, age, sex in zip(names, ages, sexes, strict=True)
         ],
         levels={name: str(level) for name, level in zip(names, rng.choice(LEVELS[7:25], CASES), strict=True)},
@@ -96,11 +96,11 @@ def write_study(root: Path, content: ReportContent) -> None:
     content : ReportContent
     """
     workspace = Workspace.create(root)
-    people = [
+    participants = [
         Participant(one.participant_id, one.diagnosis, TruthSource(one.truth_source), one.age, one.sex)
-        for one in content.people
+        for one in content.participants
     ]
-    write_participants(workspace, people)
+    write_participants(workspace, participants)
     lesions = [
         LesionRecord(case, case, Lesion(Box((0.0, 0.0, 0.0), 30.0), 4, 6, level))
         for case, level in content.levels.items()

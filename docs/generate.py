@@ -15,12 +15,12 @@ from rich.console import Console
 
 from spinefx import errors
 from spinefx.cli import app
-from spinefx.statistics.audit.recompute import audit, audit_table, example_claims
-from spinefx.statistics.audit.claims import KINDS, Verdict
 from spinefx.learning.recipe import PRESETS, Recipe
+from spinefx.statistics.audit.claims import KINDS, Verdict
+from spinefx.statistics.audit.recompute import audit, audit_table, example_claims
 
 HERE = Path(__file__).resolve().parent
-VERBS = (
+COMMANDS = (
     "demo",
     "phantom",
     "ingest",
@@ -33,26 +33,26 @@ VERBS = (
     "audit",
     "plan",
     "serve",
-    "person",
-    "trial",
-    "trial-export",
-    "trial-check",
+    "user add",
+    "reader-study add",
+    "reader-study export",
+    "reader-study check",
 )
 
 
 def commands_page() -> str:
-    """Every verb with its own help."""
+    """Every command with its own help."""
     parts = [
         "# Commands\n",
         "Exit codes: 0 done, 1 the data or the answer is bad (said in one line), 2 wrong usage, 130 interrupted.\n",
     ]
-    for verb in VERBS:
+    for command in COMMANDS:
         text = io.StringIO()
         console = Console(file=text, width=110, no_color=True, force_terminal=False)
         with contextlib.suppress(SystemExit):
-            app([verb, "--help"], console=console)
+            app([*command.split(), "--help"], console=console)
         body = "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
-        parts.append(f"## spinefx {verb}\n\n```\n{body}\n```\n")
+        parts.append(f"## spinefx {command}\n\n```\n{body}\n```\n")
     return "\n".join(parts)
 
 

@@ -29,7 +29,7 @@ from spinefx.commands.train import train
 from spinefx.imaging.volume import Volume
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.report.content import Finding, Person, ReportContent
+from spinefx.report.content import Finding, ParticipantSummary, ReportContent
 from spinefx.statistics.performance import ModelResult
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
@@ -310,7 +310,7 @@ def _small_study(text: str) -> ReportContent:
             ModelResult(text, predictions, patient_readings(predictions, reader_id=text), stamps=(text,), rule="max")
         ],
         readings=readings,
-        people=[Person(case, truth, text, 60.0, text, text) for case, truth in cases.items()],
+        participants=[ParticipantSummary(case, truth, text, 60.0, text, text) for case, truth in cases.items()],
         levels=dict.fromkeys(cases, text),
         signs=[SignScores(case, text, dict.fromkeys(SIGN_IDENTIFIERS, Score.YES)) for case in cases],
         refused={text: 3},

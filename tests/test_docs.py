@@ -6,10 +6,12 @@ import importlib.util
 import inspect
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cyclopts import App
 
 from spinefx import errors
 from spinefx.cli import app
@@ -31,14 +33,21 @@ def generator() -> ModuleType:
     return module
 
 
+def commands_of(program: App, before: str = "") -> Iterator[str]:
+    """Name every command of the shell, those below another by both their words."""
+    for name in program:
+        if not name.startswith("-"):
+            below = list(commands_of(program[name], f"{before}{name} "))
+            yield from below or [f"{before}{name}"]
+
+
 def test_drawn_pages_are_fresh(generator: ModuleType) -> None:
     for name, page in generator.PAGES.items():
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"run docs/generate.py: {name} is stale"
 
 
-def test_every_verb_and_error_and_field_is_documented(generator: ModuleType) -> None:
-    verbs = {name for name in app if not name.startswith("-")}
-    assert verbs == set(generator.VERBS)
+def test_every_command_and_error_and_field_is_documented(generator: ModuleType) -> None:
+    assert set(commands_of(app)) == set(generator.COMMANDS)
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     assert all(name in page for name, _ in inspect.getmembers(errors, inspect.isclass) if name in errors.__all__)
     recipes = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")

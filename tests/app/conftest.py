@@ -30,7 +30,7 @@ from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.random_streams import PhantomSettings
 from spinefx.reader_study.design import StudyDesign
-from spinefx.reader_study.study import Trial
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
@@ -102,10 +102,10 @@ def told_probability(place: int) -> float:
 
 
 @pytest.fixture
-def registered() -> Callable[..., Trial]:
+def registered() -> Callable[..., RegisteredStudy]:
     """Give a study folder an experiment of known answers, and register a reader study of all its cases."""
 
-    def make(study: Path, kind: str, database: str = "", **more: Any) -> Trial:
+    def make(study: Path, kind: str, database: str = "", **more: Any) -> RegisteredStudy:
         workspace = Workspace.open(study)
         if kind != "unaided":
             more = {"experiment": "quick"} | more

@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as some
 
-from spinefx.app.access import add_person
-from spinefx.app.users import Person, Role, new_token, token_digest
+from spinefx.app.access import add_user
+from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.cases.lesion import Box, box_agreement
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.workspace.layout import Workspace, read_json
@@ -140,7 +140,7 @@ def test_an_image_belongs_to_whom_it_was_given(client_of: Callable[..., TestClie
     for code in ("A1", "A2"):
         token = new_token()
         log = client.app.state.server.log  # type: ignore[attr-defined]
-        add_person(log, Person(code, frozenset({Role.ANNOTATOR})), token_digest(token), by="test")
+        add_user(log, User(code, frozenset({Role.ANNOTATOR})), token_digest(token), by="test")
         own = TestClient(client.app, base_url="http://127.0.0.1:8765", headers=dict(client.headers))
         own.post("/api/enter", json={"token": token})
         clients.append(own)

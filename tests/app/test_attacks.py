@@ -24,7 +24,7 @@ import spinefx.app.state as state_module
 from spinefx.app.access import invite
 from spinefx.app.imagery import Imagery
 from spinefx.app.state import ADDRESSES, ENTRANCES, ServerState, ServeSettings
-from spinefx.app.users import Person, Role
+from spinefx.app.users import Role, User
 from spinefx.errors import AccessError, TableError
 from spinefx.imaging.nifti import read_nifti
 from spinefx.workspace.layout import Workspace
@@ -68,10 +68,10 @@ def test_who_gets_a_new_token_or_another_role_has_no_other_from_then_on(
     client_of: Callable[..., TestClient], study: Path
 ) -> None:
     client = client_of(study)
-    person = let_in(client, "P1", Role.EDITOR, Role.ANNOTATOR)
-    assert person.get("/api/annotate/worklist").status_code == 200
+    user = let_in(client, "P1", Role.EDITOR, Role.ANNOTATOR)
+    assert user.get("/api/annotate/worklist").status_code == 200
     again = let_in(client, "P1", Role.READER)
-    assert person.get("/api/annotate/worklist").status_code == 401
+    assert user.get("/api/annotate/worklist").status_code == 401
     assert again.get("/api/me").json()["roles"] == ["reader"]
 
 
@@ -80,12 +80,12 @@ def test_who_asks_for_nothing_for_half_a_day_is_signed_out(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(access_module.time, "monotonic", lambda: clock[0])
-    person = let_in(client_of(study), "P1", Role.READER)
+    user = let_in(client_of(study), "P1", Role.READER)
     for _ in range(5):
         clock[0] += access_module.IDLE_S - 1
-        assert person.get("/api/me").status_code == 200
+        assert user.get("/api/me").status_code == 200
     clock[0] += access_module.IDLE_S + 1
-    assert person.get("/api/me").status_code == 401
+    assert user.get("/api/me").status_code == 401
 
 
 def test_a_person_holds_so_many_browsers_and_no_more(client_of: Callable[..., TestClient], study: Path) -> None:
@@ -143,7 +143,7 @@ def test_twenty_readers_behind_one_proxy_all_come_in(client_of: Callable[..., Te
 def test_a_code_that_a_table_would_read_as_nobody_is_refused() -> None:
     for code in ("na", "NA", "nan", "NaN"):
         with pytest.raises(TableError, match="code"):
-            Person(code, frozenset())
+            User(code, frozenset())
 
 
 # --- requests that are not what they seem (S10) -------------------------------------------------------------------
@@ -414,7 +414,7 @@ PARTS = [
 @pytest.mark.parametrize("role", Role)
 def test_chance_breaks_nothing(client_of: Callable[..., TestClient], study: Path, role: Role) -> None:
     client = client_of(study)
-    person = let_in(client, "P1", role)
+    user = let_in(client, "P1", role)
     routes = [one for one in routes_of(client.app) if one[0] in CHANGES and one[1] != "/api/leave"]
     own = [one for one in routes if role_of(one[2]) == role]
     kinds = bodies(client.app)
@@ -431,7 +431,7 @@ def test_chance_breaks_nothing(client_of: Callable[..., TestClient], study: Path
         kind = kinds.get((method, _template(routes, path)))
         body = data.draw(like(kind) if kind else JSON)
         sent = json_bytes(body)
-        answer = person.request(method, path, content=sent, headers={"content-type": "application/json"})
+        answer = user.request(method, path, content=sent, headers={"content-type": "application/json"})
         seen.add(answer.status_code)
         assert answer.status_code < 500, f"{method} {path} {sent[:300]!r}: {answer.text}"
         if answer.status_code in range(200, 300):
@@ -441,7 +441,7 @@ def test_chance_breaks_nothing(client_of: Callable[..., TestClient], study: Path
     attack()
     assert 422 in seen
     read_lesions(Workspace.open(study))
-    assert person.get("/api/me").status_code == 200
+    assert user.get("/api/me").status_code == 200
 
 
 def _template(routes: list[tuple[str, str, APIRoute]], path: str) -> str:

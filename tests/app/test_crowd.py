@@ -1,4 +1,4 @@
-"""Twenty people at once on one study: nobody's work is lost or doubled (the attack list's F4 and F10)."""
+"""Twenty users at once on one study: nobody's work is lost or doubled (the attack list's F4 and F10)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import spinefx.reader_study.log as log_module
 from spinefx.app.access import invite
 from spinefx.app.state import ServeSettings
 from spinefx.reader_study.log import Log
-from spinefx.reader_study.study import Trial
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.vocabulary import LEVELS
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
@@ -32,7 +32,7 @@ CASE = "sub-001"
 
 
 class Visitor(ABC):
-    """One person with a browser of their own."""
+    """One user with a browser of their own."""
 
     def __init__(self, address: str, token: str) -> None:
         self.address, self.cookie, self.troubles = address, "", ""
@@ -56,7 +56,7 @@ class Visitor(ABC):
 
     @abstractmethod
     def do(self) -> None:
-        """What this person came for."""
+        """What this user came for."""
 
 
 def all_at_once(crowd: Sequence[Visitor]) -> None:
@@ -127,7 +127,7 @@ class Reader(Visitor):
 def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
     """Each answer once, as it was given, in a chain without a gap."""
     found = [
-        (entry.person, entry.content["handle"], entry.content["answer"]["comment"])
+        (entry.user, entry.content["handle"], entry.content["answer"]["comment"])
         for entry in log.entries(kind="answer.sealed")
     ]
     assert len(found) == len(crowd) * cases
@@ -137,7 +137,7 @@ def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
 
 @pytest.mark.parametrize("servers", [1, 2])
 def test_no_answer_is_lost_or_doubled_when_twenty_seal_at_once(
-    running: Any, study: Path, registered: Callable[..., Trial], address: str, servers: int
+    running: Any, study: Path, registered: Callable[..., RegisteredStudy], address: str, servers: int
 ) -> None:
     codes = [f"R{number}" for number in range(PEOPLE)]
     trial = registered(study, "unaided", address, readers=codes, signs=False)
@@ -151,7 +151,7 @@ def test_no_answer_is_lost_or_doubled_when_twenty_seal_at_once(
 
 
 def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
-    running: Any, study: Path, registered: Callable[..., Trial], postgres: Any
+    running: Any, study: Path, registered: Callable[..., RegisteredStudy], postgres: Any
 ) -> None:
     name = postgres.new_database()
     address, codes = postgres.address(name), [f"R{number}" for number in range(4)]

@@ -25,11 +25,11 @@ import pydicom
 import pytest
 from fastapi.testclient import TestClient
 
-from spinefx.app.access import add_person
+from spinefx.app.access import add_user
 from spinefx.app.guard import Limits
 from spinefx.app.opened import FOLDER, OpenStudies, new_folder
 from spinefx.app.state import ServeSettings
-from spinefx.app.users import Person, Role, new_token, token_digest
+from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.commands.predict import predict
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.second_opinion.intake import Opened
@@ -413,7 +413,7 @@ def test_a_study_that_nobody_asks_for_goes() -> None:
 
 @pytest.fixture
 def shared_study(trained: Any, tmp_path: Path) -> Path:
-    """A copy, for people are let in by its log."""
+    """A copy, for users are let in by its log."""
     return Path(shutil.copytree(trained.study, tmp_path / "study"))
 
 
@@ -421,7 +421,7 @@ def test_who_may_read_blinded_meets_neither_truth_nor_the_models_answer_here(
     client_of: ClientOf, trained: Any, shared_study: Path
 ) -> None:
     client, token = client_of(shared_study), new_token()
-    add_person(client.app.state.server.log, Person("R1", frozenset({Role.READER})), token_digest(token), by="test")  # type: ignore[attr-defined]
+    add_user(client.app.state.server.log, User("R1", frozenset({Role.READER})), token_digest(token), by="test")  # type: ignore[attr-defined]
     reader = TestClient(client.app, base_url="http://127.0.0.1:8765", headers=dict(client.headers))
     reader.post("/api/enter", json={"token": token})
     assert reader.get("/api/decide").json()["participants"] == []

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from spinefx.app.access import add_person
+from spinefx.app.access import add_user
 from spinefx.app.state import ServeSettings
 from spinefx.app.teaching import readers_of
-from spinefx.app.users import Person, Role, new_token, token_digest
+from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
 
@@ -91,7 +91,7 @@ def test_axe_finds_nothing_that_bars_anybody(served: Any, audited: Any) -> None:
     audit("teach")
     page.get_by_role("link", name=reader, exact=True).click()
     page.get_by_test_id("counts").wait_for()
-    audit("lesson")
+    audit("feedback")
     page.get_by_role("button", name="Train on").click()
     page.get_by_text("Linked by position").wait_for()
     audit("training")
@@ -108,8 +108,8 @@ def test_axe_finds_nothing_that_bars_a_reader(study: Path, running: Any, registe
     page, seen = audited, {}
     with running(ServeSettings(study)) as served:
         token = new_token()
-        person = Person("R1", frozenset({Role.READER, Role.EDITOR}))
-        add_person(served.app.state.server.log, person, token_digest(token), by="test")
+        user = User("R1", frozenset({Role.READER, Role.EDITOR}))
+        add_user(served.app.state.server.log, user, token_digest(token), by="test")
         page.goto(f"{served.address}/read")
         page.get_by_label("The token").wait_for()
         seen["enter"] = harms(axe, page)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from spinefx.app.access import add_person
+from spinefx.app.access import add_user
 from spinefx.app.state import ServeSettings
-from spinefx.app.users import Person, Role, new_token, token_digest
+from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.reader_study.session import Phase
-from spinefx.reader_study.study import Trial
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs
@@ -25,18 +25,18 @@ ANSWERS = [("m", 91, "n"), ("e", 7, "y"), ("m", 55, "u"), ("e", 0, "n"), ("m", 1
 
 
 @pytest.fixture
-def begin(study: Path, running: Any, registered: Callable[..., Trial]) -> Iterator[Callable[..., Any]]:
-    """Register a study, serve it to people with tokens, and sign one in at the page."""
+def begin(study: Path, running: Any, registered: Callable[..., RegisteredStudy]) -> Iterator[Callable[..., Any]]:
+    """Register a study, serve it to users with tokens, and sign one in at the page."""
     opened: list[Any] = []
 
-    def make(page: Any, kind: str, **more: Any) -> tuple[Any, Trial]:
+    def make(page: Any, kind: str, **more: Any) -> tuple[Any, RegisteredStudy]:
         trial = registered(study, kind, readers=["R1"], **more)
         context = running(ServeSettings(study))
         served = context.__enter__()
         opened.append(context)
         token = new_token()
-        person = Person("R1", frozenset({Role.READER, Role.EDITOR}))
-        add_person(served.app.state.server.log, person, token_digest(token), by="test")
+        user = User("R1", frozenset({Role.READER, Role.EDITOR}))
+        add_user(served.app.state.server.log, user, token_digest(token), by="test")
         page.goto(f"{served.address}/read")
         page.get_by_label("The token").fill("a guess")
         page.keyboard.press("Enter")

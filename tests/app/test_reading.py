@@ -15,12 +15,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from spinefx.app import annotating
-from spinefx.app.access import add_person
-from spinefx.app.users import Person, Role, new_token, token_digest
+from spinefx.app.access import add_user
+from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.cases.reading import Reading
 from spinefx.reader_study.clock import Clock
-from spinefx.reader_study.session import open_cases
-from spinefx.reader_study.study import Trial
+from spinefx.reader_study.session import unfinished_cases
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import (
@@ -44,7 +44,7 @@ class Browser:
     def __init__(self, client: TestClient, code: str, *roles: Role) -> None:
         token = new_token()
         log = client.app.state.server.log  # type: ignore[attr-defined]
-        add_person(log, Person(code, frozenset(roles)), token_digest(token), by="test")
+        add_user(log, User(code, frozenset(roles)), token_digest(token), by="test")
         self.client = TestClient(client.app, base_url="http://127.0.0.1:8765", headers=dict(client.headers))
         assert self.client.post("/api/enter", json={"token": token}).status_code == 200
         self.log = log
@@ -69,7 +69,7 @@ def reader(client_of: Callable[..., TestClient], study: Path) -> Callable[..., B
     return lambda code="R1", *roles: Browser(client, code, *(roles or (Role.READER,)))
 
 
-def secrets_of(study: Path, trial: Trial) -> list[bytes]:
+def secrets_of(study: Path, trial: RegisteredStudy) -> list[bytes]:
     """What a blinded reader must not get: identifiers, truth, the model's numbers, others' words, file names."""
     workspace = Workspace.open(study)
     cases = read_cohort(workspace).cases
@@ -81,7 +81,7 @@ def secrets_of(study: Path, trial: Trial) -> list[bytes]:
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_no_secret_is_in_any_body_before_the_reveal(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial], share: float
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy], share: float
 ) -> None:
     trial = registered(study, "second_read", readers=["R1", "R2"], perturbed_share=share)
     workspace = Workspace.open(study)
@@ -116,7 +116,7 @@ def test_no_secret_is_in_any_body_before_the_reveal(
 
 
 def test_asking_early_is_403_and_in_the_log_with_who_and_which_case(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     registered(study, "second_read", readers=["R1"])
     mine = reader()
@@ -124,12 +124,12 @@ def test_asking_early_is_403_and_in_the_log_with_who_and_which_case(
     said = mine.ask("POST", mine.path("reveal"), status=403)
     assert said["error"] == "AccessError"
     (entry,) = mine.log.entries(kind="model.refused")
-    assert (entry.person, entry.subject, entry.content["handle"]) == ("R1", "pilot/R1", handle)
+    assert (entry.user, entry.subject, entry.content["handle"]) == ("R1", "pilot/R1", handle)
     assert mine.log.entries(kind="model.revealed") == []
 
 
 def test_a_second_read_series_from_sign_in_to_export(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     trial = registered(study, "second_read", readers=["R1"], box=False)
     mine, editor = reader(), reader("E1", Role.EDITOR)
@@ -166,7 +166,7 @@ def test_a_second_read_series_from_sign_in_to_export(
 
 
 def test_replays_and_a_second_answer(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     registered(study, "unaided", readers=["R1"], signs=False)
     mine = reader()
@@ -189,7 +189,7 @@ def test_replays_and_a_second_answer(
     [{"confidence": 101}, {"diagnosis": "perhaps"}, {"signs": {}}, {"extra": 1}, {"comment": "=1+1"}, {"key": ""}],
 )
 def test_what_is_no_answer_is_refused(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial], change: dict[str, Any]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy], change: dict[str, Any]
 ) -> None:
     registered(study, "unaided", readers=["R1"])
     mine = reader()
@@ -199,7 +199,7 @@ def test_what_is_no_answer_is_refused(
 
 
 def test_a_draft_is_kept_and_comes_back(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     registered(study, "unaided", readers=["R1"])
     mine = reader()
@@ -210,7 +210,7 @@ def test_a_draft_is_kept_and_comes_back(
 
 
 def test_an_image_that_is_missing_is_said_without_its_name(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     trial = registered(study, "unaided", readers=["R1"])
     workspace = Workspace.open(study)
@@ -224,7 +224,7 @@ def test_an_image_that_is_missing_is_said_without_its_name(
 
 
 def test_a_box_that_was_changed_since_is_shown_to_nobody(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     registered(study, "unaided", readers=["R1"])
     workspace = Workspace.open(study)
@@ -239,7 +239,7 @@ def test_a_box_that_was_changed_since_is_shown_to_nobody(
 
 
 def test_the_second_session_of_a_crossover_opens_after_the_washout(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     trial = registered(study, "crossover", readers=["R1"], signs=False)
     mine = reader()
@@ -261,7 +261,7 @@ def test_the_second_session_of_a_crossover_opens_after_the_washout(
 
 
 def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     workspace = Workspace.open(study)
     cases = [case.case_id for case in read_cohort(workspace).cases]
@@ -270,7 +270,7 @@ def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
     registered(study, "unaided", readers=["R1"], cases=cases[:5])
     mine, other = reader("R1"), reader("R2", Role.READER, Role.EDITOR)
     log = mine.log
-    assert open_cases(log, workspace, "R1") == frozenset(cases[:5])
+    assert unfinished_cases(log, workspace, "R1") == frozenset(cases[:5])
     lesson = mine.ask("GET", "/api/teach/lesson/R1")
     counts = lesson["counts"]
     assert sum(counts.values()) == 1, "the one case that is not in the study"
@@ -283,12 +283,12 @@ def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
         mine.ask("POST", mine.path("open"))
         assert sum(mine.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 1
         mine.ask("POST", mine.path("seal"), FIRST | {"key": str(number)})
-    assert open_cases(log, workspace, "R1") == frozenset()
+    assert unfinished_cases(log, workspace, "R1") == frozenset()
     assert sum(mine.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 6
 
 
 def test_a_training_series_that_was_begun_before_stays_closed_too(
-    reader: Callable[..., Browser], study: Path, registered: Callable[..., Trial]
+    reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     workspace = Workspace.open(study)
     told = [Reading(c.case_id, "R1", Arm.UNAIDED, Diagnosis.BENIGN) for c in read_cohort(workspace).cases]
@@ -313,8 +313,8 @@ def test_the_next_case_is_got_ready_by_the_server_and_handed_to_nobody(
     monkeypatch.setattr(annotating, "read_pair", lambda *given: (read.append(given[1]), read_pair(*given))[1])
     trial = registered(study, "unaided", signs=False)
     first, second, _ = (task.handle for task in trial.tasks("local", 1)[:3])
-    people = {case.case_id: case.participant_id for case in read_cohort(Workspace.open(study)).cases}
-    order = [people[task.case_id] for task in trial.tasks("local", 1)]
+    users = {case.case_id: case.participant_id for case in read_cohort(Workspace.open(study)).cases}
+    order = [users[task.case_id] for task in trial.tasks("local", 1)]
     client = client_of(study)
     client.post(f"/api/read/pilot/1/{first}/open")
     assert read == order[:1]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from spinefx.app.access import add_person
-from spinefx.app.users import Person, Role, new_token, token_digest
+from spinefx.app.access import add_user
+from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError
-from spinefx.reader_study.feedback import lesson, readers_of, training_series
+from spinefx.reader_study.feedback import feedback, readers_of, training_series
 from spinefx.statistics.signs import PHANTOM_TRUTH
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
@@ -41,7 +41,7 @@ def planted(study: Path, *, sign: str = "nodular_lesion") -> Workspace:
 
 def test_a_planted_confusion_is_found(study: Path) -> None:
     workspace = planted(study)
-    found = lesson(workspace, "P1")
+    found = feedback(workspace, "P1")
     truth = {case.case_id: case.diagnosis for case in read_cohort(workspace).cases}
     wrong = sorted(case for case, answer in found.answers.items() if truth[case] != answer)
     assert list(found.wrong) == wrong
@@ -59,16 +59,16 @@ def test_a_planted_confusion_is_found(study: Path) -> None:
 def test_a_lesson_leaves_out_what_may_not_be_shown(study: Path) -> None:
     workspace = planted(study)
     hidden = read_cohort(workspace).cases[0].case_id
-    assert hidden not in lesson(workspace, "P1", may_see=lambda case: case != hidden).truth
+    assert hidden not in feedback(workspace, "P1", may_see=lambda case: case != hidden).truth
     with pytest.raises(InputError, match="no finished reading"):
-        lesson(workspace, "P1", may_see=lambda case: False)
+        feedback(workspace, "P1", may_see=lambda case: False)
     with pytest.raises(InputError, match="no finished reading"):
-        lesson(workspace, "nobody")
+        feedback(workspace, "nobody")
 
 
 def test_a_training_series_holds_both_classes_and_is_a_draw(study: Path) -> None:
     workspace = planted(study)
-    found = lesson(workspace, "P1")
+    found = feedback(workspace, "P1")
     drawn = [training_series(workspace, found, 4, np.random.default_rng(seed)) for seed in range(200)]
     assert {len(set(one)) for one in drawn} <= {3, 4}
     assert drawn[7] == training_series(workspace, found, 4, np.random.default_rng(7))
@@ -91,7 +91,7 @@ def test_only_the_own_lesson_is_open(client_of: Callable[..., TestClient], study
     assert set(everybody) == set(readers_of(Workspace.open(study)))
     token = new_token()
     log = client.app.state.server.log  # type: ignore[attr-defined]
-    add_person(log, Person("P1", frozenset({Role.READER})), token_digest(token), by="test")
+    add_user(log, User("P1", frozenset({Role.READER})), token_digest(token), by="test")
     own = TestClient(client.app, base_url="http://127.0.0.1:8765", headers=dict(client.headers))
     own.post("/api/enter", json={"token": token})
     assert own.get("/api/teach").json()["readers"] == ["P1"]
@@ -120,7 +120,7 @@ def test_the_page_works_on_the_phantom_as_it_comes(served: Any, page: Any) -> No
     reader = readers_of(Workspace.open(served.study))[-1]
     page.goto(f"{served.address}/teach")
     page.get_by_role("link", name=reader, exact=True).click()
-    found = lesson(Workspace.open(served.study), reader)
+    found = feedback(Workspace.open(served.study), reader)
     counts = found.confusion
     page.get_by_test_id("counts").filter(has_text=f"{counts.tn} of {counts.tn + counts.fp} benign").wait_for()
     assert page.get_by_test_id("again").locator("li").count() == len(found.wrong)

@@ -1,4 +1,4 @@
-"""The images under a person's hands in a real browser: mouse, undo, marks, troubles on the way, sizes of screen."""
+"""The images under a user's hands in a real browser: mouse, undo, marks, troubles on the way, sizes of screen."""
 
 from __future__ import annotations
 
@@ -520,7 +520,7 @@ def test_a_killed_server_gets_the_change_when_it_is_back(study: Path, page: Any,
         assert moved == pytest.approx([0, 0, 1], abs=0.02)
         page.reload()
         page.get_by_text("Your box, as saved").wait_for()
-        assert asked == []  # all was saved: nothing holds a person back
+        assert asked == []  # all was saved: nothing holds a user back
     press(page, "Alt+ArrowDown")
     page.get_by_text("sent again every").first.wait_for()
     with process(study, port):

@@ -24,8 +24,8 @@ from spinefx.reader_study.assistance import model_answers
 from spinefx.reader_study.design import DesignKind, StudyDesign
 from spinefx.reader_study.export import check_export, read_key
 from spinefx.reader_study.log import Log
-from spinefx.reader_study.session import Phase, Sitting
-from spinefx.reader_study.study import Trial
+from spinefx.reader_study.session import Phase, Session
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.statistics.mrmc.anova import mrmc
 from spinefx.statistics.mrmc.scores import ReaderStudy
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
@@ -38,7 +38,7 @@ from .conftest import CASES, Hands, probability_of, truth_of
 READERS = ("R1", "R2", "R3")
 
 
-def simulate(log: Log, tables: Workspace, hands: Hands, kind: DesignKind) -> tuple[Trial, list[Reading]]:
+def simulate(log: Log, tables: Workspace, hands: Hands, kind: DesignKind) -> tuple[RegisteredStudy, list[Reading]]:
     """Readers who see the truth through noise and lean to the model; gives what they said, kept apart from the log."""
     experiment = "" if kind is DesignKind.UNAIDED else "quick"
     design = StudyDesign(
@@ -51,14 +51,14 @@ def simulate(log: Log, tables: Workspace, hands: Hands, kind: DesignKind) -> tup
     signs = {name: Score(str(score)) for name, score in signs.items()}
     for reader in READERS:
         for session in range(1, design.sessions + 1):
-            sitting = Sitting(log, trial, reader, session, hands.clock())
+            sitting = Session(log, trial, reader, session, hands.clock())
             hands.pass_s(60)
             while (state := sitting.current()) is not None:
                 said += read_one(sitting, state.task, tables, hands, rng, signs)
     return trial, said
 
 
-def read_one(sitting: Sitting, task: Any, tables: Workspace, hands: Hands, rng: Any, signs: Any) -> list[Reading]:
+def read_one(sitting: Session, task: Any, tables: Workspace, hands: Hands, rng: Any, signs: Any) -> list[Reading]:
     case, reader = task.case_id, sitting.reader
     sure = int(np.clip(50 + 25 * (1 if truth_of(case) is Diagnosis.MALIGNANT else -1) + rng.normal(0, 25), 0, 100))
     sitting.open(task.handle)
@@ -312,12 +312,12 @@ def test_the_verbs_sign_and_check(
         app([str(word) for word in words], result_action="return_value")
         return capsys.readouterr().out
 
-    assert "0 readings" in run("trial-export", tables.root, "pilot", out, "--key", key_file)
-    assert "as it was signed" in run("trial-check", out, "--key", key_file)
-    assert "its 2 entries are as they were written" in run("trial-check", out, tables.root)
-    assert "only --key or the study folder tells" in run("trial-check", out)
+    assert "0 readings" in run("reader-study", "export", tables.root, "pilot", out, "--key", key_file)
+    assert "as it was signed" in run("reader-study", "check", out, "--key", key_file)
+    assert "its 2 entries are as they were written" in run("reader-study", "check", out, tables.root)
+    assert "only --key or the study folder tells" in run("reader-study", "check", out)
     with pytest.raises(SpinefxError, match="a new or empty folder"):
-        run("trial-export", tables.root, "pilot", out)
+        run("reader-study", "export", tables.root, "pilot", out)
 
 
 def test_rows_of_others_stay_and_a_contradiction_is_refused_before_anything_is_written(

@@ -16,8 +16,8 @@ from spinefx.reader_study.assistance import ModelAnswer, model_answers
 from spinefx.reader_study.clock import Clock, Presence, Stopwatch, Times
 from spinefx.reader_study.design import DesignKind, StudyDesign
 from spinefx.reader_study.log import Log
-from spinefx.reader_study.session import Phase, Sitting, Step, open_cases
-from spinefx.reader_study.study import Trial, find_trial, register_trial
+from spinefx.reader_study.session import Phase, Session, Step, unfinished_cases
+from spinefx.reader_study.study import RegisteredStudy, find_study, register_study
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
 
@@ -46,20 +46,20 @@ def told(tables: Workspace) -> Any:
     return answer_of
 
 
-def begin(log: Log, tables: Workspace, hands: Hands, told: Any = None, **more: Any) -> Sitting:
+def begin(log: Log, tables: Workspace, hands: Hands, told: Any = None, **more: Any) -> Session:
     trial = register_design(tables, log, design(**more), by="E1")
     if told is not None:
         told.trial = trial
-    return Sitting(log, trial, "R1", 1, hands.clock())
+    return Session(log, trial, "R1", 1, hands.clock())
 
 
-def next_handle(sitting: Sitting) -> str:
+def next_handle(sitting: Session) -> str:
     found = sitting.current()
     assert found is not None
     return found.task.handle
 
 
-def read_all(sitting: Sitting, told: Any) -> None:
+def read_all(sitting: Session, told: Any) -> None:
     while (state := sitting.current()) is not None:
         handle = state.task.handle
         sitting.open(handle)
@@ -186,7 +186,7 @@ def test_cases_are_read_in_their_order_and_by_their_readers_alone(log: Log, tabl
     with pytest.raises(AccessError, match="no such session"):
         replace(sitting, session=2).states()
     with pytest.raises(AccessError, match="no such reader study"):
-        find_trial(log, "another")
+        find_study(log, "another")
     assert not any(case in handle for case in CASES for handle in handles)
 
 
@@ -249,7 +249,7 @@ def test_a_crossover_waits_for_its_washout(log: Log, tables: Workspace, hands: H
     read_all(second, told)
     arms = [{s.task.case_id: s.task.arm for s in one.states().values()} for one in (first, second)]
     assert all(arms[0][case] != arms[1][case] for case in CASES[:6])
-    assert open_cases(log, tables, "R1") == frozenset()
+    assert unfinished_cases(log, tables, "R1") == frozenset()
 
 
 def test_a_clock_that_was_moved_opens_nothing(log: Log, tables: Workspace, hands: Hands, told: Any) -> None:
@@ -327,7 +327,7 @@ def test_a_study_may_grow_and_change_in_nothing_else(log: Log, tables: Workspace
     with pytest.raises(DesignError, match="no case of this study folder"):
         register_design(tables, log, design(cases=("case99",)), by="E1")
     with pytest.raises(DesignError, match="without a single case"):
-        register_trial(log, design(cases=()), None, {}, by="E1")
+        register_study(log, design(cases=()), None, {}, by="E1")
 
 
 def test_no_model_judges_a_case_that_it_was_trained_on(log: Log, tables: Workspace, hands: Hands, told: Any) -> None:
@@ -350,20 +350,20 @@ def test_no_model_judges_a_case_that_it_was_trained_on(log: Log, tables: Workspa
 
 
 def test_open_cases_are_those_of_unfinished_studies(log: Log, tables: Workspace, hands: Hands, told: Any) -> None:
-    assert open_cases(log, tables, "R1") == frozenset()
+    assert unfinished_cases(log, tables, "R1") == frozenset()
     sitting = begin(log, tables, hands, told, practice=("case11",))
-    assert open_cases(log, tables, "R1") == {*CASES[:6], "case11"}
-    assert open_cases(log, tables, "E1") == frozenset()
+    assert unfinished_cases(log, tables, "R1") == {*CASES[:6], "case11"}
+    assert unfinished_cases(log, tables, "E1") == frozenset()
     handle = next_handle(sitting)
     sitting.open(handle)
     sitting.seal(handle, Phase.FIRST, "k", NO)
-    assert open_cases(log, tables, "R1") == {*CASES[:6], "case11"}
+    assert unfinished_cases(log, tables, "R1") == {*CASES[:6], "case11"}
     read_all_but_sealed(sitting, told)
-    assert open_cases(log, tables, "R1") == frozenset()
-    assert open_cases(log, tables, "R2") == {*CASES[:6], "case11"}
+    assert unfinished_cases(log, tables, "R1") == frozenset()
+    assert unfinished_cases(log, tables, "R2") == {*CASES[:6], "case11"}
 
 
-def read_all_but_sealed(sitting: Sitting, told: Any) -> None:
+def read_all_but_sealed(sitting: Session, told: Any) -> None:
     handle = next_handle(sitting)
     sitting.reveal(handle, told)
     sitting.seal(handle, Phase.REVISED, "r", AFTER)
@@ -372,6 +372,6 @@ def read_all_but_sealed(sitting: Sitting, told: Any) -> None:
 
 def test_a_drawn_seed_is_kept(log: Log, tables: Workspace) -> None:
     unseeded = replace(design(), seed=None)
-    trial: Trial = register_design(tables, log, unseeded, by="E1")
-    assert find_trial(log, "pilot").seed == trial.seed
+    trial: RegisteredStudy = register_design(tables, log, unseeded, by="E1")
+    assert find_study(log, "pilot").seed == trial.seed
     assert register_design(tables, log, replace(unseeded, cases=CASES[:7]), by="E1").seed == trial.seed

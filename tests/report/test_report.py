@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spinefx.cases.reading import Prediction, Reading, patient_readings
-from spinefx.report.content import Finding, Person, ReportContent
+from spinefx.report.content import Finding, ParticipantSummary, ReportContent
 from spinefx.report.document import render_report
 from spinefx.statistics.estimate import Estimate
 from spinefx.statistics.performance import (
@@ -95,7 +95,7 @@ def test_the_page_is_whole_safe_and_the_same_again() -> None:
         truth=TRUTH,
         models=[model(), model("quick", 3, 0.05)],
         readings=[reading(case, Diagnosis.BENIGN) for case in TRUTH],
-        people=[Person(case, diagnosis, "phantom") for case, diagnosis in TRUTH.items()],
+        participants=[ParticipantSummary(case, diagnosis, "phantom") for case, diagnosis in TRUTH.items()],
         audit=[Finding("participant on two sides", True, "300 compared")],
         provenance={"recipe": "honest"},
         sheet=lambda case: b"\x89PNG",

@@ -15,7 +15,7 @@ import pytest
 
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
 from spinefx.report.checklist import Source
-from spinefx.report.content import Finding, Person, ReportContent
+from spinefx.report.content import Finding, ParticipantSummary, ReportContent
 from spinefx.report.document import render_report
 from spinefx.statistics.performance import ModelResult
 from spinefx.statistics.signs import PHANTOM_TRUTH
@@ -72,8 +72,9 @@ def study(**changes: object) -> ReportContent:
         truth=TRUTH,
         models=[model()],
         readings=[*readings_of("msk", 47, 139), *readings_of("r4", 47, 135), *readings_of("r1", 39, 86)],
-        people=[
-            Person(case, truth, "biopsy", 50.0 + int(case[1:]) % 40, "FM"[truth == M]) for case, truth in TRUTH.items()
+        participants=[
+            ParticipantSummary(case, truth, "biopsy", 50.0 + int(case[1:]) % 40, "FM"[truth == M])
+            for case, truth in TRUTH.items()
         ],
         levels={case: ("T5", "T12", "L1", "L4")[int(case[1:]) % 4] for case in TRUTH},
         audit=[Finding("participant on two sides", True, "190 compared")],
@@ -135,7 +136,7 @@ def test_subgroups_and_flow_count_everybody_once(paper: dict[str, bytes]) -> Non
     collapsed = next(row for row in rows_of(paper, "subgroups_collapse") if row["collapse"] == "collapsed")
     assert (collapsed["malignant"], collapsed["benign"]) == ("33", "137")
     lost = study(
-        people=[*study().people, Person("nobody", B, "follow_up")],
+        participants=[*study().participants, ParticipantSummary("nobody", B, "follow_up")],
         readings=readings_of("msk", 47, 139)[:-5],
     )
     flow = {row["step"]: row for row in rows_of(render_report(lost), "flow")}
@@ -218,8 +219,8 @@ def only(cases: list[str]) -> dict[str, object]:
     [
         ({"readings": ()}, {"comparison", "panel"}),
         ({"readings": readings_of("msk", 47, 139)}, {"panel"}),
-        ({"people": (), "audit": (), "provenance": {}}, {"cohort", "audit", "provenance"}),
-        ({"people": (), "levels": {}}, {"cohort", "subgroups"}),
+        ({"participants": (), "audit": (), "provenance": {}}, {"cohort", "audit", "provenance"}),
+        ({"participants": (), "levels": {}}, {"cohort", "subgroups"}),
         (only(BENIGN[:20]), {"roc", "calibration", "decision"}),
         (only(MALIGNANT[:1]), {"roc", "calibration", "decision"}),
         (only([BENIGN[0], MALIGNANT[0]]), set()),

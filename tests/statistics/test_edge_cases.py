@@ -62,7 +62,7 @@ READERS = ("model", "R1", "R2", "R3")
 
 @dataclass(frozen=True)
 class World:
-    """A small study: truth, readings by people and one model (in both arms), and the model's slices."""
+    """A small study: truth, readings by human readers and one model (in both arms), and the model's slices."""
 
     truth: Mapping[str, Diagnosis]
     readings: tuple[Reading, ...]

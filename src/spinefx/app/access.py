@@ -1,4 +1,4 @@
-"""Who asks: the person behind a request, and the role that a route needs."""
+"""Who asks: the user behind a request, and the role that a route needs."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from fastapi import Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.state import state_of
-from spinefx.app.users import LOCAL, Person, Role, new_token, token_digest, token_matches
+from spinefx.app.users import LOCAL, Role, User, new_token, token_digest, token_matches
 from spinefx.errors import AccessError, SignInError, TableError
 from spinefx.reader_study.log import Log
 from spinefx.workspace.layout import Workspace
 
-__all__ = ["Annotator", "Anyone", "Asking", "Editor", "Reader", "add_access", "add_person", "invite", "people"]
+__all__ = ["Annotator", "Anyone", "Asking", "Editor", "Reader", "add_access", "add_user", "invite", "users"]
 
 COOKIE = "spinefx"
-PERSON_ADDED = "person.added"
+# The kind keeps the word of the first logs, which stay readable.
+USER_ADDED = "person.added"
 # Somebody who asks for nothing that long is signed out; and so is the longest unseen of too many browsers of one.
 IDLE_S, BROWSERS = 12 * 3600.0, 20
 
 
-def add_person(log: Log, person: Person, digest: str, *, by: str) -> None:
+def add_user(log: Log, user: User, digest: str, *, by: str) -> None:
     """Let somebody in from now on; a later entry of the same code takes the place of an earlier one.
 
     Parameters
     ----------
     log : Log
-    person : Person
+    user : User
     digest : str
-        Of the person's token.
+        Of the user's token.
     by : str
         Code of who lets them in.
     """
-    log.append(PERSON_ADDED, by, person.code, {"roles": sorted(person.roles), "token": digest})
+    log.append(USER_ADDED, by, user.code, {"roles": sorted(user.roles), "token": digest})
 
 
 def invite(workspace: Path, code: str, roles: Iterable[str], *, database: str = "") -> str:
@@ -66,18 +67,18 @@ def invite(workspace: Path, code: str, roles: Iterable[str], *, database: str = 
     TableError
         For a code that is not plain, or without a role.
     """
-    person, token = Person(code, frozenset(Role(role) for role in roles)), new_token()
-    if not person.roles:
+    user, token = User(code, frozenset(Role(role) for role in roles)), new_token()
+    if not user.roles:
         raise TableError(f"{code} has no role", allowed=", ".join(Role))
     log = Log(database) if database else Log.beside(Workspace.open(workspace).log_file)
     try:
-        add_person(log, person, token_digest(token), by="shell")
+        add_user(log, user, token_digest(token), by="shell")
     finally:
         log.close()
     return token
 
 
-def people(log: Log) -> dict[str, tuple[Person, str]]:
+def users(log: Log) -> dict[str, tuple[User, str]]:
     """List who may come in.
 
     Parameters
@@ -86,15 +87,15 @@ def people(log: Log) -> dict[str, tuple[Person, str]]:
 
     Returns
     -------
-    dict of str to (Person, str)
+    dict of str to (User, str)
         By code, with the digest of the token.
     """
     return {
         entry.subject: (
-            Person(entry.subject, frozenset(Role(role) for role in entry.content["roles"])),
+            User(entry.subject, frozenset(Role(role) for role in entry.content["roles"])),
             str(entry.content["token"]),
         )
-        for entry in log.entries(kind=PERSON_ADDED)
+        for entry in log.entries(kind=USER_ADDED)
     }
 
 
@@ -114,13 +115,13 @@ class _Visits:
         self._lock = threading.Lock()
 
     def begin(self, code: str, digest: str) -> str:
-        """Sign a person in.
+        """Sign a user in.
 
         Parameters
         ----------
         code : str
         digest : str
-            Of the person's token.
+            Of the user's token.
 
         Returns
         -------
@@ -167,31 +168,31 @@ class _Visits:
             self._visits.pop(secret, None)
 
 
-def _who(request: Request) -> Person:
+def _who(request: Request) -> User:
     state = state_of(request.app)
     if not state.needs_token:
         return LOCAL
     visit = request.app.state.visits.of(request.cookies.get(COOKIE, ""))
     # Looked up each time: who was given other roles or another token meanwhile has them from now on.
-    person, digest = people(state.log).get(visit[0], (None, "")) if visit else (None, "")
-    if visit is None or person is None or digest != visit[1]:
+    user, digest = users(state.log).get(visit[0], (None, "")) if visit else (None, "")
+    if visit is None or user is None or digest != visit[1]:
         raise SignInError("you are not signed in", remedy="Enter with the token that the study's editor gave you.")
-    return person
+    return user
 
 
 def _holding(role: Role) -> Any:
-    def holder(person: Annotated[Person, Depends(_who)]) -> Person:
-        person.refuse_unless(role)
-        return person
+    def holder(user: Annotated[User, Depends(_who)]) -> User:
+        user.refuse_unless(role)
+        return user
 
     holder.role = role  # type: ignore[attr-defined]  # read by the test that lists every route's role
     return Depends(holder)
 
 
-Asking = Annotated[Person, Depends(_who)]
-Reader = Annotated[Person, _holding(Role.READER)]
-Annotator = Annotated[Person, _holding(Role.ANNOTATOR)]
-Editor = Annotated[Person, _holding(Role.EDITOR)]
+Asking = Annotated[User, Depends(_who)]
+Reader = Annotated[User, _holding(Role.READER)]
+Annotator = Annotated[User, _holding(Role.ANNOTATOR)]
+Editor = Annotated[User, _holding(Role.EDITOR)]
 # What may be asked by somebody who is not signed in; a route must say so.
 Anyone = None
 
@@ -204,7 +205,7 @@ class _Entrance(BaseModel):
 
 
 def add_access(app: FastAPI) -> None:
-    """Let people sign in and out.
+    """Let users sign in and out.
 
     Parameters
     ----------
@@ -218,13 +219,13 @@ def add_access(app: FastAPI) -> None:
     def enter(entrance: _Entrance, request: Request, response: Response) -> dict[str, str]:
         address = request.client.host if request.client else ""
         state.slow_down(address)
-        for person, digest in people(state.log).values():
+        for user, digest in users(state.log).values():
             if token_matches(entrance.token, digest):
                 visits.end(request.cookies.get(COOKIE, ""))
                 state.forget_attempts(address)
-                secret = visits.begin(person.code, digest)
+                secret = visits.begin(user.code, digest)
                 response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=state.settings.is_secure)
-                return {"code": person.code}
+                return {"code": user.code}
         state.log.append("entrance.refused", "nobody")
         raise AccessError("that token is not known here", remedy="Ask the study's editor for a new one.")
 

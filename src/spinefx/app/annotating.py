@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from spinefx.app.access import Annotator
 from spinefx.app.imagery import VolumePair, describe_pair
 from spinefx.app.state import ServerState, state_of
-from spinefx.app.users import Person
+from spinefx.app.users import User
 from spinefx.cases.alignment import align_lesion
 from spinefx.cases.lesion import Box, Lesion, box_agreement
 from spinefx.errors import StaleError, WorkspaceError
@@ -143,42 +143,42 @@ def add_annotating(app: FastAPI) -> None:
     boxes = _Boxes(state)
 
     @app.get("/api/annotate/worklist")
-    def worklist(person: Annotator) -> dict[str, Any]:
-        return {"levels": [[level, is_anomalous_level(level)] for level in LEVELS], "rows": boxes.worklist(person)}
+    def worklist(user: Annotator) -> dict[str, Any]:
+        return {"levels": [[level, is_anomalous_level(level)] for level in LEVELS], "rows": boxes.worklist(user)}
 
     @app.get("/api/annotate/agreement")
-    def agreement(person: Annotator) -> dict[str, Any]:
+    def agreement(user: Annotator) -> dict[str, Any]:
         return {"rows": boxes.agreement()}
 
     @app.get("/api/annotate/{participant_id}")
-    def study(participant_id: str, person: Annotator) -> dict[str, Any]:
-        own = boxes.own(person, participant_id)  # first: it says so where there is no such participant
-        described = describe_pair(state.imagery, person.code, boxes.pair(participant_id))
+    def study(participant_id: str, user: Annotator) -> dict[str, Any]:
+        own = boxes.own(user, participant_id)  # first: it says so where there is no such participant
+        described = describe_pair(state.imagery, user.code, boxes.pair(participant_id))
         return {"pair": described, "own": own, "about": _about(state.workspace, participant_id)}
 
     @app.get("/api/annotate/{participant_id}/others")
-    def others(participant_id: str, person: Annotator) -> dict[str, Any]:
-        rows = boxes.others(person, participant_id)
-        state.log.append(OTHERS_SHOWN, person.code, participant_id)
+    def others(participant_id: str, user: Annotator) -> dict[str, Any]:
+        rows = boxes.others(user, participant_id)
+        state.log.append(OTHERS_SHOWN, user.code, participant_id)
         return {"rows": rows}
 
     @app.get("/api/annotate/{participant_id}/lesion")
-    def own(participant_id: str, person: Annotator) -> dict[str, Any]:
-        return boxes.own(person, participant_id)
+    def own(participant_id: str, user: Annotator) -> dict[str, Any]:
+        return boxes.own(user, participant_id)
 
     @app.post("/api/annotate/{participant_id}/alignment")
-    def alignment(participant_id: str, box: BoxRequest, person: Annotator) -> dict[str, Any]:
+    def alignment(participant_id: str, box: BoxRequest, user: Annotator) -> dict[str, Any]:
         pair, marked = boxes.pair(participant_id), box.to_box()
         shown = int(np.clip(np.rint(pair.t2w.to_index(marked.centre_mm)[0]), 0, pair.t2w.shape[0] - 1))
         return alignment_json(pair, Lesion(marked, shown, shown))
 
     @app.put("/api/annotate/{participant_id}/lesion")
-    def save(participant_id: str, wanted: _LesionRequest, person: Annotator) -> dict[str, Any]:
-        return boxes.save(person, participant_id, wanted)
+    def save(participant_id: str, wanted: _LesionRequest, user: Annotator) -> dict[str, Any]:
+        return boxes.save(user, participant_id, wanted)
 
     @app.delete("/api/annotate/{participant_id}/lesion")
-    def delete(participant_id: str, wanted: _DeleteRequest, person: Annotator) -> dict[str, Any]:
-        return boxes.delete(person, participant_id, wanted.revision)
+    def delete(participant_id: str, wanted: _DeleteRequest, user: Annotator) -> dict[str, Any]:
+        return boxes.delete(user, participant_id, wanted.revision)
 
 
 def pair_of(state: ServerState, participant_id: str) -> VolumePair:
@@ -234,14 +234,14 @@ class _Boxes:
         self.state = state
         self._lock = threading.Lock()
 
-    def worklist(self, person: Person) -> list[dict[str, Any]]:
+    def worklist(self, user: User) -> list[dict[str, Any]]:
         marked: dict[str, list[LesionRecord]] = {}
         for record in read_lesions(self.state.workspace):
             marked.setdefault(record.participant_id, []).append(record)
         rows = []
         for folder in self.state.workspace.participant_folders():
             records = marked.get(folder.name, [])
-            own = next((record for record in records if record.annotator == person.code), None)
+            own = next((record for record in records if record.annotator == user.code), None)
             rows.append(
                 {
                     "participant_id": folder.name,
@@ -252,14 +252,14 @@ class _Boxes:
             )
         return rows
 
-    def own(self, person: Person, participant_id: str) -> dict[str, Any]:
-        record = self._find(read_lesions(self.state.workspace), person, participant_id)
+    def own(self, user: User, participant_id: str) -> dict[str, Any]:
+        record = self._find(read_lesions(self.state.workspace), user, participant_id)
         return _stored(record)
 
-    def others(self, person: Person, participant_id: str) -> list[dict[str, Any]]:
+    def others(self, user: User, participant_id: str) -> list[dict[str, Any]]:
         workspace = self.state.workspace
         self._refuse_unknown(participant_id)  # the log must hold no words of an address
-        found = [("annotator", one) for one in read_lesions(workspace) if one.annotator != person.code]
+        found = [("annotator", one) for one in read_lesions(workspace) if one.annotator != user.code]
         found += [("model", one) for one in read_proposals(workspace)]
         return [
             {"kind": kind, "by": one.annotator or "the cohort's table", "lesion": _lesion_json(one.lesion)}
@@ -267,16 +267,16 @@ class _Boxes:
             if one.participant_id == participant_id
         ]
 
-    def save(self, person: Person, participant_id: str, wanted: _LesionRequest) -> dict[str, Any]:
+    def save(self, user: User, participant_id: str, wanted: _LesionRequest) -> dict[str, Any]:
         t2w = self.pair(participant_id).t2w
         box = on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
         lesion = Lesion(box, wanted.first_slice, wanted.last_slice, wanted.level)
         lesion.check_inside(t2w)
-        record = LesionRecord(participant_id, participant_id, lesion, person.code)
-        return self._put(person, participant_id, record, wanted.revision)
+        record = LesionRecord(participant_id, participant_id, lesion, user.code)
+        return self._put(user, participant_id, record, wanted.revision)
 
-    def delete(self, person: Person, participant_id: str, revision: str) -> dict[str, Any]:
-        return self._put(person, participant_id, None, revision)
+    def delete(self, user: User, participant_id: str, revision: str) -> dict[str, Any]:
+        return self._put(user, participant_id, None, revision)
 
     def agreement(self) -> list[dict[str, Any]]:
         by_case: dict[str, list[LesionRecord]] = {}
@@ -295,11 +295,11 @@ class _Boxes:
             for other in records[position + 1 :]
         ]
 
-    def _put(self, person: Person, participant_id: str, record: LesionRecord | None, revision: str) -> dict[str, Any]:
+    def _put(self, user: User, participant_id: str, record: LesionRecord | None, revision: str) -> dict[str, Any]:
         workspace = self.state.workspace
         with self._lock, _alone(workspace.lesions_table):
             records = list(read_lesions(workspace))
-            present = self._find(records, person, participant_id)
+            present = self._find(records, user, participant_id)
             if _revision(present) != revision:
                 raise StaleError(
                     "this box was changed on another page meanwhile", remedy="Load the case again, then change it."
@@ -316,8 +316,8 @@ class _Boxes:
                 records.append(record)
             write_lesions(workspace, records)
         kind = BOX_DELETED if record is None else BOX_SAVED
-        self.state.log.append(kind, person.code, participant_id, {"revision": _revision(record)})
-        return self.own(person, participant_id)
+        self.state.log.append(kind, user.code, participant_id, {"revision": _revision(record)})
+        return self.own(user, participant_id)
 
     def pair(self, participant_id: str) -> VolumePair:
         self._refuse_unknown(participant_id)
@@ -327,9 +327,9 @@ class _Boxes:
         if participant_id not in {folder.name for folder in self.state.workspace.participant_folders()}:
             raise WorkspaceError("there is no such participant", remedy="Choose one from the worklist.")
 
-    def _find(self, records: Any, person: Person, participant_id: str) -> LesionRecord | None:
+    def _find(self, records: Any, user: User, participant_id: str) -> LesionRecord | None:
         self._refuse_unknown(participant_id)
-        wanted = (participant_id, person.code)
+        wanted = (participant_id, user.code)
         return next((one for one in records if (one.participant_id, one.annotator) == wanted), None)
 
 

@@ -22,7 +22,7 @@ from spinefx.app.opened import Answer, OpenStudies, OpenStudy, new_folder
 from spinefx.app.opinion_report import STYLE, can_print, opinion_page, opinion_pdf
 from spinefx.app.receiving import receive
 from spinefx.app.state import ServerState, state_of
-from spinefx.app.users import Person, Role
+from spinefx.app.users import Role, User
 from spinefx.cases.lesion import Lesion
 from spinefx.cases.sheet import centre_picture
 from spinefx.errors import AccessError, SpinefxError
@@ -94,76 +94,76 @@ def add_deciding(app: FastAPI) -> None:
 
 def _add_opening(app: FastAPI, desk: _Desk) -> None:
     @app.get("/api/decide")
-    def overview(person: Reader) -> dict[str, Any]:
-        return desk.overview(person)
+    def overview(user: Reader) -> dict[str, Any]:
+        return desk.overview(user)
 
     @app.post("/api/decide/participants/{participant_id}")
-    def participant(participant_id: str, person: Editor) -> dict[str, Any]:
+    def participant(participant_id: str, user: Editor) -> dict[str, Any]:
         # An editor's alone: who reads this study blinded must not meet the model's answer to its cases here.
-        return desk.open_participant(person, participant_id)
+        return desk.open_participant(user, participant_id)
 
     @app.post(UPLOAD_PATH)
-    async def upload(request: Request, person: Reader) -> dict[str, Any]:
+    async def upload(request: Request, user: Reader) -> dict[str, Any]:
         folder = new_folder()
         try:
             await receive(request, Path(folder.name))
-            return await run_in_threadpool(desk.open_folder, person, folder)
+            return await run_in_threadpool(desk.open_folder, user, folder)
         except BaseException:
             folder.cleanup()
             raise
 
     @app.get("/api/decide/opened/{study}")
-    def opened(study: str, person: Reader) -> dict[str, Any]:
-        return desk.studies.find(study, person.code).describe(desk.state.imagery)
+    def opened(study: str, user: Reader) -> dict[str, Any]:
+        return desk.studies.find(study, user.code).describe(desk.state.imagery)
 
     @app.put("/api/decide/opened/{study}")
-    def still_here(study: str, person: Reader) -> dict[str, Any]:
-        return {"study": desk.studies.find(study, person.code).name}
+    def still_here(study: str, user: Reader) -> dict[str, Any]:
+        return {"study": desk.studies.find(study, user.code).name}
 
     @app.delete("/api/decide/opened/{study}")
-    def close(study: str, person: Reader) -> dict[str, Any]:
-        desk.studies.close(study, person.code)
+    def close(study: str, user: Reader) -> dict[str, Any]:
+        desk.studies.close(study, user.code)
         return {}
 
     @app.post("/api/decide/opened/{study}/series")
-    def choose(study: str, wanted: _SeriesRequest, person: Reader) -> dict[str, Any]:
-        return desk.choose(desk.studies.find(study, person.code), wanted.t1w, wanted.t2w)
+    def choose(study: str, wanted: _SeriesRequest, user: Reader) -> dict[str, Any]:
+        return desk.choose(desk.studies.find(study, user.code), wanted.t1w, wanted.t2w)
 
 
 def _add_answering(app: FastAPI, desk: _Desk) -> None:
     @app.post("/api/decide/opened/{study}/alignment")
-    def alignment(study: str, wanted: _LesionRequest, person: Reader) -> dict[str, Any]:
-        found = desk.studies.find(study, person.code)
+    def alignment(study: str, wanted: _LesionRequest, user: Reader) -> dict[str, Any]:
+        found = desk.studies.find(study, user.code)
         placed = found.alignment(wanted.to_lesion(found), desk.registration)
         return {"matrix": placed.matrix.tolist(), "method": placed.method, "reason": placed.reason}
 
     @app.post("/api/decide/answer")
-    def answer(wanted: _AnswerRequest, person: Reader) -> dict[str, Any]:
-        return desk.answer(person, desk.studies.find(wanted.study, person.code), wanted)
+    def answer(wanted: _AnswerRequest, user: Reader) -> dict[str, Any]:
+        return desk.answer(user, desk.studies.find(wanted.study, user.code), wanted)
 
     @app.post("/api/decide/saliency")
-    def saliency(wanted: _SaliencyRequest, person: Reader) -> dict[str, Any]:
-        study, given = desk.studies.answer(wanted.answer, person.code)
+    def saliency(wanted: _SaliencyRequest, user: Reader) -> dict[str, Any]:
+        study, given = desk.studies.answer(wanted.answer, user.code)
         found = given.map(wanted.position).to_json()
         patch = given.opinion.scored.stack.cut(wanted.position).array
         return found | {"picture": study.show(partial(centre_picture, patch))}
 
     @app.get("/api/decide/pictures/{name}")
-    def picture(name: str, person: Reader) -> Response:
-        return Response(desk.studies.picture(name, person.code), media_type="image/png")
+    def picture(name: str, user: Reader) -> Response:
+        return Response(desk.studies.picture(name, user.code), media_type="image/png")
 
     @app.get("/api/decide/report.css")
-    def style(person: Reader) -> Response:
+    def style(user: Reader) -> Response:
         return Response(STYLE, media_type="text/css")
 
     @app.get("/api/decide/answers/{name}/report")
-    def report(name: str, person: Reader) -> Response:
-        study, given = desk.studies.answer(name, person.code)
+    def report(name: str, user: Reader) -> Response:
+        study, given = desk.studies.answer(name, user.code)
         return Response(opinion_page(study, given), media_type="text/html; charset=utf-8")
 
     @app.get("/api/decide/answers/{name}/report.pdf")
-    def pdf(name: str, person: Reader) -> Response:
-        study, given = desk.studies.answer(name, person.code)
+    def pdf(name: str, user: Reader) -> Response:
+        study, given = desk.studies.answer(name, user.code)
         said = {"content-disposition": 'attachment; filename="second-opinion.pdf"'}
         return Response(opinion_pdf(study, given), media_type="application/pdf", headers=said)
 
@@ -194,12 +194,12 @@ class _Desk:
         except SpinefxError:
             return "rigid"
 
-    def overview(self, person: Person) -> dict[str, Any]:
+    def overview(self, user: User) -> dict[str, Any]:
         try:
             model, trouble = self._identity(self.panel), ""
         except SpinefxError as error:
             model, trouble = None, str(error)
-        is_editor = Role.EDITOR in person.roles
+        is_editor = Role.EDITOR in user.roles
         return {
             "model": model,
             "trouble": trouble,
@@ -208,17 +208,17 @@ class _Desk:
             "can_print": can_print(),
         }
 
-    def open_participant(self, person: Person, participant_id: str) -> dict[str, Any]:
+    def open_participant(self, user: User, participant_id: str) -> dict[str, Any]:
         folder = self.state.workspace.image(participant_id, "T2w").parent
         opened = open_volumes((folder, None, None))
-        self.state.log.append(STUDY_OPENED, person.code, participant_id)
-        study = self.studies.add(person.code, participant_id, opened, participant_id)
+        self.state.log.append(STUDY_OPENED, user.code, participant_id)
+        study = self.studies.add(user.code, participant_id, opened, participant_id)
         return study.describe(self.state.imagery)
 
-    def open_folder(self, person: Person, folder: tempfile.TemporaryDirectory[str]) -> dict[str, Any]:
+    def open_folder(self, user: User, folder: tempfile.TemporaryDirectory[str]) -> dict[str, Any]:
         opened = self._read(Path(folder.name))
-        study = self.studies.add(person.code, BROUGHT, opened, self._recognised(opened), folder)
-        self.state.log.append(STUDY_OPENED, person.code)
+        study = self.studies.add(user.code, BROUGHT, opened, self._recognised(opened), folder)
+        self.state.log.append(STUDY_OPENED, user.code)
         return study.describe(self.state.imagery)
 
     def choose(self, study: OpenStudy, t1w: int, t2w: int) -> dict[str, Any]:
@@ -229,7 +229,7 @@ class _Desk:
         study.alignments = {}
         return study.describe(self.state.imagery)
 
-    def answer(self, person: Person, study: OpenStudy, wanted: _AnswerRequest) -> dict[str, Any]:
+    def answer(self, user: User, study: OpenStudy, wanted: _AnswerRequest) -> dict[str, Any]:
         subject = study.participant_id if study.folder is None else None
         try:
             # Before anything else, so that a study without a pair is told from a box off the image.
@@ -244,12 +244,12 @@ class _Desk:
             )
         except SpinefxError as error:
             kind = type(error).__name__
-            self.state.log.append(ASKED, person.code, subject or "", {"refused": kind})
+            self.state.log.append(ASKED, user.code, subject or "", {"refused": kind})
             return {"cannot_tell": {"kind": kind, "words": _plainly(error)} | _reason(error)}
         digests = [one.digest for one in models]
-        self.state.log.append(ASKED, person.code, subject or "", {"models": digests})
+        self.state.log.append(ASKED, user.code, subject or "", {"models": digests})
         # A reader who may yet have to read these cases blinded is not shown them with their truth.
-        if Role.EDITOR not in person.roles:
+        if Role.EDITOR not in user.roles:
             opinion = Opinion(opinion.scored, opinion.content | {"nearest": []}, ())
         given = Answer(secrets.token_urlsafe(12), opinion, datetime.now().astimezone().isoformat(timespec="seconds"))
         study.keep(given)

@@ -48,7 +48,7 @@ class Shown:
     Parameters
     ----------
     owner : str
-        Code of the only person who may fetch it.
+        Code of the only user who may fetch it.
     volume : Volume
     slope, intercept : float
         Signal is stored number times slope plus intercept.
@@ -91,7 +91,7 @@ class Imagery:
     most : int
         Pairs kept.
     names : int
-        Series that one person may hold at a time: what has a name stays in memory, and nobody takes another's.
+        Series that one user may hold at a time: what has a name stays in memory, and nobody takes another's.
     """
 
     def __init__(self, most: int = 24, names: int = 12) -> None:
@@ -125,18 +125,18 @@ class Imagery:
         return found
 
     def hand_out(self, owner: str, volume: Volume) -> str:
-        """Name a series for one person.
+        """Name a series for one user.
 
         Parameters
         ----------
         owner : str
-            Code of the person.
+            Code of the user.
         volume : Volume
 
         Returns
         -------
         str
-            A new random name: it tells neither the case nor that two people see the same one.
+            A new random name: it tells neither the case nor that two users see the same one.
         """
         low, high = float(volume.array.min()), float(volume.array.max())
         is_whole = low >= 0 and high <= 65535 and bool((volume.array == np.rint(volume.array)).all())
@@ -185,7 +185,7 @@ class Imagery:
 
 
 def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> dict[str, Any]:
-    """Hand both series of a pair to a person, and say where their slices lie.
+    """Hand both series of a pair to a user, and say where their slices lie.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Studies that are open on the decide page: each belongs to one person, and goes when that person has gone."""
+"""Studies that are open on the decide page: each belongs to one user, and goes when that user has gone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Answer", "OpenStudies", "OpenStudy", "new_folder"]
 
 # A page that is open says so each minute.
 IDLE_S = 300.0
-# Of one person at once; the one untouched for longest goes.
+# Of one user at once; the one untouched for longest goes.
 MOST_STUDIES, MOST_ANSWERS = 2, 10
 FOLDER = "spinefx-study-"
 
@@ -85,7 +85,7 @@ class OpenStudy:
     name : str
         Random; says nothing of the study.
     owner : str
-        Code of the only person who may ask for it.
+        Code of the only user who may ask for it.
     title : str
         A participant's pseudonym, or that it was brought along.
     opened : Opened

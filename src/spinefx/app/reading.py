@@ -15,15 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from spinefx.app.access import Editor, Reader
 from spinefx.app.showing import case_of, get_ready, show_case
 from spinefx.app.state import ServerState, state_of
-from spinefx.app.users import Person
+from spinefx.app.users import User
 from spinefx.commands.reader_study import export_study
 from spinefx.errors import AccessError, SpinefxError, StaleError, WorkspaceError
 from spinefx.reader_study.answer import Answer
 from spinefx.reader_study.assistance import ModelAnswer, model_answers
 from spinefx.reader_study.clock import Clock, Presence
 from spinefx.reader_study.export import states_of
-from spinefx.reader_study.session import CaseState, Phase, Sitting, Step
-from spinefx.reader_study.study import Trial, find_trial, mark_of, trials
+from spinefx.reader_study.session import CaseState, Phase, Session, Step
+from spinefx.reader_study.study import RegisteredStudy, find_study, mark_of, registered_studies
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
 
 __all__ = ["add_reading"]
@@ -75,79 +75,79 @@ def add_reading(app: FastAPI) -> None:
     state = state_of(app)
     app.state.clock = Clock()
 
-    def sitting(study: str, session: int, person: Person) -> Sitting:
-        return Sitting(state.log, find_trial(state.log, study), person.code, session, app.state.clock)
+    def session_of(study: str, session: int, user: User) -> Session:
+        return Session(state.log, find_study(state.log, study), user.code, session, app.state.clock)
 
     @app.get("/api/read")
-    def overview(person: Reader) -> dict[str, Any]:
+    def overview(user: Reader) -> dict[str, Any]:
         signs = [{"identifier": s.identifier, "label": s.label, "definition": s.definition} for s in SIGNS]
-        mine = [one for one in trials(state.log).values() if person.code in one.design.readers]
-        return {"signs": signs, "studies": [_progress(one, sitting, person) for one in mine]}
+        mine = [one for one in registered_studies(state.log).values() if user.code in one.design.readers]
+        return {"signs": signs, "studies": [_progress(one, session_of, user) for one in mine]}
 
     @app.get("/api/read/{study}/{session}")
-    def present(study: str, session: int, person: Reader) -> dict[str, Any]:
-        there = sitting(study, session, person)
+    def present(study: str, session: int, user: Reader) -> dict[str, Any]:
+        there = session_of(study, session, user)
         there.refuse_unless_open()
         found = there.current()
         return {"case": None} if found is None else {"case": _case_json(found)}
 
     @app.post("/api/read/{study}/{session}/{handle}/open")
-    def open_case(study: str, session: int, handle: str, person: Reader) -> dict[str, Any]:
-        there = sitting(study, session, person)
+    def open_case(study: str, session: int, handle: str, user: Reader) -> dict[str, Any]:
+        there = session_of(study, session, user)
         found = there.open(handle)
-        return _case_json(found) | _shown(state, there, found, person)
+        return _case_json(found) | _shown(state, there, found, user)
 
     @app.put("/api/read/{study}/{session}/{handle}/draft")
     def keep(
-        study: str, session: int, handle: str, draft: _Draft, person: Reader, afterwards: BackgroundTasks
+        study: str, session: int, handle: str, draft: _Draft, user: Reader, afterwards: BackgroundTasks
     ) -> dict[str, Any]:
-        there = sitting(study, session, person)
+        there = session_of(study, session, user)
         there.save_draft(handle, draft.model_dump(mode="json"))
         # Whoever has begun to answer has the images: now there is time for the next case's.
         afterwards.add_task(_get_next_ready, state, there, handle)
         return {"kept": True}
 
     @app.post("/api/read/{study}/{session}/{handle}/presence")
-    def presence(study: str, session: int, handle: str, told: _Told, person: Reader) -> dict[str, Any]:
-        sitting(study, session, person).tell_presence(handle, told.presence)
+    def presence(study: str, session: int, handle: str, told: _Told, user: Reader) -> dict[str, Any]:
+        session_of(study, session, user).tell_presence(handle, told.presence)
         return {}
 
     @app.post("/api/read/{study}/{session}/{handle}/seal")
-    def seal(study: str, session: int, handle: str, given: _Answer, person: Reader) -> dict[str, Any]:
-        return _case_json(sitting(study, session, person).seal(handle, Phase.FIRST, given.key, given.to_answer()))
+    def seal(study: str, session: int, handle: str, given: _Answer, user: Reader) -> dict[str, Any]:
+        return _case_json(session_of(study, session, user).seal(handle, Phase.FIRST, given.key, given.to_answer()))
 
     @app.post("/api/read/{study}/{session}/{handle}/reveal")
-    def reveal(study: str, session: int, handle: str, person: Reader) -> dict[str, Any]:
-        there = sitting(study, session, person)
+    def reveal(study: str, session: int, handle: str, user: Reader) -> dict[str, Any]:
+        there = session_of(study, session, user)
         model = there.reveal(handle, lambda case: _model_answer(state, there.trial, case))
         return _model_json(state, there, handle, model)
 
     @app.post("/api/read/{study}/{session}/{handle}/revise")
-    def revise(study: str, session: int, handle: str, given: _Answer, person: Reader) -> dict[str, Any]:
-        return _case_json(sitting(study, session, person).seal(handle, Phase.REVISED, given.key, given.to_answer()))
+    def revise(study: str, session: int, handle: str, given: _Answer, user: Reader) -> dict[str, Any]:
+        return _case_json(session_of(study, session, user).seal(handle, Phase.REVISED, given.key, given.to_answer()))
 
     _add_editing(app, state)
 
 
 def _add_editing(app: FastAPI, state: ServerState) -> None:
     @app.get("/api/read-studies")
-    def all_studies(person: Editor) -> dict[str, Any]:
-        return {"studies": [_table(state, one) for one in trials(state.log).values()]}
+    def all_studies(user: Editor) -> dict[str, Any]:
+        return {"studies": [_table(state, one) for one in registered_studies(state.log).values()]}
 
     @app.post("/api/read-studies/{study}/export")
-    def export(study: str, person: Editor) -> Response:
+    def export(study: str, user: Editor) -> Response:
         packed = io.BytesIO()
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            export_study(state.workspace, state.log, study, Path(folder), by=person.code)
+            export_study(state.workspace, state.log, study, Path(folder), by=user.code)
             for path in sorted(Path(folder).iterdir()):
                 archive.write(path, f"{study}/{path.name}")
         return Response(packed.getvalue(), media_type="application/zip")
 
 
-def _progress(trial: Trial, sitting: Any, person: Person) -> dict[str, Any]:
+def _progress(trial: RegisteredStudy, session_of: Any, user: User) -> dict[str, Any]:
     sessions = []
     for number in range(1, trial.design.sessions + 1):
-        there = sitting(trial.name, number, person)
+        there = session_of(trial.name, number, user)
         states = list(there.states().values())
         left = sum(one.step is not Step.DONE for one in states)
         why = ""
@@ -178,16 +178,16 @@ def _case_json(state: CaseState) -> dict[str, Any]:
     }
 
 
-def _shown(state: ServerState, there: Sitting, found: CaseState, person: Person) -> dict[str, Any]:
+def _shown(state: ServerState, there: Session, found: CaseState, user: User) -> dict[str, Any]:
     try:
         case = case_of(state, found.task.case_id)
         if mark_of(case) != there.trial.marks[case.case_id]:
             raise StaleError("the case's images or box were changed since the study was registered")
-        images = show_case(state, person, case)
+        images = show_case(state, user, case)
     except SpinefxError as error:
         # An image's own complaint names files; the reader gets none of it, the editor finds it in the log.
         content = {"handle": found.task.handle, "session": there.session, "error": type(error).__name__}
-        state.log.append(TROUBLE, person.code, there.trial.name, content)
+        state.log.append(TROUBLE, user.code, there.trial.name, content)
         raise WorkspaceError(
             "this case cannot be shown as it was registered", remedy="Tell the study's editor."
         ) from None
@@ -202,7 +202,7 @@ def _shown(state: ServerState, there: Sitting, found: CaseState, person: Person)
     return images
 
 
-def _get_next_ready(state: ServerState, there: Sitting, handle: str) -> None:
+def _get_next_ready(state: ServerState, there: Session, handle: str) -> None:
     """Have the case after this one in memory before its turn comes; the reader is told nothing of it."""
     states = there.states()
     after = list(states)[list(states).index(handle) + 1 :]
@@ -212,13 +212,13 @@ def _get_next_ready(state: ServerState, there: Sitting, handle: str) -> None:
             get_ready(state, case_of(state, coming))
 
 
-def _model_answer(state: ServerState, trial: Trial, case: str) -> ModelAnswer:
+def _model_answer(state: ServerState, trial: RegisteredStudy, case: str) -> ModelAnswer:
     if trial.model is None:
         raise AccessError("this study shows no model")
     return model_answers(state.workspace, trial.model)[case]
 
 
-def _model_json(state: ServerState, there: Sitting, handle: str, model: dict[str, Any]) -> dict[str, Any]:
+def _model_json(state: ServerState, there: Session, handle: str, model: dict[str, Any]) -> dict[str, Any]:
     """The model's answer with the box that it belongs to, and which model it is."""
     lesion = case_of(state, there.states()[handle].task.case_id).lesion
     pin = there.trial.model
@@ -235,7 +235,7 @@ def _model_json(state: ServerState, there: Sitting, handle: str, model: dict[str
     }
 
 
-def _table(state: ServerState, trial: Trial) -> dict[str, Any]:
+def _table(state: ServerState, trial: RegisteredStudy) -> dict[str, Any]:
     """How far each reader of a study is, for its editor; no answer is in it."""
     states = states_of(state.log, trial)
     return {

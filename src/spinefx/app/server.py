@@ -111,11 +111,11 @@ def _add_images(app: FastAPI) -> None:
     state = state_of(app)
 
     @app.get("/api/me")
-    def me(person: Asking) -> dict[str, Any]:
+    def me(user: Asking) -> dict[str, Any]:
         sources = {one.truth_source for one in read_participants(state.workspace)}
         return {
-            "code": person.code,
-            "roles": sorted(person.roles),
+            "code": user.code,
+            "roles": sorted(user.roles),
             "signed_in": state.needs_token,
             "workspace": state.workspace.root.name,
             "phantom": sources == {TruthSource.PHANTOM},
@@ -124,8 +124,8 @@ def _add_images(app: FastAPI) -> None:
         }
 
     @app.get("/api/images/{name}/slices/{index}")
-    def pixels(name: str, index: int, person: Asking) -> Response:
-        stored = state.imagery.shown(name, person.code).pixels(index)
+    def pixels(name: str, index: int, user: Asking) -> Response:
+        stored = state.imagery.shown(name, user.code).pixels(index)
         return Response(stored.astype("<u2").tobytes(), media_type="application/octet-stream")
 
 

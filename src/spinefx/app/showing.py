@@ -8,7 +8,7 @@ from typing import Any
 from spinefx.app.annotating import alignment_json, pair_of
 from spinefx.app.imagery import VolumePair, describe_pair
 from spinefx.app.state import ServerState
-from spinefx.app.users import Person
+from spinefx.app.users import User
 from spinefx.cases.cohort import Case
 from spinefx.cases.lesion import Box
 from spinefx.errors import AccessError, RegistrationError
@@ -43,13 +43,13 @@ def case_of(state: ServerState, case_id: str) -> Case:
     return found
 
 
-def show_case(state: ServerState, person: Person, case: Case) -> dict[str, Any]:
-    """Hand a case's images to a person; nothing in it says whose they are.
+def show_case(state: ServerState, user: User, case: Case) -> dict[str, Any]:
+    """Hand a case's images to a user; nothing in it says whose they are.
 
     Parameters
     ----------
     state : ServerState
-    person : Person
+    user : User
         Who alone may fetch them.
     case : Case
 
@@ -65,7 +65,7 @@ def show_case(state: ServerState, person: Person, case: Case) -> dict[str, Any]:
     """
     lesion, pair = case.lesion, pair_of(state, case.participant_id)
     return {
-        "pair": describe_pair(state.imagery, person.code, pair),
+        "pair": describe_pair(state.imagery, user.code, pair),
         "alignment": _alignment(case, pair),
         "lesion": {
             "box": {"centre_mm": list(lesion.box.centre_mm), "side_mm": lesion.box.side_mm},

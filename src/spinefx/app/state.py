@@ -79,7 +79,7 @@ class ServerState:
 
     @property
     def needs_token(self) -> bool:
-        """Whether everybody must sign in: beyond loopback, and wherever people were let in by name.
+        """Whether everybody must sign in: beyond loopback, and wherever users were let in by name.
 
         A server that listens beyond this machine, or has a proxy before it, is asked by others under any name.
         """

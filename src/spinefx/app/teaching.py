@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from spinefx.app.access import Reader
 from spinefx.app.showing import case_of, show_case
 from spinefx.app.state import ServerState, state_of
-from spinefx.app.users import Person, Role
+from spinefx.app.users import Role, User
 from spinefx.errors import AccessError
-from spinefx.reader_study.feedback import Lesson, SignAgreement, lesson, readers_of, training_series
-from spinefx.reader_study.session import open_cases
+from spinefx.reader_study.feedback import Feedback, SignAgreement, feedback, readers_of, training_series
+from spinefx.reader_study.session import unfinished_cases
 from spinefx.statistics.estimate import format_p
 from spinefx.statistics.signs import SignComparison, scores_by_case
 from spinefx.vocabulary import Diagnosis
@@ -23,7 +23,7 @@ from spinefx.workspace.records import read_signs
 __all__ = ["add_teaching"]
 
 TRAINING_BEGUN, TRAINING_ANSWERED = "training.begun", "training.answered"
-# Of one person, kept at a time.
+# Of one user, kept at a time.
 SERIES = 20
 
 
@@ -47,75 +47,75 @@ def add_teaching(app: FastAPI) -> None:
         With its state.
     """
     state = state_of(app)
-    # A series is practice: it is kept in memory, and a restart ends it. (person, number) -> cases in order.
+    # A series is practice: it is kept in memory, and a restart ends it. (user, number) -> cases in order.
     series: dict[tuple[str, int], tuple[str, ...]] = {}
 
     @app.get("/api/teach")
-    def overview(person: Reader) -> dict[str, Any]:
-        return {"readers": _open_to(state, person)}
+    def overview(user: Reader) -> dict[str, Any]:
+        return {"readers": _open_to(state, user)}
 
     @app.get("/api/teach/lesson/{reader}")
-    def learn(reader: str, person: Reader) -> dict[str, Any]:
-        return _lesson_json(_lesson(state, person, reader))
+    def learn(reader: str, user: Reader) -> dict[str, Any]:
+        return _lesson_json(_lesson(state, user, reader))
 
     @app.get("/api/teach/lesson/{reader}/case/{case_id}")
-    def look(reader: str, case_id: str, person: Reader) -> dict[str, Any]:
-        solution = _solution(state, _lesson(state, person, reader), case_id)
-        return _images(state, person, case_id) | solution
+    def look(reader: str, case_id: str, user: Reader) -> dict[str, Any]:
+        solution = _solution(state, _lesson(state, user, reader), case_id)
+        return _images(state, user, case_id) | solution
 
     @app.post("/api/teach/series")
-    def begin(wanted: _SeriesRequest, person: Reader) -> dict[str, Any]:
-        found = _lesson(state, person, wanted.reader)
-        entry = state.log.append(TRAINING_BEGUN, person.code, "", {"cases": wanted.cases})
+    def begin(wanted: _SeriesRequest, user: Reader) -> dict[str, Any]:
+        found = _lesson(state, user, wanted.reader)
+        entry = state.log.append(TRAINING_BEGUN, user.code, "", {"cases": wanted.cases})
         drawn = training_series(state.workspace, found, wanted.cases, np.random.default_rng(entry.number))
-        series[(person.code, entry.number)] = drawn
-        for old in [key for key in series if key[0] == person.code][:-SERIES]:
+        series[(user.code, entry.number)] = drawn
+        for old in [key for key in series if key[0] == user.code][:-SERIES]:
             series.pop(old, None)
         return {"series": entry.number, "cases": len(drawn)}
 
     @app.get("/api/teach/series/{number}/{place}")
-    def show(number: int, place: int, person: Reader) -> dict[str, Any]:
+    def show(number: int, place: int, user: Reader) -> dict[str, Any]:
         # Images and box alone: what the case is comes with the answer.
-        return _images(state, person, _at(series, person, number, place))
+        return _images(state, user, _at(series, user, number, place))
 
     @app.post("/api/teach/series/{number}/{place}/{reader}")
-    def answer(number: int, place: int, reader: str, given: _AnswerRequest, person: Reader) -> dict[str, Any]:
-        case_id = _at(series, person, number, place)
-        solution = _solution(state, _lesson(state, person, reader), case_id)
+    def answer(number: int, place: int, reader: str, given: _AnswerRequest, user: Reader) -> dict[str, Any]:
+        case_id = _at(series, user, number, place)
+        solution = _solution(state, _lesson(state, user, reader), case_id)
         is_right = solution["truth"] == given.diagnosis
         content = {"series": number, "place": place, "diagnosis": str(given.diagnosis), "right": is_right}
-        state.log.append(TRAINING_ANSWERED, person.code, "", content)
+        state.log.append(TRAINING_ANSWERED, user.code, "", content)
         return solution | {"right": is_right}
 
 
-def _open_to(state: ServerState, person: Person) -> list[str]:
-    """Readers whose lessons a person may see: their own; an editor, who teaches, everybody's."""
+def _open_to(state: ServerState, user: User) -> list[str]:
+    """Readers whose lessons a user may see: their own; an editor, who teaches, everybody's."""
     readers = readers_of(state.workspace)
-    if Role.EDITOR in person.roles:
+    if Role.EDITOR in user.roles:
         return list(readers)
-    return [reader for reader in readers if reader.removesuffix(", aided") == person.code]
+    return [reader for reader in readers if reader.removesuffix(", aided") == user.code]
 
 
-def _lesson(state: ServerState, person: Person, reader: str) -> Lesson:
-    if reader not in _open_to(state, person):
+def _lesson(state: ServerState, user: User, reader: str) -> Feedback:
+    if reader not in _open_to(state, user):
         raise AccessError("that lesson is not yours, or there is none yet", remedy="Finish a reading series first.")
     # Whoever asks, an editor too, is told no truth of a case that they have still to read themselves.
-    hidden = open_cases(state.log, state.workspace, person.code)
-    return lesson(state.workspace, reader, may_see=lambda case: case not in hidden)
+    hidden = unfinished_cases(state.log, state.workspace, user.code)
+    return feedback(state.workspace, reader, may_see=lambda case: case not in hidden)
 
 
-def _at(series: dict[tuple[str, int], tuple[str, ...]], person: Person, number: int, place: int) -> str:
-    cases = series.get((person.code, number), ())
+def _at(series: dict[tuple[str, int], tuple[str, ...]], user: User, number: int, place: int) -> str:
+    cases = series.get((user.code, number), ())
     if not 0 <= place < len(cases):
         raise AccessError("no such case in your series", remedy="Begin a new series.")
     return cases[place]
 
 
-def _images(state: ServerState, person: Person, case_id: str) -> dict[str, Any]:
-    return show_case(state, person, case_of(state, case_id))
+def _images(state: ServerState, user: User, case_id: str) -> dict[str, Any]:
+    return show_case(state, user, case_of(state, case_id))
 
 
-def _solution(state: ServerState, found: Lesson, case_id: str) -> dict[str, Any]:
+def _solution(state: ServerState, found: Feedback, case_id: str) -> dict[str, Any]:
     """Truth, the reader's own answer, and the signs as the reference and the reader scored them."""
     if case_id not in found.answers:
         raise AccessError("that case is not to be told yet", remedy="Finish your reader study first.")
@@ -134,7 +134,7 @@ def _solution(state: ServerState, found: Lesson, case_id: str) -> dict[str, Any]
     }
 
 
-def _lesson_json(found: Lesson) -> dict[str, Any]:
+def _lesson_json(found: Feedback) -> dict[str, Any]:
     counts = found.confusion
     return {
         "reader": found.reader,

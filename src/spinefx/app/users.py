@@ -10,11 +10,11 @@ from enum import StrEnum
 
 from spinefx.errors import AccessError, TableError
 
-__all__ = ["LOCAL", "Person", "Role", "new_token", "token_digest", "token_matches"]
+__all__ = ["LOCAL", "Role", "User", "new_token", "token_digest", "token_matches"]
 
 
 class Role(StrEnum):
-    """What a person may do; one person may hold several."""
+    """What a user may do; one user may hold several."""
 
     READER = "reader"
     ANNOTATOR = "annotator"
@@ -22,7 +22,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Person:
+class User:
     """Somebody at the page.
 
     Parameters
@@ -43,12 +43,12 @@ class Person:
 
     def __post_init__(self) -> None:
         is_plain = 0 < len(self.code) <= 40 and self.code.isascii() and self.code.replace("_", "a").isalnum()
-        # In a table these two stand for an empty cell: the person's boxes would become the cohort's own.
+        # In a table these two stand for an empty cell: the user's boxes would become the cohort's own.
         if not is_plain or self.code.lower() in {"na", "nan"}:
-            raise TableError(f"a person's code {self.code[:40]!r}", allowed="up to 40 letters, digits and _; not NA")
+            raise TableError(f"a user's code {self.code[:40]!r}", allowed="up to 40 letters, digits and _; not NA")
 
     def refuse_unless(self, role: Role) -> None:
-        """Check that the person holds a role.
+        """Check that the user holds a role.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class Person:
             raise AccessError(f"{self.code} is no {role}", remedy="Ask the study's editor for the role.")
 
 
-LOCAL = Person("local", frozenset(Role))
+LOCAL = User("local", frozenset(Role))
 
 
 def new_token() -> str:

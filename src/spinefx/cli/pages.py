@@ -1,15 +1,22 @@
-"""The verbs about the page: serve, person."""
+"""The commands around the web app: serve, user, reader-study."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from spinefx.cli.shell import RESEARCH_USE, app
 
 __all__: list[str] = []
+
+users = App(name="user", help="People who may sign in to the web app.")
+reader_studies = App(
+    name="reader-study", help="Reader studies: register a design, export the readings, check an export."
+)
+app.command(users)
+app.command(reader_studies)
 
 # As in spinefx.app.users, which is not loaded for a line of help.
 Roles = Annotated[tuple[Literal["reader", "annotator", "editor"], ...], Parameter(name="--role", negative="")]
@@ -37,7 +44,7 @@ def serve(
     port
         0 takes a free one.
     host
-        Address to listen at. Beyond this machine everybody needs a token: see `spinefx person`.
+        Address to listen at. Beyond this machine everybody needs a token: see `spinefx user add`.
     name
         Further host names under which the page is reached, such as spine.clinic.example.
     database
@@ -53,8 +60,8 @@ def serve(
     run(settings, host=host, port=port, told=lambda address: print(f"{address}  (Control-C ends it)  {RESEARCH_USE}"))
 
 
-@app.command
-def person(workspace: Path, code: str, *, role: Roles, database: str = "") -> None:
+@users.command(name="add")
+def add_user(workspace: Path, code: str, *, role: Roles, database: str = "") -> None:
     """Let somebody in to the page, with a token that is shown this once.
 
     Parameters
@@ -73,8 +80,8 @@ def person(workspace: Path, code: str, *, role: Roles, database: str = "") -> No
     print(invite(workspace, code, role, database=database))
 
 
-@app.command
-def trial(workspace: Path, design: Path, *, database: str = "") -> None:
+@reader_studies.command(name="add")
+def add_study(workspace: Path, design: Path, *, database: str = "") -> None:
     """Register a reader study from its design, or let a registered one grow by cases or readers.
 
     Parameters
@@ -90,13 +97,14 @@ def trial(workspace: Path, design: Path, *, database: str = "") -> None:
 
     found = register(workspace, design, database=database)
     readers, cases = len(found.design.readers), len(found.cases)
-    print(
-        f"{found.design.name}: {cases} cases for {readers} readers; next: spinefx person and spinefx serve {workspace}"
-    )
+    print(f"{found.design.name}: {cases} cases for {readers} readers")
+    print(f"Next: spinefx user add, then spinefx serve {workspace}")
 
 
-@app.command
-def trial_export(workspace: Path, name: str, folder: Path, *, database: str = "", key: Path | None = None) -> None:
+@reader_studies.command(name="export")
+def export_reader_study(
+    workspace: Path, name: str, folder: Path, *, database: str = "", key: Path | None = None
+) -> None:
     """Write a reader study's answers for iMRMC, MRMCaov and RJafroc, and lay them into the study's own tables.
 
     Parameters
@@ -119,14 +127,16 @@ def trial_export(workspace: Path, name: str, folder: Path, *, database: str = ""
     print(f"{written.readings} readings and {written.signs} sign scores in {written.folder}{left}")
 
 
-@app.command
-def trial_check(folder: Path, workspace: Path | None = None, *, database: str = "", key: Path | None = None) -> None:
+@reader_studies.command(name="check")
+def check_reader_study(
+    folder: Path, workspace: Path | None = None, *, database: str = "", key: Path | None = None
+) -> None:
     """Check that an export is as it was written: by its digests, by its signature, by the study's log.
 
     Parameters
     ----------
     folder
-        What trial-export wrote.
+        What `spinefx reader-study export` wrote.
     workspace
         Study folder, to compare with its log, and to check the log.
     database

@@ -128,7 +128,7 @@ def ingest(
     sign_scores, signs_notes = _optional(read_hospital_signs, signs, enrolment)
     found = scan(export, progress=progress and partial(progress, "reading headers"))
     studies = _match(enrolment, found.studies)
-    jobs = [(root, person, tuple(studies[person.participant_id])) for person in enrolment.enrolments]
+    jobs = [(root, enrolment, tuple(studies[enrolment.participant_id])) for enrolment in enrolment.enrolments]
     jobs = [job for job in jobs if job[2]]
     notes = [_unused_columns(table.name, enrolment.extra_columns), *readings_notes, *signs_notes]
     tables = {path.resolve() for path in (table, signs, readings) if path is not None}
@@ -208,39 +208,39 @@ def _unmatched(
 
 def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
     """Convert one patient's pair; runs in another process."""
-    root, person, studies = job
-    study, pair = _usable_pair(person, studies)
+    root, enrolment, studies = job
+    study, pair = _usable_pair(enrolment, studies)
     t1w, t2w = pair.t1w.load(), pair.t2w.load()
-    lesion = _lesion(person, pair, t2w)
+    lesion = _lesion(enrolment, pair, t2w)
     workspace = Workspace(root)
     for series, volume, weighting in ((pair.t1w, t1w, "T1w"), (pair.t2w, t2w, "T2w")):
-        write_nifti(workspace.image(person.participant_id, weighting), volume, _sidecar(series, volume))
-    age = person.age if person.age is not None else study.age_years
+        write_nifti(workspace.image(enrolment.participant_id, weighting), volume, _sidecar(series, volume))
+    age = enrolment.age if enrolment.age is not None else study.age_years
     participant = Participant(
-        participant_id=person.participant_id,
-        diagnosis=person.diagnosis,
-        truth_source=person.truth_source,
+        participant_id=enrolment.participant_id,
+        diagnosis=enrolment.diagnosis,
+        truth_source=enrolment.truth_source,
         age=None if age is None else min(float(age), 90.0),
-        sex=person.sex or study.sex or "",
-        primary_tumor=person.primary_tumor,
+        sex=enrolment.sex or study.sex or "",
+        primary_tumor=enrolment.primary_tumor,
     )
-    name = person.participant_id
-    record = None if lesion is None else LesionRecord(name, name, lesion, person.annotator)
+    name = enrolment.participant_id
+    record = None if lesion is None else LesionRecord(name, name, lesion, enrolment.annotator)
     return _Enrolled(participant, record, pair.refused)
 
 
-def _usable_pair(person: Enrolment, studies: Sequence[Study]) -> tuple[Study, SeriesPair]:
+def _usable_pair(enrolment: Enrolment, studies: Sequence[Study]) -> tuple[Study, SeriesPair]:
     """Choose the study and its pair: the study with the box's image, else the only one with a usable pair."""
-    marked = [(study, series) for study in studies for series in study.series if _shows(series, person.image)]
-    if person.image and not marked:
+    marked = [(study, series) for study in studies for series in study.series if _shows(series, enrolment.image)]
+    if enrolment.image and not marked:
         raise TableError("the image of the box is not among the patient's images", remedy="Check box_sop_uid.")
     candidates = (
-        [(marked[0][0], person.t2w_uid or marked[0][1].uid)] if marked else [(s, person.t2w_uid) for s in studies]
+        [(marked[0][0], enrolment.t2w_uid or marked[0][1].uid)] if marked else [(s, enrolment.t2w_uid) for s in studies]
     )
     pairs, reasons = [], []
     for study, t2w_uid in candidates:
         try:
-            pairs.append((study, choose_pair(study, t1w_uid=person.t1w_uid or None, t2w_uid=t2w_uid or None)))
+            pairs.append((study, choose_pair(study, t1w_uid=enrolment.t1w_uid or None, t2w_uid=t2w_uid or None)))
         except PairError as error:
             reasons.append(error)
     if len(pairs) > 1:
@@ -257,20 +257,20 @@ def _shows(series: Series, reference: str) -> bool:
     return bool(uid) and any(instance.sop_uid == uid for instance in series.instances)
 
 
-def _lesion(person: Enrolment, pair: SeriesPair, t2w: Volume) -> Lesion | None:
-    if person.box is None:
+def _lesion(enrolment: Enrolment, pair: SeriesPair, t2w: Volume) -> Lesion | None:
+    if enrolment.box is None:
         return None
-    box = person.box
+    box = enrolment.box
     if isinstance(box, PixelBox):
-        box = _box_in_mm(box, _instance(pair.t2w, person.image))
-    if person.lesion_images:
-        chosen = sorted({_slice_of(_instance(pair.t2w, reference), t2w) for reference in person.lesion_images})
+        box = _box_in_mm(box, _instance(pair.t2w, enrolment.image))
+    if enrolment.lesion_images:
+        chosen = sorted({_slice_of(_instance(pair.t2w, reference), t2w) for reference in enrolment.lesion_images})
         if chosen != list(range(chosen[0], chosen[-1] + 1)):
             raise TableError(f"lesion images on slices {chosen}", allowed="slices without a gap")
     else:
         centre = round(float(t2w.to_index(box.centre_mm)[0]))
         chosen = [max(0, centre - 1), min(t2w.shape[0] - 1, centre + 1)]
-    lesion = Lesion(box, max(0, chosen[0]), chosen[-1], person.level)
+    lesion = Lesion(box, max(0, chosen[0]), chosen[-1], enrolment.level)
     lesion.check_inside(t2w)
     return lesion
 

@@ -23,7 +23,7 @@ from spinefx.reader_study.export import (
     write_export,
 )
 from spinefx.reader_study.log import Log
-from spinefx.reader_study.study import Trial, find_trial, mark_of, register_trial
+from spinefx.reader_study.study import RegisteredStudy, find_study, mark_of, register_study
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings, write_signs
@@ -72,7 +72,7 @@ def open_log(workspace: Workspace, database: str = "") -> Log:
     return Log(database) if database else Log.beside(workspace.log_file)
 
 
-def register(root: Path, design_file: Path, *, database: str = "", by: str = "local") -> Trial:
+def register(root: Path, design_file: Path, *, database: str = "", by: str = "local") -> RegisteredStudy:
     """Register the reader study of a design file, or let a registered one grow by cases or readers.
 
     Parameters
@@ -88,7 +88,7 @@ def register(root: Path, design_file: Path, *, database: str = "", by: str = "lo
 
     Returns
     -------
-    Trial
+    RegisteredStudy
 
     Raises
     ------
@@ -105,7 +105,7 @@ def register(root: Path, design_file: Path, *, database: str = "", by: str = "lo
         log.close()
 
 
-def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: str) -> Trial:
+def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: str) -> RegisteredStudy:
     """Register a reader study.
 
     Parameters
@@ -117,7 +117,7 @@ def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: 
 
     Returns
     -------
-    Trial
+    RegisteredStudy
 
     Raises
     ------
@@ -137,7 +137,7 @@ def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: 
         )
     wanted = {case: owners[case] for case in (*cases, *design.practice)}
     marks = {name: mark_of(known[name]) for name in wanted}
-    return register_trial(log, design, _pin(workspace, design, wanted), marks, by=by)
+    return register_study(log, design, _pin(workspace, design, wanted), marks, by=by)
 
 
 def export(
@@ -247,7 +247,7 @@ def export_study(
     LogError
     WorkspaceError
     """
-    trial = find_trial(log, name)
+    trial = find_study(log, name)
     states = states_of(log, trial)
     # Both are checked before anything is written.
     _merged(read_readings(workspace), readings_of(trial, states), _reading_key)

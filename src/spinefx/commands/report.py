@@ -11,7 +11,7 @@ from spinefx.cases.cohort import Cohort
 from spinefx.cases.reading import Reading, patient_readings
 from spinefx.errors import WorkspaceError
 from spinefx.learning.recipe import Recipe
-from spinefx.report.content import Finding, Person, ReportContent
+from spinefx.report.content import Finding, ParticipantSummary, ReportContent
 from spinefx.report.document import render_report
 from spinefx.statistics.performance import ModelResult, performance_table
 from spinefx.statistics.table import ResultTable
@@ -82,8 +82,8 @@ def report(root: Path, name: str | None = None) -> WrittenReport:
         truth=cohort.truth,
         models=models,
         readings=read_readings(workspace),
-        people=[
-            Person(one.participant_id, one.diagnosis, one.truth_source, one.age, one.sex, one.primary_tumor)
+        participants=[
+            ParticipantSummary(one.participant_id, one.diagnosis, one.truth_source, one.age, one.sex, one.primary_tumor)
             for one in read_participants(workspace)
         ],
         owners=owners,

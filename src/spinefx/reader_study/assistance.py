@@ -61,7 +61,7 @@ class ModelAnswer:
     slices: tuple[tuple[int, float], ...]
     model_digest: str
 
-    def turned_round(self) -> ModelAnswer:
+    def flipped(self) -> ModelAnswer:
         """Give the opposite answer, as surely.
 
         Returns

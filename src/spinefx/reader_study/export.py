@@ -16,7 +16,7 @@ from spinefx.files import digest_of, write_text
 from spinefx.reader_study.design import DesignKind
 from spinefx.reader_study.log import Log
 from spinefx.reader_study.session import CaseState, Phase, case_states
-from spinefx.reader_study.study import Trial
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Arm, Diagnosis
 from spinefx.workspace.layout import read_json, write_json
 from spinefx.workspace.tables import write_tsv
@@ -76,13 +76,13 @@ SIGN_MEANINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def states_of(log: Log, trial: Trial) -> list[tuple[str, CaseState]]:
+def states_of(log: Log, trial: RegisteredStudy) -> list[tuple[str, CaseState]]:
     """Read every reader's cases with what became of them.
 
     Parameters
     ----------
     log : Log
-    trial : Trial
+    trial : RegisteredStudy
 
     Returns
     -------
@@ -97,12 +97,12 @@ def states_of(log: Log, trial: Trial) -> list[tuple[str, CaseState]]:
     return found
 
 
-def readings_of(trial: Trial, states: Iterable[tuple[str, CaseState]]) -> tuple[Reading, ...]:
+def readings_of(trial: RegisteredStudy, states: Iterable[tuple[str, CaseState]]) -> tuple[Reading, ...]:
     """Take the answers that count, one a case, reader and arm.
 
     Parameters
     ----------
-    trial : Trial
+    trial : RegisteredStudy
     states : iterable of (str, CaseState)
         As :func:`states_of` gives them.
 
@@ -149,7 +149,7 @@ def signs_of(states: Iterable[tuple[str, CaseState]]) -> tuple[SignScores, ...]:
 
 
 def write_export(
-    folder: Path, log: Log, trial: Trial, truth: Mapping[str, Diagnosis], *, by: str, key: bytes | None = None
+    folder: Path, log: Log, trial: RegisteredStudy, truth: Mapping[str, Diagnosis], *, by: str, key: bytes | None = None
 ) -> tuple[tuple[Reading, ...], tuple[SignScores, ...]]:
     """Write all files of a study, name them by digest beside the log's head, and note it in the log.
 
@@ -158,7 +158,7 @@ def write_export(
     folder : Path
         New or empty.
     log : Log
-    trial : Trial
+    trial : RegisteredStudy
     truth : mapping of str to Diagnosis
         By case.
     by : str

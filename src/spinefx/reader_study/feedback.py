@@ -16,7 +16,7 @@ from spinefx.vocabulary import SIGNS, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs
 
-__all__ = ["Lesson", "SignAgreement", "lesson", "readers_of", "training_series"]
+__all__ = ["Feedback", "SignAgreement", "feedback", "readers_of", "training_series"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SignAgreement:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Feedback:
     """What a reader can learn from a series that was read.
 
     Parameters
@@ -91,7 +91,7 @@ def readers_of(workspace: Workspace) -> tuple[str, ...]:
     return tuple(answers_by_reader(read_readings(workspace), _truth(workspace)))
 
 
-def lesson(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool] = lambda case: True) -> Lesson:
+def feedback(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool] = lambda case: True) -> Feedback:
     """Set a reader's answers against the truth, by sign (Yeh 2022, Error analysis).
 
     Parameters
@@ -104,7 +104,7 @@ def lesson(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool] 
 
     Returns
     -------
-    Lesson
+    Feedback
 
     Raises
     ------
@@ -121,7 +121,7 @@ def lesson(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool] 
     reference = reference_reader(signs)
     scores = scores_by_case(signs, reference) if reference else {}
     false_positives, false_negatives = error_analysis(scores, answers, truth)
-    return Lesson(
+    return Feedback(
         reader,
         reference,
         truth,
@@ -133,13 +133,13 @@ def lesson(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool] 
     )
 
 
-def training_series(workspace: Workspace, found: Lesson, count: int, rng: np.random.Generator) -> tuple[str, ...]:
+def training_series(workspace: Workspace, found: Feedback, count: int, rng: np.random.Generator) -> tuple[str, ...]:
     """Draw cases that show what the reader confuses.
 
     Parameters
     ----------
     workspace : Workspace
-    found : Lesson
+    found : Feedback
     count : int
         Cases wanted; fewer where the cohort has no more.
     rng : numpy.random.Generator
@@ -202,7 +202,7 @@ def _tempting(comparisons: tuple[SignComparison, ...]) -> dict[str, float]:
     }
 
 
-def _merit(case: str, found: Lesson, seen: Mapping[str, Score], weights: Mapping[str, float]) -> float:
+def _merit(case: str, found: Feedback, seen: Mapping[str, Score], weights: Mapping[str, float]) -> float:
     pulled = sum(weight if seen.get(name) == Score.YES else -weight for name, weight in weights.items() if seen)
     is_wrong = found.answers[case] != found.truth[case]
     return float(np.exp(np.clip(pulled, -3, 3)) * (4 if is_wrong else 1))

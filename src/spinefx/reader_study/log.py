@@ -166,7 +166,7 @@ class Log:
         ------
         UnavailableError
             When the database does not answer. Where it fell silent over the very commit, the entry may be there:
-            who sends it again looks first, as :meth:`spinefx.reader_study.session.Sitting.seal` does.
+            who sends it again looks first, as :meth:`spinefx.reader_study.session.Session.seal` does.
         WorkspaceError
             When it could not be written; then nothing was.
         """

@@ -17,12 +17,12 @@ from spinefx.reader_study.answer import Answer
 from spinefx.reader_study.assistance import ModelAnswer
 from spinefx.reader_study.clock import Clock, Presence, Stopwatch, Times
 from spinefx.reader_study.log import Entry, Log
-from spinefx.reader_study.study import Task, Trial, trials
+from spinefx.reader_study.study import RegisteredStudy, Task, registered_studies
 from spinefx.vocabulary import Arm
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
 
-__all__ = ["CaseState", "Phase", "Sealed", "Sitting", "Step", "case_states", "open_cases"]
+__all__ = ["CaseState", "Phase", "Sealed", "Session", "Step", "case_states", "unfinished_cases"]
 
 CASE_OPENED, DRAFT_SAVED, ANSWER_SEALED = "case.opened", "draft.saved", "answer.sealed"
 MODEL_REVEALED, MODEL_REFUSED, PRESENCE_TOLD = "model.revealed", "model.refused", "presence.told"
@@ -170,13 +170,13 @@ def case_states(entries: Iterable[Entry], tasks: Iterable[Task]) -> dict[str, Ca
 
 
 @dataclass(frozen=True)
-class Sitting:
+class Session:
     """One reader at one session of a study.
 
     Parameters
     ----------
     log : Log
-    trial : Trial
+    trial : RegisteredStudy
     reader : str
         Code.
     session : int
@@ -185,7 +185,7 @@ class Sitting:
     """
 
     log: Log
-    trial: Trial
+    trial: RegisteredStudy
     reader: str
     session: int
     clock: Clock
@@ -238,7 +238,7 @@ class Sitting:
         """
         if self.session == 1:
             return
-        earlier = Sitting(self.log, self.trial, self.reader, self.session - 1, self.clock)
+        earlier = Session(self.log, self.trial, self.reader, self.session - 1, self.clock)
         if earlier.current() is not None:
             raise AccessError("the session before is not finished", remedy="Finish it first.")
         entries, now = self._entries(), self.clock.now()
@@ -379,7 +379,7 @@ class Sitting:
             case = state.task.case_id
             is_turned = not state.task.is_practice and self.trial.is_perturbed(self.reader, case)
             answer = answer_of(case)
-            shown = (answer.turned_round() if is_turned else answer).to_json() | {"perturbed": is_turned}
+            shown = (answer.flipped() if is_turned else answer).to_json() | {"perturbed": is_turned}
             self._append(MODEL_REVEALED, handle, shown=shown)
             state = self._find(handle)
         if state.shown is None:
@@ -431,7 +431,7 @@ class Sitting:
                     raise AccessError("the server's clock was set forward", remedy=remedy)
 
 
-def open_cases(log: Log, workspace: Workspace, reader: str) -> frozenset[str]:
+def unfinished_cases(log: Log, workspace: Workspace, reader: str) -> frozenset[str]:
     """List the cases whose truth a reader must not see yet: all those of studies that the reader has not finished.
 
     Parameters
@@ -448,7 +448,7 @@ def open_cases(log: Log, workspace: Workspace, reader: str) -> frozenset[str]:
         already stay in it until the whole study is finished: a reader who is told on the way reads otherwise.
     """
     found: set[str] = set()
-    for trial in trials(log).values():
+    for trial in registered_studies(log).values():
         if reader not in trial.design.readers:
             continue
         entries = log.entries(subject=trial.subject(reader))

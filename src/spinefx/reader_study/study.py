@@ -17,7 +17,7 @@ from spinefx.reader_study.log import Entry, Log
 from spinefx.reader_study.order import arms_of, perturbed_cases, reading_order
 from spinefx.vocabulary import Arm
 
-__all__ = ["Task", "Trial", "find_trial", "mark_of", "register_trial", "trials"]
+__all__ = ["RegisteredStudy", "Task", "find_study", "mark_of", "register_study", "registered_studies"]
 
 REGISTERED = "study.registered"
 # What a second registration of the same study may change: it may grow.
@@ -51,7 +51,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Trial:
+class RegisteredStudy:
     """A reader study that was registered.
 
     Parameters
@@ -168,7 +168,7 @@ def mark_of(case: Case) -> str:
     return digest_of(canonical_json([case.images_digest, *place]))
 
 
-def trials(log: Log) -> dict[str, Trial]:
+def registered_studies(log: Log) -> dict[str, RegisteredStudy]:
     """Read which studies were registered.
 
     Parameters
@@ -177,16 +177,16 @@ def trials(log: Log) -> dict[str, Trial]:
 
     Returns
     -------
-    dict of str to Trial
+    dict of str to RegisteredStudy
         By name.
     """
-    found: dict[str, Trial] = {}
+    found: dict[str, RegisteredStudy] = {}
     for entry in log.entries(kind=REGISTERED):
         found[entry.subject] = _taken(found.get(entry.subject), entry)
     return found
 
 
-def find_trial(log: Log, name: str) -> Trial:
+def find_study(log: Log, name: str) -> RegisteredStudy:
     """Find one study.
 
     Parameters
@@ -196,21 +196,21 @@ def find_trial(log: Log, name: str) -> Trial:
 
     Returns
     -------
-    Trial
+    RegisteredStudy
 
     Raises
     ------
     AccessError
     """
-    found = trials(log).get(name)
+    found = registered_studies(log).get(name)
     if found is None:
         raise AccessError("there is no such reader study", remedy="Go back to your list of studies.")
     return found
 
 
-def register_trial(
+def register_study(
     log: Log, design: StudyDesign, model: ModelPin | None, marks: Mapping[str, str], *, by: str
-) -> Trial:
+) -> RegisteredStudy:
     """Register a study, or let one grow by cases or readers.
 
     Parameters
@@ -226,7 +226,7 @@ def register_trial(
 
     Returns
     -------
-    Trial
+    RegisteredStudy
 
     Raises
     ------
@@ -235,7 +235,7 @@ def register_trial(
     """
     if not design.cases:
         raise DesignError("a study without a single case", where="design", allowed="one case or more")
-    present = trials(log).get(design.name)
+    present = registered_studies(log).get(design.name)
     if present is None:
         seed = secrets.randbelow(2**31) if design.seed is None else design.seed
         added, key = design.cases, secrets.token_hex(16)
@@ -255,10 +255,10 @@ def register_trial(
         "marks": dict(marks),
     }
     log.append(REGISTERED, by, design.name, content)
-    return find_trial(log, design.name)
+    return find_study(log, design.name)
 
 
-def _taken(present: Trial | None, entry: Entry) -> Trial:
+def _taken(present: RegisteredStudy | None, entry: Entry) -> RegisteredStudy:
     content: Mapping[str, Any] = entry.content
     model = None if content["model"] is None else ModelPin(**content["model"])
     earlier = present.generations if present else ()
@@ -266,10 +266,10 @@ def _taken(present: Trial | None, entry: Entry) -> Trial:
     added = tuple(case for case in content["added"] if case not in known)
     generations = (*earlier, added) if added else earlier
     marks = {**content["marks"], **(present.marks if present else {})}
-    return Trial(StudyDesign.from_mapping(content["design"]), generations, model, content["key"], marks)
+    return RegisteredStudy(StudyDesign.from_mapping(content["design"]), generations, model, content["key"], marks)
 
 
-def _refuse_change(present: Trial, design: StudyDesign, model: ModelPin | None) -> None:
+def _refuse_change(present: RegisteredStudy, design: StudyDesign, model: ModelPin | None) -> None:
     old, new = present.design.to_mapping(), design.to_mapping()
     changed = [key for key in old if key not in GROWING and old[key] != new[key]]
     if changed or model != present.model:

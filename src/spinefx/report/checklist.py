@@ -1,4 +1,4 @@
-"""A draft of what reporting guidelines ask for: filled from the data, drafted for a person, or left to the author.
+"""A draft of what reporting guidelines ask for: filled from the data, drafted for a participant, or left to the author.
 
 CLAIM (2020), TRIPOD+AI (2024) and STARD-AI (2025) ask for much the same; one row stands for one thing that they ask.
 """
@@ -74,11 +74,11 @@ def _study_lines(content: ReportContent) -> tuple[Line, ...]:
     table = performance_table(content.truth, (), [content.main])
     row = dict(zip(table.columns, table.rows[0], strict=True))
     readers = f"{len(content.humans)} readers" if content.humans else "no readers"
-    sources = Counter(person.truth_source.replace("_", " ") for person in content.people)
+    sources = Counter(participant.truth_source.replace("_", " ") for participant in content.participants)
     truth = ", ".join(f"{count} by {source}" for source, count in sources.most_common()) or "not recorded"
-    unmarked = len({one.participant_id for one in content.people}) - len(
-        {content.owners.get(case, case) for case in content.truth} & {one.participant_id for one in content.people}
-    )
+    enrolled = {one.participant_id for one in content.participants}
+    unmarked = len(enrolled - {content.owners.get(case, case) for case in content.truth})
+    ages_unknown = sum(one.age is None for one in content.participants)
     unread = sum(len(content.truth) - len(mine) for mine in content.answers.values())
     unseen = sum(score == Score.NOT_ASSESSABLE for scores in content.scores.values() for score in scores.values())
     numbers = f"Sensitivity {row['sensitivity']}, specificity {row['specificity']}, AUC {row['AUC'] or 'none'}."
@@ -88,7 +88,7 @@ def _study_lines(content: ReportContent) -> tuple[Line, ...]:
     )
     missing = (
         f"{unmarked} participants without a marked vertebra, {unread} readings missing, "
-        f"{unseen} sign scores not assessable, {sum(person.age is None for person in content.people)} ages unknown."
+        f"{unseen} sign scores not assessable, {ages_unknown} ages unknown."
     )
     width = (
         f"With {malignant} malignant cases the sensitivity is known to {row['sensitivity']}. Say how the size was set."

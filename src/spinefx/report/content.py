@@ -14,7 +14,7 @@ from spinefx.statistics.signs import reference_reader, scores_by_case
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import Diagnosis, Score
 
-__all__ = ["Finding", "Person", "Picture", "ReportContent", "Section", "Sheet"]
+__all__ = ["Finding", "ParticipantSummary", "Picture", "ReportContent", "Section", "Sheet"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Person:
+class ParticipantSummary:
     """One participant, as far as a report needs to know.
 
     Parameters
@@ -140,7 +140,7 @@ class ReportContent:
         The one reported on first, others of the same study folder after it.
     readings : sequence of Reading
         Human ones, of any number of readers and arms; of other cases they are left out.
-    people : sequence of Person
+    participants : sequence of ParticipantSummary
         Everybody enrolled, with or without a case.
     owners : mapping of str to str
         Participant of each case; a case that is missing here is its participant.
@@ -165,7 +165,7 @@ class ReportContent:
     truth: Mapping[str, Diagnosis]
     models: Sequence[ModelResult]
     readings: Sequence[Reading] = ()
-    people: Sequence[Person] = ()
+    participants: Sequence[ParticipantSummary] = ()
     owners: Mapping[str, str] = field(default_factory=dict)
     levels: Mapping[str, str] = field(default_factory=dict)
     signs: Sequence[SignScores] = ()

@@ -14,7 +14,7 @@ from spinefx.report.accuracy_sections import (
 )
 from spinefx.report.checklist import checklist_section
 from spinefx.report.content import ReportContent, Section
-from spinefx.report.people_sections import cohort_section, flow_section, subgroup_section
+from spinefx.report.participant_sections import cohort_section, flow_section, subgroup_section
 from spinefx.report.probability_sections import calibration_section, decision_section
 from spinefx.report.sign_sections import baseline_section, error_section, sign_section
 from spinefx.statistics.table import ResultTable

@@ -34,7 +34,7 @@ def limits(estimate: Estimate) -> tuple[float, float, float]:
     return estimate.low, estimate.value, estimate.high
 
 
-def turned_round(table: PairedTable) -> PairedTable:
+def flipped(table: PairedTable) -> PairedTable:
     return PairedTable(table.both, table.second_only, table.first_only, table.neither)
 
 
@@ -46,7 +46,7 @@ def same(found: float, wanted: float) -> bool:
 def test_readers_changed_over_turn_the_interval_round(table: PairedTable, interval: tuple[object, str]) -> None:
     function, method = interval
     low, value, high = limits(function(table, method))  # type: ignore[operator]
-    other = limits(function(turned_round(table), method))[::-1]  # type: ignore[operator]
+    other = limits(function(flipped(table), method))[::-1]  # type: ignore[operator]
     with np.errstate(divide="ignore"):
         wanted = -np.array(other) if function is paired_difference else 1 / np.array(other)
     assert all(same(found, expected) for found, expected in zip((low, value, high), wanted, strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from spinefx.report.content import Person, ReportContent, Section
+from spinefx.report.content import ParticipantSummary, ReportContent, Section
 from spinefx.report.subgroups import subgroup_table
 from spinefx.statistics.answers import confidences_of
 from spinefx.statistics.table import ResultTable
@@ -32,7 +32,7 @@ def flow_section(content: ReportContent) -> Section:
     -------
     Section
     """
-    diagnosis = {person.participant_id: person.diagnosis for person in content.people}
+    diagnosis = {participant.participant_id: participant.diagnosis for participant in content.participants}
     owners = {content.owners.get(case, case) for case in content.truth}
     rows: list[tuple[object, ...]] = []
 
@@ -78,10 +78,10 @@ def cohort_section(content: ReportContent) -> Section:
     -------
     Section
     """
-    if not content.people:
+    if not content.participants:
         return Section("cohort", "Cohort", absent="No participants were given.")
-    people = [[one for one in content.people if one.diagnosis == group] for group in GROUPS]
-    columns = [*people, list(content.people)]
+    participants = [[one for one in content.participants if one.diagnosis == group] for group in GROUPS]
+    columns = [*participants, list(content.participants)]
     ages = [[one.age for one in group if one.age is not None] for group in columns]
     rows: list[tuple[object, ...]] = [
         ("participants", *map(len, columns)),
@@ -116,8 +116,8 @@ def subgroup_section(content: ReportContent) -> Section:
     -------
     Section
     """
-    ages = {person.participant_id: person.age for person in content.people}
-    sexes = {person.participant_id: person.sex for person in content.people}
+    ages = {participant.participant_id: participant.age for participant in content.participants}
+    sexes = {participant.participant_id: participant.sex for participant in content.participants}
     owner = {case: content.owners.get(case, case) for case in content.truth}
     divisions = {
         "collapse": {case: _collapse(scores["absence_of_collapse"]) for case, scores in content.scores.items()},
@@ -149,7 +149,9 @@ def subgroup_section(content: ReportContent) -> Section:
     return Section("subgroups", "Subgroups", tuple(text), tuple(shown), tuple(folded))
 
 
-def _shares(name: str, columns: Sequence[Sequence[Person]], of: Callable[[Person], str]) -> list[tuple[object, ...]]:
+def _shares(
+    name: str, columns: Sequence[Sequence[ParticipantSummary]], of: Callable[[ParticipantSummary], str]
+) -> list[tuple[object, ...]]:
     counts = [Counter(of(one) for one in group) for group in columns]
     return [
         (f"{name}: {value}", *(_share(each[value], len(group)) for each, group in zip(counts, columns, strict=True)))
