@@ -2,8 +2,7 @@
 
 Zensical's strict mode fails on links to missing pages and anchors and on unresolved references. It does not notice a
 page that the navigation names but nobody wrote, a page that the navigation forgets, a missing image, a docstring that
-names a parameter which does not exist, or anything that a reader's browser would fetch from elsewhere. The checks below
-do.
+cannot be parsed, or anything that a reader's browser would fetch from elsewhere. The checks below do.
 """
 
 from __future__ import annotations

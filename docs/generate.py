@@ -208,8 +208,8 @@ means that a claim cannot be true as printed.
 
 ## The file
 
-A TSV or CSV file with the columns `claim`, `kind`, `printed` and `counts`, or JSON with a list of such
-records under `claims`. Four further fields are optional: `family` (tests that are corrected together; `R1 errors/15` if 15 were
+A TSV or CSV file with the columns `claim`, `kind`, `printed` and `counts`, or JSON with a list of such records under
+`claims`. Four further fields are optional: `family` (tests that are corrected together; `R1 errors/15` if 15 were
 made and not all are printed), `shared` (errors that both readers made, if the text says so), `needs` (what would
 have to be printed to judge the claim) and `note`.
 """
