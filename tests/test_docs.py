@@ -103,7 +103,7 @@ def test_named_functions_exist() -> None:
 
 def test_cited_rows_of_the_protocol_exist() -> None:
     page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-    rows = {int(number) for number in re.findall(r'<a id="row-(\d+)"></a>\1\. ', page)}
+    rows = {int(number) for number in re.findall(r'<span id="row-(\d+)"></span>\1\. ', page)}
     assert rows == set(range(1, 26))
     meanings = " ".join(Recipe.meanings().values())
     cited = {int(number) for number in re.findall(r"\(row (\d+)\)", meanings)}
