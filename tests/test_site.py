@@ -137,9 +137,11 @@ def test_a_static_server_is_enough_and_search_finds_a_function(site: Path, addre
         page.on("request", lambda request: asked.append(request.url))
         for name in ("index.html", "architecture.html", "gallery.html", "api/statistics.html"):
             page.goto(f"{address}/{name}", wait_until="networkidle")
-        page.keyboard.press("Control+k")
+        page.get_by_role("button", name="Search").first.click()
         page.keyboard.type("paired_difference")
-        page.get_by_role("link", name="paired_difference").first.wait_for()
+        page.get_by_text("paired_difference(table").first.wait_for()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/api/statistics.html?*#*paired_difference")
         browser.close()
     elsewhere = {url for url in asked if urlsplit(url).scheme.startswith("http") and not url.startswith(address)}
     assert not elsewhere
