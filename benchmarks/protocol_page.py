@@ -368,7 +368,7 @@ CLOSING = """
 
 - The patients are phantoms, and the readers are simulated: see [Simulated readers](simulated-readers.md).
 - The network starts from random weights, where the paper started from ImageNet.
-- Training stops after ten epochs without a lower validation loss, where the paper trained 100 epochs. The patience was
+- Training stops after five epochs without a lower validation loss, where the paper trained 100 epochs. The patience was
   chosen once, from a pilot of fold 1 of `honest`: the loss of its inner split was lowest after the first epoch and more
   than twice as high after the eleventh.
 - Training computes in bfloat16. The benchmark that allows it was made with the small network, so fold 1 is repeated in
