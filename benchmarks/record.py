@@ -1,4 +1,4 @@
-"""How a benchmark's table is kept: figures, machine, versions and commit, as JSON beside the script."""
+"""Record a benchmark's table as JSON beside the script: figures, machine, versions and commit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def record(
     card: str = "",
     folder: Path = RESULTS,
 ) -> None:
-    """Print a table and keep it for the docs page.
+    """Print a table and save it for the docs page.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def record(
 def _versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):  # a GPU machine has what training needs, no more
+        with contextlib.suppress(PackageNotFoundError):  # a GPU machine has only what training needs
             found[package] = version(package)
     return found
 

@@ -1,6 +1,7 @@
-"""Which of the fifteen signs go together, and how often: the counts of Yeh 2022, Table 1, and the rules behind them.
+"""Which of the fifteen signs occur together, and how often: the counts of Yeh 2022, Table 1, and the joint rules.
 
-A lesion has one shape and one marrow; seven signs follow from those two, and the other eight are drawn given them.
+A lesion has one shape category and one marrow category. Seven signs follow from these two; the other eight are drawn
+given them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ TABLE_1: MappingProxyType[Diagnosis, dict[str, int]] = MappingProxyType(
         ),
     }
 )
-"""How many of 140 benign and 50 malignant patients show each sign."""
+"""Number of 140 benign and of 50 malignant patients who show each sign."""
 
 DRAWN_SIGNS = (
     "nodular_lesion",
@@ -46,10 +47,10 @@ DRAWN_SIGNS = (
     "pedicle_posterior_element",
     "skip_lesions",
 )
-"""Signs drawn given shape and marrow, in this order: a mass depends on the protrusion, a pedicle on the mass."""
+"""Signs drawn given shape and marrow, in this order: the mass depends on the protrusion, the pedicle on the mass."""
 
 _AFFINITY = 1.8
-# Ahn 2016: bands go with wedges, diffuse change with crush, globular change with biconcave bodies.
+# Ahn 2016: band oedema accompanies wedges, diffuse change crush fractures, globular change biconcave bodies.
 _PARTNERS = {"band": "wedge", "diffuse": "entire", "partial": "concave"}
 _EXCLUSIONS = {
     "absence_of_collapse": (
@@ -63,7 +64,7 @@ _EXCLUSIONS = {
     ),
     "band_pattern_oedema": ("diffuse_signal_change",),
 }
-# Given benign marrow.
+# Probabilities in benign lesions, by marrow and by shape.
 _LINE = {"homogeneous": 0.05, "band": 0.45, "diffuse": 0.26, "partial": 0.40}
 _PATCH = {"homogeneous": 0.06, "band": 0.08, "diffuse": 0.10, "partial": 0.27}
 _CLEFT = {"homogeneous": 0.0, "band": 0.07, "diffuse": 0.12, "partial": 0.07}
@@ -71,7 +72,7 @@ _BENIGN_BULGE = {"entire": 0.22, "entire_concave": 0.22, "wedge": 0.08, "wedge_c
 
 
 def cell_signs(shape: str, marrow: str) -> dict[str, bool]:
-    """Signs that follow from shape and marrow.
+    """Return the signs that follow from shape and marrow.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def cell_signs(shape: str, marrow: str) -> dict[str, bool]:
     Returns
     -------
     dict of str to bool
-        Seven of the fifteen.
+        Seven of the fifteen signs.
     """
     return {
         "absence_of_collapse": shape == "none",
@@ -102,7 +103,7 @@ def _exclude(one: str, other: str) -> bool:
 
 @cache
 def joint(diagnosis: Diagnosis) -> NDArray[np.float64]:
-    """Probability of each shape (row) with each marrow (column), by iterative proportional fitting.
+    """Return the probability of each shape (row) with each marrow (column), by iterative proportional fitting.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def joint(diagnosis: Diagnosis) -> NDArray[np.float64]:
 
 @cache
 def allowed_cells(force: tuple[str, ...], forbid: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Combinations of shape and marrow that are left when signs are forced or forbidden.
+    """Return the combinations of shape and marrow that remain when signs are forced or forbidden.
 
     Parameters
     ----------
@@ -144,24 +145,26 @@ def allowed_cells(force: tuple[str, ...], forbid: tuple[str, ...]) -> NDArray[np
     Raises
     ------
     RecipeError
-        For an unknown sign, one both forced and forbidden, signs that exclude each other, or nothing left.
+        For an unknown sign, a sign both forced and forbidden, signs that exclude each other, or no combination left.
     """
     for sign in (*force, *forbid):
         if sign not in SIGN_IDENTIFIERS:
-            raise RecipeError(f"a sign {sign!r}", where="phantom settings", allowed=", ".join(SIGN_IDENTIFIERS))
+            raise RecipeError(f"unknown sign {sign!r}", where="phantom dials", allowed=", ".join(SIGN_IDENTIFIERS))
     if both := sorted(set(force) & set(forbid)):
-        raise RecipeError(f"{both[0]} is forced and forbidden", where="phantom settings", allowed="one of the two")
+        raise RecipeError(f"{both[0]} is both forced and forbidden", where="phantom dials", allowed="one of the two")
     for one, other in combinations(force, 2):
         if _exclude(one, other):
             raise RecipeError(
-                f"{one} and {other} are forced, and exclude each other", where="phantom settings", allowed="one of them"
+                f"{one} and {other} are both forced but exclude each other",
+                where="phantom dials",
+                allowed="one of them",
             )
     left = np.array([[_allowed(shape, marrow, force, forbid) for marrow in MARROWS] for shape in SHAPES])
     if not left.any():
         raise RecipeError(
-            "no shape or no marrow of the vertebra is left",
-            where="phantom settings",
-            remedy=f"Forbid less, or force other signs; forced: {_listed(force)}; forbidden: {_listed(forbid)}.",
+            "no combination of shape and marrow satisfies the forced and forbidden signs",
+            where="phantom dials",
+            remedy=f"Forbid fewer or force other signs; forced: {_listed(force)}; forbidden: {_listed(forbid)}.",
         )
     left.setflags(write=False)
     return left
@@ -185,7 +188,7 @@ def _allowed(shape: str, marrow: str, force: Collection[str], forbid: Collection
 
 
 def chance(diagnosis: Diagnosis, sign: str, shape: str, marrow: str, has: dict[str, bool]) -> float:
-    """Probability of one of :data:`DRAWN_SIGNS`, given what is known already.
+    """Return the probability of one of :data:`DRAWN_SIGNS`, given the categories and the signs drawn before.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The clearest case of each sign and each distractor, with the point that shows it: for the gallery and the tests."""
+"""The clearest phantom of each sign and distractor, with the point that shows it, for the gallery and the tests."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.errors import RecipeError
-from spinefx.phantom.anatomy import Deformity, Vertebra
-from spinefx.phantom.bodies import Spot
 from spinefx.phantom.case import spine_of
 from spinefx.phantom.lesion import LesionDraw
 from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.vertebra import Deformity, Vertebra
+from spinefx.phantom.vertebral_bodies import FocalChange
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
 __all__ = ["DISTRACTORS", "clearest_case", "place_of"]
 
 DISTRACTORS = ("haemangioma", "schmorl", "modic1", "modic2", "modic3", "healed_fracture", "osteophyte")
-"""What both classes show alike, and what no sign counts."""
+"""Findings that both classes show equally and that no sign counts."""
 
-# Of the default cohort: the second has large lips at L3.
-_PATIENT, _LIPPED = 15, 61
+# Patients of the default cohort; the second has large osteophytes at L3.
+_PATIENT, _OSTEOPHYTE_PATIENT = 15, 61
 _SOUND = Deformity(anterior=0.01, posterior=0.0)
 _COLLAPSED = Deformity(anterior=0.30, posterior=0.03, upper_share=0.85)
-# By sign: whether its clearest case is malignant, the body's shape, its marrow, and what else is drawn.
+# For each sign: whether its clearest case is malignant, the deformity, the marrow, and other lesion parameters.
 _CLEAREST: dict[str, tuple[bool, Deformity, str, dict[str, Any]]] = {
     "absence_of_collapse": (True, _SOUND, "diffuse", {}),
     "anterior_wedge": (False, Deformity(anterior=0.48, posterior=0.02, upper_share=0.9), "homogeneous", {}),
@@ -47,7 +47,7 @@ _CLEAREST: dict[str, tuple[bool, Deformity, str, dict[str, Any]]] = {
 
 
 def clearest_case(name: str) -> CaseDraw:
-    """Draw a patient in whom one sign, or one distractor, stands out.
+    """Return a patient with one conspicuous sign or distractor.
 
     Parameters
     ----------
@@ -65,21 +65,25 @@ def clearest_case(name: str) -> CaseDraw:
     RecipeError
         For another name.
     """
-    base = draw_case(PhantomSettings(motion=0.0, vendor="ge"), _LIPPED if name == "osteophyte" else _PATIENT)
-    # The middle slice lies in the midline.
+    base = draw_case(
+        PhantomSettings(motion=0.0, vendor="ge"), _OSTEOPHYTE_PATIENT if name == "osteophyte" else _PATIENT
+    )
+    # The middle slice lies in the midsagittal plane.
     middles = {series: (0.0, *place[1:]) for series, place in base.field_mm.items()}
     straight = dict.fromkeys(base.oblique_deg, (0.0, 0.0, 0.0))
     t1w, t2w = (replace(series, saturation=0.3, slices=15) for series in (base.t1w, base.t2w))
     base = replace(base, spots=(), healed={}, t1w=t1w, t2w=t2w, field_mm=middles, oblique_deg=straight)
-    # Fat in the marrow is what fatty distractors must stand out from, and what replaced marrow has lost.
+    # Fatty distractors need marrow with less fat, replaced marrow needs neighbours with more.
     base = replace(base, habitus=replace(base.habitus, marrow_fat=0.38 if name in DISTRACTORS else 0.5))
     if name in DISTRACTORS:
         return _with_distractor(base, name)
     if name not in _CLEAREST:
-        raise RecipeError(f"sign {name!r}", where="phantom", allowed=", ".join((*SIGN_IDENTIFIERS, *DISTRACTORS)))
+        raise RecipeError(
+            f"unknown sign {name!r}", where="phantom", allowed=", ".join((*SIGN_IDENTIFIERS, *DISTRACTORS))
+        )
     malignant, deformity, marrow, more = _CLEAREST[name]
     lesion = _lesion(base.lesion, malignant, deformity, marrow, name, more)
-    spots = (Spot("L4", "metastasis", (0.0, -0.1, 0.1), 9.0, 0.03),) if name == "skip_lesions" else ()
+    spots = (FocalChange("L4", "metastasis", (0.0, -0.1, 0.1), 9.0, 0.03),) if name == "skip_lesions" else ()
     return replace(base, diagnosis=lesion.diagnosis, lesion=lesion, spots=spots)
 
 
@@ -120,7 +124,7 @@ def _with_distractor(base: CaseDraw, name: str) -> CaseDraw:
     if name == "osteophyte":
         return draw
     centre = (0.0, 0.0, 0.1) if name == "haemangioma" else (0.0, 0.1, 1.0)
-    return replace(draw, spots=(Spot(below, name, centre, 9.0, 0.2),))
+    return replace(draw, spots=(FocalChange(below, name, centre, 9.0, 0.2),))
 
 
 def _below(draw: CaseDraw) -> str:
@@ -128,12 +132,12 @@ def _below(draw: CaseDraw) -> str:
 
 
 def place_of(draw: CaseDraw, name: str) -> NDArray[np.float64]:
-    """Find the point that shows a sign or a distractor best.
+    """Return the point that shows a sign or a distractor best.
 
     Parameters
     ----------
     draw : CaseDraw
-        A case that has it.
+        A patient with this sign or distractor.
     name : str
         One of the fifteen identifiers or of :data:`DISTRACTORS`.
 
@@ -155,7 +159,9 @@ def place_of(draw: CaseDraw, name: str) -> NDArray[np.float64]:
         elsewhere: NDArray[np.float64] = item.world(_elsewhere(draw, name, item)) + table
         return elsewhere
     if name not in _PLACES:
-        raise RecipeError(f"sign {name!r}", where="phantom", allowed=", ".join((*SIGN_IDENTIFIERS, *DISTRACTORS)))
+        raise RecipeError(
+            f"unknown sign {name!r}", where="phantom", allowed=", ".join((*SIGN_IDENTIFIERS, *DISTRACTORS))
+        )
     item = spine.lesion_vertebra
     place: NDArray[np.float64] = item.world(_PLACES[name](draw.lesion, item)) + table
     return place
@@ -175,13 +181,13 @@ def _elsewhere(draw: CaseDraw, name: str, item: Vertebra) -> NDArray[np.float64]
 
 
 def _plate(item: Vertebra, depth_mm: float) -> float:
-    """Height of the upper end plate in the midline."""
-    return float(item.plates(np.zeros(1, np.float32), np.full(1, depth_mm, np.float32))[1][0])
+    """Height of the upper end plate in the midline, millimetres."""
+    return float(item.end_plates(np.zeros(1, np.float32), np.full(1, depth_mm, np.float32))[1][0])
 
 
 def _inside(item: Vertebra, depth_mm: float, share: float) -> NDArray[np.float64]:
-    """Point in the midline at a share of the height above the lower end plate."""
-    lower, upper = item.plates(np.zeros(1, np.float32), np.full(1, depth_mm, np.float32))
+    """Point in the midline, at a share of the height above the lower end plate."""
+    lower, upper = item.end_plates(np.zeros(1, np.float32), np.full(1, depth_mm, np.float32))
     return np.array([0.0, depth_mm, float(lower[0] + share * (upper[0] - lower[0]))])
 
 

@@ -1,4 +1,4 @@
-"""Behind the canal and beside it: pedicles, articular processes, laminae, spinous processes, and what runs between."""
+"""Posterior elements: pedicles, articular processes, laminae and spinous processes, with ligaments and foramina."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.phantom.anatomy import Spine, Vertebra
 from spinefx.phantom.canvas import Canvas, Region, Texture, coverage
-from spinefx.phantom.structure import Kind
-from spinefx.phantom.surroundings import Habitus
-from spinefx.phantom.tissue import BONE_VOLUME, Palette
+from spinefx.phantom.habitus import Habitus
+from spinefx.phantom.label_codes import Structure
+from spinefx.phantom.spine import Spine
+from spinefx.phantom.tissue import BONE_VOLUME, TissueSignals
+from spinefx.phantom.vertebra import Vertebra
 
 __all__ = ["paint_posterior_elements", "posterior_bone"]
 
-_Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
+_Floats = NDArray[Any]  # of float32, which is precise enough and faster than float64
 _Place = tuple[_Floats, _Floats, _Floats]
 _KEEP = np.float32(1 - BONE_VOLUME)
 
 
 def paint_posterior_elements(
-    canvas: Canvas, spine: Spine, habitus: Habitus, texture: Texture, palette: Palette
+    canvas: Canvas, spine: Spine, habitus: Habitus, texture: Texture, signals: TissueSignals
 ) -> None:
-    """Paint pedicles, articular processes, laminae, spinous processes, ligaments and the roots in the foramina.
+    """Paint pedicles, articular processes, laminae, spinous processes, ligaments and the nerve roots in the foramina.
 
     Parameters
     ----------
@@ -32,16 +33,16 @@ def paint_posterior_elements(
     spine : Spine
     habitus : Habitus
     texture : Texture
-    palette : Palette
+    signals : TissueSignals
     """
     for index, item in enumerate(spine.vertebrae):
         if item.sacral:
             continue
         if item.level == "C2":
-            _paint_atlas(canvas, item, index, habitus, palette)
+            _paint_atlas(canvas, item, index, habitus, signals)
         half, tall = item.depth_mm / 2, item.height_mm
         low = 1.5 if item.level[0] == "T" else 1.25
-        # Two boxes, since only the midline reaches far back.
+        # Two boxes, because only the spinous process extends far posteriorly.
         for paint, low_mm, high_mm in (
             (_paint_arch, (-22, half - 4, -1.2 * tall - 2), (22, half + item.canal_mm + 13, 0.85 * tall)),
             (
@@ -53,7 +54,7 @@ def paint_posterior_elements(
             region = canvas.box(item, low_mm, high_mm)
             if region is not None:
                 side, depth, height = region.local(item)
-                paint(canvas, region, (side, depth - half, height), (item, index), habitus, texture, palette)
+                paint(canvas, region, (side, depth - half, height), (item, index), habitus, texture, signals)
 
 
 def _paint_arch(
@@ -63,17 +64,17 @@ def _paint_arch(
     owner: tuple[Vertebra, int],
     habitus: Habitus,
     texture: Texture,
-    palette: Palette,
+    signals: TissueSignals,
 ) -> None:
     item, _ = owner
-    _paint_foramen(canvas, region, place, item, palette)
-    _paint_between_laminae(canvas, region, place, item, habitus, palette)
+    _paint_foramen(canvas, region, place, item, signals)
+    _paint_between_laminae(canvas, region, place, item, habitus, signals)
     pedicle = _pedicle(place, item)
     bone = np.maximum(pedicle, np.maximum(_joint(place, item), _lamina(place, item)))
-    marrow = _paint_bone(canvas, region, bone, owner, habitus, texture, palette)
-    # Marrow runs from the body into the pedicle without a cortical line between them.
-    door = np.minimum(pedicle - 1.2, 3.5 - np.abs(place[1] + 0.5))
-    canvas.blend(region, coverage(door, 1.2), *marrow)
+    marrow = _paint_bone(canvas, region, bone, owner, habitus, texture, signals)
+    # The marrow of body and pedicle is continuous: no cortical line separates them.
+    junction = np.minimum(pedicle - 1.2, 3.5 - np.abs(place[1] + 0.5))
+    canvas.blend(region, coverage(junction, 1.2), *marrow)
 
 
 def _paint_midline(
@@ -83,11 +84,11 @@ def _paint_midline(
     owner: tuple[Vertebra, int],
     habitus: Habitus,
     texture: Texture,
-    palette: Palette,
+    signals: TissueSignals,
 ) -> None:
-    # The lamina again: no cortex parts it from its process.
+    # With the lamina, because no cortex separates it from the spinous process.
     bone = np.maximum(_lamina(place, owner[0]), _spinous(place, owner[0]))
-    _paint_bone(canvas, region, bone, owner, habitus, texture, palette)
+    _paint_bone(canvas, region, bone, owner, habitus, texture, signals)
 
 
 def _paint_bone(
@@ -97,22 +98,22 @@ def _paint_bone(
     owner: tuple[Vertebra, int],
     habitus: Habitus,
     texture: Texture,
-    palette: Palette,
+    signals: TissueSignals,
 ) -> tuple[_Floats, _Floats]:
-    """Paint cortex and marrow; gives the marrow's water and fat."""
+    """Paint cortex and marrow; return the water and fat of the marrow."""
     mottle = texture.sample(region, 5.5, 5)
     bone = bone + 0.5 * mottle
     fat = np.clip(habitus.marrow_fat + 0.08 + habitus.marrow_texture * mottle, 0, 1)
     alpha = coverage(bone, canvas.pixel_mm)
-    canvas.blend(region, alpha, *palette.pair("cortex"))
-    canvas.mark(region, alpha, Kind.POSTERIOR, owner[1])
-    marrow = _KEEP * (1 - fat) * palette.water("marrow_water"), _KEEP * fat * palette.fat
+    canvas.blend(region, alpha, *signals.pair("cortex"))
+    canvas.mark(region, alpha, Structure.POSTERIOR, owner[1])
+    marrow = _KEEP * (1 - fat) * signals.water("marrow_water"), _KEEP * fat * signals.fat
     canvas.blend(region, coverage(bone - 0.9, canvas.pixel_mm), *marrow)
     return marrow
 
 
-def _paint_atlas(canvas: Canvas, item: Vertebra, index: int, habitus: Habitus, palette: Palette) -> None:
-    """Paint the dens, which stands on C2, and the arches of C1 before and behind it."""
+def _paint_atlas(canvas: Canvas, item: Vertebra, index: int, habitus: Habitus, signals: TissueSignals) -> None:
+    """Paint the dens of C2, and the anterior and posterior arch of C1."""
     top, half, reach = item.height_mm / 2, item.depth_mm / 2, item.canal_mm + 10
     region = canvas.box(item, (-12, -half - 8, top - 6), (12, half + reach, top + 22))
     if region is None:
@@ -128,12 +129,12 @@ def _paint_atlas(canvas: Canvas, item: Vertebra, index: int, habitus: Habitus, p
     )
     fat = np.float32(_KEEP * habitus.marrow_fat)
     water = _KEEP - fat
-    for bone, kind in ((arch, Kind.NOTHING), (dens, Kind.BODY)):
+    for bone, kind in ((arch, Structure.NOTHING), (dens, Structure.BODY)):
         alpha = coverage(bone, canvas.pixel_mm)
-        canvas.blend(region, alpha, *palette.pair("cortex"))
+        canvas.blend(region, alpha, *signals.pair("cortex"))
         canvas.mark(region, alpha, kind, index)
         inner = coverage(bone - 0.9, canvas.pixel_mm)
-        canvas.blend(region, inner, water * palette.water("marrow_water"), fat * palette.fat)
+        canvas.blend(region, inner, water * signals.water("marrow_water"), fat * signals.fat)
 
 
 def _half_canal(item: Vertebra) -> float:
@@ -143,7 +144,7 @@ def _half_canal(item: Vertebra) -> float:
 def _rod(
     place: tuple[_Floats, _Floats], start: tuple[float, float], end: tuple[float, float], radii: tuple[float, float]
 ) -> _Floats:
-    """Signed distance to a rod with round ends that tapers, seen from the side; positive inside."""
+    """Signed distance to a tapering rod with round ends in the sagittal plane, positive inside."""
     across, up = end[0] - start[0], end[1] - start[1]
     behind, height = place[0] - np.float32(start[0]), place[1] - np.float32(start[1])
     part = np.clip((behind * np.float32(across) + height * np.float32(up)) / np.float32(across**2 + up**2), 0, 1)
@@ -153,7 +154,7 @@ def _rod(
 
 
 def _pedicle(place: _Place, item: Vertebra) -> _Floats:
-    """Signed distance to both pedicles: narrow in the middle, flaring into the body and the articular processes."""
+    """Signed distance to both pedicles, which are narrow in the middle and widen at both ends."""
     side, behind, height = place
     middle = np.float32(0.42 * item.canal_mm)
     waist = np.square((behind - middle) / middle)
@@ -164,18 +165,18 @@ def _pedicle(place: _Place, item: Vertebra) -> _Floats:
 
 
 def posterior_bone(place: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], item: Vertebra) -> NDArray[Any]:
-    """Signed distance to pedicles, articular processes, lamina and spinous process.
+    """Return the signed distance to pedicles, articular processes, lamina and spinous process.
 
     Parameters
     ----------
     place : tuple of ndarray
-        Lateral, behind the body's back wall, and height in the vertebra's own frame; millimetres.
+        Lateral position, distance behind the posterior wall, and height in the vertebra's own frame; millimetres.
     item : Vertebra
 
     Returns
     -------
     ndarray
-        Positive inside, roughly millimetres.
+        Positive inside, approximately millimetres.
     """
     arch = np.maximum(_pedicle(place, item), _joint(place, item))
     result: NDArray[Any] = np.maximum(arch, np.maximum(_lamina(place, item), _spinous(place, item)))
@@ -197,7 +198,7 @@ def _joint(place: _Place, item: Vertebra) -> _Floats:
 
 
 def _lamina(place: _Place, item: Vertebra) -> _Floats:
-    """Signed distance to the laminae, which slope forward to the sides."""
+    """Signed distance to the laminae, which slope anteriorly towards the sides."""
     side, behind, height = place
     tall, canal = item.height_mm, item.canal_mm
     aside = np.abs(side)
@@ -215,7 +216,7 @@ def _spinous(place: _Place, item: Vertebra) -> _Floats:
 
 
 def _spinous_seen(seen: tuple[_Floats, _Floats], item: Vertebra) -> _Floats:
-    """The same seen from the side: a hatchet in the loins, a rod above."""
+    """Signed distance to the spinous process in the sagittal plane: a broad plate when lumbar, a rod above."""
     tall, canal = item.height_mm, item.canal_mm
     start = (canal + 4.0, -0.24 * tall)
     if item.level[0] != "L":
@@ -229,7 +230,7 @@ def _spinous_seen(seen: tuple[_Floats, _Floats], item: Vertebra) -> _Floats:
     length = 12.5
     middle = behind - np.float32(canal + 16)
     level = height + np.float32(0.36 * tall) + 0.12 * middle
-    # Taller at its end, with a rounded lower corner.
+    # Taller at its tip, with rounded corners.
     half = np.float32(0.30 * tall) * (0.92 + 0.012 * middle)
     corner = np.float32(5.0)
     out = np.maximum(np.abs(middle) - length + corner, 0), np.maximum(np.abs(level) - half + corner, 0)
@@ -238,28 +239,28 @@ def _spinous_seen(seen: tuple[_Floats, _Floats], item: Vertebra) -> _Floats:
     return result
 
 
-def _paint_foramen(canvas: Canvas, region: Region, place: _Place, item: Vertebra, palette: Palette) -> None:
-    """Paint the root with its ganglion under the pedicle, and veins beside it."""
+def _paint_foramen(canvas: Canvas, region: Region, place: _Place, item: Vertebra, signals: TissueSignals) -> None:
+    """Paint the nerve root with its ganglion below the pedicle, and foraminal veins."""
     side, behind, height = place
     aside = np.abs(side)
     size = 2.7 if item.level[0] == "L" else 1.9
     low = height + np.float32(0.34 * item.height_mm) - (aside - 14) * 0.3
     root = size - np.hypot(behind - np.float32(0.40 * item.canal_mm), 0.85 * low)
     beside = coverage(aside - 10, 2.0)
-    canvas.blend(region, coverage(root, 1.0) * beside, *palette.pair("roots"))
+    canvas.blend(region, coverage(root, 1.0) * beside, *signals.pair("roots"))
     vein = 1.1 - np.hypot(behind - np.float32(0.22 * item.canal_mm), low - 2.6)
     other = 0.9 - np.hypot(behind - np.float32(0.34 * item.canal_mm), low + 4.6)
     canvas.blend(region, coverage(np.maximum(vein, other), 1.0) * beside * 0.5, 0.02, 0.0)
 
 
 def _paint_between_laminae(
-    canvas: Canvas, region: Region, place: _Place, item: Vertebra, habitus: Habitus, palette: Palette
+    canvas: Canvas, region: Region, place: _Place, item: Vertebra, habitus: Habitus, signals: TissueSignals
 ) -> None:
-    """Paint the yellow ligament to the next lamina, and the pad of fat before it that indents the sac."""
+    """Paint the ligamentum flavum to the next lamina, and the posterior epidural fat pad that indents the sac."""
     side, behind, height = place
     tall, canal = item.height_mm, item.canal_mm
     back = behind + 0.35 * np.abs(side)
-    # Levels differ: some pads are thick, some nearly missing.
+    # Pads differ between levels: some are thick, some almost absent.
     pad_mm = (
         (0.9 + 0.5 * np.sin(37.0 * item.height_mm))
         * (1.2 + 2.6 * habitus.epidural_fat)
@@ -268,10 +269,10 @@ def _paint_between_laminae(
     part = np.clip((height + np.float32(0.80 * tall)) / np.float32(0.34 * tall), -1.2, 1.2)
     pad = np.float32(pad_mm) * (1 - part * part) - np.abs(back - canal - 0.8 - 1.6 * part)
     pad = np.minimum(pad, 6.5 - np.abs(side))
-    canvas.blend(region, coverage(pad + 0.5, 1.0) * 0.6, *palette.pair("ligament"))
+    canvas.blend(region, coverage(pad + 0.5, 1.0) * 0.6, *signals.pair("ligament"))
     alpha = coverage(pad, 1.2)
-    canvas.blend(region, alpha, *palette.pair("fat"))
-    canvas.mark(region, alpha, Kind.NOTHING)
+    canvas.blend(region, alpha, *signals.pair("fat"))
+    canvas.mark(region, alpha, Structure.NOTHING)
     yellow = _rod((back, height), (canal + 3.2, -0.45 * tall), (canal + 1.6, -1.15 * tall), (1.7, 1.4))
     yellow = np.minimum(yellow, 10.5 - np.abs(side))
-    canvas.blend(region, coverage(yellow, 1.0) * 0.9, *palette.pair("flavum"))
+    canvas.blend(region, coverage(yellow, 1.0) * 0.9, *signals.pair("flavum"))

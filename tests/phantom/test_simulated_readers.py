@@ -1,4 +1,4 @@
-"""Simulated readers: as good as those of Table 2, wrong where the paper's beginner was, and the same every time."""
+"""Simulated readers: as accurate as those of Table 2, with the errors of the paper's novice, and reproducible."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from numpy.typing import NDArray
 
 from spinefx.errors import RecipeError
 from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
-from spinefx.phantom.readers import READERS, SimulatedReader, SimulatedReading, read_case, readings_of
+from spinefx.phantom.simulated_readers import READERS, SimulatedReader, SimulatedReading, read_case, readings_of
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Score
 
 SEEDS, PATIENTS = 20, 190
 BY_NAME = {reader.reader_id: reader for reader in READERS}
 # Yeh 2022, Table 2: of 50 malignant and of 140 benign.
 TABLE_2 = {"msk_senior": (47 / 50, 139 / 140), "resident_r4": (47 / 50, 135 / 140), "resident_r1": (39 / 50, 86 / 140)}
-# Its error analysis of the first-year resident: of 54 false positives, of 86 true negatives.
+# The paper's error analysis of the first-year resident: shares of 54 false positives and of 86 true negatives.
 ERROR_ANALYSIS = {
     "diffuse_signal_change": (20 / 54, 11 / 86),
     "band_pattern_oedema": (24 / 54, 20 / 86),
     "homogeneous_marrow": (6 / 54, 42 / 86),
 }
-# One who sees every sign as it is and believes the likelihood ratios.
-IDEAL = SimulatedReader("ideal", 0, 0, 0, trust=1, lean=0, gestalt=0, wavering=0, seconds=(60, 0))
+# A reader who perceives every sign correctly and applies the likelihood ratios in full.
+IDEAL = SimulatedReader("ideal", 0, 0, 0, evidence_weight=1, bias=0, gestalt=0, variability=0, seconds=(60, 0))
 COUNTS = [(17, 3), (7, 77), (25, 54), (14, 59), (0, 48), (0, 37), (2, 44), (5, 14), (1, 8), (44, 31)]
 COUNTS += [(11, 0), (16, 19), (22, 1), (5, 0), (39, 8)]
 
 
 @pytest.fixture(scope="module")
 def draws() -> list[CaseDraw]:
-    """Twenty cohorts of 190, one after the other."""
+    """Twenty cohorts of 190 patients, one after the other."""
     return [
         draw_case(PhantomSettings(patients=PATIENTS, seed=seed), number)
         for seed in range(1, SEEDS + 1)
@@ -44,9 +44,9 @@ def draws() -> list[CaseDraw]:
 
 @pytest.fixture(scope="module")
 def read(draws: list[CaseDraw]) -> dict[str, list[SimulatedReading]]:
-    """Every reader's readings of all of them."""
-    said = [readings_of(draw) for draw in draws]
-    return {name: [of_case[name] for of_case in said] for name in BY_NAME}
+    """Every reader's readings of all patients."""
+    readings = [readings_of(draw) for draw in draws]
+    return {name: [of_case[name] for of_case in readings] for name in BY_NAME}
 
 
 def malignant(draws: list[CaseDraw]) -> NDArray[np.bool_]:
@@ -59,12 +59,12 @@ def called(readings: list[SimulatedReading]) -> NDArray[np.bool_]:
 
 def accuracy(reader: SimulatedReader, draws: list[CaseDraw]) -> float:
     rng = np.random.default_rng(3)
-    said = [read_case(reader, draw.diagnosis, draw.lesion.signs, rng) for draw in draws]
-    return float((called(said) == malignant(draws)).mean())
+    readings = [read_case(reader, draw.diagnosis, draw.lesion.signs, rng) for draw in draws]
+    return float((called(readings) == malignant(draws)).mean())
 
 
 @pytest.mark.parametrize("name", TABLE_2)
-def test_readers_are_as_good_as_those_of_table_2(
+def test_readers_are_as_accurate_as_those_of_table_2(
     name: str, draws: list[CaseDraw], read: dict[str, list[SimulatedReading]]
 ) -> None:
     truth, answers = (values.reshape(SEEDS, PATIENTS) for values in (malignant(draws), called(read[name])))
@@ -73,16 +73,20 @@ def test_readers_are_as_good_as_those_of_table_2(
     assert (sensitivity, specificity) == pytest.approx(TABLE_2[name], abs=0.05)
 
 
-def test_experience_shows(draws: list[CaseDraw], read: dict[str, list[SimulatedReading]]) -> None:
+def test_experience_raises_accuracy(draws: list[CaseDraw], read: dict[str, list[SimulatedReading]]) -> None:
     senior, fourth, first = ((called(read[name]) == malignant(draws)).mean() for name in TABLE_2)
     assert senior > fourth > first + 0.2
-    assert senior > accuracy(replace(IDEAL, lean=np.log(50 / 140)), draws) > 0.93, "no signs alone explain the senior"
-    signs_alone = replace(BY_NAME["msk_senior"], gestalt=0.0, wavering=0.0, lean=-1.0)  # the best lean without it
+    assert senior > accuracy(replace(IDEAL, bias=np.log(50 / 140)), draws) > 0.93, (
+        "signs alone do not explain the senior reader"
+    )
+    signs_alone = replace(
+        BY_NAME["msk_senior"], gestalt=0.0, variability=0.0, bias=-1.0
+    )  # the best bias without gestalt
     assert accuracy(signs_alone, draws) < senior - 0.01
 
 
 @pytest.mark.parametrize("sign", ERROR_ANALYSIS)
-def test_the_beginner_errs_where_the_paper_says(
+def test_the_novice_errs_on_the_signs_of_the_papers_error_analysis(
     sign: str, draws: list[CaseDraw], read: dict[str, list[SimulatedReading]]
 ) -> None:
     answers, benign = called(read["resident_r1"]), ~malignant(draws)
@@ -95,16 +99,16 @@ def test_the_beginner_errs_where_the_paper_says(
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_signs_are_missed_and_imagined_as_often_as_set(
+def test_signs_are_missed_and_falsely_seen_at_the_given_rates(
     name: str, draws: list[CaseDraw], read: dict[str, list[SimulatedReading]]
 ) -> None:
     reader = BY_NAME[name]
     scores = np.array([[reading.scores[sign] for sign in SIGN_IDENTIFIERS] for reading in read[name]])
     present = np.array([[draw.lesion.signs[sign] for sign in SIGN_IDENTIFIERS] for draw in draws])
     assessed = scores != Score.NOT_ASSESSABLE
-    assert 1 - assessed.mean() == pytest.approx(reader.unsure, rel=0.15)
+    assert 1 - assessed.mean() == pytest.approx(reader.not_assessable_rate, rel=0.15)
     for column, sign in enumerate(SIGN_IDENTIFIERS):
-        chances = reader.slips.get(sign, (reader.missed, reader.imagined))
+        chances = reader.rates_by_sign.get(sign, (reader.miss_rate, reader.false_alarm_rate))
         for kind, wrong, chance in zip((True, False), (Score.NO, Score.YES), chances, strict=True):
             where = assessed[:, column] & (present[:, column] == kind)
             if where.any():
@@ -114,7 +118,7 @@ def test_signs_are_missed_and_imagined_as_often_as_set(
                 ), sign
 
 
-def test_the_log_odds_are_those_of_table_1(draws: list[CaseDraw]) -> None:
+def test_log_odds_follow_the_counts_of_table_1(draws: list[CaseDraw]) -> None:
     for draw in draws[:40]:
         expected = 0.0
         for sign, (of_50, of_140) in zip(SIGN_IDENTIFIERS, COUNTS, strict=True):
@@ -125,8 +129,8 @@ def test_the_log_odds_are_those_of_table_1(draws: list[CaseDraw]) -> None:
         assert reading.seconds == 60
 
 
-def test_what_is_not_assessable_weighs_nothing(draws: list[CaseDraw]) -> None:
-    blind = replace(IDEAL, unsure=1.0, lean=0.3, gestalt=0.5)
+def test_signs_that_are_not_assessable_weigh_nothing(draws: list[CaseDraw]) -> None:
+    blind = replace(IDEAL, not_assessable_rate=1.0, bias=0.3, gestalt=0.5)
     for draw in draws[:20]:
         reading = read_case(blind, draw.diagnosis, draw.lesion.signs, np.random.default_rng(0))
         assert set(reading.scores.values()) == {Score.NOT_ASSESSABLE}
@@ -164,7 +168,7 @@ def test_the_same_seed_gives_the_same_readings(draws: list[CaseDraw]) -> None:
     assert list(readings_of(again)) == list(TABLE_2)
 
 
-def test_one_readers_habits_leave_the_next_reader_alone(draws: list[CaseDraw]) -> None:
+def test_one_readers_parameters_do_not_affect_the_next_reader(draws: list[CaseDraw]) -> None:
     def second(first: SimulatedReader) -> SimulatedReading:
         rng = np.random.default_rng(8)
         read_case(first, draws[0].diagnosis, draws[0].lesion.signs, rng)
@@ -176,21 +180,21 @@ def test_one_readers_habits_leave_the_next_reader_alone(draws: list[CaseDraw]) -
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"missed": 1.1}, "1.1"),
-        ({"unsure": -0.1}, "-0.1"),
-        ({"trust": 2.0}, "2"),
-        ({"slips": {"skip_lesions": (0.1, float("nan"))}}, "nan"),
-        ({"wavering": -1.0}, "wavering"),
+        ({"miss_rate": 1.1}, "1.1"),
+        ({"not_assessable_rate": -0.1}, "-0.1"),
+        ({"evidence_weight": 2.0}, "2"),
+        ({"rates_by_sign": {"skip_lesions": (0.1, float("nan"))}}, "nan"),
+        ({"variability": -1.0}, "variability"),
         ({"seconds": (0.0, 0.3)}, "median time"),
-        ({"pulls": {"skip_lesion": 1.0}}, "skip_lesion"),
+        ({"bias_by_sign": {"skip_lesion": 1.0}}, "skip_lesion"),
     ],
 )
-def test_habits_out_of_range_are_refused(wrong: dict[str, object], message: str) -> None:
+def test_reader_parameters_out_of_range_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         replace(IDEAL, **wrong)  # type: ignore[arg-type]
 
 
-def test_the_docs_show_the_figures_that_were_recorded() -> None:
+def test_the_docs_show_the_recorded_figures() -> None:
     root = Path(__file__).resolve().parents[2]
     recorded = json.loads((root / "benchmarks" / "results" / "simulated_readers.json").read_text(encoding="utf-8"))
     page = (root / "docs" / "simulated-readers.md").read_text(encoding="utf-8")

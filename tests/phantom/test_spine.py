@@ -1,4 +1,4 @@
-"""The chain of vertebrae: sizes, order, and the tables that the soft tissues follow."""
+"""The chain of vertebrae: sizes, order, and the canal table that soft tissue follows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from spinefx.phantom.anatomy import LEVEL_NAMES, Deformity, Spine, build_spine
-from spinefx.phantom.course import BEHIND_BODY, along, height_of, owner
+from spinefx.phantom.canal_coordinates import BEHIND_BODY, canal_profile, level_height, level_index
+from spinefx.phantom.spine import LEVEL_NAMES, Spine, build_spine
+from spinefx.phantom.vertebra import Deformity
 
 
 def spine(deformities: dict[str, Deformity] | None = None, level: str = "L1") -> Spine:
@@ -25,7 +26,7 @@ def test_the_chain_runs_from_the_axis_to_the_coccyx() -> None:
     assert built.lesion_vertebra.centre_mm == pytest.approx(0)
 
 
-def test_extents_follow_the_collapse() -> None:
+def test_measured_heights_follow_the_collapse() -> None:
     change = Deformity(anterior=0.4, posterior=0.1, central=0.0)
     sound, broken = (spine(item).lesion_vertebra.extent() for item in ({}, {"L1": change}))
     whole = spine().lesion_vertebra.height_mm
@@ -38,7 +39,7 @@ def test_extents_follow_the_collapse() -> None:
     assert 21 < sound.back_mm < 30
 
 
-def test_a_collapse_from_above_lowers_the_centre() -> None:
+def test_collapse_of_the_upper_end_plate_lowers_the_centroid() -> None:
     sound, broken = (
         spine(item).lesion_vertebra.centroid() for item in ({}, {"L1": Deformity(0.4, 0.4, upper_share=1.0)})
     )
@@ -47,14 +48,14 @@ def test_a_collapse_from_above_lowers_the_centre() -> None:
     assert np.hypot(*sound[1:]) < 2
 
 
-def test_the_canal_knows_what_lies_before_it() -> None:
+def test_the_canal_table_names_the_body_or_disc_in_front_of_it() -> None:
     built = spine()
     for index, item in enumerate(built.vertebrae[1:-6], start=1):
         back = item.world(np.array([0.0, item.depth_mm / 2, 0.0]))
         below = item.world(np.array([0.0, item.depth_mm / 2, -item.height_mm / 2 - 0.4 * item.disc_mm]))
         z = np.array([back[2], below[2]], np.float32)
-        assert owner(built, z).tolist() == [index, index], item.level
-        (behind_body,) = along(built, z, BEHIND_BODY)
+        assert level_index(built, z).tolist() == [index, index], item.level
+        (behind_body,) = canal_profile(built, z, BEHIND_BODY)
         assert behind_body[0] > 0.8
         assert behind_body[1] < 0.4
-    assert height_of(built, "L1") == pytest.approx(0)
+    assert level_height(built, "L1") == pytest.approx(0)
