@@ -48,7 +48,13 @@ def phantom(
     *,
     patients: int | None = None,
     seed: int | None = None,
+    malignant: int | float | None = None,
     difficulty: float | None = None,
+    matrix: int | None = None,
+    motion: float | None = None,
+    contrast: str | None = None,
+    field: float | None = None,
+    vendor: str | None = None,
     dials: Path | None = None,
     only: Names = (),
     readers: bool = True,
@@ -68,6 +74,18 @@ def phantom(
         Another seed draws other patients; 1 by default. The same seed writes the same bytes.
     difficulty
         From 0 (as separable as quantitative fat fractions) to 1; 0.6 by default.
+    malignant
+        Number of malignant patients or, with a decimal point, their share.
+    matrix
+        Pixels per side of an image; 512 by default. Small images are faster.
+    motion
+        Factor on the patient's motion between the series; 1 by default, 0 for none.
+    contrast
+        physics (default), or random intensities of every tissue in every series.
+    field
+        1.5 (default) or 3 tesla.
+    vendor
+        ge, siemens, philips or any (default).
     dials
         TOML file with any of the other dials. The flags above override it.
     only
@@ -88,7 +106,17 @@ def phantom(
         return
     if folder is None:
         fail("no folder to write to. Run spinefx phantom FOLDER, or spinefx phantom --print-dials to see all dials.")
-    flags = {"patients": patients, "seed": seed, "difficulty": difficulty}
+    flags = {
+        "patients": patients,
+        "seed": seed,
+        "malignant": malignant,
+        "difficulty": difficulty,
+        "matrix": matrix,
+        "motion": motion,
+        "contrast": contrast,
+        "field_t": field,
+        "vendor": vendor,
+    }
     given = {name: value for name, value in flags.items() if value is not None}
     settings = PhantomSettings.from_mapping({**(read_dials(dials) if dials else {}), **given})
     processes = count(workers)
