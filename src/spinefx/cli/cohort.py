@@ -48,7 +48,7 @@ def phantom(
     *,
     patients: int | None = None,
     seed: int | None = None,
-    malignant: int | float | None = None,
+    malignant: float | None = None,
     difficulty: float | None = None,
     matrix: int | None = None,
     motion: float | None = None,
@@ -109,7 +109,7 @@ def phantom(
     flags = {
         "patients": patients,
         "seed": seed,
-        "malignant": malignant,
+        "malignant": malignant if malignant is None or malignant % 1 else int(malignant),
         "difficulty": difficulty,
         "matrix": matrix,
         "motion": motion,
@@ -143,6 +143,7 @@ def ingest(
     signs: Path | None = None,
     readings: Path | None = None,
     key: Path | None = None,
+    sequences: str = "T1w,T2w",
     show_paths: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
@@ -162,6 +163,8 @@ def ingest(
         readings.csv: patient, reader_id, arm, diagnosis, confidence, seconds.
     key
         Where to write which participant is which patient; nowhere by default, never into the study folder.
+    sequences
+        Series to keep of each participant, such as T1w,T2w,STIR; those beyond T1w and T2w where a participant has them.
     show_paths
         Name refused files by path, which may hold patients' names, instead of by hash.
     """
@@ -175,6 +178,7 @@ def ingest(
             signs=signs,
             readings=readings,
             key=key,
+            sequences=sequences.split(","),
             workers=count(workers),
             show_paths=show_paths,
             progress=steps,
