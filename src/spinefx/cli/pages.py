@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from spinefx.cli.shell import RESEARCH_USE, app
+from spinefx.cli.shell import app
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 __all__: list[str] = []
 
@@ -57,7 +58,12 @@ def serve(
 
     hosts = LOOPBACK | {host, *name} - {"0.0.0.0", "::"}
     settings = ServeSettings(workspace, model, hosts, database, https)
-    run(settings, host=host, port=port, told=lambda address: print(f"{address}  (Control-C ends it)  {RESEARCH_USE}"))
+    run(
+        settings,
+        host=host,
+        port=port,
+        told=lambda address: print(f"{address}  (Control-C ends it)  {RESEARCH_USE_ONLY}"),
+    )
 
 
 @users.command(name="add")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from spinefx.errors import InputError
 
 if TYPE_CHECKING:
-    from spinefx.statistics.mrmc.anova import VarianceComponents
+    from spinefx.statistics.mrmc.components import VarianceComponents
     from spinefx.statistics.mrmc.panel import PanelComponents
     from spinefx.statistics.mrmc.power import Power
 
@@ -202,7 +202,8 @@ def _supposed(options: PlanOptions, panel: bool) -> VarianceComponents | PanelCo
     """Mean variances of simulated pilots: readers of the supposed areas, after Roe and Metz."""
     import numpy as np
 
-    from spinefx.statistics.mrmc.anova import VarianceComponents, mrmc
+    from spinefx.statistics.mrmc.anova import mrmc
+    from spinefx.statistics.mrmc.components import VarianceComponents
     from spinefx.statistics.mrmc.panel import PanelComponents, ai_vs_readers
     from spinefx.statistics.mrmc.roe_metz import RoeMetz, separation_of
 

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.statistics.mrmc.anova import VarianceComponents, mrmc
+from spinefx.statistics.mrmc.anova import mrmc
+from spinefx.statistics.mrmc.components import VarianceComponents
 from spinefx.statistics.mrmc.panel import PanelComponents, ai_vs_readers
 from spinefx.statistics.mrmc.power import mrmc_power, mrmc_sample_size, panel_power, panel_sample_size
 from spinefx.statistics.mrmc.roe_metz import RoeMetz

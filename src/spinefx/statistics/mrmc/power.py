@@ -9,7 +9,8 @@ import numpy as np
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.statistics.mrmc.anova import Analysis, VarianceComponents, check_analysis
+from spinefx.statistics.mrmc.anova import Analysis, check_analysis
+from spinefx.statistics.mrmc.components import VarianceComponents
 from spinefx.statistics.mrmc.panel import PanelComponents
 
 __all__ = ["Power", "mrmc_power", "mrmc_sample_size", "panel_power", "panel_sample_size"]
