@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, reading delimited text, and naming content by its digest.
+"""Writing whole files or none, and naming content by its digest.
 
 Every file of spinefx is written to a temporary neighbour, flushed to the disk and renamed, so that a reader sees the
 old file or the new one and never a part.
@@ -7,18 +7,17 @@ old file or the new one and never a part.
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import json
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from spinefx.errors import InterruptedWrite, TableError
+from spinefx.errors import InterruptedWrite
 
-__all__ = ["canonical_json", "delimited_rows", "digest_of", "replacing", "write_bytes", "write_text"]
+__all__ = ["canonical_json", "digest_of", "replacing", "write_bytes", "write_text"]
 
 TEMPORARY_SUFFIX = ".part"
 
@@ -121,51 +120,6 @@ def digest_of(value: bytes | str) -> str:
     """
     data = value.encode("utf-8") if isinstance(value, str) else value
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def delimited_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Read the rows of a CSV or TSV; the header line tells whether comma, semicolon or tab separates the cells.
-
-    Parameters
-    ----------
-    path : Path
-        UTF-8, with or without a byte-order mark.
-
-    Yields
-    ------
-    number : int
-        Line on which the row ends, the first being line 1.
-    cells : list of str
-        As written; the header comes first, and empty rows are left out.
-
-    Raises
-    ------
-    TableError
-        If the file cannot be read, is binary, or is not UTF-8.
-    """
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            reader = csv.reader(_text_lines(file, path.name), delimiter=max("\t;,", key=header.count))
-            for cells in reader:
-                number = reader.line_num
-                if any(cell.strip() for cell in cells):
-                    yield number, cells
-    except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
-    except UnicodeDecodeError as error:
-        raise TableError("text that is not UTF-8", where=path.name, remedy="Save the table as CSV UTF-8.") from error
-    except csv.Error as error:
-        raise TableError(f"not a table ({error})", where=f"{path.name}, row {number + 1}") from error
-
-
-def _text_lines(file: TextIO, name: str) -> Iterator[str]:
-    for line in file:
-        if "\0" in line:
-            raise TableError("binary content", where=name, allowed="CSV or TSV text")
-        yield line
 
 
 def _flush(path: Path) -> None:

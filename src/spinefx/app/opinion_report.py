@@ -13,7 +13,6 @@ from spinefx.app.opened import Answer, OpenStudy
 from spinefx.cases.sheet import centre_picture, contact_sheet
 from spinefx.errors import MissingPackage
 from spinefx.second_opinion.saliency import GRID
-from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 __all__ = ["STYLE", "can_print", "opinion_page", "opinion_pdf"]
 
@@ -106,5 +105,4 @@ def _render(study: OpenStudy, answer: Answer, *, style: str) -> str:
         maps=[answer.maps[position].to_json() for position in sorted(answer.maps)],
         grid=GRID,
         style=style,
-        research_use_only=RESEARCH_USE_ONLY,
     )

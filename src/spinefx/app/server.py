@@ -22,12 +22,13 @@ from spinefx.app.reading import add_reading
 from spinefx.app.state import ServerState, ServeSettings, state_of
 from spinefx.app.teaching import add_teaching
 from spinefx.errors import AccessError, InputError, SignInError, SpinefxError, UnavailableError, WorkspaceError
-from spinefx.vocabulary import RESEARCH_USE_ONLY, TruthSource
+from spinefx.vocabulary import TruthSource
 from spinefx.workspace.records import read_participants
 
 __all__ = ["create_app"]
 
 PAGES = Path(__file__).resolve().parent / "pages"
+NOTICE = "Research use only, not a medical device."
 STATUSES: tuple[tuple[type[SpinefxError], int], ...] = (
     (SignInError, 401),
     (AccessError, 403),
@@ -119,7 +120,7 @@ def _add_images(app: FastAPI) -> None:
             "workspace": state.workspace.root.name,
             "phantom": sources == {TruthSource.PHANTOM},
             "version": __version__,
-            "notice": RESEARCH_USE_ONLY,
+            "notice": NOTICE,
         }
 
     @app.get("/api/images/{name}/slices/{index}")

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from spinefx.cli.shell import Paths, Workers, app, count, fail
+from spinefx.cli.shell import RESEARCH_USE, Paths, Workers, app, count, fail
 from spinefx.cli.terminal import progress_bars
 from spinefx.errors import InputError, SpinefxError
-from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting
+from spinefx.vocabulary import SEQUENCES, Weighting
 
 __all__: list[str] = []
 
@@ -144,7 +144,7 @@ def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:
     try:
         answer = run(model, study, **options)
     except SpinefxError as error:
-        refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE_ONLY}
+        refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE}
         print(json.dumps(refusal, indent=2, ensure_ascii=False))
         raise
     print(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False))

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from spinefx.cli.shell import app
-from spinefx.vocabulary import RESEARCH_USE_ONLY
+from spinefx.cli.shell import RESEARCH_USE, app
 
 __all__: list[str] = []
 
@@ -58,12 +57,7 @@ def serve(
 
     hosts = LOOPBACK | {host, *name} - {"0.0.0.0", "::"}
     settings = ServeSettings(workspace, model, hosts, database, https)
-    run(
-        settings,
-        host=host,
-        port=port,
-        told=lambda address: print(f"{address}  (Control-C ends it)  {RESEARCH_USE_ONLY}"),
-    )
+    run(settings, host=host, port=port, told=lambda address: print(f"{address}  (Control-C ends it)  {RESEARCH_USE}"))
 
 
 @users.command(name="add")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -10,7 +11,6 @@ from typing import Any, TypeVar
 
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError, TableError
-from spinefx.files import delimited_rows
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
 __all__ = ["columns_of", "readings_from", "rows_of", "signs_from", "truth_from"]
@@ -218,14 +218,24 @@ def _raw_columns(table: object, where: str) -> dict[str, list[object]]:
 
 
 def _read_file(path: Path) -> dict[str, list[object]]:
-    records = list(delimited_rows(path))
-    header = [name.strip() for name in records[0][1]] if records else []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
+    except UnicodeDecodeError as error:
+        raise TableError("text that is not UTF-8", where=path.name, remedy="Save the table as CSV UTF-8.") from error
+    delimiter = max("\t;,", key=text.partition("\n")[0].count)
+    try:
+        lines = [cells for cells in csv.reader(text.splitlines(), delimiter=delimiter) if any(cells)]
+    except csv.Error as error:
+        raise TableError(f"not a table ({error})", where=path.name) from error
+    header = [name.strip() for name in lines[0]] if lines else []
     _refuse_repeated(header, path.name)
-    for number, cells in records:
+    for number, cells in enumerate(lines, start=1):
         if len(cells) != len(header):
             place, wanted = f"{path.name}, line {number}", f"{len(header)}, as in the header"
             raise TableError(f"{len(cells)} cells", where=place, allowed=wanted)
-    return {name: [cells[place].strip() for _, cells in records[1:]] for place, name in enumerate(header)}
+    return {name: [cells[place].strip() for cells in lines[1:]] for place, name in enumerate(header)}
 
 
 def _refuse_repeated(names: Sequence[str], where: str) -> None:

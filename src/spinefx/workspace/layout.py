@@ -18,7 +18,7 @@ from spinefx import __version__
 from spinefx.cases.patch import PROTOCOL_SEQUENCES, PatchSettings
 from spinefx.errors import InputError, WorkspaceError
 from spinefx.files import write_text
-from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting, sequences_of
+from spinefx.vocabulary import SEQUENCES, Weighting, sequences_of
 
 __all__ = ["SCHEMA", "Workspace", "read_json", "write_json"]
 
@@ -26,14 +26,14 @@ SCHEMA = 1
 BIDS_VERSION = "1.10.0"
 PARTICIPANT = re.compile(r"sub-[0-9]{3,6}")
 EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
-README = f"""# A spinefx study
+README = """# A spinefx study
 
 - `participants.tsv`: who takes part, with the diagnosis and its source (`participants.json` explains the columns)
 - `sub-*/anat`: sagittal T1W and T2W of each participant, as NIfTI
 - `annotations`: the marked vertebrae (`lesions.tsv`), human readings (`readings.tsv`), sign scores (`signs.tsv`)
 - `derivatives`, `experiments`: rebuilt from the above at any time by `spinefx patch` and `spinefx train`
 
-{RESEARCH_USE_ONLY} No patient's name, date or hospital identifier is kept here.
+Research use only, not a medical device. No patient's name, date or hospital identifier is kept here.
 """
 
 

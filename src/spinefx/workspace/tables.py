@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from spinefx.errors import SpinefxError, TableError
-from spinefx.files import delimited_rows, write_text
+from spinefx.files import write_text
 
 __all__ = ["MISSING", "Row", "Table", "read_table", "stream_rows", "tsv_text", "write_tsv"]
 
@@ -243,7 +244,7 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] =
     """
     if path.is_file() and path.stat().st_size > SIZE_LIMIT_BYTES:
         raise TableError("a table of more than 64 MiB", where=path.name, allowed="a table of patients")
-    records = delimited_rows(path)
+    records = _records(path)
     header = _header(path, next(records, None), required, optional)
     rows = tuple(_rows(path, header, records, (*required, *optional)))
     return Table(path.name, rows, tuple(sorted({name for name in header if name} - {*required, *optional})))
@@ -267,7 +268,7 @@ def stream_rows(path: Path, *, required: Sequence[str], optional: Sequence[str] 
     TableError
         As for :func:`read_table`, when the row is reached.
     """
-    records = delimited_rows(path)
+    records = _records(path)
     header = _header(path, next(records, None), required, optional)
     yield from _rows(path, header, records, (*required, *optional))
 
@@ -310,6 +311,32 @@ def tsv_text(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
             raise TableError(f"a row of {len(row)} cells for {len(columns)} columns", where=name)
         lines.append("\t".join(_written(cell) for cell in row))
     return "\n".join(lines) + "\n"
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(_text_lines(file, path.name), delimiter=max("\t;,", key=first.count))
+            for cells in reader:
+                number = reader.line_num
+                if any(cell.strip() for cell in cells):
+                    yield number, cells
+    except OSError as error:
+        raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
+    except UnicodeDecodeError as error:
+        raise TableError("text that is not UTF-8", where=path.name, remedy="Save the table as CSV UTF-8.") from error
+    except csv.Error as error:
+        raise TableError(f"not a table ({error})", where=f"{path.name}, row {number + 1}") from error
+
+
+def _text_lines(file: TextIO, name: str) -> Iterator[str]:
+    for line in file:
+        if "\0" in line:
+            raise TableError("binary content", where=name, allowed="CSV or TSV text")
+        yield line
 
 
 def _header(
