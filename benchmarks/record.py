@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["record"]
+__all__ = ["processor", "record"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("numpy", "scipy", "torch", "nibabel", "pydicom")
@@ -63,7 +63,7 @@ def record(
         "columns": list(columns),
         "rows": shown,
         "note": note,
-        "machine": f"{f'{card}, ' if card else ''}{_processor()}, {os.cpu_count()} cores visible, {platform.system()} "
+        "machine": f"{f'{card}, ' if card else ''}{processor()}, {os.cpu_count()} cores visible, {platform.system()} "
         f"{platform.machine()}",
         "versions": {"python": platform.python_version()} | _versions(),
         "commit": _commit(),
@@ -82,7 +82,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

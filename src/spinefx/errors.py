@@ -8,7 +8,7 @@
     │   ├── ArchiveError        a ZIP or DICOMDIR: bomb, traversal, broken
     │   ├── GeometryError       voxels whose place in the patient is impossible or unknown
     │   ├── SeriesError         slices that make no stack: gaps, duplicates, mixed
-    │   ├── PairError           no usable sagittal T1W + T2W pair
+    │   ├── SelectionError      no usable sagittal series of a kind that is needed
     │   ├── BoxError            a box or lesion that does not fit its image
     │   ├── PatchError          a patch that cannot be scored: flat, not finite
     │   ├── UnlikeTrainingError an input too far from all that a model was trained on
@@ -44,10 +44,10 @@ __all__ = [
     "MissedVertebraError",
     "MissingPackage",
     "ModelError",
-    "PairError",
     "PatchError",
     "RecipeError",
     "RegistrationError",
+    "SelectionError",
     "SeriesError",
     "SignInError",
     "SpinefxError",
@@ -111,8 +111,8 @@ class SeriesError(InputError):
     """Slices that make no stack: gaps, duplicates, mixed orientations."""
 
 
-class PairError(InputError):
-    """A study without a usable sagittal T1W and T2W pair."""
+class SelectionError(InputError):
+    """A study without a usable sagittal series of a kind that is needed."""
 
 
 class BoxError(InputError):

@@ -48,7 +48,13 @@ def phantom(
     *,
     patients: int | None = None,
     seed: int | None = None,
+    malignant: float | None = None,
     difficulty: float | None = None,
+    matrix: int | None = None,
+    motion: float | None = None,
+    contrast: str | None = None,
+    field: float | None = None,
+    vendor: str | None = None,
     dials: Path | None = None,
     only: Names = (),
     readers: bool = True,
@@ -69,6 +75,18 @@ def phantom(
         Another seed draws other patients; 1 by default. The same seed writes the same bytes.
     difficulty
         From 0 (as separable as quantitative fat fractions) to 1; 0.6 by default.
+    malignant
+        Number of malignant patients or, with a decimal point, their share.
+    matrix
+        Pixels per side of an image; 512 by default. Small images are faster.
+    motion
+        Factor on the patient's motion between the series; 1 by default, 0 for none.
+    contrast
+        physics (default), or random intensities of every tissue in every series.
+    field
+        1.5 (default) or 3 tesla.
+    vendor
+        ge, siemens, philips or any (default).
     dials
         TOML file with any of the other dials. The flags above override it.
     only
@@ -91,7 +109,17 @@ def phantom(
         return
     if folder is None:
         fail("no folder to write to. Run spinefx phantom FOLDER, or spinefx phantom --print-dials to see all dials.")
-    flags = {"patients": patients, "seed": seed, "difficulty": difficulty}
+    flags = {
+        "patients": patients,
+        "seed": seed,
+        "malignant": malignant if malignant is None or malignant % 1 else int(malignant),
+        "difficulty": difficulty,
+        "matrix": matrix,
+        "motion": motion,
+        "contrast": contrast,
+        "field_t": field,
+        "vendor": vendor,
+    }
     given = {name: value for name, value in flags.items() if value is not None}
     settings = PhantomSettings.from_mapping({**(read_dials(dials) if dials else {}), **given})
     processes = count(workers)
@@ -118,6 +146,7 @@ def ingest(
     signs: Path | None = None,
     readings: Path | None = None,
     key: Path | None = None,
+    sequences: str = "T1w,T2w",
     show_paths: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
@@ -137,6 +166,8 @@ def ingest(
         readings.csv: patient, reader_id, arm, diagnosis, confidence, seconds.
     key
         Where to write which participant is which patient; nowhere by default, never into the study folder.
+    sequences
+        Series to keep of each participant, such as T1w,T2w,STIR; those beyond T1w and T2w where a participant has them.
     show_paths
         Name refused files by path, which may hold patients' names, instead of by hash.
     """
@@ -150,6 +181,7 @@ def ingest(
             signs=signs,
             readings=readings,
             key=key,
+            sequences=sequences.split(","),
             workers=count(workers),
             show_paths=show_paths,
             progress=steps,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.errors import BoxError
 from spinefx.files import write_bytes
-from spinefx.imaging.selection import SeriesPair, choose_pair
+from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.scoring import load_models, score
+from spinefx.vocabulary import MARKED, Weighting
 
 __all__ = ["answer_study", "predict"]
 
@@ -29,8 +30,7 @@ def predict(
     slices: str | None = None,
     box: str | None = None,
     box_pixels: str | None = None,
-    t1w_series: str | None = None,
-    t2w_series: str | None = None,
+    series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
     engine: str | None = None,
 ) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def predict(
         ``left,posterior,superior,side``: centre and side, LPS millimetres.
     box_pixels : str, optional
         ``left,top,right,bottom`` on the middle lesion slice; pixel centres at integers. One of the two is needed.
-    t1w_series, t2w_series : str, optional
-        Series UIDs to use whatever the program would choose.
+    series : mapping of Weighting to str, optional
+        UIDs of series to use whatever the program would choose.
     sheet : Path, optional
         Where to write the contact sheet.
     engine : {'onnxruntime', 'torch'}, optional
@@ -69,8 +69,7 @@ def predict(
         load_models(model, engine=engine, one_study=True),
         study,
         lambda t2w: _lesion(slices, box, box_pixels, t2w),
-        t1w_series=t1w_series,
-        t2w_series=t2w_series,
+        series=series,
         sheet=sheet,
     )
 
@@ -80,8 +79,7 @@ def answer_study(
     study: Path,
     place: Callable[[Slices], Lesion],
     *,
-    t1w_series: str | None = None,
-    t2w_series: str | None = None,
+    series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
 ) -> dict[str, Any]:
     """Score one marked vertebra with models that are loaded already.
@@ -93,7 +91,7 @@ def answer_study(
     study : Path
     place : callable
         Gives the lesion on the T2W slices; it is checked here that it lies inside.
-    t1w_series, t2w_series, sheet
+    series, sheet
         As for :func:`predict`.
 
     Returns
@@ -106,14 +104,14 @@ def answer_study(
     SpinefxError
         By name, when the input is outside what the model accepts.
     """
-    pair = choose_pair(open_study(study), t1w_uid=t1w_series, t2w_uid=t2w_series)
-    t1w, t2w = pair.t1w.slices(), pair.t2w.slices()
-    scored = score(models, place(t2w), t1w, t2w)
+    found = choose_series(open_study(study), models[0].card.settings.sequences, named=series)
+    slices = found.slices()
+    scored = score(models, place(slices[MARKED]), slices)
     if sheet is not None:
         from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
 
-        write_bytes(sheet, contact_sheet(scored.lesion, t1w, t2w, scored.alignment, scored.stack))
-    return scored.to_json() | {"series": _series(pair)}
+        write_bytes(sheet, contact_sheet(scored.lesion, scored.series, scored.stack))
+    return scored.to_json() | {"series": _series(found)}
 
 
 def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Slices) -> Lesion:
@@ -150,6 +148,6 @@ def _numbers(text: str, flag: str, form: str) -> list[float]:
     return [float(part) for part in parts]
 
 
-def _series(pair: SeriesPair) -> dict[str, Any]:
-    refused = [{"series": one.label, "reason": one.reason} for one in pair.refused]
-    return {"t1w": pair.t1w.label, "t2w": pair.t2w.label, "refused": refused}
+def _series(found: SeriesSet) -> dict[str, Any]:
+    refused = [{"series": one.label, "reason": one.reason} for one in found.refused]
+    return {weighting.key: series.label for weighting, series in found.chosen.items()} | {"refused": refused}
