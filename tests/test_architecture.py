@@ -172,6 +172,16 @@ def _is_text(node: ast.Expr) -> bool:
     return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+def test_no_two_classes_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in definitions_of(tree_of(path)):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(name_of(path))
+    shared = {name: modules for name, modules in homes.items() if len(modules) > 1}
+    assert not shared, f"give one of each another name: {shared}"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_names_say_what_they_are(path: Path) -> None:
     words = set(path.stem.split("_"))

@@ -10,9 +10,9 @@ from enum import StrEnum
 from spinefx.errors import InputError
 
 __all__ = [
-    "BOX_SIGNS",
     "LEVELS",
     "MARKED",
+    "RESEARCH_USE_ONLY",
     "SEQUENCES",
     "SIGNS",
     "SIGN_IDENTIFIERS",
@@ -27,6 +27,9 @@ __all__ = [
     "sequence_named",
     "sequences_of",
 ]
+
+# The one source of this sentence: every page, report, model card and command shows it from here.
+RESEARCH_USE_ONLY = "Research use only, not a medical device."
 
 
 class Diagnosis(StrEnum):
@@ -275,7 +278,6 @@ SIGNS: tuple[Sign, ...] = (
     ),
 )
 SIGN_IDENTIFIERS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS)
-BOX_SIGNS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS if sign.in_box)
 
 # Cranial to caudal. T13, L6 and the missing T12 or L5 of some people are anomalies: kept, and flagged.
 LEVELS: tuple[str, ...] = (
