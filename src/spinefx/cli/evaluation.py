@@ -26,7 +26,7 @@ def report(workspace: Path, experiment: str | None = None) -> None:
     experiment
         Its name; not needed where there is one only.
     """
-    from spinefx.commands.report import report as run
+    from spinefx.commands.report import write_report as run
 
     print_report(run(workspace, experiment))
 

@@ -22,7 +22,7 @@ from spinefx.workspace.records import read_cohort, read_participants, read_readi
 from spinefx.workspace.stacks import sheet_path
 from spinefx.workspace.tables import read_table
 
-__all__ = ["WrittenReport", "report"]
+__all__ = ["WrittenReport", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class WrittenReport:
     stamps: tuple[str, ...]
 
 
-def report(root: Path, name: str | None = None) -> WrittenReport:
+def write_report(root: Path, name: str | None = None) -> WrittenReport:
     """Write the report of one experiment, with the study folder's other finished ones beside it.
 
     Parameters
