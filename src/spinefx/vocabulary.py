@@ -33,7 +33,7 @@ RESEARCH_USE_ONLY = "Research use only, not a medical device."
 
 
 class Diagnosis(StrEnum):
-    """The answer sought for one patient."""
+    """Diagnosis of one patient's vertebral fracture."""
 
     BENIGN = "benign"
     MALIGNANT = "malignant"
@@ -51,9 +51,9 @@ class TruthSource(StrEnum):
 class Weighting(StrEnum):
     """Contrast of an MR series.
 
-    A member whose value is no plain word (``other``, ``unknown``) is a sequence that a model may read. To add a
-    sequence, add its member here and say in :mod:`spinefx.imaging.contrast` how a series of it is recognised; images
-    on disk, patches, recipes and models then take it by its name.
+    Models may read the members that :data:`SEQUENCES` lists. To add a sequence, add it here and there, and implement
+    in :mod:`spinefx.imaging.contrast` how its series are recognised; images on disk, patches, recipes and models then
+    accept it by name.
     """
 
     T1W = "T1w"
@@ -156,7 +156,7 @@ class Arm(StrEnum):
 
 
 class Score(StrEnum):
-    """One reader's answer on one sign."""
+    """One reader's score of one sign."""
 
     YES = "y"
     NO = "n"
@@ -176,7 +176,7 @@ class Sign:
     in_box : bool
         Whether it lies inside a box round the vertebral body.
     definition : str
-        When to score it, in plain words of our own: the paper prints the labels alone.
+        When to score it, in our own words; the paper prints only the labels.
     """
 
     identifier: str
@@ -289,7 +289,7 @@ LEVELS: tuple[str, ...] = (
 
 
 def is_anomalous_level(level: str) -> bool:
-    """Tell whether a level exists only in a numbering variant.
+    """Return whether a level exists only in a numbering variant.
 
     Parameters
     ----------

@@ -231,7 +231,7 @@ def test_a_case_in_two_rows_is_refused_before_any_work(model: Path, manifest: Pa
 @pytest.mark.parametrize(
     ("column", "cell", "message"),
     [
-        ("side_mm", "3000", "row 2: a box of 3000 mm"),
+        ("side_mm", "3000", "row 2: a box with a side of 3000 mm"),
         ("side_mm", "n/a", "row 2: a box or slice number is missing"),
         ("first_slice", "6.5", "row 2: a slice number"),
         ("case_id", "", "row 2: no case_id"),
