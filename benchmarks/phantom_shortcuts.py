@@ -41,7 +41,9 @@ from spinefx.phantom.case import PhantomCase, render_case, truth_of
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.processes.pool import default_workers, map_items
-from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
+from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Diagnosis
+
+BOX_SIGNS = tuple(sign.identifier for sign in SIGNS if sign.in_box)
 
 SERIES = {"t1w": "_T1", "t2w": "_T2", "stir": "_STIR"}
 OUTSIDE_SIGNS = tuple(sign for sign in SIGN_IDENTIFIERS if sign not in BOX_SIGNS)

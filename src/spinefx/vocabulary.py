@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
-    "BOX_SIGNS",
     "LEVELS",
+    "RESEARCH_USE_ONLY",
     "SIGNS",
     "SIGN_IDENTIFIERS",
     "Arm",
@@ -20,6 +20,8 @@ __all__ = [
     "Weighting",
     "is_anomalous_level",
 ]
+
+RESEARCH_USE_ONLY = "Research use only, not a medical device."
 
 
 class Diagnosis(StrEnum):
@@ -186,7 +188,6 @@ SIGNS: tuple[Sign, ...] = (
     ),
 )
 SIGN_IDENTIFIERS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS)
-BOX_SIGNS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS if sign.in_box)
 
 # Cranial to caudal. T13, L6 and the missing T12 or L5 of some people are anomalies: kept, and flagged.
 LEVELS: tuple[str, ...] = (

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spinefx.commands.check import check
 from spinefx.commands.ingest import IngestReport, ingest
 from spinefx.errors import InputError, SpinefxError, TableError, WorkspaceError
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.study import pseudonym, scan
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Score, TruthSource
-from spinefx.workspace.checking import check
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_lesions, read_participants, read_readings, read_signs
 
@@ -170,7 +170,10 @@ def test_a_box_in_millimetres_and_default_slices(few: Path, tmp_path: Path) -> N
     ("edit", "message"),
     [
         (lambda rows: rows.append(dict(rows[0])), "the same patient as row 2"),
-        (lambda rows: rows[0].update(diagnosis="unclear"), "row 2: diagnosis is 'unclear'; allowed: benign, malignant"),
+        (
+            lambda rows: rows[0].update(diagnosis="unclear"),
+            "row 2: diagnosis is 'unclear'. Expected: benign, malignant",
+        ),
         (lambda rows: rows[0].update(truth_source="gut feeling"), "row 2: truth_source"),
         (lambda rows: rows[0].update(level="L9"), "row 2: level is 'L9'"),
         (lambda rows: rows[0].update(box_left="900"), "row 2: a box without width"),

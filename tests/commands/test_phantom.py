@@ -39,9 +39,9 @@ def test_every_dial_arrives(tmp_path: Path) -> None:
     ("dials", "said"),
     [
         ("--force anterior_wedge entire_body_compression", "anterior_wedge and entire_body_compression.*exclude"),
-        ("--field 7", "field_t = 7.0.*allowed: 1.5, 3.0"),
-        ("--malignant 12.5", "malignant = 12.5.*allowed: 0 to 1"),
-        ("--without stripes", "stripes.*allowed: chemical_shift"),
+        ("--field 7", "field_t = 7.0.*Expected: 1.5, 3.0"),
+        ("--malignant 12.5", "malignant = 12.5.*Expected: 0 to 1"),
+        ("--without stripes", "stripes.*Expected: chemical_shift"),
         ("--only phantom-999", "phantom-001 to phantom-190"),
     ],
 )

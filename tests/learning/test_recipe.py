@@ -51,7 +51,7 @@ def test_unknown_key_names_the_nearest_and_the_list() -> None:
 def test_every_field_must_be_written() -> None:
     for key in Recipe.meanings():
         lines = [line for line in Recipe.preset("paper").dump().splitlines() if not line.startswith(f"{key} =")]
-        with pytest.raises(RecipeError, match=f"missing: {key}"):
+        with pytest.raises(RecipeError, match=f"missing keys: {key}"):
             Recipe.parse("\n".join(lines))
 
 
@@ -75,7 +75,7 @@ def test_every_field_must_be_written() -> None:
     ],
 )
 def test_value_out_of_range_says_what_is_allowed(key: str, value: object) -> None:
-    with pytest.raises(RecipeError, match=rf"{key} = .*allowed: "):
+    with pytest.raises(RecipeError, match=rf"{key} = .*Expected: "):
         Recipe.preset("paper").changed(**{key: value})
 
 

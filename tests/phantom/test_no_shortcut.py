@@ -23,7 +23,9 @@ from spinefx.phantom.anatomy import Deformity
 from spinefx.phantom.case import RenderedCase, render_case, truth_of
 from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.statistics.accuracy import Roc
-from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
+from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Diagnosis
+
+BOX_SIGNS = tuple(sign.identifier for sign in SIGNS if sign.in_box)
 
 SETTINGS = PhantomSettings(patients=500, seed=11)
 Floats = NDArray[Any]

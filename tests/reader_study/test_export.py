@@ -28,10 +28,10 @@ from spinefx.reader_study.session import Phase, Session
 from spinefx.reader_study.study import RegisteredStudy
 from spinefx.statistics.mrmc.anova import mrmc
 from spinefx.statistics.mrmc.scores import ReaderStudy
+from spinefx.tables.rows import read_table
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings, write_signs
-from spinefx.workspace.tables import read_table
 
 from .conftest import CASES, Hands, probability_of, truth_of
 

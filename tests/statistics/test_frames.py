@@ -120,11 +120,11 @@ def test_every_table_function_takes_tables_and_says_the_same() -> None:
         ({"case_id": ["a", "b"]}, "unequal length"),
         ({"case_id": ["a", "b", None, "a", "b", "c"]}, "readings, row 3: no case_id"),
         ({"case_id": ["a", "b", "b", "a", "b", "c"]}, "b read twice by R1"),
-        ({"diagnosis": ["malign"] * 6}, "row 1: 'malign'; allowed: benign, malignant"),
+        ({"diagnosis": ["malign"] * 6}, "row 1: 'malign'. Expected: benign, malignant"),
         ({"confidence": ["sure"] * 6}, "row 1, confidence: 'sure' is no number"),
         ({"confidence": [float("inf")] * 6}, "row 1, confidence: inf is no number"),
         ({"confidence": [101] * 6}, "a confidence of 101"),
-        ({"arm": ["helped"] * 6}, "row 1, arm: 'helped'; allowed: unaided, aided"),
+        ({"arm": ["helped"] * 6}, "row 1, arm: 'helped'. Expected: unaided, aided"),
     ],
 )
 def test_what_cannot_be_right_is_refused_with_its_place(change: dict[str, Any], message: str) -> None:
@@ -139,7 +139,7 @@ def test_what_is_no_table_is_refused(thing: object) -> None:
         rows_of(thing, required=("case_id",))
 
 
-@pytest.mark.parametrize("text", ["a\ta\n1\t2\n", "a\tb\n1\n", ""])
+@pytest.mark.parametrize("text", ["a\ta\n1\t2\n", "a\tb\n1", "a\tb\n1\t2\t3\n", ""])
 def test_a_broken_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text(text, encoding="utf-8")
     with pytest.raises(TableError):

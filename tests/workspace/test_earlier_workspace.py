@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spinefx.commands.check import check
 from spinefx.commands.reader_study import check as check_export
 from spinefx.commands.reader_study import export
 from spinefx.commands.report import report
@@ -17,7 +18,6 @@ from spinefx.reader_study.log import Log
 from spinefx.reader_study.session import Phase, Session, Step
 from spinefx.reader_study.study import find_study
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Score
-from spinefx.workspace.checking import check
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_refused_series, read_signs
 

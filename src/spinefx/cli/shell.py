@@ -15,13 +15,13 @@ from cyclopts import App, Parameter
 from spinefx import __version__
 from spinefx.cli.terminal import print_table
 from spinefx.errors import MissingPackage, SpinefxError
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 if TYPE_CHECKING:
     from spinefx.commands.report import WrittenReport
 
-__all__ = ["RESEARCH_USE", "Paths", "Workers", "app", "count", "fail", "main", "print_report"]
+__all__ = ["Paths", "Workers", "app", "count", "fail", "main", "print_report"]
 
-RESEARCH_USE = "Research use only, not a medical device."
 TRACEBACK_SWITCH = "SPINEFX_TRACEBACK"
 # What the extra `train` installs, by the names that are imported.
 TRAINING_PACKAGES = ("onnx", "safetensors", "torch")
@@ -29,7 +29,7 @@ TRAINING_PACKAGES = ("onnx", "safetensors", "torch")
 app = App(
     name="spinefx",
     version=__version__,
-    help=f"Benign or malignant vertebral fracture on spine MRI, honestly validated. {RESEARCH_USE}",
+    help=f"Benign or malignant vertebral fracture on spine MRI, honestly validated. {RESEARCH_USE_ONLY}",
 )
 
 Workers = Annotated[int | None, Parameter(help="Processes at work; by default one for each core.")]

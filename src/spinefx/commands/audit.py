@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from spinefx.documents import read_json
 from spinefx.errors import TableError
 from spinefx.statistics.audit.claims import CLAIM_FIELDS, Claim
 from spinefx.statistics.audit.recompute import EXAMPLE, audit_table, claims_from, example_claims
 from spinefx.statistics.audit.recompute import audit as audit_claims
 from spinefx.statistics.table import ResultTable
-from spinefx.workspace.tables import read_table
+from spinefx.tables.rows import read_table
 
 __all__ = ["AuditReport", "audit", "read_claims"]
 
@@ -80,14 +80,4 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
             row.checked(lambda row=row: Claim(**{name: row.text(name) for name in CLAIM_FIELDS}))  # type: ignore[misc]
             for row in table.rows
         )
-    try:
-        if path.stat().st_size > SIZE_LIMIT_BYTES:
-            raise TableError("claims of more than 4 MiB", where=path.name, allowed="the claims of one paper")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
-    except (ValueError, RecursionError) as error:
-        raise TableError("broken JSON", where=path.name, allowed="UTF-8 JSON") from error
-    if not isinstance(content, dict):
-        raise TableError("JSON that is no object", where=path.name, allowed='{"claims": [...]}')
-    return claims_from(content, path.name)
+    return claims_from(read_json(path, TableError, most_bytes=SIZE_LIMIT_BYTES), path.name)

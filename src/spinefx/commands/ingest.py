@@ -22,6 +22,7 @@ from spinefx.imaging.selection import RefusedSeries, SeriesPair, choose_pair
 from spinefx.imaging.study import Instance, Series, Study, scan
 from spinefx.imaging.volume import Volume
 from spinefx.processes.pool import map_items
+from spinefx.tables.rows import Row, Table
 from spinefx.workspace.enrolment import (
     Enrolment,
     EnrolmentTable,
@@ -40,7 +41,6 @@ from spinefx.workspace.records import (
     write_refused_series,
     write_signs,
 )
-from spinefx.workspace.tables import Row, Table
 
 __all__ = ["IngestReport", "ingest"]
 

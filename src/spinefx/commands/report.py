@@ -15,12 +15,12 @@ from spinefx.report.content import Finding, ParticipantSummary, ReportContent
 from spinefx.report.document import render_report
 from spinefx.statistics.performance import ModelResult, performance_table
 from spinefx.statistics.table import ResultTable
+from spinefx.tables.rows import read_table
 from spinefx.vocabulary import TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_participants, read_readings, read_signs
 from spinefx.workspace.stacks import sheet_path
-from spinefx.workspace.tables import read_table
 
 __all__ = ["WrittenReport", "report"]
 

@@ -5,13 +5,13 @@ Nothing here needs torch, so that a model can be read and asked where none is in
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spinefx.cases.patch import CHANNELS, PatchSettings
+from spinefx.documents import read_json
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.recipe import Recipe
@@ -222,12 +222,4 @@ def read_json_object(path: Path, *, remedy: str) -> dict[str, Any]:
     ModelError
         When it is missing, too long, no JSON, or no object.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(LONGEST_CARD_BYTES + 1)
-        values = json.loads(data.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"no readable {path.name}", where="model folder", remedy=remedy) from error
-    if len(data) > LONGEST_CARD_BYTES or not isinstance(values, dict):
-        raise ModelError("a JSON file that is no object of the expected size", where=path.name, remedy=remedy)
-    return values
+    return read_json(path, ModelError, most_bytes=LONGEST_CARD_BYTES, remedy=remedy)

@@ -28,7 +28,7 @@ from spinefx.learning.lockstep import LockstepFold, fit_together
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import fit, reproducible
 from spinefx.processes.cluster import LOCAL, spread
-from spinefx.processes.long_jobs import share_out
+from spinefx.processes.pool import share_out
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["CrossValidation", "FoldResult", "cross_validate", "train_folds"]

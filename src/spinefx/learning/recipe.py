@@ -9,7 +9,6 @@ import difflib
 import functools
 import json
 import re
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from spinefx.documents import check_keys, parse_toml, read_toml
 from spinefx.errors import RecipeError
 from spinefx.files import canonical_json, digest_of
 
@@ -172,7 +172,7 @@ class Recipe:
         """
         if not isinstance(values, Mapping):
             raise RecipeError(f"a {type(values).__name__} where a recipe belongs", allowed="one value a field, by name")
-        _refuse_keys(values, tuple(_fields()))
+        check_keys(values, _fields(), RecipeError, where="recipe", needed=_fields())
         return cls(**values)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -273,15 +273,8 @@ class Recipe:
         RecipeError
             When the file is missing, no TOML, or no complete recipe.
         """
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(
-                "the recipe file cannot be read as text",
-                where=path.name,
-                remedy=f"Give a TOML file, or one of {', '.join(PRESETS)}.",
-            ) from error
-        return cls.parse(text)
+        remedy = f"Give a TOML file, or one of {', '.join(PRESETS)}."
+        return cls.from_mapping(read_toml(path, RecipeError, remedy=remedy))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -299,11 +292,7 @@ class Recipe:
         ------
         RecipeError
         """
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"no TOML ({error})", where="recipe") from None
-        return cls.from_mapping(values)
+        return cls.from_mapping(parse_toml(text, RecipeError, where="recipe"))
 
     def changed(self, **changes: Any) -> Self:
         """Make a recipe that differs in some fields.
@@ -409,21 +398,6 @@ def _fields() -> dict[str, tuple[Any, _Field]]:
     """Type and meaning of every field, by its name."""
     hints = typing.get_type_hints(Recipe, include_extras=True)
     return {key: typing.get_args(hint) for key, hint in hints.items()}
-
-
-def _refuse_keys(values: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise RecipeError(f"unknown key {key!r}{hint}", where="recipe", allowed=", ".join(known))
-    missing = [key for key in known if key not in values]
-    if missing:
-        raise RecipeError(
-            f"keys missing: {', '.join(missing)}",
-            where="recipe",
-            remedy="A recipe writes every field; start from a copy of a preset.",
-        )
 
 
 def _toml(value: str | bool | float) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from spinefx.documents import check_keys, read_toml
 from spinefx.errors import DesignError
 
 __all__ = ["DesignKind", "StudyDesign"]
@@ -122,13 +121,7 @@ class StudyDesign:
         ------
         DesignError
         """
-        try:
-            values = tomllib.loads(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DesignError("the design cannot be read as text", where=path.name) from error
-        except tomllib.TOMLDecodeError as error:
-            raise DesignError(f"no TOML ({error})", where=path.name) from None
-        return cls.from_mapping(values)
+        return cls.from_mapping(read_toml(path, DesignError))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
@@ -149,14 +142,7 @@ class StudyDesign:
             For an unknown key (with the nearest name), a missing one, or a value of another kind.
         """
         known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise DesignError(f"unknown key {key!r}{hint}", where="design", allowed=", ".join(known))
-        missing = [key for key in NEEDED if key not in values]
-        if missing:
-            raise DesignError(f"keys missing: {', '.join(missing)}", where="design")
+        check_keys(values, known, DesignError, where="design", needed=NEEDED)
         plain = dict(values)
         if plain.get("cases") == "all":
             plain["cases"] = []

@@ -17,9 +17,9 @@ from spinefx.reader_study.design import DesignKind
 from spinefx.reader_study.log import Log
 from spinefx.reader_study.session import CaseState, Phase, case_states
 from spinefx.reader_study.study import RegisteredStudy
+from spinefx.tables.writing import write_tsv
 from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Arm, Diagnosis
 from spinefx.workspace.layout import read_json, write_json
-from spinefx.workspace.tables import write_tsv
 
 __all__ = [
     "MANIFEST",

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from spinefx.cases.patch import PatchStack
 from spinefx.learning.model import TrainedModel
-from spinefx.second_opinion.ranks import rank_correlation
 
 __all__ = ["GRID", "Check", "SaliencyMap", "occlusion_map", "saliency"]
 
@@ -111,7 +111,7 @@ class SaliencyMap:
         }
 
     def _of_image(self) -> Check:
-        rho = rank_correlation(self.values, self.shuffled)
+        rho = _rank_correlation(self.values, self.shuffled)
         did = "With the image's pixels shuffled"
         # A flat map has nothing in common with this one.
         if abs(rho) > SAME_RANKS:
@@ -119,7 +119,7 @@ class SaliencyMap:
         return Check(True, f"{did}: {_another(rho)}. It depends on this image.")
 
     def _of_learning(self) -> Check:
-        rho = rank_correlation(self.values, self.unlearned)
+        rho = _rank_correlation(self.values, self.unlearned)
         did = "With what the network learned shuffled"
         if abs(rho) > SAME_RANKS:
             return Check(False, f"{did}: {_same(rho)}. It does not depend on what the network learned.")
@@ -217,3 +217,10 @@ def _same(rho: float) -> str:
 
 def _another(rho: float) -> str:
     return "no map is left" if np.isnan(rho) else f"another map (rank correlation {rho:.2f})"
+
+
+def _rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Spearman's rho; NaN where a map is the same everywhere."""
+    if not (np.ptp(one) and np.ptp(other)):
+        return float("nan")
+    return float(stats.spearmanr(one, other, axis=None).statistic)

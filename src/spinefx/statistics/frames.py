@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError, TableError
+from spinefx.tables.rows import read_columns
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
 __all__ = ["columns_of", "readings_from", "rows_of", "signs_from", "truth_from"]
@@ -196,7 +196,7 @@ def signs_from(table: object) -> tuple[SignScores, ...]:
 
 def _raw_columns(table: object, where: str) -> dict[str, list[object]]:
     if isinstance(table, str | Path):
-        return _from_file(Path(table))
+        return {name: list(cells) for name, cells in read_columns(Path(table)).items()}
     to_columns: Callable[[], Mapping[str, Iterable[object]]] | None = getattr(table, "to_pydict", None)
     if to_columns is not None:
         table = to_columns()
@@ -216,27 +216,6 @@ def _raw_columns(table: object, where: str) -> dict[str, list[object]]:
         raise TableError(f"a {type(table).__name__} that is no table", where=where, allowed=KINDS)
     names = list(dict.fromkeys(name for row in kept for name in row))
     return {str(name): [row.get(name) for row in kept] for name in names}
-
-
-def _from_file(path: Path) -> dict[str, list[object]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
-    except UnicodeDecodeError as error:
-        raise TableError("text that is not UTF-8", where=path.name, remedy="Save the table as CSV UTF-8.") from error
-    delimiter = max("\t;,", key=text.partition("\n")[0].count)
-    try:
-        lines = [cells for cells in csv.reader(text.splitlines(), delimiter=delimiter) if any(cells)]
-    except csv.Error as error:
-        raise TableError(f"not a table ({error})", where=path.name) from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    uneven = [number for number, cells in enumerate(lines, start=1) if len(cells) != len(header)]
-    doubled = [name for name, times in Counter(header).items() if times > 1]
-    if doubled or uneven:
-        found = f"column {doubled[0]} twice" if doubled else f"{len(lines[uneven[0] - 1])} cells in line {uneven[0]}"
-        raise TableError(found, where=path.name, allowed=f"{len(header)} columns, each once")
-    return {name: [cells[place].strip() for cells in lines[1:]] for place, name in enumerate(header)}
 
 
 def _listed(table: object) -> object:
@@ -292,7 +271,8 @@ def _score(value: object, where: str) -> Score:
 
 def _said(value: object) -> bool | None:
     """True and False, 1 and 0, as Python or a file writes them."""
-    return {"1": True, "true": True, "0": False, "false": False}.get(_name(value).strip().lower())
+    words = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+    return words.get(_name(value).strip().lower())
 
 
 def _word(value: object, words: type[Word], where: str) -> Word:

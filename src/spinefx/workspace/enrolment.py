@@ -15,8 +15,8 @@ from spinefx.cases.lesion import Box
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import TableError
 from spinefx.imaging.study import pseudonym
+from spinefx.tables.rows import Row, Table, read_table
 from spinefx.vocabulary import LEVELS, SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
-from spinefx.workspace.tables import Row, Table, read_table
 
 __all__ = ["Enrolment", "EnrolmentTable", "PixelBox", "read_enrolment", "read_hospital_readings", "read_hospital_signs"]
 

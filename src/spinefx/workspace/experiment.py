@@ -10,9 +10,10 @@ from typing import Any
 from spinefx.cases.reading import Prediction, Reading
 from spinefx.errors import WorkspaceError
 from spinefx.files import digest_of, write_bytes, write_text
+from spinefx.tables.rows import read_table
+from spinefx.tables.writing import write_tsv
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import READING_COLUMNS
-from spinefx.workspace.tables import read_table, write_tsv
 
 __all__ = ["Experiment"]
 

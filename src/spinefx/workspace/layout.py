@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinefx import __version__
+from spinefx import __version__, documents
 from spinefx.cases.patch import PatchSettings
 from spinefx.errors import WorkspaceError
 from spinefx.files import write_text
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 __all__ = ["SCHEMA", "Workspace", "read_json", "write_json"]
 
@@ -23,14 +24,14 @@ SCHEMA = 1
 BIDS_VERSION = "1.10.0"
 PARTICIPANT = re.compile(r"sub-[0-9]{3,6}")
 EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
-README = """# A spinefx study
+README = f"""# A spinefx study
 
 - `participants.tsv`: who takes part, with the diagnosis and its source (`participants.json` explains the columns)
 - `sub-*/anat`: sagittal T1W and T2W of each participant, as NIfTI
 - `annotations`: the marked vertebrae (`lesions.tsv`), human readings (`readings.tsv`), sign scores (`signs.tsv`)
 - `derivatives`, `experiments`: rebuilt from the above at any time by `spinefx patch` and `spinefx train`
 
-Research use only, not a medical device. No patient's name, date or hospital identifier is kept here.
+{RESEARCH_USE_ONLY} No patient's name, date or hospital identifier is kept here.
 """
 
 
@@ -266,15 +267,7 @@ def read_json(path: Path) -> dict[str, Any]:
     WorkspaceError
         When it is missing, broken, or no object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorkspaceError(f"cannot be read ({error.strerror})", where=path.name) from error
-    except ValueError as error:
-        raise WorkspaceError("broken JSON", where=path.name, remedy="Rebuild or restore the file.") from error
-    if not isinstance(value, dict):
-        raise WorkspaceError("JSON that is no object", where=path.name)
-    return value
+    return documents.read_json(path, WorkspaceError, remedy="Restore the file from a backup, or rebuild it.")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import TableError
 from spinefx.files import canonical_json, digest_of
+from spinefx.tables.rows import Row, read_table
+from spinefx.tables.writing import write_tsv
 from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Arm, Diagnosis, Score, TruthSource
 from spinefx.workspace.layout import Workspace, read_json, write_json
-from spinefx.workspace.tables import Row, read_table, write_tsv
 
 __all__ = [
     "BOX_COLUMNS",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -170,10 +169,10 @@ def stack_is_current(folder: Path, participant_id: str, case_id: str, source_dig
     if not _exists(base):
         return False
     try:
-        described = json.loads(base.with_name(f"{case_id}_patch.json").read_text(encoding="utf-8"))
-    except ValueError:
+        described = read_json(base.with_name(f"{case_id}_patch.json"))
+    except WorkspaceError:
         return False
-    return isinstance(described, dict) and described.get("source") == source_digest
+    return described.get("source") == source_digest
 
 
 def recorded_alignment(folder: Path, participant_id: str, case_id: str) -> dict[str, Any]:

@@ -8,22 +8,23 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from spinefx.trial.aid import model_answers
+from spinefx.trial.answer import Answer
+from spinefx.trial.clock import Clock
+from spinefx.trial.log import Log
+from spinefx.trial.session import Phase, Sitting
+from spinefx.trial.study import find_trial
+from spinefx.verbs.patching import patch
+from spinefx.verbs.reporting import report
+from spinefx.verbs.training import train
+from spinefx.verbs.trials import export, register
+
 from spinefx.app.access import invite
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.imaging.nifti import write_nifti
 from spinefx.imaging.volume import Volume
 from spinefx.learning.recipe import Recipe
-from spinefx.trial.answer import Answer
-from spinefx.trial.clock import Clock
-from spinefx.trial.log import Log
-from spinefx.trial.session import Phase, Sitting
-from spinefx.trial.study import find_trial
-from spinefx.trial.aid import model_answers
-from spinefx.verbs.patching import patch
-from spinefx.verbs.reporting import report
-from spinefx.verbs.training import train
-from spinefx.verbs.trials import export, register
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import (

@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from spinefx import __version__
-from spinefx.commands.predict import answer_study
 from spinefx.errors import InputError, ModelError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, replacing, write_text
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.scoring import NOTE, load_models
 from spinefx.processes.cluster import LOCAL, share_of, spread
+from spinefx.second_opinion.manifest import Manifest, MarkedStudy, short_digest
+from spinefx.second_opinion.one_study import answer_study
+from spinefx.tables.records import MISSING
+from spinefx.tables.writing import tsv_text
 from spinefx.workspace.layout import read_json, write_json
-from spinefx.workspace.manifest import Manifest, MarkedStudy, short_digest
-from spinefx.workspace.tables import MISSING, tsv_text
 
 __all__ = ["ManyAnswers", "Shard", "ShardTable", "answer_shard", "cut", "predict_many"]
 

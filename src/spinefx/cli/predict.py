@@ -1,4 +1,4 @@
-"""The verbs about models: train, predict, export."""
+"""spinefx predict: one study, or those of a manifest."""
 
 from __future__ import annotations
 
@@ -8,54 +8,12 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from spinefx.cli.shell import RESEARCH_USE, Paths, Workers, app, count, fail
+from spinefx.cli.shell import Workers, app, count, fail
 from spinefx.cli.terminal import progress_bars
 from spinefx.errors import InputError, SpinefxError
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 __all__: list[str] = []
-
-
-@app.command
-def train(
-    workspace: Path,
-    *,
-    recipe: str = "honest",
-    name: str | None = None,
-    weights: Path | None = None,
-    workers: Workers = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    shard: str | None = None,
-    on: str = "local",
-) -> None:
-    """Cross-validate by patient; a run that was cut off goes on where it stopped.
-
-    Parameters
-    ----------
-    workspace
-        A study folder with patches.
-    recipe
-        quick, honest, paper, or a TOML file.
-    name
-        Of the experiment; the recipe's name by default.
-    weights
-        Local ImageNet weights of ResNet50 in torchvision's format (.safetensors or .pth); never downloaded.
-    device
-        auto takes a CUDA GPU where a working one is, and says what it took and why.
-    shard
-        i/n: only every n-th fold, from the i-th; the job that finishes the last joins them.
-    on
-        local, ray (the cluster that this process runs in), or ray://host:port.
-    """
-    from spinefx.commands.train import train as run
-
-    with progress_bars() as steps:
-        where: dict[str, Any] = {"device": device, "shard": shard, "on": on}
-        outcome = run(workspace, recipe, name=name, weights=weights, workers=count(workers), progress=steps, **where)
-    print(outcome.route)
-    for stamp in outcome.stamps:
-        print(stamp)
-    missing = f"{outcome.left} of {outcome.folds} folds are not done yet; the job that finishes the last joins them"
-    print(missing if outcome.left else f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")
 
 
 @app.command
@@ -108,7 +66,7 @@ def predict(
     on
         Many: local, ray (the cluster that this process runs in), or ray://host:port.
     """
-    from spinefx.workspace.manifest import Manifest
+    from spinefx.second_opinion.manifest import Manifest
 
     one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels}
     one |= {"t1w_series": t1w_series, "t2w_series": t2w_series, "sheet": sheet}
@@ -118,7 +76,7 @@ def predict(
     if out is None or any(one.values()):
         allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box"
         raise InputError("many studies without --out, or with what describes one study", allowed=allowed)
-    from spinefx.commands.predict_many import predict_many
+    from spinefx.commands.predict import predict_many
 
     share: dict[str, Any] = {"shard": shard, "shard_size": shard_size, "on": on, "engine": engine}
     with progress_bars() as steps:
@@ -134,25 +92,7 @@ def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:
     try:
         answer = run(model, study, **options)
     except SpinefxError as error:
-        refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE}
+        refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE_ONLY}
         print(json.dumps(refusal, indent=2, ensure_ascii=False))
         raise
     print(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-@app.command
-def export(models: Paths) -> None:
-    """Write each model's ONNX graph, compared with torch, so that it answers where torch is not installed.
-
-    Models of this version have theirs from training.
-
-    Parameters
-    ----------
-    models
-        Model folders, or experiments' folders.
-    """
-    from spinefx.commands.export import export as run
-
-    for one in run(models):
-        errors = f"{one.card.probability_error:.1g} in probability, {one.card.log_odds_error:.1g} in log-odds"
-        print(f"{one.name}: graph written; largest difference to torch {errors}")

@@ -13,9 +13,9 @@ import numpy as np
 
 from spinefx.cases.lesion import Lesion
 from spinefx.errors import InputError
+from spinefx.tables.rows import Row, Table, stream_rows
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import BOX_COLUMNS, LESION_COLUMNS, lesion_of
-from spinefx.workspace.tables import Row, Table, stream_rows
 
 __all__ = ["Manifest", "MarkedStudy", "short_digest"]
 

@@ -16,15 +16,15 @@ import pytest
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cli import main
-from spinefx.commands import predict_many as shards
 from spinefx.commands.predict import predict
-from spinefx.commands.predict_many import Shard, cut, predict_many
 from spinefx.commands.train import train
 from spinefx.errors import InputError, InterruptedWrite, ModelError, TableError, WorkspaceError
 from spinefx.learning.recipe import Recipe
 from spinefx.processes.pool import attempt
+from spinefx.second_opinion import many_studies as shards
+from spinefx.second_opinion.manifest import REQUIRED, Manifest, MarkedStudy
+from spinefx.second_opinion.many_studies import Shard, cut, predict_many
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.manifest import REQUIRED, Manifest, MarkedStudy
 from spinefx.workspace.records import BOX_COLUMNS, read_lesions
 
 SECRET = "DOE^JANE_19500101"

@@ -1,83 +1,19 @@
-"""The commands around the web app: serve, user, reader-study."""
+"""spinefx reader-study: register a design, export the readings, check an export."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from spinefx.cli.shell import RESEARCH_USE, app
+from spinefx.cli.shell import app
 
 __all__: list[str] = []
 
-users = App(name="user", help="People who may sign in to the web app.")
 reader_studies = App(
     name="reader-study", help="Reader studies: register a design, export the readings, check an export."
 )
-app.command(users)
 app.command(reader_studies)
-
-# As in spinefx.app.users, which is not loaded for a line of help.
-Roles = Annotated[tuple[Literal["reader", "annotator", "editor"], ...], Parameter(name="--role", negative="")]
-
-
-@app.command
-def serve(
-    workspace: Path,
-    *,
-    model: Path | None = None,
-    port: int = 8765,
-    host: str = "127.0.0.1",
-    name: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    database: str = "",
-    https: Annotated[bool, Parameter(negative="")] = False,
-) -> None:
-    """Open the page for annotating, reading, deciding and teaching; it answers on this machine alone.
-
-    Parameters
-    ----------
-    workspace
-        Study folder.
-    model
-        Model or experiment folder for second opinions; by default the study folder's newest experiment.
-    port
-        0 takes a free one.
-    host
-        Address to listen at. Beyond this machine everybody needs a token: see `spinefx user add`.
-    name
-        Further host names under which the page is reached, such as spine.clinic.example.
-    database
-        postgresql+psycopg://USER@HOST/DATABASE where several servers share a study; by default a file in the study.
-    https
-        Say that a proxy in front speaks HTTPS, so that cookies are marked so.
-    """
-    from spinefx.app.running import serve as run
-    from spinefx.app.state import LOOPBACK, ServeSettings
-
-    hosts = LOOPBACK | {host, *name} - {"0.0.0.0", "::"}
-    settings = ServeSettings(workspace, model, hosts, database, https)
-    run(settings, host=host, port=port, told=lambda address: print(f"{address}  (Control-C ends it)  {RESEARCH_USE}"))
-
-
-@users.command(name="add")
-def add_user(workspace: Path, code: str, *, role: Roles, database: str = "") -> None:
-    """Let somebody in to the page, with a token that is shown this once.
-
-    Parameters
-    ----------
-    workspace
-        Study folder.
-    code
-        Of the person, as in the tables' reader_id; never a name.
-    role
-        reader, annotator or editor; several may be given. The same code again replaces token and roles.
-    database
-        As for serve.
-    """
-    from spinefx.app.access import invite
-
-    print(invite(workspace, code, role, database=database))
 
 
 @reader_studies.command(name="add")

@@ -1,0 +1,66 @@
+"""spinefx ingest: images and tables into a new workspace."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from spinefx.cli.shell import Workers, app, count
+from spinefx.cli.terminal import progress_bars
+
+__all__: list[str] = []
+
+
+@app.command
+def ingest(
+    workspace: Path,
+    export: Path,
+    *,
+    table: Path,
+    signs: Path | None = None,
+    readings: Path | None = None,
+    key: Path | None = None,
+    show_paths: Annotated[bool, Parameter(negative="")] = False,
+    workers: Workers = None,
+) -> None:
+    """Bring DICOM or NIfTI and a spreadsheet of diagnoses into a new study folder.
+
+    Parameters
+    ----------
+    workspace
+        The study folder to make.
+    export
+        Folder, ZIP, DICOMDIR or NIfTI files.
+    table
+        cases.csv: patient, diagnosis, truth_source, and where known the box.
+    signs
+        signs.csv: patient, reader_id and the fifteen signs.
+    readings
+        readings.csv: patient, reader_id, arm, diagnosis, confidence, seconds.
+    key
+        Where to write which participant is which patient; nowhere by default, never into the study folder.
+    show_paths
+        Name refused files by path, which may hold patients' names, instead of by hash.
+    """
+    from spinefx.commands.ingest import ingest as run
+
+    with progress_bars() as steps:
+        report = run(
+            workspace,
+            export,
+            table=table,
+            signs=signs,
+            readings=readings,
+            key=key,
+            workers=count(workers),
+            show_paths=show_paths,
+            progress=steps,
+        )
+    for note in report.notes:
+        print(note, file=sys.stderr)
+    for reason in sorted(set(report.refused_series)):
+        print(f"{report.refused_series.count(reason)} series not used: {reason}")
+    print(f"{report.participants} participants, {report.lesions} with a marked vertebra, in {workspace}")
