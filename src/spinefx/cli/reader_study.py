@@ -18,14 +18,14 @@ app.command(reader_studies)
 
 @reader_studies.command(name="add")
 def add_study(workspace: Path, design: Path, *, database: str = "") -> None:
-    """Register a reader study from its design, or let a registered one grow by cases or readers.
+    """Register a reader study from its design, or add cases or readers to a registered one.
 
     Parameters
     ----------
     workspace
-        Study folder.
+        Workspace folder.
     design
-        TOML file.
+        TOML file of the design.
     database
         As for serve.
     """
@@ -41,25 +41,25 @@ def add_study(workspace: Path, design: Path, *, database: str = "") -> None:
 def export_reader_study(
     workspace: Path, name: str, folder: Path, *, database: str = "", key: Path | None = None
 ) -> None:
-    """Write a reader study's answers for iMRMC, MRMCaov and RJafroc, and lay them into the study's own tables.
+    """Write a reader study's answers for iMRMC, MRMCaov and RJafroc, and add them to the tables of the workspace.
 
     Parameters
     ----------
     workspace
-        Study folder.
+        Workspace folder.
     name
-        Of the reader study, as its design says.
+        Name of the reader study, as in its design.
     folder
-        Where to write; new or empty.
+        Folder to write to; new or empty.
     database
         As for serve.
     key
-        File of a secret, mode 600, that signs the export; kept away from the study, it tells later that this is it.
+        File with a secret key, mode 600, that signs the export; keep it away from the workspace.
     """
     from spinefx.commands.reader_study import export
 
     written = export(workspace, name, folder, database=database, key_file=key)
-    left = f", {written.missing} still to come" if written.missing else ""
+    left = f"; {written.missing} readings are still missing" if written.missing else ""
     print(f"{written.readings} readings and {written.signs} sign scores in {written.folder}{left}")
 
 
@@ -67,25 +67,25 @@ def export_reader_study(
 def check_reader_study(
     folder: Path, workspace: Path | None = None, *, database: str = "", key: Path | None = None
 ) -> None:
-    """Check that an export is as it was written: by its digests, by its signature, by the study's log.
+    """Check that an export is unchanged, by its digests, its signature and the log of the workspace.
 
     Parameters
     ----------
     folder
-        What `spinefx reader-study export` wrote.
+        Folder written by `spinefx reader-study export`.
     workspace
-        Study folder, to compare with its log, and to check the log.
+        Workspace folder: compares the export with its log, and checks the log.
     database
         As for serve.
     key
-        File of the secret that signed it.
+        File with the key that signed the export.
     """
     from spinefx.commands.reader_study import check
 
     entries = check(folder, workspace, database=database, key_file=key)
-    said = ["its files are those that study.json names"]
-    said += ["study.json is as it was signed"] if key else []
-    said += [f"the log gave it out, and its {entries} entries are as they were written"] if entries is not None else []
+    said = ["all files match study.json"]
+    said += ["study.json matches its signature"] if key else []
+    said += [f"study.json was exported from this log; {entries} log entries are intact"] if entries is not None else []
     print("; ".join(said))
     if key is None and entries is None:
-        print("Whether study.json itself was changed, only --key or the study folder tells.")
+        print("Only --key or the workspace can show whether study.json itself was changed.")

@@ -24,24 +24,24 @@ def serve(
     database: str = "",
     https: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Open the page for annotating, reading, deciding and teaching; it answers on this machine alone.
+    """Start the web app for annotation, reader studies, second opinions and feedback, by default for this machine only.
 
     Parameters
     ----------
     workspace
-        Study folder.
+        Workspace folder.
     model
-        Model or experiment folder for second opinions; by default the study folder's newest experiment.
+        Model or experiment folder for second opinions; by default the newest experiment of the workspace.
     port
-        0 takes a free one.
+        Port to listen on; 0 picks a free one.
     host
-        Address to listen at. Beyond this machine everybody needs a token: see `spinefx user add`.
+        Address to listen on. Users on other machines need a token: see `spinefx user add`.
     name
-        Further host names under which the page is reached, such as spine.clinic.example.
+        Further host names of the web app, such as spine.clinic.example.
     database
-        postgresql+psycopg://USER@HOST/DATABASE where several servers share a study; by default a file in the study.
+        postgresql+psycopg://USER@HOST/DATABASE where several servers share a workspace; by default a file in it.
     https
-        Say that a proxy in front speaks HTTPS, so that cookies are marked so.
+        Mark cookies as secure, because a proxy in front provides HTTPS.
     """
     from spinefx.app.running import serve as run
     from spinefx.app.state import LOOPBACK, ServeSettings

@@ -20,16 +20,16 @@ Roles = Annotated[tuple[Literal["reader", "annotator", "editor"], ...], Paramete
 
 @users.command(name="add")
 def add_user(workspace: Path, code: str, *, role: Roles, database: str = "") -> None:
-    """Let somebody in to the page, with a token that is shown this once.
+    """Add a user who may sign in to the web app, and print a token that is shown only once.
 
     Parameters
     ----------
     workspace
-        Study folder.
+        Workspace folder.
     code
-        Of the person, as in the tables' reader_id; never a name.
+        Code of the user, as in the reader_id of the tables; never a name.
     role
-        reader, annotator or editor; several may be given. The same code again replaces token and roles.
+        reader, annotator or editor; several may be given. Adding the same code again replaces token and roles.
     database
         As for serve.
     """
