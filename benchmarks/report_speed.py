@@ -1,4 +1,4 @@
-"""How long the complete report of a large reader study takes: 10,000 cases, 20 readers, one model, every sign scored.
+"""Time of the complete report of a large reader study: 10,000 cases, 20 readers, one model, every sign scored.
 
 Run as ``python benchmarks/report_speed.py``, with ``OMP_NUM_THREADS=1`` to measure one core.
 """
@@ -36,7 +36,7 @@ CASES, READERS, SLICES = 10_000, 20, 3
 
 
 def simulated_study(rng: np.random.Generator) -> ReportContent:
-    """Draw a study: latent malignancy by case, and readers, slices and signs that see it through noise.
+    """Simulate a study: latent malignancy by case, observed with noise by readers, slices and signs.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def simulated_study(rng: np.random.Generator) -> ReportContent:
 
 
 def write_study(root: Path, content: ReportContent) -> None:
-    """Write the study as a folder with a finished experiment; its images are named only.
+    """Write the study as a workspace with a finished experiment; its images are named but absent.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def write_study(root: Path, content: ReportContent) -> None:
 
 
 def main() -> None:
-    """Time every part and the whole, and record the table."""
+    """Time every section and the whole, and record the table."""
     content = simulated_study(np.random.default_rng(0))
     rows = [(section, f"{seconds:.1f} s") for section, seconds in timed_sections(content)]
     with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def timed_sections(content: ReportContent) -> list[tuple[str, float]]:
-    """Build the sections one after the other.
+    """Build the sections in order.
 
     Parameters
     ----------

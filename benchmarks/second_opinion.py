@@ -1,4 +1,4 @@
-"""The second opinion: what an answer and its saliency cost, by network, on one thread.
+"""Cost of a second opinion and its saliency map, by network, on one thread.
 
 Run as ``python benchmarks/second_opinion.py [rounds]``. One phantom patient of 512 x 512 pixels, ten models of random
 weights, held against 190 made-up local cases.
@@ -34,7 +34,7 @@ FOLDS, LOCAL = 10, 190
 
 
 def made_up_evidence(rng: np.random.Generator) -> LocalEvidence:
-    """Cases that cost as much as real ones."""
+    """Return cases of the cost of real ones."""
     cases = []
     for number in range(LOCAL):
         diagnosis = Diagnosis.MALIGNANT if number < 50 else Diagnosis.BENIGN
@@ -46,7 +46,7 @@ def made_up_evidence(rng: np.random.Generator) -> LocalEvidence:
 
 
 def tasks_of(folder: Path, study: Workspace) -> dict[str, Callable[[], object]]:
-    """What the page asks for, by what it is called in the table."""
+    """Return the requests of the page, by their names in the table."""
     (case,) = read_cohort(study)
     pair = choose_pair(open_study(study.image(case.participant_id, "T2w").parent))
     t1w, t2w, measures = pair.t1w.load(), pair.t2w.load(), image_measures(pair)

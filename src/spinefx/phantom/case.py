@@ -1,4 +1,4 @@
-"""One synthetic patient: where its truth lies, and its images."""
+"""One synthetic patient: the truth about it, and its images."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from spinefx.imaging.volume import Volume
-from spinefx.phantom.anatomy import Extent, Spine, build_spine
-from spinefx.phantom.back import paint_back
-from spinefx.phantom.bodies import paint_bodies
+from spinefx.phantom.anterior_soft_tissue import paint_anterior_soft_tissue
+from spinefx.phantom.canal import paint_canal
 from spinefx.phantom.canvas import Canvas, Texture
-from spinefx.phantom.masses import paint_masses
-from spinefx.phantom.posterior import paint_posterior_elements
+from spinefx.phantom.discs import paint_discs
+from spinefx.phantom.lesion_extension import paint_lesion_extension
+from spinefx.phantom.posterior_elements import paint_posterior_elements
+from spinefx.phantom.posterior_soft_tissue import paint_posterior_soft_tissue
 from spinefx.phantom.random_streams import CaseDraw, Stream
 from spinefx.phantom.scanner import Protocol, acquire, acquisition_grid, image_affine
-from spinefx.phantom.surroundings import paint_canal, paint_discs
-from spinefx.phantom.tissue import Palette
-from spinefx.phantom.trunk import paint_trunk
+from spinefx.phantom.spine import Spine, build_spine
+from spinefx.phantom.tissue import TissueSignals
+from spinefx.phantom.vertebra import Extent
+from spinefx.phantom.vertebral_bodies import paint_bodies
 from spinefx.vocabulary import Diagnosis, Weighting
 
 __all__ = ["PhantomCase", "RenderedCase", "paint_spine", "render_case", "spine_frame", "spine_of", "truth_of"]
 
-_TRUNK_PIXEL_MM = 2.6
+_SOFT_TISSUE_PIXEL_MM = 2.6
 # Planes of the localizer, as rotations of a sagittal stack: sagittal, coronal, axial.
 _LOCALIZER_TURNS = (
     np.eye(3),
@@ -35,7 +37,7 @@ _LOCALIZER_TURNS = (
 
 @dataclass(frozen=True, eq=False)
 class PhantomCase:
-    """The truth about one patient.
+    """The true diagnosis, signs and geometry of one patient.
 
     Parameters
     ----------
@@ -46,28 +48,28 @@ class PhantomCase:
     signs : dict of str to bool
         The fifteen signs.
     box_centre_mm : ndarray, shape (3,)
-        T2W frame.
+        T2W frame, millimetres.
     box_side_mm : float
-        Longer side of the smallest rectangle round the vertebral body.
+        Longer side of the smallest rectangle around the vertebral body.
     box_slice : int
-        T2W slice that the box lies on.
+        Index of the T2W slice that the box lies on.
     box_pixels : tuple of float, length 4
-        Left, top, right, bottom on that slice; pixel centres are whole numbers.
+        Left, top, right and bottom edge on that slice; pixel centres are whole numbers.
     lesion_slices : tuple of int
         T2W slices that hold the lesion.
     t2w_sop_uids : tuple of str
-        Of every T2W slice.
+        SOPInstanceUID of every T2W slice.
     t2w_to_t1w : ndarray, shape (4, 4)
         T2W millimetres -> T1W millimetres.
     vertebrae_mm, canals_mm : dict of str to ndarray, shape (3,)
-        Centres of the bodies (of what is left of a collapsed one, in its midsagittal plane), and of the canal behind
-        each, T2W frame.
+        Centres of the bodies (for a collapsed body, of its remaining midsagittal section) and of the canal behind each,
+        T2W frame, millimetres.
     extents_mm : dict of str to Extent
         Depth, heights and width of every body; C2 without its dens.
     fat_shift_mm : dict of str to ndarray, shape (3,)
-        Displacement of fat in each series.
+        Displacement of fat in each series, millimetres.
     affines : dict of str to ndarray, shape (4, 4)
-        Of T1W, T2W and the fat-saturated series.
+        Index -> patient millimetres of the T1W, T2W and STIR series.
     """
 
     name: str
@@ -93,7 +95,7 @@ class PhantomCase:
 
 @dataclass(frozen=True, eq=False)
 class RenderedCase:
-    """One patient's images with their truth.
+    """The images of one patient with their truth.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ def spine_of(draw: CaseDraw) -> Spine:
     Returns
     -------
     Spine
-        The lesion vertebra's centre is the origin.
+        Its origin is the centre of the lesion vertebra.
     """
     deformities = {**draw.healed, draw.level: draw.lesion.deformity}
     rng = draw.settings.generator(draw.number, Stream.ANATOMY)
@@ -134,7 +136,7 @@ def _series_affine(draw: CaseDraw, series: str) -> NDArray[np.float64]:
 
 
 def truth_of(draw: CaseDraw) -> PhantomCase:
-    """Work out where everything lies, without rendering.
+    """Compute the truth about a patient without rendering any image.
 
     Parameters
     ----------
@@ -190,7 +192,7 @@ def _truth(draw: CaseDraw, spine: Spine) -> PhantomCase:
 
 
 def render_case(draw: CaseDraw) -> RenderedCase:
-    """Paint and scan one patient.
+    """Render all images of a patient.
 
     Parameters
     ----------
@@ -227,17 +229,17 @@ def _scan(
     body: tuple[Spine, Texture],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Paint every slice's thin slices, average them, and acquire the slice."""
+    """Render the thin slices of every slice, average them, and acquire the slice."""
     spine, texture = body
-    palette = Palette(protocol.sequence)
+    signals = TissueSignals(protocol.sequence)
     shape, grid = acquisition_grid(protocol, spine_frame(draw, affine, moved))
     canvas = Canvas(shape, grid, protocol.thin)
-    # Soft tissue is smooth: painted coarse, once for all thin slices of a slice.
-    trunk = canvas.coarse(_TRUNK_PIXEL_MM)
-    paint_trunk(trunk, spine, draw.habitus, texture, palette)
-    canvas.stretch(trunk)
-    paint_back(canvas, spine, draw.habitus, texture, palette)
-    paint_spine(canvas, draw, spine, texture, palette)
+    # Anterior soft tissue is smooth: it is painted on a coarse grid, once for all thin slices of a slice.
+    coarse = canvas.coarse(_SOFT_TISSUE_PIXEL_MM)
+    paint_anterior_soft_tissue(coarse, spine, draw.habitus, texture, signals)
+    canvas.upsample_from(coarse)
+    paint_posterior_soft_tissue(canvas, spine, draw.habitus, texture, signals)
+    paint_spine(canvas, draw, spine, texture, signals)
     water, fat = canvas.slices()
     _, behind, above = canvas.whole().spine_of_slices()
     images = [acquire(protocol, draw.coil, (water[i], fat[i]), (behind[i], above[i]), rng) for i in range(len(water))]
@@ -245,7 +247,7 @@ def _scan(
 
 
 def spine_frame(draw: CaseDraw, affine: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take a series' indices to the spine frame.
+    """Return the map from a series' indices to the spine frame.
 
     Parameters
     ----------
@@ -253,7 +255,7 @@ def spine_frame(draw: CaseDraw, affine: NDArray[np.float64], moved: NDArray[np.f
     affine : ndarray, shape (4, 4)
         Index -> scanner millimetres.
     moved : ndarray, shape (4, 4)
-        Where the patient has gone since the T2W series, scanner millimetres.
+        Motion of the patient since the T2W series, scanner millimetres.
 
     Returns
     -------
@@ -265,8 +267,8 @@ def spine_frame(draw: CaseDraw, affine: NDArray[np.float64], moved: NDArray[np.f
     return result
 
 
-def paint_spine(canvas: Canvas, draw: CaseDraw, spine: Spine, texture: Texture, palette: Palette) -> None:
-    """Paint canal, discs, bodies, posterior elements and what the lesion adds, from far to near.
+def paint_spine(canvas: Canvas, draw: CaseDraw, spine: Spine, texture: Texture, signals: TissueSignals) -> None:
+    """Paint the canal, discs, bodies, posterior elements and the lesion's extension, from far to near.
 
     Parameters
     ----------
@@ -275,10 +277,10 @@ def paint_spine(canvas: Canvas, draw: CaseDraw, spine: Spine, texture: Texture, 
     draw : CaseDraw
     spine : Spine
     texture : Texture
-    palette : Palette
+    signals : TissueSignals
     """
-    paint_canal(canvas, spine, draw.habitus, texture, palette, draw.lesion)
-    paint_discs(canvas, spine, texture, palette)
-    paint_bodies(canvas, spine, draw.habitus, texture, palette, draw.lesion, draw.spots)
-    paint_posterior_elements(canvas, spine, draw.habitus, texture, palette)
-    paint_masses(canvas, spine, texture, palette, draw.lesion)
+    paint_canal(canvas, spine, draw.habitus, texture, signals, draw.lesion)
+    paint_discs(canvas, spine, texture, signals)
+    paint_bodies(canvas, spine, draw.habitus, texture, signals, draw.lesion, draw.spots)
+    paint_posterior_elements(canvas, spine, draw.habitus, texture, signals)
+    paint_lesion_extension(canvas, spine, texture, signals, draw.lesion)
