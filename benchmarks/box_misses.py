@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from record import record
-from spinefx.cases.alignment import align_lesion
+from spinefx.cases.alignment import align_series
+from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import PatchStack, cut_patches
+from spinefx.cases.patch import PatchStack
 from spinefx.commands.ingest import ingest
 from spinefx.errors import SpinefxError
 from spinefx.imaging.nifti import read_nifti
@@ -28,6 +29,7 @@ from spinefx.phantom.settings import PhantomSettings
 from spinefx.second_opinion.box_check import FALSE_REFUSALS, BoxViews, Placement
 from spinefx.second_opinion.opinion import LEAST_LIKENESS
 from spinefx.second_opinion.reference_cases import likeness
+from spinefx.vocabulary import Weighting
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
 
@@ -72,8 +74,9 @@ class Marked:
         lesion = replace(self.lesion, box=move.of(self.lesion.box, rng))
         try:
             lesion.check_inside(self.t2w)
-            alignment = align_lesion(lesion, self.t2w, self.t1w, method="rigid")
-            return cut_patches(lesion, self.t1w, self.t2w, alignment, case_id=self.name, participant_id=self.name)
+            volumes = {Weighting.T1W: self.t1w, Weighting.T2W: self.t2w}
+            series = align_series(lesion, volumes, method="rigid")
+            return cut_patches(lesion, series, case_id=self.name, participant_id=self.name)
         except SpinefxError:
             return None
 

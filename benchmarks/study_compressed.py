@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 
 from record import record
 from registration import SETTINGS
+from spinefx.cases.alignment import AlignedSeries
+from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import cut_patches
 from spinefx.imaging.registration import align
-from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.phantom.case import PhantomCase, truth_of
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.random_streams import draw_case
 from spinefx.phantom.settings import case_name
+from spinefx.vocabulary import Weighting
 
 SYNTAXES = {
     "uncompressed": "",
@@ -65,12 +67,14 @@ def lesion_of(t2w: Slices, truth: PhantomCase) -> Lesion:
 
 def patches(folder: Path, truth: PhantomCase, *, lean: bool) -> NDArray[np.float32]:
     """Cut the patches of a study, reading and comparing all slices, or only those that the patches need."""
-    pair = choose_pair(open_study(folder))
-    t1w, t2w = (pair.t1w.slices(), pair.t2w.slices()) if lean else (pair.t1w.load(), pair.t2w.load())
+    found = choose_series(open_study(folder))
+    voxels = found.slices() if lean else found.load()
+    t1w, t2w = voxels[Weighting.T1W], voxels[Weighting.T2W]
     lesion = lesion_of(t2w, truth)
     beside = (lesion.first_slice, lesion.last_slice) if lean else None
     alignment = align(t2w, t1w, centre_mm=truth.box_centre_mm, side_mm=truth.box_side_mm, lesion_slices=beside)
-    stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case")
+    series = (AlignedSeries(Weighting.T1W, t1w, alignment), AlignedSeries(Weighting.T2W, t2w))
+    stack = cut_patches(lesion, series, case_id="case", participant_id="case")
     return np.stack([stack.cut(position).array for position in range(len(lesion.slices))])
 
 

@@ -28,10 +28,11 @@ from scipy import ndimage
 from record import record
 from registration import SETTINGS
 from registration_peers import register_plain, register_tuned
+from spinefx.cases.alignment import AlignedSeries
+from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import cut_patches
 from spinefx.imaging.registration import Alignment, align
-from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.learning.classifier import Classifier
@@ -45,6 +46,7 @@ from spinefx.phantom.case import PhantomCase, truth_of
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.random_streams import draw_case
 from spinefx.phantom.settings import case_name
+from spinefx.vocabulary import Weighting
 
 STAGES = ("read", "register", "cut", "score")
 SIZE = 64
@@ -73,8 +75,8 @@ def by_ours(folder: Path, truth: PhantomCase, model: TrainedModel) -> Run:
     """Run the path of ``spinefx predict``."""
     run = Run()
     with run.stage("read"):
-        pair = choose_pair(open_study(folder))
-        t1w, t2w = pair.t1w.slices(), pair.t2w.slices()
+        slices = choose_series(open_study(folder)).slices()
+        t1w, t2w = slices[Weighting.T1W], slices[Weighting.T2W]
     lesion = lesion_of(t2w, truth)
     with run.stage("register"):  # slices are read on demand
         alignment = align(
@@ -86,7 +88,8 @@ def by_ours(folder: Path, truth: PhantomCase, model: TrainedModel) -> Run:
         )
     with run.stage("cut"):
         settings = model.card.settings
-        stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
+        series = (AlignedSeries(Weighting.T1W, t1w, alignment), AlignedSeries(Weighting.T2W, t2w))
+        stack = cut_patches(lesion, series, case_id="case", participant_id="case", settings=settings)
     with run.stage("score"):  # each slice is sampled here
         predictions = model.predict(stack)
     run.patches = np.stack([stack.cut(position).array for position in range(3)])
@@ -96,12 +99,13 @@ def by_ours(folder: Path, truth: PhantomCase, model: TrainedModel) -> Run:
 
 def true_patches(folder: Path, truth: PhantomCase) -> NDArray[np.float32]:
     """Return our patches under an exact registration of fat, which is what registration can see."""
-    pair = choose_pair(open_study(folder))
-    t1w, t2w = pair.t1w.load(), pair.t2w.load()
+    volumes = choose_series(open_study(folder)).load()
+    t1w, t2w = volumes[Weighting.T1W], volumes[Weighting.T2W]
     before, after = np.eye(4), np.eye(4)
     before[:3, 3], after[:3, 3] = -truth.fat_shift_mm["t2w"], truth.fat_shift_mm["t1w"]
     exact = Alignment(after @ truth.t2w_to_t1w @ before, "rigid", 0.0, 0.0, 0.0, 0.0, True, "the truth")
-    stack = cut_patches(lesion_of(t2w, truth), t1w, t2w, exact, case_id="case", participant_id="case")
+    series = (AlignedSeries(Weighting.T1W, t1w, exact), AlignedSeries(Weighting.T2W, t2w))
+    stack = cut_patches(lesion_of(t2w, truth), series, case_id="case", participant_id="case")
     return np.stack([stack.cut(position).array for position in range(3)])
 
 

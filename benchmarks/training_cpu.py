@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from record import record
-from spinefx.cases.patch import Jitter, PatchSettings, PatchStack
+from spinefx.cases.patch import Jitter, PatchSettings, PatchSource, PatchStack
 from spinefx.learning.arithmetic import Adam
 from spinefx.learning.augmentation import PatchBank
 from spinefx.learning.leaks import Ledger, Side
@@ -32,6 +32,7 @@ from spinefx.learning.network import FractureNetwork, build_network
 from spinefx.learning.random_streams import plan_epoch
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import reproducible, train_epoch
+from spinefx.vocabulary import Weighting
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # raised by MONAI at import
@@ -68,7 +69,11 @@ def synthetic_stacks() -> list[PatchStack]:
                     [0.3 * tilt, side, middle],
                 ]
         name = f"sub-{number:03d}"
-        stacks.append(PatchStack(name, name, tuple(range(SLICES)), *voxels, matrices, 40.0, (), PatchSettings(size=64)))
+        sources = (
+            PatchSource(Weighting.T1W, voxels[0], matrices[:, :3]),
+            PatchSource(Weighting.T2W, voxels[1], matrices[:, 3:]),
+        )
+        stacks.append(PatchStack(name, name, tuple(range(SLICES)), sources, 40.0, (), PatchSettings(size=64)))
     return stacks
 
 

@@ -8,7 +8,7 @@
     │   ├── ArchiveError        a ZIP archive or DICOMDIR is broken, hostile or too large
     │   ├── GeometryError       the position of voxels in the patient is unknown or impossible
     │   ├── SeriesError         slices form no stack: gaps, duplicates, mixed orientations
-    │   ├── PairError           a study has no usable pair of sagittal T1W and T2W series
+    │   ├── SelectionError      a study has no usable sagittal series of a kind that is needed
     │   ├── BoxError            a box or lesion does not fit its image
     │   ├── PatchError          a patch cannot be scored: a flat channel, values that are not finite
     │   ├── UnlikeTrainingError an input is too far from everything the model was trained on
@@ -46,10 +46,10 @@ __all__ = [
     "MissedVertebraError",
     "MissingPackage",
     "ModelError",
-    "PairError",
     "PatchError",
     "RecipeError",
     "RegistrationError",
+    "SelectionError",
     "SeriesError",
     "SignInError",
     "SpinefxError",
@@ -139,8 +139,8 @@ class SeriesError(InputError):
     """Slices form no stack: gaps, duplicates, mixed orientations."""
 
 
-class PairError(InputError):
-    """A study has no usable pair of sagittal T1W and T2W series."""
+class SelectionError(InputError):
+    """A study has no usable sagittal series of a kind that is needed."""
 
 
 class BoxError(InputError):

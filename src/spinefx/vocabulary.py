@@ -3,12 +3,17 @@
 Identifiers are those of the tables on disk; labels are those of Yeh 2022, Table 1.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from spinefx.errors import InputError
+
 __all__ = [
     "LEVELS",
+    "MARKED",
     "RESEARCH_USE_ONLY",
+    "SEQUENCES",
     "SIGNS",
     "SIGN_IDENTIFIERS",
     "Arm",
@@ -19,6 +24,7 @@ __all__ = [
     "TruthSource",
     "Weighting",
     "is_anomalous_level",
+    "sequences_of",
 ]
 
 RESEARCH_USE_ONLY = "Research use only, not a medical device."
@@ -41,12 +47,76 @@ class TruthSource(StrEnum):
 
 
 class Weighting(StrEnum):
-    """Contrast of an MR series, as far as timing tells it."""
+    """Contrast of an MR series.
+
+    A member whose value is no plain word (``other``, ``unknown``) is a sequence that a model may read. To add a
+    sequence, add its member here and say in :mod:`spinefx.imaging.contrast` how a series of it is recognised; images
+    on disk, patches, recipes and models then take it by its name.
+    """
 
     T1W = "T1w"
     T2W = "T2w"
+    STIR = "STIR"
     OTHER = "other"
     UNKNOWN = "unknown"
+
+    @property
+    def label(self) -> str:
+        """The name in messages and channels: ``T1W``, ``T2W``, ``STIR``."""
+        return self.value.upper()
+
+    @property
+    def key(self) -> str:
+        """The name in arrays, columns and JSON: ``t1w``, ``t2w``, ``stir``."""
+        return self.value.lower()
+
+    @property
+    def bids_ending(self) -> str:
+        """How BIDS names a sagittal image: acquisition label and suffix, without extension.
+
+        BIDS has no suffix for STIR: it is a T2-weighted image whose acquisition label says how fat was suppressed.
+        """
+        return "acq-STIR_T2w" if self is Weighting.STIR else f"acq-sag_{self.value}"
+
+    @property
+    def suppresses_fat(self) -> bool:
+        """Whether fat is dark in a proper series of this contrast."""
+        return self is Weighting.STIR
+
+
+# Boxes and lesion slices are marked on the series of this weighting; every other series is registered to it.
+MARKED = Weighting.T2W
+SEQUENCES: tuple[Weighting, ...] = (Weighting.T1W, Weighting.T2W, Weighting.STIR)
+
+
+def sequences_of(names: Iterable[str]) -> tuple[Weighting, ...]:
+    """Return the sequences that names stand for.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Values of :data:`SEQUENCES`, upper or lower case, each once, :data:`MARKED` among them.
+
+    Returns
+    -------
+    tuple of Weighting
+        In the order of the names.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a repeated one, or a set without the marked series.
+    """
+    by_key = {sequence.key: sequence for sequence in SEQUENCES}
+    given = [str(name) for name in names]
+    unknown = [name for name in given if name.strip().lower() not in by_key]
+    allowed = f"{', '.join(SEQUENCES)}: each at most once, {MARKED} always"
+    if unknown:
+        raise InputError(f"unknown sequence {unknown[0][:20]!r}", allowed=allowed)
+    found = tuple(by_key[name.strip().lower()] for name in given)
+    if len(set(found)) != len(found) or MARKED not in found:
+        raise InputError(f"sequences {', '.join(found) or 'none'}", allowed=allowed)
+    return found
 
 
 class Plane(StrEnum):

@@ -187,7 +187,7 @@ def test_cannot_tell_without_a_pair_or_with_the_wrong_one(client_of: ClientOf, t
     assert alone["pair"] is None
     assert "no T1w" in alone["trouble"]
     lesion = {"box": {"centre_mm": [0, 0, 0], "side_mm": 30}, "first_slice": 5, "last_slice": 6}
-    refused(ask(client, alone, lesion), "PairError")
+    refused(ask(client, alone, lesion), "SelectionError")
     opened = send(client, zipped(trained.export / trained.stranger))
     uses = {one["use"]: index for index, one in enumerate(opened["series"])}
     swapped = client.post(

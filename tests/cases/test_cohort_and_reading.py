@@ -31,7 +31,7 @@ def test_a_cohort_orders_counts_and_names_its_cases() -> None:
 
 
 def test_doubled_cases_and_two_diagnoses_are_refused() -> None:
-    with pytest.raises(InputError, match="sub-001 stands 2 times"):
+    with pytest.raises(InputError, match="case_id sub-001 occurs 2 times"):
         Cohort((case(1), case(1)))
     second = replace(case(1, Diagnosis.MALIGNANT), case_id="sub-001-b")
     with pytest.raises(InputError, match="two different diagnoses"):
@@ -68,7 +68,7 @@ def test_answers_out_of_range_are_refused() -> None:
         Reading("a", "r", Arm.UNAIDED, Diagnosis.BENIGN, confidence=101)
     with pytest.raises(InputError, match="reading time"):
         Reading("a", "r", Arm.UNAIDED, Diagnosis.BENIGN, seconds=-1)
-    with pytest.raises(InputError, match="single slice"):
+    with pytest.raises(InputError, match="no slice probabilities"):
         patient_probability([])
     scores = dict.fromkeys(SIGN_IDENTIFIERS[1:], Score.NO)
     with pytest.raises(InputError, match=f"missing: {SIGN_IDENTIFIERS[0]}; unknown: none"):

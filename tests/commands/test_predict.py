@@ -20,7 +20,7 @@ from PIL import Image
 from spinefx.cli import main
 from spinefx.commands.ingest import IngestReport
 from spinefx.commands.predict import predict
-from spinefx.errors import BoxError, ModelError, PairError, SpinefxError
+from spinefx.errors import BoxError, ModelError, SelectionError, SpinefxError
 from spinefx.imaging.nifti import write_nifti
 from spinefx.imaging.volume import Volume
 from spinefx.learning.scoring import load_models
@@ -127,7 +127,7 @@ def _any_answer(trained: Path, study: Path) -> dict[str, Any]:
     return predict(model_of(trained), study, box_pixels="80,80,110,110", slices="7")
 
 
-REFUSALS: dict[str, tuple[dict[str, str], type[SpinefxError], str]] = {
+REFUSALS: dict[str, tuple[dict[str, Any], type[SpinefxError], str]] = {
     "off the image": ({"box": "0,900,0,30", "slices": "6-8"}, BoxError, "off the T2W image"),
     "outside the stack": ({"box": "0,0,0,30", "slices": "60-61"}, BoxError, "outside the T2W stack"),
     "no box": ({"slices": "6"}, BoxError, "no box, or two"),
@@ -136,7 +136,11 @@ REFUSALS: dict[str, tuple[dict[str, str], type[SpinefxError], str]] = {
     "no range": ({"box": "0,0,0,30", "slices": "8-"}, BoxError, "6-8"),
     "backwards": ({"box": "0,0,0,30", "slices": "8-6"}, BoxError, "first_slice <= last_slice"),
     "huge": ({"box": "0,0,0,3000", "slices": "6"}, BoxError, "a side of 8 to 120 mm"),
-    "unknown series": ({"box": "0,0,0,30", "slices": "6", "t1w_series": "1.2"}, PairError, "no series named"),
+    "unknown series": (
+        {"box": "0,0,0,30", "slices": "6", "series": {Weighting.T1W: "1.2"}},
+        SelectionError,
+        "no series named",
+    ),
 }
 
 
@@ -152,7 +156,7 @@ def test_a_missing_series_is_refused(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "sub-001" / "anat", anat)
     for path in anat.glob("*T1w*"):
         path.unlink()
-    with pytest.raises(PairError, match="no T1w series"):
+    with pytest.raises(SelectionError, match="no T1w series"):
         predict(model_of(trained), anat, **arguments_for(trained, "sub-001"))
 
 

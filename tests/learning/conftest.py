@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spinefx.cases.patch import Jitter, PatchSettings, PatchStack
+from spinefx.cases.patch import Jitter, PatchSettings, PatchSource, PatchStack
 from spinefx.learning.recipe import Recipe
-from spinefx.vocabulary import Diagnosis
+from spinefx.vocabulary import Diagnosis, Weighting
 
 SIDE = 40.0  # voxels along a box's side
 
@@ -44,9 +44,10 @@ def make_stack(number: int, *, malignant: bool, slices: int = 3, size: int = 64,
         name,
         name,
         tuple(range(4, 4 + slices)),
-        t1w.astype(np.float32),
-        t2w.astype(np.float32),
-        matrices,
+        (
+            PatchSource(Weighting.T1W, t1w.astype(np.float32), matrices[:, :3]),
+            PatchSource(Weighting.T2W, t2w.astype(np.float32), matrices[:, 3:]),
+        ),
         30.0,
         (),
         settings,

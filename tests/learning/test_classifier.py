@@ -17,6 +17,7 @@ from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import correct_prior
 from spinefx.errors import ModelError
 from spinefx.files import canonical_json, digest_of
+from spinefx.learning.card import ModelCard
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.network import build_network
 from spinefx.learning.pretrained import initialise
@@ -134,3 +135,11 @@ def test_other_inputs_are_refused(classifier: Classifier, stack_maker: Callable[
         classifier.predict(stack_maker(1, malignant=True, size=64))
     with pytest.raises(ModelError, match="shape"):
         classifier.probabilities(np.zeros((1, 3, 32, 32), np.float32))
+
+
+def test_a_card_from_before_sequences_is_read_with_its_digest() -> None:
+    """Written by the version before recipes had sequences: it names the same model today."""
+    text = (Path(__file__).parent / "data" / "model_before_sequences.json").read_text(encoding="utf-8")
+    card = ModelCard.from_json(json.loads(text))
+    assert card.digest == "sha256:354c560aa69558f7848ea1d8eef2b409dd947d74ff63ab7085163438191b28b1"
+    assert json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n" == text

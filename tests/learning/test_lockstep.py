@@ -168,7 +168,11 @@ def test_checkpoints_are_spaced_and_those_of_another_route_are_not_continued_fro
 
 def test_a_flat_channel_is_refused_by_name(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
     stacks, truth = cohort
-    flat = [replace(stack, t2w=np.full_like(stack.t2w, 7.25)) for stack in stacks]
+    flat = [
+        replace(stack, sources=(t1w, replace(t2w, voxels=np.full_like(t2w.voxels, 7.25))))
+        for stack in stacks
+        for t1w, t2w in [stack.sources]
+    ]
     with pytest.raises(PatchError, match="T2W"):
         together(make_folds((flat, truth), chancy.changed(early_stopping_on="none"), tmp_path))
 

@@ -10,9 +10,10 @@ import safetensors.torch
 import torch
 
 from spinefx.errors import FileError
-from spinefx.learning.network import FractureNetwork, ResNet50, build_network
+from spinefx.learning.network import FractureNetwork, build_network
 from spinefx.learning.pretrained import initialise
 from spinefx.learning.recipe import Recipe
+from spinefx.learning.resnet import ResNet50
 
 
 @pytest.fixture(scope="module")

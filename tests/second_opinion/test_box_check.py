@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from spinefx.cases.patch import PatchStack
+from spinefx.cases.patch import PatchSource, PatchStack
 from spinefx.second_opinion.box_check import FALSE_REFUSALS, FEWEST, BoxViews, Placement
+from spinefx.vocabulary import Weighting
 
 SIDE = 40
 REACH = 32  # pixels from the box's centre, one a millimetre
@@ -22,9 +25,15 @@ def stack_of(number: int, back_mm: float = 0.0, up_mm: float = 0.0, noise: float
     image = 1.0 * body - 1.0 * canal + noise * rng.standard_normal(down.shape)
     plane = np.array([[0, 0, 1.0], [SIDE, 0, REACH], [0, SIDE, REACH]])
     array = np.repeat(image[None], 3, axis=0).astype(np.float32)
-    matrices = np.repeat(plane[None, None], 6, axis=1)
+    matrices = np.repeat(plane[None, None], 3, axis=1)
     name = f"sub-{number:03d}"
-    return PatchStack(f"{name}_L1", name, (1,), array, array.copy(), matrices, float(SIDE))
+    return PatchStack(
+        f"{name}_L1",
+        name,
+        (1,),
+        tuple(PatchSource(one, array, matrices) for one in (Weighting.T1W, Weighting.T2W)),
+        float(SIDE),
+    )
 
 
 def views_of(numbers: range) -> list[BoxViews]:
@@ -75,7 +84,8 @@ def test_few_participants_teach_nothing_and_a_flat_case_is_left_out() -> None:
     assert Placement.of(views_of(range(FEWEST - 1))) is None
     assert Placement.of(views_of(range(FEWEST))) is not None
     whole = stack_of(1)
-    flat = PatchStack("c", "p", (1,), np.ones_like(whole.t1w), whole.t2w, whole.matrices, whole.side_mm)
+    t1w, t2w = whole.sources
+    flat = replace(whole, sources=(replace(t1w, voxels=np.ones_like(t1w.voxels)), t2w))
     assert BoxViews.of(flat) is None
 
 

@@ -91,15 +91,17 @@ def _render(study: OpenStudy, answer: Answer, *, style: str) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["picture"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-    opinion, scored, pair = answer.opinion, answer.opinion.scored, study.pair
+    opinion, scored = answer.opinion, answer.opinion.scored
     stamp = "phantom" if opinion.content["phantom"] else ""
     return environment.get_template("opinion.html").render(
         told=opinion.content,
         given=answer.given,
         title=study.title,
         series=study.opened.series,
-        sheet=contact_sheet(scored.lesion, pair.t1w, pair.t2w, scored.alignment, scored.stack, stamp=stamp),
-        proven=[centre_picture(case.patch) for case in opinion.nearest if case.patch is not None],
+        sheet=contact_sheet(scored.lesion, scored.series, scored.stack, stamp=stamp),
+        proven=[
+            centre_picture(case.patch, scored.stack.settings) for case in opinion.nearest if case.patch is not None
+        ],
         maps=[answer.maps[position].to_json() for position in sorted(answer.maps)],
         grid=GRID,
         style=style,

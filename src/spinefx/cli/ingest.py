@@ -23,6 +23,7 @@ def ingest(
     signs: Path | None = None,
     readings: Path | None = None,
     key: Path | None = None,
+    sequences: str = "T1w,T2w",
     show_paths: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
@@ -42,6 +43,8 @@ def ingest(
         readings.csv: patient, reader_id, arm, diagnosis, confidence, seconds.
     key
         Where to write which participant is which patient; nowhere by default, never into the study folder.
+    sequences
+        Series to keep of each participant, such as T1w,T2w,STIR; those beyond T1w and T2w where a participant has them.
     show_paths
         Name refused files by path, which may hold patients' names, instead of by hash.
     """
@@ -55,6 +58,7 @@ def ingest(
             signs=signs,
             readings=readings,
             key=key,
+            sequences=sequences.split(","),
             workers=count(workers),
             show_paths=show_paths,
             progress=steps,

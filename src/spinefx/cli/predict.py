@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from spinefx.cli.shell import Workers, app, count, fail
 from spinefx.cli.terminal import progress_bars
 from spinefx.errors import InputError, SpinefxError
-from spinefx.vocabulary import RESEARCH_USE_ONLY
+from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting
 
 __all__: list[str] = []
 
@@ -24,8 +24,7 @@ def predict(
     slices: str | None = None,
     box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     box_pixels: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    t1w_series: str | None = None,
-    t2w_series: str | None = None,
+    series: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     sheet: Path | None = None,
     engine: Literal["onnxruntime", "torch"] | None = None,
     out: Path | None = None,
@@ -49,10 +48,8 @@ def predict(
         One study: centre and side in millimetres, LPS: left,posterior,superior,side.
     box_pixels
         One study: edges on the middle slice of the lesion, pixel centres at integers: left,top,right,bottom.
-    t1w_series
-        One study: series UID to use as T1W whatever the program would choose.
-    t2w_series
-        One study: series UID to use as T2W whatever the program would choose.
+    series
+        One study: a series to use whatever the program would choose, T1w=UID, T2w=UID or STIR=UID; once for each.
     sheet
         One study: where to write the contact sheet (PNG).
     engine
@@ -69,7 +66,7 @@ def predict(
     from spinefx.second_opinion.manifest import Manifest
 
     one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels}
-    one |= {"t1w_series": t1w_series, "t2w_series": t2w_series, "sheet": sheet}
+    one |= {"series": _named_series(series), "sheet": sheet}
     if out is None and not Manifest.is_at(study):
         _predict_one(model, study, one | {"engine": engine})
         return
@@ -84,6 +81,18 @@ def predict(
     if done.notes:
         fail("\n".join(("some shards were not answered; the same command tries them again", *done.notes)))
     print(f"{done.sentence}: {out}")
+
+
+def _named_series(texts: tuple[str, ...]) -> dict[Weighting, str]:
+    found: dict[Weighting, str] = {}
+    for text in texts:
+        name, _, uid = text.partition("=")
+        weighting = next((one for one in SEQUENCES if one.key == name.lower()), None)
+        if weighting is None or not uid or weighting in found:
+            names = ", ".join(f"{one}=UID" for one in SEQUENCES)
+            raise InputError("--series that names no series", allowed=f"{names}, each at most once")
+        found[weighting] = uid
+    return found
 
 
 def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import SpinefxError
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.volume import Volume
-from spinefx.vocabulary import Plane
+from spinefx.vocabulary import MARKED, Plane
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import (
     read_cohort,
@@ -65,10 +66,11 @@ def check(root: Path) -> tuple[str, ...]:
 
 def _image_problems(workspace: Workspace, participant_id: str, volumes: dict[str, Volume]) -> Iterator[str]:
     """Complain about missing, unreadable, altered or non-sagittal series; keep the T2W volume for its lesion."""
-    for weighting in ("T1w", "T2w"):
+    for weighting in workspace.sequences:
         path = workspace.image(participant_id, weighting)
         if not path.is_file():
-            yield f"{path.name}: missing"
+            if weighting in PROTOCOL_SEQUENCES:  # the others are kept where a participant has them
+                yield f"{path.name}: missing"
             continue
         try:
             volume = read_nifti(path)
@@ -80,7 +82,7 @@ def _image_problems(workspace: Workspace, participant_id: str, volumes: dict[str
             yield f"{path.name}: its voxels are not those that were ingested"
         if volume.plane != Plane.SAGITTAL:
             yield f"{path.name}: {volume.plane}, not sagittal"
-        if weighting == "T2w":
+        if weighting is MARKED:
             volumes[participant_id] = volume
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,17 @@ from typing import TypeVar
 import numpy as np
 
 from spinefx.cases.lesion import Box, Lesion
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.reading import Reading, SignScores
-from spinefx.errors import InputError, PairError, SpinefxError, TableError, WorkspaceError
+from spinefx.errors import InputError, SelectionError, SpinefxError, TableError, WorkspaceError
 from spinefx.files import write_text
 from spinefx.imaging.nifti import write_nifti
-from spinefx.imaging.selection import RefusedSeries, SeriesPair, choose_pair
+from spinefx.imaging.selection import RefusedSeries, SeriesSet, choose_series
 from spinefx.imaging.study import Instance, Series, Study, scan
 from spinefx.imaging.volume import Volume
 from spinefx.processes.pool import map_items
 from spinefx.tables.rows import Row, Table
+from spinefx.vocabulary import MARKED, Weighting
 from spinefx.workspace.enrolment import (
     Enrolment,
     EnrolmentTable,
@@ -75,6 +77,7 @@ class _Enrolled:
     participant: Participant
     lesion: LesionRecord | None
     refused: tuple[RefusedSeries, ...]
+    missing: tuple[Weighting, ...]
 
 
 def ingest(
@@ -85,6 +88,7 @@ def ingest(
     signs: Path | None = None,
     readings: Path | None = None,
     key: Path | None = None,
+    sequences: Iterable[str] = PROTOCOL_SEQUENCES,
     workers: int = 1,
     show_paths: bool = False,
     progress: Progress | None = None,
@@ -103,6 +107,8 @@ def ingest(
         ``signs.csv`` and ``readings.csv``.
     key : Path, optional
         Where to write who is who; never inside the study folder.
+    sequences : iterable of str
+        Series to keep of each participant. T1w and T2w are always kept; the others where a participant has them.
     workers : int
         Processes that convert images.
     show_paths : bool
@@ -137,7 +143,7 @@ def ingest(
     notes += _unmatched(table.name, enrolment, studies, found.studies)
     if not jobs:
         raise InputError("no patient of the table was found in the export", remedy=" ".join(filter(None, notes[:3])))
-    workspace = Workspace.create(root)
+    workspace = Workspace.create(root, sequences)
     if workspace.participants_table.exists():
         raise WorkspaceError("the study folder holds participants already", where=root.name, allowed="a new folder")
     outcomes = map_items(_enrol, jobs, workers=workers, progress=progress and partial(progress, "converting images"))
@@ -146,6 +152,11 @@ def ingest(
         f"{job[1].participant_id} (row {job[1].row} of {table.name}): {outcome}"
         for job, outcome in zip(jobs, outcomes, strict=True)
         if isinstance(outcome, SpinefxError)
+    ]
+    notes += [
+        f"{one.participant.participant_id}: no usable {weighting} series"
+        for one in enrolled
+        for weighting in one.missing
     ]
     if not enrolled:
         raise InputError("no patient's images could be used", remedy=next(iter(filter(None, notes)), ""))
@@ -207,14 +218,15 @@ def _unmatched(
 
 
 def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
-    """Convert one patient's pair; runs in another process."""
+    """Convert one patient's series; runs in another process."""
     root, enrolment, studies = job
-    study, pair = _usable_pair(enrolment, studies)
-    t1w, t2w = pair.t1w.load(), pair.t2w.load()
-    lesion = _lesion(enrolment, pair, t2w)
     workspace = Workspace(root)
-    for series, volume, weighting in ((pair.t1w, t1w, "T1w"), (pair.t2w, t2w, "T2w")):
-        write_nifti(workspace.image(enrolment.participant_id, weighting), volume, _sidecar(series, volume))
+    study, found = _usable_series(enrolment, studies, workspace.sequences)
+    volumes = found.load()
+    lesion = _lesion(enrolment, found.marked, volumes[MARKED])
+    for weighting, volume in volumes.items():
+        path = workspace.image(enrolment.participant_id, weighting)
+        write_nifti(path, volume, _sidecar(found[weighting], volume))
     age = enrolment.age if enrolment.age is not None else study.age_years
     participant = Participant(
         participant_id=enrolment.participant_id,
@@ -226,30 +238,32 @@ def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
     )
     name = enrolment.participant_id
     record = None if lesion is None else LesionRecord(name, name, lesion, enrolment.annotator)
-    return _Enrolled(participant, record, pair.refused)
+    missing = tuple(weighting for weighting in workspace.sequences if weighting not in found.chosen)
+    return _Enrolled(participant, record, found.refused, missing)
 
 
-def _usable_pair(enrolment: Enrolment, studies: Sequence[Study]) -> tuple[Study, SeriesPair]:
-    """Choose the study and its pair: the study with the box's image, else the only one with a usable pair."""
+def _usable_series(
+    enrolment: Enrolment, studies: Sequence[Study], sequences: Sequence[Weighting]
+) -> tuple[Study, SeriesSet]:
+    """Choose the study and its series: the study with the box's image, else the only one with usable series."""
     marked = [(study, series) for study in studies for series in study.series if _shows(series, enrolment.image)]
     if enrolment.image and not marked:
         raise TableError("the image of the box is not among the patient's images", remedy="Check box_sop_uid.")
-    candidates = (
-        [(marked[0][0], enrolment.t2w_uid or marked[0][1].uid)] if marked else [(s, enrolment.t2w_uid) for s in studies]
-    )
-    pairs, reasons = [], []
-    for study, t2w_uid in candidates:
+    named = ({MARKED: marked[0][1].uid} if marked else {}) | dict(enrolment.series)
+    further = [sequence for sequence in sequences if sequence not in PROTOCOL_SEQUENCES]
+    usable, reasons = [], []
+    for study in [marked[0][0]] if marked else studies:
         try:
-            pairs.append((study, choose_pair(study, t1w_uid=enrolment.t1w_uid or None, t2w_uid=t2w_uid or None)))
-        except PairError as error:
+            usable.append((study, choose_series(study, PROTOCOL_SEQUENCES, optional=further, named=named)))
+        except SelectionError as error:
             reasons.append(error)
-    if len(pairs) > 1:
-        raise PairError(
-            f"{len(pairs)} studies with a usable pair", remedy="Name the image of the box (box_sop_uid), or a series."
+    if len(usable) > 1:
+        raise SelectionError(
+            f"{len(usable)} studies with usable series", remedy="Name the image of the box (box_sop_uid), or a series."
         )
-    if not pairs:
+    if not usable:
         raise reasons[0]
-    return pairs[0]
+    return usable[0]
 
 
 def _shows(series: Series, reference: str) -> bool:
@@ -257,14 +271,14 @@ def _shows(series: Series, reference: str) -> bool:
     return bool(uid) and any(instance.sop_uid == uid for instance in series.instances)
 
 
-def _lesion(enrolment: Enrolment, pair: SeriesPair, t2w: Volume) -> Lesion | None:
+def _lesion(enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion | None:
     if enrolment.box is None:
         return None
     box = enrolment.box
     if isinstance(box, PixelBox):
-        box = _box_in_mm(box, _instance(pair.t2w, enrolment.image))
+        box = _box_in_mm(box, _instance(series, enrolment.image))
     if enrolment.lesion_images:
-        chosen = sorted({_slice_of(_instance(pair.t2w, reference), t2w) for reference in enrolment.lesion_images})
+        chosen = sorted({_slice_of(_instance(series, reference), t2w) for reference in enrolment.lesion_images})
         if chosen != list(range(chosen[0], chosen[-1] + 1)):
             raise TableError(f"lesion images on slices {chosen}", allowed="slices without a gap")
     else:
@@ -302,7 +316,11 @@ def _slice_of(instance: Instance, t2w: Volume) -> int:
 
 
 def _sidecar(series: Series, volume: Volume) -> dict[str, object]:
-    times_ms = {"RepetitionTime": series.repetition_time_ms, "EchoTime": series.echo_time_ms}
+    times_ms = {
+        "RepetitionTime": series.repetition_time_ms,
+        "EchoTime": series.echo_time_ms,
+        "InversionTime": series.inversion_time_ms,
+    }
     seconds = {name: value / 1000 for name, value in times_ms.items() if value is not None}
     return seconds | {"VoxelSha256": volume.voxel_digest}
 

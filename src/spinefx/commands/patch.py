@@ -1,23 +1,24 @@
-"""Align every pair, cut every patch, draw every contact sheet."""
+"""Align every case's series, cut its patches, draw its contact sheet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from spinefx.cases.alignment import align_lesion, alignment_record
+from spinefx.cases.alignment import align_series, alignment_record
 from spinefx.cases.cohort import Case
-from spinefx.cases.patch import PatchSettings, cut_patches
+from spinefx.cases.cutting import cut_patches
+from spinefx.cases.patch import PatchSettings
 from spinefx.cases.sheet import contact_sheet
 from spinefx.errors import InputError, SpinefxError
 from spinefx.files import write_bytes
 from spinefx.imaging.nifti import read_nifti
 from spinefx.processes.pool import map_items
-from spinefx.vocabulary import TruthSource
+from spinefx.vocabulary import MARKED, TruthSource
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
-from spinefx.workspace.stacks import recorded_alignment, save_stack, sheet_path, source_digest, stack_is_current
+from spinefx.workspace.stacks import recorded_alignments, save_stack, sheet_path, source_digest, stack_is_current
 
 __all__ = ["PatchReport", "patch"]
 
@@ -81,7 +82,7 @@ def patch(
     folder = workspace.patches_folder(settings)
     jobs = [(root, case, settings) for case in cases if not _is_current(folder, case, settings)]
     outcomes = map_items(_patch_case, jobs, workers=workers, progress=progress)
-    workspace.describe_derivative(folder, "spinefx patches", Settings=asdict(settings))
+    workspace.describe_derivative(folder, "spinefx patches", Settings=settings.to_json())
     notes = tuple(
         f"{job[1].case_id}: {o}" for job, o in zip(jobs, outcomes, strict=True) if isinstance(o, SpinefxError)
     )
@@ -102,19 +103,28 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     """Align and cut one case; runs in another process."""
     root, case, settings = job
     workspace = Workspace(root)
-    t1w, t2w = (read_nifti(workspace.image(case.participant_id, weighting)) for weighting in ("T1w", "T2w"))
     lesion = case.lesion
-    lesion.check_inside(t2w)
-    alignment = align_lesion(lesion, t2w, t1w, method=settings.registration)
-    stack = cut_patches(
-        lesion, t1w, t2w, alignment, case_id=case.case_id, participant_id=case.participant_id, settings=settings
-    )
+    series = {}
+    for weighting in settings.sequences:
+        path = workspace.image(case.participant_id, weighting)
+        if not path.is_file():
+            raise InputError(
+                f"no {weighting} image",
+                where=case.participant_id,
+                remedy=f"Ingest with --sequences {','.join(settings.sequences)}, or take a recipe without {weighting}.",
+            )
+        series[weighting] = read_nifti(path)
+    lesion.check_inside(series[MARKED])
+    aligned = align_series(lesion, series, method=settings.registration)
+    stack = cut_patches(lesion, aligned, case_id=case.case_id, participant_id=case.participant_id, settings=settings)
     stamp = "phantom" if case.truth_source == TruthSource.PHANTOM else ""
     folder = workspace.patches_folder(settings)
-    picture = contact_sheet(lesion, t1w, t2w, alignment, stack, stamp=stamp)
+    picture = contact_sheet(lesion, aligned, stack, stamp=stamp)
     write_bytes(sheet_path(folder, case.participant_id, case.case_id), picture)
-    save_stack(folder, stack, source_digest(case, settings), alignment_record(alignment))
+    records = {str(one.weighting): alignment_record(one) for one in aligned if one.alignment is not None}
+    save_stack(folder, stack, source_digest(case, settings), records)
 
 
 def _recorded_method(folder: Path, case: Case) -> str:
-    return str(recorded_alignment(folder, case.participant_id, case.case_id)["method"])
+    methods = [record["method"] for record in recorded_alignments(folder, case.participant_id, case.case_id).values()]
+    return " and ".join(dict.fromkeys(methods)) or "none"

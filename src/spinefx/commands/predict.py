@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from spinefx.imaging.volume import Slices
 from spinefx.learning.scoring import load_models
 from spinefx.second_opinion.many_studies import predict_many
 from spinefx.second_opinion.one_study import answer_study
+from spinefx.vocabulary import Weighting
 
 __all__ = ["predict", "predict_many"]
 
@@ -26,8 +28,7 @@ def predict(
     slices: str | None = None,
     box: str | None = None,
     box_pixels: str | None = None,
-    t1w_series: str | None = None,
-    t2w_series: str | None = None,
+    series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
     engine: str | None = None,
 ) -> dict[str, Any]:
@@ -45,8 +46,8 @@ def predict(
         ``left,posterior,superior,side``: centre and side, LPS millimetres.
     box_pixels : str, optional
         ``left,top,right,bottom`` on the middle lesion slice; pixel centres at integers. One of the two is needed.
-    t1w_series, t2w_series : str, optional
-        Series UIDs to use whatever the program would choose.
+    series : mapping of Weighting to str, optional
+        UIDs of series to use whatever the program would choose.
     sheet : Path, optional
         Where to write the contact sheet.
     engine : {'onnxruntime', 'torch'}, optional
@@ -66,8 +67,7 @@ def predict(
         load_models(model, engine=engine, one_study=True),
         study,
         lambda t2w: _lesion(slices, box, box_pixels, t2w),
-        t1w_series=t1w_series,
-        t2w_series=t2w_series,
+        series=series,
         sheet=sheet,
     )
 

@@ -10,10 +10,12 @@ from typing import Any
 from spinefx.cases.cohort import Cohort
 from spinefx.cases.reading import patient_readings
 from spinefx.errors import InputError
-from spinefx.learning.classifier import Classifier, software_versions
+from spinefx.learning.card import read_card
+from spinefx.learning.classifier import software_versions
 from spinefx.learning.crossvalidation import CrossValidation, cross_validate, train_folds
 from spinefx.learning.device import choose_route
 from spinefx.learning.leaks import AuditCheck
+from spinefx.learning.networks import Network, network_named
 from spinefx.learning.recipe import Recipe
 from spinefx.processes.cluster import LOCAL, share_of
 from spinefx.workspace.experiment import Experiment
@@ -58,6 +60,7 @@ def train(
     progress: Callable[[str, int, int], None] | None = None,
     shard: str | None = None,
     on: str = LOCAL,
+    network: Network | None = None,
 ) -> TrainingOutcome:
     """Run the whole cross-validation, or the rest of one that was cut off.
 
@@ -81,6 +84,8 @@ def train(
         ``i/n``: only every n-th fold, beginning with the i-th; whoever finishes the last joins and audits them all.
     on : str
         Where to train whole experiments, as :func:`spinefx.processes.cluster.spread` takes it.
+    network : Network, optional
+        The network that the recipe names, where it is not one of :data:`spinefx.learning.networks.NETWORKS`.
 
     Returns
     -------
@@ -102,7 +107,7 @@ def train(
     for number in range(1, chosen.repeats + 1):
         folder = experiment.models_folder if number == 1 else experiment.models_folder / f"repeat-{number:02d}"
         told = _named(progress, number, chosen.repeats)
-        known = {"workers": workers, "weights": weights, "route": route, "progress": told, "on": on}
+        known = {"workers": workers, "weights": weights, "route": route, "progress": told, "on": on, "network": network}
         given = (stacks, cohort.truth, chosen.repetition(number), folder)
         jobs.append((given, {"cohort_digest": cohort.digest} | known))
     if shard is not None:
@@ -110,22 +115,21 @@ def train(
         if left:
             return TrainingOutcome(experiment.name, chosen.folds * chosen.repeats, (), route.said, left)
     runs = [cross_validate(*given, **known) for given, known in jobs]
-    first = Classifier.load(experiment.models_folder / runs[0].folds[0].label)
-    stamps = _stamps(chosen, first.card.initialisation.said)
+    first = read_card(experiment.models_folder / runs[0].folds[0].label)
+    stamps = _stamps(chosen, first.initialisation.said, network)
     restarted = sorted({label for run in runs for label in run.restarted})
     said = route.said + (f" Begun again, for they were begun otherwise: {', '.join(restarted)}." if restarted else "")
     _record(experiment, chosen, cohort, runs, stamps, said)
     return TrainingOutcome(experiment.name, sum(len(run.folds) for run in runs), stamps, said)
 
 
-def _stamps(recipe: Recipe, initialisation: str) -> tuple[str, ...]:
+def _stamps(recipe: Recipe, initialisation: str, network: Network | None) -> tuple[str, ...]:
     """List what must be said wherever a recipe's figures stand."""
     stamps = [f"Optimistic: {recipe.optimistic}."] if recipe.optimistic else []
-    if recipe.network != "resnet50":
-        stamps.append(
-            f"Recipe {recipe.name!r} trains {recipe.network}, a small network for a CPU, not the paper's ResNet50."
-        )
-    elif recipe.initialisation == "imagenet":
+    note = network_named(recipe.network, network).note
+    if note:
+        stamps.append(f"Recipe {recipe.name!r} trains {recipe.network}, {note}.")
+    if recipe.initialisation == "imagenet":
         stamps.append(f"Initialisation: {initialisation}.")
     return tuple(stamps)
 

@@ -1,10 +1,11 @@
 """The protocol as one value: every number of an experiment, read from one flat TOML file.
 
-Nothing here needs torch, so that a recipe can be read, checked and shown where none is installed.
+Nothing here needs torch, so that a recipe can be read, checked and shown where torch is not installed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import json
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from spinefx.documents import check_keys, parse_toml, read_toml
 from spinefx.errors import RecipeError
 from spinefx.files import canonical_json, digest_of
+from spinefx.learning.networks import NETWORKS
+from spinefx.vocabulary import MARKED, SEQUENCES, Weighting
 
 if TYPE_CHECKING:
     from spinefx.cases.patch import PatchSettings
@@ -27,23 +30,29 @@ __all__ = ["PRESETS", "Recipe"]
 
 PRESETS = ("honest", "paper", "quick")
 
-# A reader of a result is told in one sentence what each of these lets through.
+# Every result of such a recipe repeats this sentence.
 TEST_FOLD_SENTENCE = (
     "the fold that is reported also chose the epoch whose weights are kept (early_stopping_on = 'test_fold'), "
     "as in Yeh 2022, so the scores are better than new patients would see"
 )
 
 
+_SEQUENCES = tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class _Field:
-    """What one field of a recipe means, and the range of a number."""
+    """What one field of a recipe means, the range of a number, and what a text or list accepts beyond its form."""
 
     meaning: str
     low: float = 0
     high: float = 0
+    allowed: str = ""
 
     def accepts(self, value: object, kind: Any) -> bool:
-        """Tell whether a value is of this kind, exactly, and in range; nothing is converted."""
+        """Return whether a value is of this kind, exactly, and in range; nothing is converted."""
+        if kind == _SEQUENCES:
+            return _is_sequences(value)
         choices = typing.get_args(kind)
         if choices:
             return isinstance(value, str) and value in choices
@@ -51,7 +60,7 @@ class _Field:
             return isinstance(value, str) and re.fullmatch("[a-z0-9_-]{1,40}", value) is not None
         if kind is bool:
             return isinstance(value, bool)
-        # A boolean is an int to Python, not to a reader; a comparison with NaN is false.
+        # A boolean is an int to Python, but not to a user; a comparison with NaN is false.
         is_number = isinstance(value, int if kind is int else float) and not isinstance(value, bool)
         return is_number and self.low <= float(typing.cast("float", value)) <= self.high
 
@@ -60,7 +69,7 @@ class _Field:
 class Recipe:
     """Every number of one experiment; frozen, complete, and refused where a value is out of range.
 
-    Each field stands in the TOML file; :meth:`meanings` says what it means, :meth:`allowed` what it accepts.
+    The TOML file holds every field; :meth:`meanings` returns what each means, :meth:`allowed` what it accepts.
 
     Raises
     ------
@@ -69,7 +78,7 @@ class Recipe:
 
     Notes
     -----
-    ``protocol row`` in a description is the row of the settled protocol of Yeh 2022.
+    ``row`` in a description is the row of the protocol, see ``docs/protocol.md``.
     """
 
     name: Annotated[str, _Field("What results call this recipe.")]
@@ -108,6 +117,16 @@ class Recipe:
             0.5,
         ),
     ]
+    sequences: Annotated[
+        tuple[str, ...],
+        _Field(
+            "Series that a patch is cut from, in the order of its channels (row 7).",
+            allowed=f"a list of {', '.join(repr(str(one)) for one in SEQUENCES)}, each at most once, '{MARKED}' always",
+        ),
+    ] = (Weighting.T1W.value, Weighting.T2W.value)
+    neighbours: Annotated[
+        int, _Field("Slices on either side of the lesion slice that are channels too (row 7).", 0, 3)
+    ] = 1
     registration: Annotated[
         Literal["rigid", "affine", "geometry", "simpleitk"], _Field("How T1W is brought to T2W (row 9).")
     ]
@@ -115,9 +134,21 @@ class Recipe:
     patch_size: Annotated[int, _Field("Pixels along each side of a patch (row 10).", 32, 256)]
     normalisation: Annotated[Literal["z_score"], _Field("Each channel of each patch to mean 0, deviation 1 (row 10).")]
     network: Annotated[
-        Literal["resnet50", "small_resnet"], _Field("The network; 'small_resnet' is for demonstrations.")
+        str,
+        _Field(
+            "The network; 'small_resnet' is for demonstrations.",
+            allowed=f"{', '.join(repr(name) for name in NETWORKS)}, or the name of a network that your code passes",
+        ),
     ]
-    mixing_channels: Annotated[int, _Field("Channels that the 1x1 layer makes of the six (row 11).", 1, 6)]
+    mixing_channels: Annotated[
+        int,
+        _Field(
+            "Channels that the 1x1 layer makes of the patch's (row 11).",
+            1,
+            21,
+            "whole numbers from 1 to the number of channels, 6 by default",
+        ),
+    ]
     mixing_bias: Annotated[bool, _Field("Whether that layer has a bias (row 11).")]
     stem: Annotated[Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"], _Field("First convolution (row 12).")]
     dropout: Annotated[float, _Field("Share of features dropped before the last layer (row 14).", 0.0, 0.9)]
@@ -148,18 +179,23 @@ class Recipe:
             if kind is float and type(value) is int:
                 value = float(value)  # so that 0 and 0.0 are one recipe with one digest
                 object.__setattr__(self, key, value)
+            if kind == _SEQUENCES and isinstance(value, list | tuple):
+                # TOML and JSON write lists; members of the vocabulary become plain words.
+                value = tuple(str(name) if isinstance(name, str) else name for name in value)
+                object.__setattr__(self, key, value)
             if not field.accepts(value, kind):
                 raise RecipeError(f"{key} = {value!r}", where="recipe", allowed=self.allowed(key))
         self._refuse_contradictions()
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Make a recipe of plain values, as a file holds them.
+        """Make a recipe from plain values, as a file holds them.
 
         Parameters
         ----------
         values : mapping
-            One value a field, by its name.
+            One value for each field, by its name. Fields with a default may be missing: files that were written before
+            these fields existed stand for the default.
 
         Returns
         -------
@@ -171,23 +207,32 @@ class Recipe:
             For an unknown or missing key, or a value that its field does not accept.
         """
         if not isinstance(values, Mapping):
-            raise RecipeError(f"a {type(values).__name__} where a recipe belongs", allowed="one value a field, by name")
-        check_keys(values, _fields(), RecipeError, where="recipe", needed=_fields())
+            raise RecipeError(
+                f"a {type(values).__name__} where a recipe belongs", allowed="one value for each field, by name"
+            )
+        needed = [key for key in _fields() if key not in _defaults()]
+        check_keys(values, _fields(), RecipeError, where="recipe", needed=needed)
         return cls(**values)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Give plain values by field name, in the order of the file.
+        """Return plain values by field name, in the order of the file.
 
         Returns
         -------
         dict
-            ``Recipe.from_mapping(recipe.to_mapping()) == recipe``.
+            ``Recipe.from_mapping(recipe.to_mapping()) == recipe``. A field with a default is left out where it holds
+            it, so that recipes, patches and models that were written before the field existed keep their digests.
         """
-        return {key: getattr(self, key) for key in _fields()}
+        values = {key: getattr(self, key) for key in _fields()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in values.items()
+            if key not in _defaults() or value != _defaults()[key]
+        }
 
     @classmethod
     def meanings(cls) -> dict[str, str]:
-        """Say what each field means.
+        """Return what each field means.
 
         Returns
         -------
@@ -205,11 +250,17 @@ class Recipe:
                 where="recipe",
                 allowed="patience = 0, or a split whose loss is watched",
             )
-        if self.network == "small_resnet" and self.initialisation == "imagenet":
+        known = NETWORKS.get(self.network)
+        if known is not None and not known.pretrained and self.initialisation == "imagenet":
+            able = ", ".join(f"'{network.name}'" for network in NETWORKS.values() if network.pretrained)
             raise RecipeError(
-                "initialisation = 'imagenet' for small_resnet",
+                f"initialisation = 'imagenet' for {self.network}",
                 where="recipe",
-                allowed="'random', or network = 'resnet50'",
+                allowed=f"'random', or network = {able}",
+            )
+        if self.mixing_channels > self.channels:
+            raise RecipeError(
+                f"mixing_channels = {self.mixing_channels}", where="recipe", allowed=f"1 to {self.channels}"
             )
 
     @classmethod
@@ -238,7 +289,7 @@ class Recipe:
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """Read a recipe as a command line names it: a preset, or a TOML file.
+        """Read a recipe by the name that a user gives: a preset, or a TOML file.
 
         Parameters
         ----------
@@ -271,7 +322,7 @@ class Recipe:
         Raises
         ------
         RecipeError
-            When the file is missing, no TOML, or no complete recipe.
+            When the file is missing, not TOML, or not a complete recipe.
         """
         remedy = f"Give a TOML file, or one of {', '.join(PRESETS)}."
         return cls.from_mapping(read_toml(path, RecipeError, remedy=remedy))
@@ -314,7 +365,7 @@ class Recipe:
         return self.from_mapping({**self.to_mapping(), **changes})
 
     def repetition(self, number: int) -> Self:
-        """Give the recipe of one repeat of the whole cross-validation (protocol row 23).
+        """Return the recipe of one repeat of the whole cross-validation (protocol row 23).
 
         Parameters
         ----------
@@ -331,7 +382,7 @@ class Recipe:
         return self.changed(seed=self.seed + number - 1, repeats=1)
 
     def dump(self) -> str:
-        """Write the recipe as TOML, each field under its meaning and range.
+        """Return the recipe as TOML, each field below its meaning and range.
 
         Returns
         -------
@@ -345,7 +396,7 @@ class Recipe:
 
     @classmethod
     def allowed(cls, key: str) -> str:
-        """Say what one field accepts.
+        """Return what one field accepts.
 
         Parameters
         ----------
@@ -357,6 +408,8 @@ class Recipe:
         str
         """
         kind, field = _fields()[key]
+        if field.allowed:
+            return field.allowed
         choices = typing.get_args(kind)
         if choices:
             return ", ".join(f"'{choice}'" for choice in choices)
@@ -375,7 +428,7 @@ class Recipe:
 
     @property
     def optimistic(self) -> str:
-        """Why results of this recipe are better than new patients would see; empty where no leak is allowed."""
+        """Why results of this recipe are better than new patients would see; empty where the recipe allows no leak."""
         return TEST_FOLD_SENTENCE if self.early_stopping_on == "test_fold" else ""
 
     @property
@@ -385,22 +438,42 @@ class Recipe:
         return (self.copies_malignant + original) / (self.copies_benign + original)
 
     @property
+    def channels(self) -> int:
+        """Number of channels of a patch."""
+        return len(self.sequences) * (2 * self.neighbours + 1)
+
+    @property
     def patch_settings(self) -> PatchSettings:
         """How the patches of this recipe are cut."""
-        # Deferred, for this name alone brings the imaging libraries.
+        # Deferred: it needs NumPy, and recipes are listed where nothing is computed.
         from spinefx.cases.patch import PatchSettings
 
-        return PatchSettings(self.registration, self.margin_percent, self.patch_size)
+        sequences = tuple(Weighting(name) for name in self.sequences)
+        return PatchSettings(self.registration, self.margin_percent, self.patch_size, sequences, self.neighbours)
 
 
 @functools.cache
 def _fields() -> dict[str, tuple[Any, _Field]]:
-    """Type and meaning of every field, by its name."""
+    """Return the type and meaning of every field, by its name."""
     hints = typing.get_type_hints(Recipe, include_extras=True)
     return {key: typing.get_args(hint) for key, hint in hints.items()}
 
 
-def _toml(value: str | bool | float) -> str:
-    """One TOML value; JSON writes strings, numbers and booleans the same way, but for exponents without a point."""
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """Return the defaults of the fields that were added after recipes had been written."""
+    return {
+        field.name: field.default for field in dataclasses.fields(Recipe) if field.default is not dataclasses.MISSING
+    }
+
+
+def _is_sequences(value: object) -> bool:
+    if not isinstance(value, tuple) or not all(isinstance(name, str) and name in SEQUENCES for name in value):
+        return False
+    return len(set(value)) == len(value) and MARKED in value
+
+
+def _toml(value: str | bool | float | tuple[str, ...]) -> str:
+    """Write one TOML value as JSON writes it, which differs only in exponents without a point."""
     text = json.dumps(value)
     return text.replace("e", ".0e", 1) if isinstance(value, float) and "e" in text and "." not in text else text

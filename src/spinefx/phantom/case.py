@@ -208,7 +208,7 @@ def render_case(draw: CaseDraw) -> RenderedCase:
     noise = draw.settings.generator(draw.number, Stream.NOISE)
     still = np.eye(4)
     volumes = {}
-    for series, weighting in (("t1w", Weighting.T1W), ("t2w", Weighting.T2W), ("stir", Weighting.OTHER)):
+    for series, weighting in (("t1w", Weighting.T1W), ("t2w", Weighting.T2W), ("stir", Weighting.STIR)):
         moved = draw.t2w_to_t1w if series == "t1w" else still
         array = _scan(draw, getattr(draw, series), truth.affines[series], moved, (spine, texture), noise)
         volumes[series] = Volume(array, truth.affines[series], draw.uid("frame"), weighting)

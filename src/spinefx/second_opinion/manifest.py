@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spinefx.cases.lesion import Lesion
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import InputError
 from spinefx.tables.rows import Row, Table, stream_rows
+from spinefx.vocabulary import SEQUENCES, Weighting
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import BOX_COLUMNS, LESION_COLUMNS, lesion_of
 
@@ -21,7 +23,8 @@ __all__ = ["Manifest", "MarkedStudy", "short_digest"]
 
 FILE = "manifest.tsv"
 REQUIRED = ("study", "case_id", *BOX_COLUMNS)
-OPTIONAL = ("level", "t1w_series", "t2w_series")
+SERIES_COLUMNS = {sequence: f"{sequence.key}_series" for sequence in SEQUENCES}
+OPTIONAL = ("level", *SERIES_COLUMNS.values())
 
 
 @dataclass(frozen=True)
@@ -35,24 +38,25 @@ class MarkedStudy:
     study : str
         Path as the manifest writes it; stands in no output.
     lesion : Lesion
-    t1w_series, t2w_series : str
-        Series UIDs to use whatever the program would choose; empty where it may choose.
+    series : mapping of Weighting to str
+        UIDs of series to use whatever the program would choose.
     """
 
     case_id: str
     study: str
     lesion: Lesion
-    t1w_series: str = ""
-    t2w_series: str = ""
+    series: Mapping[Weighting, str] = field(default_factory=dict, repr=False)
 
     def content(self) -> list[Any]:
-        """Give plain values, for a digest.
+        """Return plain values, for a digest.
 
         Returns
         -------
         list
         """
-        return [self.case_id, self.study, asdict(self.lesion), self.t1w_series, self.t2w_series]
+        protocol = [self.series.get(sequence, "") for sequence in PROTOCOL_SEQUENCES]
+        further = [[str(name), uid] for name, uid in self.series.items() if name not in PROTOCOL_SEQUENCES]
+        return [self.case_id, self.study, asdict(self.lesion), *protocol, *further]
 
 
 @dataclass(frozen=True)
@@ -173,8 +177,9 @@ class Manifest:
     def _study(self, row: Row) -> MarkedStudy:
         row.required("case_id")
         study = f"{row.required('participant_id')}/anat" if self.of_workspace else row.required("study")
-        series = (row.text("t1w_series"), row.text("t2w_series"))
-        return MarkedStudy(row.plain("case_id"), study, lesion_of(row), *series)
+        given = {sequence: row.text(column) for sequence, column in SERIES_COLUMNS.items()}
+        series = {sequence: uid for sequence, uid in given.items() if uid}
+        return MarkedStudy(row.plain("case_id"), study, lesion_of(row), series)
 
 
 def short_digest(text: str) -> int:

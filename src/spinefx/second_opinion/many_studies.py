@@ -282,8 +282,7 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tu
             models,
             base / study.study,
             lambda t2w: study.lesion,
-            t1w_series=study.t1w_series or None,
-            t2w_series=study.t2w_series or None,
+            series=study.series,
         )
     except SpinefxError as error:
         return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error))
@@ -293,6 +292,7 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tu
         # One odd file in a million must not stop the rest. Its text may quote what it read, so only its kind is kept.
         return (study.case_id, *[None] * 7, digest, "InternalError", type(error).__name__)
     patient, registration = answer["patient"], answer["registration"]
+    said = f"{registration['method']}: {registration['reason']}" if registration else ""
     return (
         study.case_id,
         *(repr(patient[name]) for name in ("probability", "corrected_probability")),
@@ -300,7 +300,7 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tu
         patient["threshold"],
         len(answer["slices"]),
         "; ".join(answer["flags"]),
-        f"{registration['method']}: {registration['reason']}",
+        said,
         digest,
         None,
         None,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from spinefx.cases.lesion import Lesion
 from spinefx.files import write_bytes
-from spinefx.imaging.selection import SeriesPair, choose_pair
+from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.scoring import score
+from spinefx.vocabulary import MARKED, Weighting
 
 __all__ = ["answer_study"]
 
@@ -22,42 +23,44 @@ def answer_study(
     study: Path,
     place: Callable[[Slices], Lesion],
     *,
-    t1w_series: str | None = None,
-    t2w_series: str | None = None,
+    series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
 ) -> dict[str, Any]:
-    """Score one marked vertebra with models that are loaded already.
+    """Score one marked vertebra with loaded models.
 
     Parameters
     ----------
     models : tuple of TrainedModel
-        As :func:`load_models` gives them.
+        As returned by :func:`spinefx.learning.scoring.load_models`.
     study : Path
+        Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
     place : callable
-        Gives the lesion on the T2W slices; it is checked here that it lies inside.
-    t1w_series, t2w_series, sheet
-        As for :func:`predict`.
+        Returns the lesion for the T2W slices; whether it lies inside them is checked here.
+    series : mapping of Weighting to str, optional
+        UIDs of series to use instead of the automatic choice.
+    sheet : Path, optional
+        Where to write the contact sheet.
 
     Returns
     -------
     dict
-        As :func:`predict` gives it.
+        Ready for JSON; holds no identifier of the patient.
 
     Raises
     ------
     SpinefxError
-        By name, when the input is outside what the model accepts.
+        When the input is outside what the model accepts.
     """
-    pair = choose_pair(open_study(study), t1w_uid=t1w_series, t2w_uid=t2w_series)
-    t1w, t2w = pair.t1w.slices(), pair.t2w.slices()
-    scored = score(models, place(t2w), t1w, t2w)
+    found = choose_series(open_study(study), models[0].card.settings.sequences, named=series)
+    slices = found.slices()
+    scored = score(models, place(slices[MARKED]), slices)
     if sheet is not None:
         from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
 
-        write_bytes(sheet, contact_sheet(scored.lesion, t1w, t2w, scored.alignment, scored.stack))
-    return scored.to_json() | {"series": _series(pair)}
+        write_bytes(sheet, contact_sheet(scored.lesion, scored.series, scored.stack))
+    return scored.to_json() | {"series": _series(found)}
 
 
-def _series(pair: SeriesPair) -> dict[str, Any]:
-    refused = [{"series": one.label, "reason": one.reason} for one in pair.refused]
-    return {"t1w": pair.t1w.label, "t2w": pair.t2w.label, "refused": refused}
+def _series(found: SeriesSet) -> dict[str, Any]:
+    refused = [{"series": one.label, "reason": one.reason} for one in found.refused]
+    return {weighting.key: series.label for weighting, series in found.chosen.items()} | {"refused": refused}

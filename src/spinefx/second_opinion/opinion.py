@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spinefx.errors import LeakError, MissedVertebraError, UnlikeTrainingError, WorkspaceError
 from spinefx.imaging.volume import Volume
 from spinefx.learning.model import TrainedModel
+from spinefx.learning.networks import note_on
 from spinefx.learning.scoring import Scored, load_models
 from spinefx.second_opinion.box_check import FALSE_REFUSALS
 from spinefx.second_opinion.reference_cases import (
@@ -296,7 +297,7 @@ def second_opinion(
         "threshold": _threshold(answer["patient"], evidence),
         "histogram": None if evidence is None else _histogram(evidence, place),
         "nearest": [_proven(case, alike) for case, alike in found],
-        "nearest_by": "Chosen by likeness: correlation of grey values, averaged over the six channels of the patch.",
+        "nearest_by": "Chosen by likeness: correlation of grey values, averaged over the channels of the patch.",
         "quality": panel.quality(measures),
         "cautions": _cautions(panel, scored, best, participant_id),
         "stamps": _stamps(panel.models),
@@ -408,8 +409,9 @@ def _cautions(panel: Panel, scored: Scored, best: float | None, participant_id: 
 def _stamps(models: tuple[TrainedModel, ...]) -> list[str]:
     recipe = models[0].card.recipe
     stamps = [f"Optimistic: {recipe.optimistic}."] if recipe.optimistic else []
-    if recipe.network != "resnet50":
-        stamps.append(f"The model is {recipe.network}, a small network for a CPU, not the paper's ResNet50.")
+    note = note_on(recipe.network)
+    if note:
+        stamps.append(f"The model is {recipe.network}, {note}.")
     return stamps
 
 

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.cases.cohort import Case
-from spinefx.cases.patch import CHANNELS, PatchStack
+from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction, patient_readings
 from spinefx.errors import SpinefxError
-from spinefx.imaging.selection import SeriesPair, choose_pair
+from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import open_study
 from spinefx.learning.recipe import Recipe
 from spinefx.second_opinion.box_check import BoxViews, Placement
 from spinefx.second_opinion.recalibration import Recalibration
 from spinefx.statistics.accuracy import Confusion
-from spinefx.vocabulary import Diagnosis, TruthSource
+from spinefx.vocabulary import MARKED, Diagnosis, TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_cohort, sidecar_path
@@ -44,7 +44,6 @@ __all__ = [
 # With fewer cases of a class there is nothing to calibrate on.
 FEWEST_EACH = 5
 PLACEMENT = "placement of the box on the vertebra"
-CENTRES = tuple(CHANNELS.index(name) for name in ("T1W0", "T2W0"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,7 @@ class ProvenCase:
         At the recipe's threshold.
     measures : mapping of str to float
         Of images, box and patch, see :func:`image_measures` and :func:`patch_measures`; empty where there are none.
-    patch : ndarray of float32, shape (6, size, size), or None
+    patch : ndarray of float32, shape (channel, size, size), or None
         Of the middle lesion slice; None where patches are missing or not current.
     """
 
@@ -144,7 +143,7 @@ class LocalEvidence:
 
         Parameters
         ----------
-        patch : ndarray of float32, shape (6, size, size)
+        patch : ndarray of float32, shape (channel, size, size)
         diagnosis : Diagnosis
         most : int
 
@@ -162,11 +161,11 @@ class LocalEvidence:
 
 
 def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Compare two patches: correlation of grey values, averaged over the six channels.
+    """Compare two patches: correlation of grey values, averaged over the channels.
 
     Parameters
     ----------
-    one, other : ndarray of float32, shape (6, size, size)
+    one, other : ndarray of float32, shape (channel, size, size)
         Each channel of mean 0 and standard deviation 1.
 
     Returns
@@ -177,12 +176,12 @@ def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return min(1.0, float(np.mean(one.astype(np.float64) * other))) if one.shape == other.shape else 0.0
 
 
-def image_measures(pair: SeriesPair) -> dict[str, float]:
+def image_measures(found: SeriesSet) -> dict[str, float]:
     """Measure what scanners and protocols differ in, from headers alone.
 
     Parameters
     ----------
-    pair : SeriesPair
+    found : SeriesSet
 
     Returns
     -------
@@ -190,7 +189,7 @@ def image_measures(pair: SeriesPair) -> dict[str, float]:
         By what a reader would call it, units in the name; without those that the headers do not tell.
     """
     measures: dict[str, float | None] = {}
-    for name, series in (("T1W", pair.t1w), ("T2W", pair.t2w)):
+    for name, series in ((weighting.label, series) for weighting, series in found.chosen.items()):
         measures |= {
             f"{name} pixel, mm": series.spacing_mm[1],
             f"{name} slice step, mm": series.spacing_mm[0],
@@ -206,21 +205,28 @@ def patch_measures(stack: PatchStack, patch: NDArray[np.float32]) -> dict[str, f
     Parameters
     ----------
     stack : PatchStack
-    patch : ndarray of float32, shape (6, size, size)
+    patch : ndarray of float32, shape (channel, size, size)
         Of the middle lesion slice.
 
     Returns
     -------
     dict of str to float
-        Side of the box; contrast round it (standard deviation over mean of the signal) in both series; and how T1W
-        and T2W agree within it, by which swapped or wrong series are seen.
+        Side of the box; contrast round it (standard deviation over mean of the signal) in each series; and how the
+        other series agree with T2W within it, which shows swapped or wrong series.
     """
-    t1w, t2w = (patch[channel].astype(np.float64) for channel in CENTRES)
+    centres = {one: patch[stack.settings.centre_of(one)].astype(np.float64) for one in stack.settings.sequences}
     contrasts = {
-        f"{name} contrast round the box": float(array.std() / max(abs(float(array.mean())), 1e-9))
-        for name, array in (("T1W", stack.t1w), ("T2W", stack.t2w))
+        f"{source.weighting.label} contrast round the box": float(
+            source.voxels.std() / max(abs(float(source.voxels.mean())), 1e-9)
+        )
+        for source in stack.sources
     }
-    return {"side of the box, mm": stack.side_mm} | contrasts | {"T1W to T2W correlation": float(np.mean(t1w * t2w))}
+    agreement = {
+        f"{one.label} to {MARKED.label} correlation": float(np.mean(centre * centres[MARKED]))
+        for one, centre in centres.items()
+        if one is not MARKED
+    }
+    return {"side of the box, mm": stack.side_mm} | contrasts | agreement
 
 
 def newest_experiment(workspace: Workspace) -> Experiment | None:
@@ -321,7 +327,7 @@ def voxel_owners(workspace: Workspace) -> dict[str, str]:
     """
     owners = {}
     for folder in workspace.participant_folders():
-        for weighting in ("T1w", "T2w"):
+        for weighting in workspace.sequences:
             path = sidecar_path(workspace, folder.name, weighting)
             noted = read_json(path).get("VoxelSha256") if path.is_file() else None
             if isinstance(noted, str):
@@ -350,7 +356,8 @@ def _measured(
     settings = recipe.patch_settings
     folder = workspace.patches_folder(settings)
     try:
-        measures = image_measures(choose_pair(open_study(workspace.image(case.participant_id, "T2w").parent)))
+        study = open_study(workspace.image(case.participant_id, MARKED).parent)
+        measures = image_measures(choose_series(study, settings.sequences))
         if not stack_is_current(folder, case.participant_id, case.case_id, source_digest(case, settings)):
             return measures, None, None
         stack = load_stack(folder, case.participant_id, case.case_id)

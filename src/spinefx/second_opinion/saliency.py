@@ -189,7 +189,7 @@ def occlusion_map(models: tuple[TrainedModel, ...], patch: NDArray[np.float32]) 
     ----------
     models : tuple of TrainedModel
         Their log-odds are averaged.
-    patch : ndarray of float32, shape (6, size, size)
+    patch : ndarray of float32, shape (channel, size, size)
 
     Returns
     -------

@@ -16,15 +16,16 @@ from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import TableError
 from spinefx.imaging.study import pseudonym
 from spinefx.tables.rows import Row, Table, read_table
-from spinefx.vocabulary import LEVELS, SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
+from spinefx.vocabulary import LEVELS, SEQUENCES, SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource, Weighting
 
 __all__ = ["Enrolment", "EnrolmentTable", "PixelBox", "read_enrolment", "read_hospital_readings", "read_hospital_signs"]
 
 PIXEL_COLUMNS = ("box_left", "box_top", "box_right", "box_bottom")
 MM_COLUMNS = ("box_l_mm", "box_p_mm", "box_s_mm", "box_side_mm")
+SERIES_COLUMNS = {sequence: f"{sequence.key}_series_uid" for sequence in SEQUENCES}
 OPTIONAL = (
     *("age", "sex", "primary_tumor", "level", "annotator", "box_sop_uid", *PIXEL_COLUMNS, *MM_COLUMNS),
-    *("lesion_sop_uids", "t1w_series_uid", "t2w_series_uid"),
+    *("lesion_sop_uids", *SERIES_COLUMNS.values()),
 )
 IMAGE_REFERENCE = re.compile(r"[0-9.]{1,64}(/[1-9][0-9]{0,4})?")
 YES_NO = {"1": Score.YES, "0": Score.NO, "y": Score.YES, "n": Score.NO, "u": Score.NOT_ASSESSABLE}
@@ -69,8 +70,8 @@ class Enrolment:
     box : PixelBox, Box or None
     lesion_images : tuple of str
         Images that hold the lesion, written like ``image``.
-    t1w_uid, t2w_uid : str
-        The user's own choice of series; empty where the program chooses.
+    series : mapping of Weighting to str
+        UIDs of series that the user chose.
     """
 
     participant_id: str
@@ -86,8 +87,7 @@ class Enrolment:
     image: str = field(default="", repr=False)
     box: PixelBox | Box | None = None
     lesion_images: tuple[str, ...] = field(default=(), repr=False)
-    t1w_uid: str = field(default="", repr=False)
-    t2w_uid: str = field(default="", repr=False)
+    series: Mapping[Weighting, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -244,8 +244,7 @@ def _enrolment(row: Row, participant_id: str) -> Enrolment:
         image=image,
         box=_box(row),
         lesion_images=lesion_images,
-        t1w_uid=row.text("t1w_series_uid"),
-        t2w_uid=row.text("t2w_series_uid"),
+        series={sequence: uid for sequence, column in SERIES_COLUMNS.items() if (uid := row.text(column))},
     )
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from spinefx import __version__, documents
-from spinefx.cases.patch import PatchSettings
-from spinefx.errors import WorkspaceError
+from spinefx.cases.patch import PROTOCOL_SEQUENCES, PatchSettings
+from spinefx.errors import InputError, WorkspaceError
 from spinefx.files import write_text
-from spinefx.vocabulary import RESEARCH_USE_ONLY
+from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting, sequences_of
 
 __all__ = ["SCHEMA", "Workspace", "read_json", "write_json"]
 
@@ -63,13 +65,15 @@ class Workspace:
         return (root / "workspace.json").is_file()
 
     @classmethod
-    def create(cls, root: Path) -> Workspace:
+    def create(cls, root: Path, sequences: Iterable[str] = PROTOCOL_SEQUENCES) -> Workspace:
         """Make an empty study folder, or open one that is there.
 
         Parameters
         ----------
         root : Path
             Absent, empty, or a study folder already.
+        sequences : iterable of str
+            Series that a new study folder keeps of each participant; T1w and T2w are always among them.
 
         Returns
         -------
@@ -90,7 +94,11 @@ class Workspace:
         write_text(root / "README.md", README)
         write_text(root / ".bidsignore", "workspace.json\nannotations/\nexperiments/\n")
         write_json(root / "dataset_description.json", _dataset_description("spinefx study", "raw"))
-        write_json(root / "workspace.json", {"schema": SCHEMA, "created_by": f"spinefx {__version__}"})
+        marker: dict[str, Any] = {"schema": SCHEMA, "created_by": f"spinefx {__version__}"}
+        kept = _kept(sequences)
+        if kept != PROTOCOL_SEQUENCES:
+            marker["sequences"] = [str(sequence) for sequence in kept]
+        write_json(root / "workspace.json", marker)
         return workspace
 
     @classmethod
@@ -129,6 +137,23 @@ class Workspace:
             )
         return cls(root)
 
+    @cached_property
+    def sequences(self) -> tuple[Weighting, ...]:
+        """Series that are kept of each participant: T1w and T2w always, the others where a participant has them.
+
+        Raises
+        ------
+        WorkspaceError
+            When ``workspace.json`` cannot be read.
+        """
+        marker = self.root / "workspace.json"
+        if not marker.is_file():
+            return PROTOCOL_SEQUENCES
+        try:
+            return _kept(read_json(marker).get("sequences", PROTOCOL_SEQUENCES))
+        except (InputError, TypeError) as error:
+            raise WorkspaceError("unknown sequences", where=marker.name, allowed=", ".join(SEQUENCES)) from error
+
     @property
     def participants_table(self) -> Path:
         """``participants.tsv``."""
@@ -165,13 +190,14 @@ class Workspace:
         return self.root / "annotations" / "log.sqlite"
 
     def image(self, participant_id: str, weighting: str) -> Path:
-        """Give the place of one series.
+        """Return the place of one series.
 
         Parameters
         ----------
         participant_id : str
             ``sub-001`` and so on.
-        weighting : {'T1w', 'T2w'}
+        weighting : str
+            A :class:`spinefx.vocabulary.Weighting`.
 
         Returns
         -------
@@ -184,7 +210,23 @@ class Workspace:
         """
         if not PARTICIPANT.fullmatch(participant_id):
             raise WorkspaceError(f"participant {participant_id[:20]!r}", allowed="sub-001, sub-002 and so on")
-        return self.root / participant_id / "anat" / f"{participant_id}_acq-sag_{weighting}.nii.gz"
+        name = f"{participant_id}_{Weighting(weighting).bids_ending}.nii.gz"
+        return self.root / participant_id / "anat" / name
+
+    def images(self, participant_id: str) -> dict[Weighting, Path]:
+        """Return the series of a participant that are there.
+
+        Parameters
+        ----------
+        participant_id : str
+
+        Returns
+        -------
+        dict of Weighting to Path
+            In the order of :attr:`sequences`.
+        """
+        places = {weighting: self.image(participant_id, weighting) for weighting in self.sequences}
+        return {weighting: path for weighting, path in places.items() if path.is_file()}
 
     def participant_folders(self) -> tuple[Path, ...]:
         """Folders of participants that are there, ordered.
@@ -249,6 +291,11 @@ class Workspace:
         tuple of str
         """
         return tuple(sorted(path.parent.name for path in (self.root / "experiments").glob("*/recipe.toml")))
+
+
+def _kept(sequences: Iterable[str]) -> tuple[Weighting, ...]:
+    """Return the sequences of a study folder, those of the protocol first."""
+    return sequences_of([*PROTOCOL_SEQUENCES, *(name for name in sequences if name not in PROTOCOL_SEQUENCES)])
 
 
 def read_json(path: Path) -> dict[str, Any]:

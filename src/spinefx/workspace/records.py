@@ -9,6 +9,7 @@ from typing import Any
 
 from spinefx.cases.cohort import Case, Cohort
 from spinefx.cases.lesion import Box, Lesion
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import TableError
 from spinefx.files import canonical_json, digest_of
@@ -327,7 +328,7 @@ def write_signs(workspace: Workspace, scores: Iterable[SignScores]) -> None:
 
 
 def images_digest(workspace: Workspace, participant_id: str) -> str:
-    """Digest of a participant's two series, from what their sidecars say of the voxels.
+    """Return the digest of a participant's series, from what their sidecars say of the voxels.
 
     Parameters
     ----------
@@ -344,9 +345,10 @@ def images_digest(workspace: Workspace, participant_id: str) -> str:
         When a sidecar is missing or says nothing of the voxels.
     """
     named = {}
-    for weighting in ("T1w", "T2w"):
+    further = (weighting for weighting in workspace.images(participant_id) if weighting not in PROTOCOL_SEQUENCES)
+    for weighting in (*PROTOCOL_SEQUENCES, *further):
         sidecar = read_json(sidecar_path(workspace, participant_id, weighting))
-        named[weighting] = str(sidecar.get("VoxelSha256", ""))
+        named[str(weighting)] = str(sidecar.get("VoxelSha256", ""))
     return digest_of(canonical_json(named))
 
 
@@ -411,13 +413,14 @@ def lesion_of(row: Row) -> Lesion:
 
 
 def sidecar_path(workspace: Workspace, participant_id: str, weighting: str) -> Path:
-    """Give the place of a series' JSON sidecar.
+    """Return the place of a series' JSON sidecar.
 
     Parameters
     ----------
     workspace : Workspace
     participant_id : str
-    weighting : {'T1w', 'T2w'}
+    weighting : str
+        A :class:`spinefx.vocabulary.Weighting`.
 
     Returns
     -------

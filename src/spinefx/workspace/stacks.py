@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from spinefx.cases.cohort import Case
-from spinefx.cases.patch import PatchSettings, PatchStack
+from spinefx.cases.patch import PatchSettings, PatchSource, PatchStack
 from spinefx.errors import InputError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, replacing
+from spinefx.vocabulary import Weighting
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import read_cohort
 
 __all__ = [
     "load_stack",
     "load_stacks",
-    "recorded_alignment",
+    "recorded_alignments",
     "save_stack",
     "sheet_path",
     "source_digest",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 
-def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: dict[str, Any]) -> None:
+def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignments: dict[str, dict[str, Any]]) -> None:
     """Write one case's patches.
 
     Parameters
@@ -37,13 +38,13 @@ def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: d
     stack : PatchStack
     source_digest : str
         Digest of what the patches were made from: images, lesion and settings.
-    alignment : dict
-        How T1W was brought to T2W, for the JSON beside.
+    alignments : dict
+        How each series was brought to T2W, by weighting, for the JSON beside.
     """
+    arrays: dict[str, Any] = {source.weighting.key: source.voxels for source in stack.sources}
+    arrays |= {"matrices": stack.matrices, "slices": np.array(stack.slices)}
     with replacing(_path(folder, stack, "patch.npz")) as temporary:
-        np.savez_compressed(
-            temporary, t1w=stack.t1w, t2w=stack.t2w, matrices=stack.matrices, slices=np.array(stack.slices)
-        )
+        np.savez_compressed(temporary, **arrays)
     write_json(
         _path(folder, stack, "patch.json"),
         {
@@ -51,11 +52,11 @@ def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: d
             "participant_id": stack.participant_id,
             "source": source_digest,
             "arrays": digest_of(_path(folder, stack, "patch.npz").read_bytes()),
-            "settings": asdict(stack.settings),
+            "settings": stack.settings.to_json(),
             "side_mm": stack.side_mm,
             "mm_per_pixel": stack.side_mm / stack.settings.size,
             "flags": list(stack.flags),
-            "alignment": alignment,
+            "alignments": alignments,
         },
     )
 
@@ -86,19 +87,22 @@ def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
     if digest_of(path.read_bytes()) != described.get("arrays"):
         raise WorkspaceError("patches that are not what was written", where=path.name, remedy=remedy)
     try:
+        settings = PatchSettings.from_json(described["settings"])
         with np.load(path, allow_pickle=False) as arrays:
+            matrices = np.split(arrays["matrices"], len(settings.sequences), axis=1)
             return PatchStack(
                 case_id=case_id,
                 participant_id=participant_id,
                 slices=tuple(int(number) for number in arrays["slices"]),
-                t1w=arrays["t1w"],
-                t2w=arrays["t2w"],
-                matrices=arrays["matrices"],
+                sources=tuple(
+                    PatchSource(sequence, arrays[sequence.key], np.ascontiguousarray(places))
+                    for sequence, places in zip(settings.sequences, matrices, strict=True)
+                ),
                 side_mm=float(described["side_mm"]),
                 flags=tuple(described["flags"]),
-                settings=PatchSettings(**described["settings"]),
+                settings=settings,
             )
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, InputError, zipfile.BadZipFile) as error:
         raise WorkspaceError("patches that cannot be read", where=path.name, remedy=remedy) from error
 
 
@@ -175,8 +179,8 @@ def stack_is_current(folder: Path, participant_id: str, case_id: str, source_dig
     return described.get("source") == source_digest
 
 
-def recorded_alignment(folder: Path, participant_id: str, case_id: str) -> dict[str, Any]:
-    """Read how T1W was brought to T2W when a case was cut.
+def recorded_alignments(folder: Path, participant_id: str, case_id: str) -> dict[str, dict[str, Any]]:
+    """Read how each series was brought to T2W when a case was cut.
 
     Parameters
     ----------
@@ -186,14 +190,17 @@ def recorded_alignment(folder: Path, participant_id: str, case_id: str) -> dict[
     Returns
     -------
     dict
-        As :func:`save_stack` took it.
+        By weighting, as :func:`save_stack` took it.
 
     Raises
     ------
     WorkspaceError
     """
-    alignment: dict[str, Any] = read_json(folder / participant_id / f"{case_id}_patch.json")["alignment"]
-    return alignment
+    described = read_json(folder / participant_id / f"{case_id}_patch.json")
+    if "alignments" not in described:  # cut before other series than T1W and T2W could be read
+        return {Weighting.T1W: described["alignment"]}
+    alignments: dict[str, dict[str, Any]] = described["alignments"]
+    return alignments
 
 
 def sheet_path(folder: Path, participant_id: str, case_id: str) -> Path:
