@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from spinefx.commands.check import check
 from torch import Tensor, nn
 
+from spinefx.commands.check import check
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
 from spinefx.commands.predict import predict
