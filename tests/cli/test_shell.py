@@ -116,15 +116,15 @@ def no_experiment(study: Path) -> tuple[object, ...]:
 
 
 FAULTS: dict[Callable[[Path], tuple[object, ...]], str] = {
-    newer_schema: "schema 99, newer than this program knows",
+    newer_schema: "schema 99, which is newer than this program",
     lesion_outside_the_stack: "lesion slice 91 lies outside the T2W stack",
-    duplicate_participant: "the same participant_id as row 2",
+    duplicate_participant: "participant_id as in row 2",
     unknown_recipe_key: "unknown key 'learning_rat'; did you mean 'learning_rate'",
     unknown_recipe: "did you mean 'honest'",
-    empty_folder: "no study folder",
+    empty_folder: "not a workspace",
     text_file_as_study: "neither DICOM nor NIfTI|no model",
     missing_patches: "no current patches",
-    altered_voxels: "its voxels are not those that were ingested",
+    altered_voxels: "the voxels have changed since they were ingested",
     altered_patches: "patches that are not what was written",
     no_experiment: "no experiment 'absent'",
 }
@@ -170,7 +170,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_check_patch_report_on_a_good_study(shell: Shell, trained: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
     shutil.copytree(trained, study)
-    assert shell("check", study)[:2] == (0, "study: nothing wrong found\n")
+    assert shell("check", study)[:2] == (0, "study: no problems found\n")
     code, out, _ = shell("patch", study)
     assert code == 0
     assert "0 cases cut, 9 already current" in out

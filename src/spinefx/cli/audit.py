@@ -12,12 +12,12 @@ __all__: list[str] = []
 
 @app.command
 def audit(file: Path) -> None:
-    """Say which printed percentages, sums, means and p-values the printed counts allow; exit 1 where one cannot stand.
+    """Check printed percentages, sums, means and p-values against the printed counts; exit code 1 if one is impossible.
 
     Parameters
     ----------
     file
-        Claims as JSON or TSV; yeh2022 is the worked example.
+        Claims as JSON or a table; yeh2022 is the worked example.
     """
     from spinefx.commands.audit import audit as run
 

@@ -1,11 +1,11 @@
-"""spinefx demo: the whole experiment on phantoms."""
+"""spinefx demo: the whole experiment on a phantom cohort."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from spinefx.cli.shell import Workers, app, count, print_report
-from spinefx.cli.terminal import progress_bars
+from spinefx.cli.terminal import progress_bars, say
 
 __all__: list[str] = []
 
@@ -19,11 +19,11 @@ def demo(
     Parameters
     ----------
     folder
-        Where to put the phantom export and the study folder.
+        Folder for the phantom export and the workspace.
     patients
-        Phantom patients.
+        Number of phantom patients.
     seed
-        Another seed draws other patients.
+        Seed of the cohort; another seed draws other patients.
     recipe
         quick, honest, paper, or a TOML file.
     """
@@ -32,4 +32,4 @@ def demo(
     with progress_bars() as steps:
         written = run(folder, patients=patients, seed=seed, recipe=recipe, workers=count(workers), progress=steps)
     print_report(written)
-    print(f"the page: spinefx serve {folder / 'study'}")
+    say(f"Web app: spinefx serve {folder / 'study'}")

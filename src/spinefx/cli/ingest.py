@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from spinefx.cli.shell import Workers, app, count
-from spinefx.cli.terminal import progress_bars
+from spinefx.cli.terminal import progress_bars, say
 
 __all__: list[str] = []
 
@@ -27,26 +26,26 @@ def ingest(
     show_paths: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
-    """Bring DICOM or NIfTI and a spreadsheet of diagnoses into a new study folder.
+    """Ingest DICOM or NIfTI images and a spreadsheet of diagnoses into a new workspace.
 
     Parameters
     ----------
     workspace
-        The study folder to make.
+        Workspace folder to create.
     export
         Folder, ZIP, DICOMDIR or NIfTI files.
     table
-        cases.csv: patient, diagnosis, truth_source, and where known the box.
+        cases.csv (or .tsv, .xlsx): patient, diagnosis, truth_source and, where known, the box.
     signs
         signs.csv: patient, reader_id and the fifteen signs.
     readings
         readings.csv: patient, reader_id, arm, diagnosis, confidence, seconds.
     key
-        Where to write which participant is which patient; nowhere by default, never into the study folder.
+        File to write which participant is which patient; only its owner may read it. By default none is written.
     sequences
-        Series to keep of each participant, such as T1w,T2w,STIR; those beyond T1w and T2w where a participant has them.
+        Series to keep, such as T1w,T2w,STIR; those beyond T1w and T2w where a participant has them.
     show_paths
-        Name refused files by path, which may hold patients' names, instead of by hash.
+        Name rejected files by path, which may contain patients' names, instead of by hash.
     """
     from spinefx.commands.ingest import ingest as run
 
@@ -64,7 +63,7 @@ def ingest(
             progress=steps,
         )
     for note in report.notes:
-        print(note, file=sys.stderr)
+        say(note, error=True)
     for reason in sorted(set(report.refused_series)):
-        print(f"{report.refused_series.count(reason)} series not used: {reason}")
-    print(f"{report.participants} participants, {report.lesions} with a marked vertebra, in {workspace}")
+        say(f"{report.refused_series.count(reason)} series not used: {reason}")
+    say(f"{report.participants} participants, {report.lesions} with a marked vertebra, in {workspace}")

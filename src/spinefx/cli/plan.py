@@ -20,15 +20,15 @@ def plan(
     options: Annotated[PlanOptions, Parameter(name="*")] = PlanOptions(),  # noqa: B008
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
-    """Say how many cases and readers a study needs, or what power it has.
+    """Compute how many cases and readers a study needs, or its power.
 
     Parameters
     ----------
     question
-        Two readers of the same cases: difference or non-inferiority; several readers: two modalities, or a panel beside
-        one model.
+        Two readers of the same cases: difference or non-inferiority. Several readers: modalities (two of them) or
+        panel (against one model).
     as_json
-        Answer for a program.
+        Print JSON.
     """
     from spinefx.commands.plan import plan as run
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from spinefx.cli.shell import Workers, app, count, fail
-from spinefx.cli.terminal import progress_bars
+from spinefx.cli.terminal import progress_bars, say
 from spinefx.errors import InputError, SpinefxError
 from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting
 
@@ -33,35 +33,35 @@ def predict(
     workers: Workers = None,
     on: str = "local",
 ) -> None:
-    """Score one marked vertebra of one study (one JSON on standard output), or those of a manifest (a table in --out).
+    """Score one marked vertebra of one study (JSON on standard output), or those of a manifest (a table in --out).
 
     Parameters
     ----------
     model
-        A model folder, or an experiment's folder (then the mean of its folds' models answers).
+        Model folder, or experiment folder (then the mean of its folds' models answers).
     study
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient; or many studies: a manifest (.tsv), a folder with
-        manifest.tsv, or a study folder with boxes.
+        manifest.tsv, or a workspace with boxes.
     slices
-        One study: T2W slices that hold the lesion, from 0 at the patient's left: 6-8, or 7.
+        One study: T2W slices of the lesion, counted from 0 at the patient's left, such as 6-8 or 7.
     box
         One study: centre and side in millimetres, LPS: left,posterior,superior,side.
     box_pixels
-        One study: edges on the middle slice of the lesion, pixel centres at integers: left,top,right,bottom.
+        One study: edges in pixels of the middle lesion slice, pixel centres at integers: left,top,right,bottom.
     series
-        One study: a series to use whatever the program would choose, T1w=UID, T2w=UID or STIR=UID; once for each.
+        One study: a series to use instead of the automatic choice: T1w=UID, T2w=UID or STIR=UID; once for each.
     sheet
-        One study: where to write the contact sheet (PNG).
+        One study: file for the contact sheet (PNG).
     engine
-        What computes; by default torch only where a model has no graph.
+        Library that computes; by default ONNX Runtime where the model has an ONNX file.
     out
-        Many: the folder for the tables; what is there already is kept.
+        Many studies: folder for the tables; existing tables are kept.
     shard
-        Many: i/n, the i-th of n jobs of an array; the last to finish joins the tables.
+        Many studies: i/n, the i-th of n jobs of an array; the last job to finish joins the tables.
     shard_size
-        Many: about how many studies one table holds.
+        Many studies: approximate number of studies per table.
     on
-        Many: local, ray (the cluster that this process runs in), or ray://host:port.
+        Many studies: local, ray (the cluster in which this process runs), or ray://host:port.
     """
     from spinefx.second_opinion.manifest import Manifest
 
@@ -72,15 +72,15 @@ def predict(
         return
     if out is None or any(one.values()):
         allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box"
-        raise InputError("many studies without --out, or with what describes one study", allowed=allowed)
+        raise InputError("Many studies need --out, and no flags of a single study", allowed=allowed)
     from spinefx.commands.predict import predict_many
 
     share: dict[str, Any] = {"shard": shard, "shard_size": shard_size, "on": on, "engine": engine}
     with progress_bars() as steps:
         done = predict_many(model, study, out, workers=count(workers), progress=steps, **share)
     if done.notes:
-        fail("\n".join(("some shards were not answered; the same command tries them again", *done.notes)))
-    print(f"{done.sentence}: {out}")
+        fail("\n".join(("some shards failed; run the same command again to repeat them", *done.notes)))
+    say(f"{done.sentence}: {out}")
 
 
 def _named_series(texts: tuple[str, ...]) -> dict[Weighting, str]:

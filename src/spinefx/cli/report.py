@@ -11,14 +11,14 @@ __all__: list[str] = []
 
 @app.command
 def report(workspace: Path, experiment: str | None = None) -> None:
-    """Write tables, curves and one self-contained page.
+    """Write the report of an experiment: tables, curves and one self-contained page.
 
     Parameters
     ----------
     workspace
-        A study folder.
+        Workspace folder.
     experiment
-        Its name; not needed where there is one only.
+        Name of the experiment; optional where there is only one.
     """
     from spinefx.commands.report import report as run
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spinefx.cli.shell import Workers, app, count
-from spinefx.cli.terminal import progress_bars
+from spinefx.cli.terminal import progress_bars, say
 
 __all__: list[str] = []
 
@@ -23,32 +23,32 @@ def train(
     shard: str | None = None,
     on: str = "local",
 ) -> None:
-    """Cross-validate by patient; a run that was cut off goes on where it stopped.
+    """Cross-validate by patient; an interrupted run continues where it stopped.
 
     Parameters
     ----------
     workspace
-        A study folder with patches.
+        Workspace folder with patches.
     recipe
         quick, honest, paper, or a TOML file.
     name
-        Of the experiment; the recipe's name by default.
+        Name of the experiment; by default that of the recipe.
     weights
         Local ImageNet weights of ResNet50 in torchvision's format (.safetensors or .pth); never downloaded.
     device
-        auto takes a CUDA GPU where a working one is, and says what it took and why.
+        auto uses a CUDA GPU where a working one is found, and prints what it uses and why.
     shard
-        i/n: only every n-th fold, from the i-th; the job that finishes the last joins them.
+        i/n: train every n-th fold, beginning with the i-th; the job that finishes the last fold joins them.
     on
-        local, ray (the cluster that this process runs in), or ray://host:port.
+        local, ray (the cluster in which this process runs), or ray://host:port.
     """
     from spinefx.commands.train import train as run
 
     with progress_bars() as steps:
         where: dict[str, Any] = {"device": device, "shard": shard, "on": on}
         outcome = run(workspace, recipe, name=name, weights=weights, workers=count(workers), progress=steps, **where)
-    print(outcome.route)
+    say(outcome.route)
     for stamp in outcome.stamps:
-        print(stamp)
-    missing = f"{outcome.left} of {outcome.folds} folds are not done yet; the job that finishes the last joins them"
-    print(missing if outcome.left else f"{outcome.folds} folds done; next: spinefx report {workspace} {outcome.name}")
+        say(stamp)
+    missing = f"{outcome.left} of {outcome.folds} folds are not finished; the job that finishes the last one joins them"
+    say(missing if outcome.left else f"{outcome.folds} folds finished. Next: spinefx report {workspace} {outcome.name}")

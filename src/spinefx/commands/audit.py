@@ -1,4 +1,4 @@
-"""From a file of printed claims to what the counts printed with them allow."""
+"""Audit printed claims against the counts printed with them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SIZE_LIMIT_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What an audit found.
+    """Result of an audit.
 
     Parameters
     ----------
     table : ResultTable
-        Published, recomputed, verdict.
+        Each claim as published and recomputed, with its verdict.
     fallen : int
-        Claims that cannot stand as printed.
+        Number of claims that cannot be true as printed.
     """
 
     table: ResultTable
@@ -40,7 +40,7 @@ def audit(source: Path) -> AuditReport:
     Parameters
     ----------
     source : Path
-        JSON or TSV; or the name ``yeh2022`` for the worked example, where no such file exists.
+        JSON, TSV, CSV or XLSX; or ``yeh2022`` for the worked example, unless a file has that name.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     Parameters
     ----------
     path : Path
-        ``.json`` with a list ``claims``, or a TSV or CSV whose columns are the fields of a claim.
+        ``.json`` with a list ``claims``, or a table whose columns are the fields of a claim.
 
     Returns
     -------
@@ -70,12 +70,12 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     Raises
     ------
     TableError
-        When the file is missing, broken or too large, or a claim cannot be read.
+        When the file is missing, damaged or too large, or a claim cannot be read.
     """
     if path.suffix.lower() != ".json":
         table = read_table(path, required=CLAIM_FIELDS[:4], optional=CLAIM_FIELDS[4:])
         if not table.rows:
-            raise TableError("a table without a claim", where=path.name)
+            raise TableError("the table has no claims", where=path.name)
         return tuple(
             row.checked(lambda row=row: Claim(**{name: row.text(name) for name in CLAIM_FIELDS}))  # type: ignore[misc]
             for row in table.rows

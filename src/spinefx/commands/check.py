@@ -1,19 +1,21 @@
-"""Every file and every row of a study folder, looked at."""
+"""Check every file and every row of a workspace."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
-from spinefx.errors import SpinefxError
+from spinefx.errors import SpinefxError, one_line
+from spinefx.files import leftovers
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import MARKED, Plane
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import (
     read_cohort,
+    read_images,
     read_lesions,
     read_participants,
     read_readings,
@@ -27,7 +29,7 @@ Value = TypeVar("Value")
 
 
 def check(root: Path) -> tuple[str, ...]:
-    """Look at everything in a study folder that was not derived.
+    """Check everything in a workspace that was not derived from the rest.
 
     Parameters
     ----------
@@ -36,23 +38,27 @@ def check(root: Path) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        One line a problem; empty when nothing is wrong.
+        One line per problem; empty when nothing is wrong.
 
     Raises
     ------
     WorkspaceError
-        When it is no study folder of a schema that this program knows.
+        When the folder is not a workspace of a schema that this version knows.
     """
     workspace = Workspace.open(root)
     problems: list[str] = []
     participants = _attempt(problems, lambda: read_participants(workspace)) or ()
     known = {participant.participant_id for participant in participants}
+    ingested = {
+        (one.participant_id, one.series): one.voxel_sha256
+        for one in _attempt(problems, lambda: read_images(workspace)) or ()
+    }
     volumes: dict[str, Volume] = {}
     for participant_id in sorted(known):
-        problems += _image_problems(workspace, participant_id, volumes)
+        problems += _image_problems(workspace, participant_id, ingested, volumes)
     for folder in workspace.participant_folders():
         if folder.name not in known:
-            problems.append(f"{folder.name}: images of somebody who is not in participants.tsv")
+            problems.append(f"{folder.name}: images of a participant who is not in participants.tsv")
     _attempt(problems, lambda: read_cohort(workspace))
     cases = set()
     for record in _attempt(problems, lambda: read_lesions(workspace)) or ():
@@ -61,11 +67,19 @@ def check(root: Path) -> tuple[str, ...]:
             volume = volumes[record.participant_id]
             _attempt(problems, lambda record=record, volume=volume: record.lesion.check_inside(volume), record.case_id)  # type: ignore[misc]
     problems += _stray_answers(workspace, problems, cases | known)
+    if workspace.ingest_claim.exists():
+        problems.append("an ingest was interrupted; run the same command again")
+    for path in leftovers(root):
+        problems.append(
+            f"{path.parent.relative_to(root) / path.name}: left behind by an interrupted command; delete it"
+        )
     return tuple(dict.fromkeys(problems))
 
 
-def _image_problems(workspace: Workspace, participant_id: str, volumes: dict[str, Volume]) -> Iterator[str]:
-    """Complain about missing, unreadable, altered or non-sagittal series; keep the T2W volume for its lesion."""
+def _image_problems(
+    workspace: Workspace, participant_id: str, ingested: Mapping[tuple[str, str], str], volumes: dict[str, Volume]
+) -> Iterator[str]:
+    """List missing, unreadable, altered and non-sagittal series; keep the T2W volume to check its lesion."""
     for weighting in workspace.sequences:
         path = workspace.image(participant_id, weighting)
         if not path.is_file():
@@ -79,7 +93,9 @@ def _image_problems(workspace: Workspace, participant_id: str, volumes: dict[str
             yield f"{path.name}: {error}"
             continue
         if noted != volume.voxel_digest:
-            yield f"{path.name}: its voxels are not those that were ingested"
+            yield f"{path.name}: the voxels have changed since they were ingested"
+        elif ingested and ingested.get((participant_id, str(weighting))) != noted:
+            yield f"{path.name}: this series does not belong to what was ingested for {participant_id}"
         if volume.plane != Plane.SAGITTAL:
             yield f"{path.name}: {volume.plane}, not sagittal"
         if weighting is MARKED:
@@ -95,7 +111,7 @@ def _stray_answers(workspace: Workspace, problems: list[str], cases: set[str]) -
     }
     for table, answers in answered.items():
         for stranger in sorted(answers - cases):
-            yield f"{table}: {stranger} is no case of this study"
+            yield f"{table}: {one_line(stranger)[:40]} is not a case of this workspace"
 
 
 def _attempt(problems: list[str], action: Callable[[], Value], where: str = "") -> Value | None:

@@ -1,4 +1,4 @@
-"""One study, one marked vertebra, one answer: or a refusal by name."""
+"""Score one marked vertebra of one study, or those of a manifest."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ def predict(
     Parameters
     ----------
     model : Path
-        A model folder, or an experiment's, whose folds then answer together by their mean.
+        A model folder, or an experiment folder: then the mean of its folds' models answers.
     study : Path
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
     slices : str, optional
-        ``6-8`` or ``7``, always needed: T2W slices that hold the lesion, ordered by position, from 0.
+        ``6-8`` or ``7``, always needed: T2W slices of the lesion, ordered by position, counted from 0.
     box : str, optional
         ``left,posterior,superior,side``: centre and side, LPS millimetres.
     box_pixels : str, optional
-        ``left,top,right,bottom`` on the middle lesion slice; pixel centres at integers. One of the two is needed.
+        ``left,top,right,bottom`` on the middle lesion slice; pixel centres are at integers. One of the two is needed.
     series : mapping of Weighting to str, optional
-        UIDs of series to use whatever the program would choose.
+        UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
         Where to write the contact sheet.
     engine : {'onnxruntime', 'torch'}, optional
-        As for :func:`load_models`.
+        See :func:`spinefx.learning.scoring.load_models`.
 
     Returns
     -------
     dict
-        Ready for JSON; no identifier of the patient in it.
+        Ready for JSON; holds no identifier of the patient.
 
     Raises
     ------
     SpinefxError
-        By name, when the input is outside what the model accepts. No probability is given then.
+        When the input is outside what the model accepts; there is no probability then.
     """
     return answer_study(
         load_models(model, engine=engine, one_study=True),
@@ -76,12 +76,12 @@ def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Sl
     found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", (slices or "").strip())
     if not found:
         raise BoxError(
-            "no --slices" if slices is None else f"--slices {slices[:20]!r}",
-            allowed="one number, or two with a hyphen: 6-8",
+            "--slices is missing" if slices is None else f"--slices {slices[:20]!r} is not a range of slices",
+            allowed="one number, or two with a hyphen, such as 6-8",
         )
     first, last = int(found[1]), int(found[2] or found[1])
     if (box is None) == (box_pixels is None):
-        raise BoxError("no box, or two", allowed="--box in millimetres or --box-pixels")
+        raise BoxError("Give exactly one of --box and --box-pixels")
     if box is not None:
         left, posterior, superior, side = _numbers(box, "--box", "left,posterior,superior,side")
         lesion = Lesion(Box((left, posterior, superior), side), first, last)
@@ -93,7 +93,7 @@ def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Sl
 def _box_from_pixels(text: str, middle: float, t2w: Slices) -> Box:
     left, top, right, bottom = _numbers(text, "--box-pixels", "left,top,right,bottom")
     if not (left < right and top < bottom):
-        raise BoxError("a box without width or height", allowed="left < right and top < bottom")
+        raise BoxError("The box has no width or height", allowed="left < right and top < bottom")
     centre = t2w.to_mm((middle, (top + bottom) / 2, (left + right) / 2))
     side = max((bottom - top) * t2w.spacing_mm[1], (right - left) * t2w.spacing_mm[2])
     return Box((float(centre[0]), float(centre[1]), float(centre[2])), side)
@@ -102,5 +102,5 @@ def _box_from_pixels(text: str, middle: float, t2w: Slices) -> Box:
 def _numbers(text: str, flag: str, form: str) -> list[float]:
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 4 or not all(re.fullmatch(NUMBER, part) for part in parts):
-        raise BoxError(f"{flag} {text[:40]!r}", allowed=f"four numbers: {form}")
+        raise BoxError(f"{flag} {text[:40]!r} is not a box", allowed=f"four numbers: {form}")
     return [float(part) for part in parts]

@@ -30,6 +30,8 @@ from spinefx.workspace.records import read_cohort, read_readings, read_signs, wr
 
 __all__ = ["ExportedStudy", "check", "export", "export_study", "open_log", "register", "register_design"]
 
+# Another writer of tables is done within moments; an ingest is not.
+WAIT_S = 10.0
 Row = TypeVar("Row", Reading, SignScores)
 
 
@@ -249,12 +251,13 @@ def export_study(
     """
     study = find_study(log, name)
     states = states_of(log, study)
-    # Both are checked before anything is written.
-    _merged(read_readings(workspace), readings_of(study, states), _reading_key)
-    _merged(read_signs(workspace), signs_of(states), _signs_key)
-    readings, signs = write_export(folder, log, study, read_cohort(workspace).truth, by=by, key=key)
-    write_readings(workspace, _merged(read_readings(workspace), readings, _reading_key))
-    write_signs(workspace, _merged(read_signs(workspace), signs, _signs_key))
+    with workspace.writing(wait_s=WAIT_S):
+        # Both are checked before anything is written.
+        _merged(read_readings(workspace), readings_of(study, states), _reading_key)
+        _merged(read_signs(workspace), signs_of(states), _signs_key)
+        readings, signs = write_export(folder, log, study, read_cohort(workspace).truth, by=by, key=key)
+        write_readings(workspace, _merged(read_readings(workspace), readings, _reading_key))
+        write_signs(workspace, _merged(read_signs(workspace), signs, _signs_key))
     arms = 2 if study.design.is_aided else 1
     missing = arms * len(study.cases) * len(study.design.readers) - len(readings)
     return ExportedStudy(folder, len(readings), len(signs), missing)
