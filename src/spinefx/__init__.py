@@ -14,13 +14,13 @@ _HOMES = {
     "mrmc": "spinefx.statistics.mrmc.anova",
     "panel_power": "spinefx.statistics.mrmc.power",
     "panel_sample_size": "spinefx.statistics.mrmc.power",
-    "mcnemar_sample_size": "spinefx.statistics.paired.samplesize",
-    "non_inferiority_sample_size": "spinefx.statistics.paired.samplesize",
+    "mcnemar_sample_size": "spinefx.statistics.paired.sample_size",
+    "non_inferiority_sample_size": "spinefx.statistics.paired.sample_size",
     "mrmc_power": "spinefx.statistics.mrmc.power",
     "mrmc_sample_size": "spinefx.statistics.mrmc.power",
-    "readings_from": "spinefx.statistics.frames",
-    "signs_from": "spinefx.statistics.frames",
-    "truth_from": "spinefx.statistics.frames",
+    "readings_from": "spinefx.statistics.inputs",
+    "signs_from": "spinefx.statistics.inputs",
+    "truth_from": "spinefx.statistics.inputs",
 }
 
 

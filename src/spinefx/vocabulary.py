@@ -27,6 +27,7 @@ __all__ = [
     "sequences_of",
 ]
 
+# The one source of this sentence: every page, report, model card and command shows it from here.
 RESEARCH_USE_ONLY = "Research use only, not a medical device."
 
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_planned_is_refused(question: str, options: dict[str, obj
 
 def test_power_of_two_modalities_is_that_of_the_function() -> None:
     answer = plan("modalities", PlanOptions(first=0.8, second=0.88, readers=6, cases=150, analysis="FRRC")).numbers
-    from spinefx.statistics.mrmc.anova import VarianceComponents
+    from spinefx.statistics.mrmc.components import VarianceComponents
 
     pilot = VarianceComponents(**answer["pilot"])  # type: ignore[arg-type]
     same = mrmc_power(pilot, difference=0.08, readers=6, cases=150, analysis="FRRC").power

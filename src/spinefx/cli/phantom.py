@@ -22,7 +22,7 @@ def phantom(
     *,
     patients: int | None = None,
     seed: int | None = None,
-    malignant: int | float | None = None,
+    malignant: float | None = None,
     difficulty: float | None = None,
     matrix: int | None = None,
     motion: float | None = None,
@@ -33,6 +33,7 @@ def phantom(
     only: Names = (),
     readers: bool = True,
     labels: Annotated[bool, Parameter(negative="")] = False,
+    label_series: Names = ("t2w",),
     print_dials: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
@@ -67,7 +68,9 @@ def phantom(
     readers
         Add three simulated readers: readings.csv, and their scores in signs.csv.
     labels
-        Also write label maps, as NIfTI in labels/: the structure and level of every T2W voxel.
+        Also write label maps, as NIfTI in labels/: the structure and level of every voxel.
+    label_series
+        Series whose grids get label maps: t2w, t1w, stir.
     print_dials
         Print every dial with its meaning, range and default as TOML, and write nothing.
     """
@@ -83,7 +86,7 @@ def phantom(
     flags = {
         "patients": patients,
         "seed": seed,
-        "malignant": malignant,
+        "malignant": malignant if malignant is None or malignant % 1 else int(malignant),
         "difficulty": difficulty,
         "matrix": matrix,
         "motion": motion,
@@ -100,7 +103,7 @@ def phantom(
             settings,
             only=only,
             readers=readers,
-            labels=labels,
+            labels=label_series if labels else (),
             workers=processes,
             progress=partial(steps, "rendering phantoms"),
         )

@@ -13,13 +13,13 @@ from spinefx.statistics.audit.recompute import audit as audit_claims
 from spinefx.statistics.table import ResultTable
 from spinefx.tables.rows import read_table
 
-__all__ = ["AuditReport", "audit", "read_claims"]
+__all__ = ["ClaimAudit", "audit", "read_claims"]
 
 SIZE_LIMIT_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
-class AuditReport:
+class ClaimAudit:
     """Result of an audit.
 
     Parameters
@@ -34,7 +34,7 @@ class AuditReport:
     fallen: int
 
 
-def audit(source: Path) -> AuditReport:
+def audit(source: Path) -> ClaimAudit:
     """Audit the claims of a file.
 
     Parameters
@@ -44,7 +44,7 @@ def audit(source: Path) -> AuditReport:
 
     Returns
     -------
-    AuditReport
+    ClaimAudit
 
     Raises
     ------
@@ -52,7 +52,7 @@ def audit(source: Path) -> AuditReport:
     """
     claims = example_claims() if str(source) == EXAMPLE and not source.exists() else read_claims(source)
     audited = audit_claims(claims)
-    return AuditReport(audit_table(audited), sum(not one.verdict.stands for one in audited))
+    return ClaimAudit(audit_table(audited), sum(not one.verdict.is_tenable for one in audited))
 
 
 def read_claims(path: Path) -> tuple[Claim, ...]:

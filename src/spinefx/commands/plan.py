@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from spinefx.errors import InputError
 
 if TYPE_CHECKING:
-    from spinefx.statistics.mrmc.anova import VarianceComponents
+    from spinefx.statistics.mrmc.components import VarianceComponents
     from spinefx.statistics.mrmc.panel import PanelComponents
     from spinefx.statistics.mrmc.power import Power
 
@@ -121,23 +121,23 @@ def plan(question: Question, options: PlanOptions) -> Plan:
 
 
 def _paired(options: PlanOptions, *, non_inferior: bool) -> Plan:
-    from spinefx.statistics.paired import samplesize
+    from spinefx.statistics.paired import sample_size
 
     first, second = _given(options.first, "--first"), _given(options.second, "--second")
-    shares = samplesize.discordant_shares(first, second, options.dependence)
+    shares = sample_size.discordant_shares(first, second, options.dependence)
     if non_inferior:
         margin, alpha = _given(options.margin, "--margin"), options.alpha / 2
         cases = options.cases
         if cases is None:
             wanted = {"margin": margin, "power": options.power, "alpha": alpha}
-            cases = samplesize.non_inferiority_sample_size(*shares, **wanted)
-        power = samplesize.non_inferiority_power(*shares, cases, margin=margin, alpha=alpha)
+            cases = sample_size.non_inferiority_sample_size(*shares, **wanted)
+        power = sample_size.non_inferiority_power(*shares, cases, margin=margin, alpha=alpha)
         aim = f"to show that {first:g} is not worse than {second:g} by {margin:g} (Tango's test, one-sided {alpha:g})"
     else:
         cases = options.cases
         if cases is None:
-            cases = samplesize.mcnemar_sample_size(*shares, power=options.power, alpha=options.alpha)
-        power = samplesize.mcnemar_power(*shares, cases, alpha=options.alpha)
+            cases = sample_size.mcnemar_sample_size(*shares, power=options.power, alpha=options.alpha)
+        power = sample_size.mcnemar_power(*shares, cases, alpha=options.alpha)
         aim = f"to distinguish {first:g} from {second:g} (McNemar's exact test, two-sided {options.alpha:g})"
     lines = [f"{cases} cases in the class of interest give a power of {power:.2f} {aim}."]
     numbers: dict[str, object] = {"cases": cases, "power": power, "first_only": shares[0], "second_only": shares[1]}
@@ -200,7 +200,8 @@ def _supposed(options: PlanOptions, panel: bool) -> VarianceComponents | PanelCo
     """Return the mean variances of simulated pilots with readers of the assumed AUCs, after Roe and Metz."""
     import numpy as np
 
-    from spinefx.statistics.mrmc.anova import VarianceComponents, mrmc
+    from spinefx.statistics.mrmc.anova import mrmc
+    from spinefx.statistics.mrmc.components import VarianceComponents
     from spinefx.statistics.mrmc.panel import PanelComponents, ai_vs_readers
     from spinefx.statistics.mrmc.roe_metz import RoeMetz, separation_of
 

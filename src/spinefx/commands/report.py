@@ -12,7 +12,7 @@ from spinefx.cases.reading import Reading, patient_readings
 from spinefx.errors import WorkspaceError
 from spinefx.learning.recipe import Recipe
 from spinefx.report.content import Finding, ParticipantSummary, ReportContent
-from spinefx.report.document import render_report
+from spinefx.report.document import PHANTOM_NOTICE, render_report
 from spinefx.statistics.performance import ModelResult, performance_table
 from spinefx.statistics.table import ResultTable
 from spinefx.tables.rows import read_table
@@ -102,7 +102,7 @@ def report(root: Path, name: str | None = None) -> WrittenReport:
     files = render_report(content)
     with workspace.writing(wait_s=WAIT_S):
         page = experiment.write_report(files)
-    stamps = (*(["Phantom: synthetic images; these figures say nothing about patients."] if phantom else []),)
+    stamps = (PHANTOM_NOTICE,) if phantom else ()
     return WrittenReport(
         page, performance_table(cohort.truth, content.readings, content.named_models), stamps + models[0].stamps
     )

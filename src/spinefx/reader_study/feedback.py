@@ -10,7 +10,7 @@ import numpy as np
 from spinefx.cases.cohort import Case
 from spinefx.errors import InputError
 from spinefx.statistics.accuracy import Confusion
-from spinefx.statistics.answers import answers_by_reader
+from spinefx.statistics.readings import diagnoses_by_reader
 from spinefx.statistics.signs import SignComparison, error_analysis, reference_reader, scores_by_case
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
@@ -88,7 +88,7 @@ def readers_of(workspace: Workspace) -> tuple[str, ...]:
     -------
     tuple of str
     """
-    return tuple(answers_by_reader(read_readings(workspace), _truth(workspace)))
+    return tuple(diagnoses_by_reader(read_readings(workspace), _truth(workspace)))
 
 
 def feedback(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool] = lambda case: True) -> Feedback:
@@ -112,7 +112,7 @@ def feedback(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool
         When the reader has read no case whose truth may be shown.
     """
     truth = {case: answer for case, answer in _truth(workspace).items() if may_see(case)}
-    answers = answers_by_reader(read_readings(workspace), truth).get(reader)
+    answers = diagnoses_by_reader(read_readings(workspace), truth).get(reader)
     if not answers:
         raise InputError(f"There is no finished reading by {reader}", remedy="Finish a reader study first.")
     truth = {case: truth[case] for case in answers}

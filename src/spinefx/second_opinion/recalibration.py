@@ -52,7 +52,7 @@ class Recalibration:
     @property
     def slope(self) -> Estimate:
         """Of the logit, Wald interval; one that reaches 0 says that these answers may tell nothing here."""
-        value, reach = float(self.fit.coefficients[1]), normal_quantile(0.95) * float(self.fit.errors[1])
+        value, reach = float(self.fit.coefficients[1]), normal_quantile(0.95) * float(self.fit.standard_errors[1])
         return Estimate(value, value - reach, value + reach)
 
     def at(self, probability: float) -> Estimate:

@@ -1,4 +1,4 @@
-"""How well the fifteen signs together tell the diagnosis, and how much of that is flattery."""
+"""A logistic model of the fifteen signs, evaluated on its own cases, by cross-validation and by the bootstrap."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ PENALTY_NAMES = {"firth": "Firth's penalty", "l2": "ridge (C = 1)"}
 
 @dataclass(frozen=True, eq=False)
 class SignModel:
-    """A logistic model of the signs, judged in three ways.
+    """A logistic model of the signs, evaluated in three ways.
 
     Parameters
     ----------
-    penalty : str
+    penalty : {'firth', 'l2'}
     fit : LogisticFit
-        On all cases.
+        Fitted to all cases.
     cases : tuple of str
-        That the model was fitted on, in order.
+        Cases that the model was fitted to, in order.
     left_out : tuple of str
-        Cases with a sign that could not be assessed, or without scores.
+        Cases without scores, or with a sign that could not be assessed.
     folds : int
+        Number of folds of the cross-validation.
     apparent, crossvalidated : Confusion
-        At a probability of 0.5: on the cases fitted on, and on folds left out, by patient.
+        At a probability of 0.5: on the cases of the fit, and on held-out folds, split by patient.
     crossvalidated_probabilities : ndarray of float64, shape (case,)
-        Each from the model that never saw the patient.
+        Each from a model that was not fitted to the patient.
     auc : mapping of str to Estimate
         ``apparent``, ``crossvalidated`` and ``optimism-corrected``.
     corrected_accuracy : Estimate
-        The apparent accuracy less the bootstrap's mean optimism; without limits.
+        The apparent accuracy minus the mean optimism in the bootstrap; without limits.
     draws : int
-        Of the bootstrap.
+        Number of bootstrap samples.
     """
 
     penalty: str
@@ -60,13 +61,9 @@ class SignModel:
     corrected_accuracy: Estimate
     draws: int
 
+    @property
     def table(self) -> ResultTable:
-        """Set the three judgements side by side.
-
-        Returns
-        -------
-        ResultTable
-        """
+        """The three evaluations as a table."""
         rows: list[tuple[object, ...]] = [
             (name, counts.accuracy, counts.sensitivity, counts.specificity, self.auc[key])
             for name, key, counts in (
@@ -77,9 +74,9 @@ class SignModel:
         name = f"optimism-corrected ({self.draws} bootstrap draws)"
         rows.append((name, self.corrected_accuracy, None, None, self.auc["optimism-corrected"]))
         note = (
-            f"Logistic model of the fifteen signs with {PENALTY_NAMES[self.penalty]}: {len(self.cases)} cases, and "
-            f"{len(self.left_out)} left out for a sign that was not assessed. Only the last two rows say anything of "
-            "new patients; for the precision of the last, see the interval of the one above."
+            f"Logistic model of the fifteen signs with {PENALTY_NAMES[self.penalty]}, fitted to {len(self.cases)} "
+            f"cases; {len(self.left_out)} more were left out because a sign was not assessed. Only the last two rows "
+            "estimate performance in new patients; the precision of the last is that of the interval above it."
         )
         return ResultTable(
             f"signmodel_{self.penalty}",
@@ -89,19 +86,14 @@ class SignModel:
             note,
         )
 
-    def coefficients(self) -> ResultTable:
-        """Give the coefficients of the model fitted on all cases.
-
-        Returns
-        -------
-        ResultTable
-            Standard errors without limits: Wald's intervals mislead where signs separate the classes.
-        """
+    @property
+    def coefficient_table(self) -> ResultTable:
+        """Coefficients with standard errors, but no Wald intervals, which mislead if signs separate the classes."""
         names = ("intercept", *(sign.label for sign in SIGNS))
-        errors = [None if np.isnan(error) else float(error) for error in self.fit.errors]
+        errors = [None if np.isnan(error) else float(error) for error in self.fit.standard_errors]
         rows = tuple(zip(names, map(float, self.fit.coefficients), errors, strict=True))
         columns = ("sign", "log odds ratio", "standard error")
-        note = "A sign that the others determine, or that nobody has, has a coefficient of 0 and no error."
+        note = "A sign that no case shows, or that the others determine, has a coefficient of 0 and no standard error."
         return ResultTable(f"signmodel_{self.penalty}_coefficients", "Coefficients of the signs", columns, rows, note)
 
 
@@ -115,23 +107,24 @@ def fit_sign_model(
     draws: int = 200,
     participants: Mapping[str, str] | None = None,
 ) -> SignModel:
-    """Fit the signs of one reader to the diagnosis, and judge the fit (Yeh 2022, Results).
+    """Fit and evaluate a logistic model of the diagnosis on one reader's signs (Yeh 2022, Results).
 
     Parameters
     ----------
     scores : mapping of str to mapping
         By case; see :func:`spinefx.statistics.signs.scores_by_case`.
     truth : mapping of str to Diagnosis
+        By case.
     rng : numpy.random.Generator
-        Deals the folds and draws the bootstrap.
+        Assigns the folds and draws the bootstrap samples.
     penalty : {'firth', 'l2'}
-        The plain maximum of likelihood does not exist for such signs, so it is not offered.
+        Plain maximum likelihood is not offered: its estimates do not exist for signs that separate the classes.
     folds : int
-        Fewer where a class has fewer patients.
+        Reduced if a class has fewer patients.
     draws : int
-        Bootstrap samples of patients within their class (Harrell FE et al. Stat Med 1996;15:361-387).
+        Number of bootstrap samples, each of patients within their class (Harrell FE et al. Stat Med 1996;15:361-387).
     participants : mapping of str to str, optional
-        Whose case each is, where a patient has several; folds and draws keep a patient's cases together.
+        Participant of each case, needed if some have several; folds and samples keep their cases together.
 
     Returns
     -------
@@ -140,27 +133,27 @@ def fit_sign_model(
     Raises
     ------
     InputError
-        When a class has fewer than two patients, a patient has both diagnoses, or the penalty is unknown.
+        If a class has fewer than two patients, a patient has both diagnoses, or the penalty is unknown.
     """
     if penalty not in PENALTY_NAMES:
-        raise InputError(f"the penalty {penalty!r}", where="sign model", allowed=", ".join(PENALTY_NAMES))
-    whole = {
+        raise InputError(f"penalty {penalty!r}", where="sign model", allowed=", ".join(PENALTY_NAMES))
+    complete = {
         case: scores[case]
         for case in sorted(truth)
         if case in scores and Score.NOT_ASSESSABLE not in scores[case].values()
     }
-    cases = tuple(whole)
-    features = np.array([[whole[case][name] == Score.YES for name in SIGN_IDENTIFIERS] for case in cases], float)
+    cases = tuple(complete)
+    features = np.array([[complete[case][name] == Score.YES for name in SIGN_IDENTIFIERS] for case in cases], float)
     malignant = np.array([truth[case] == Diagnosis.MALIGNANT for case in cases])
-    members = _patients(cases, malignant, participants)
-    dealt = _deal(members, folds, rng)
+    patients = _cases_by_patient(cases, malignant, participants)
+    fold_of = _assign_folds(patients, folds, rng)
     fit = fit_logistic(features, malignant, penalty)
     left_out = np.full(len(cases), np.nan)
-    for number in range(dealt.max() + 1):
-        test = dealt == number
+    for number in range(fold_of.max() + 1):
+        test = fold_of == number
         left_out[test] = fit_logistic(features[~test], malignant[~test], penalty).predict(features[test])
     apparent = fit.predict(features)
-    accuracy, area = _optimism(features, malignant, members, penalty, draws, rng)
+    accuracy, area = _optimism(features, malignant, patients, penalty, draws, rng)
     auc = {
         "apparent": auc_estimate(apparent, malignant),
         "crossvalidated": auc_estimate(left_out, malignant),
@@ -170,75 +163,77 @@ def fit_sign_model(
         fit,
         cases,
         tuple(sorted(set(truth) - set(cases))),
-        int(dealt.max()) + 1,
+        int(fold_of.max()) + 1,
         _confusion(apparent, malignant),
         _confusion(left_out, malignant),
         left_out,
-        auc | {"optimism-corrected": _corrected(auc["apparent"].value, area)},
-        _corrected(float(np.mean((apparent >= THRESHOLD) == malignant)), accuracy),
+        auc | {"optimism-corrected": _optimism_corrected(auc["apparent"].value, area)},
+        _optimism_corrected(float(np.mean((apparent >= THRESHOLD) == malignant)), accuracy),
         draws,
     )
 
 
-def _patients(
+def _cases_by_patient(
     cases: Sequence[str], malignant: NDArray[np.bool_], participants: Mapping[str, str] | None
 ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Places of each patient's cases: of malignant patients, and of benign ones."""
+    """Return the indices of each patient's cases, for malignant and for benign patients."""
     owned: dict[str, list[int]] = {}
     for place, case in enumerate(cases):
         owned.setdefault(case if participants is None else participants[case], []).append(place)
     mixed = [owner for owner, places in owned.items() if len({bool(malignant[place]) for place in places}) > 1]
     if mixed:
-        raise InputError("a patient with both diagnoses", where=mixed[0], remedy="Leave the patient out.")
+        raise InputError(
+            "a patient with both diagnoses", where=mixed[0], allowed="one", remedy="Leave the patient out."
+        )
     classes = [
         [np.array(places) for places in owned.values() if bool(malignant[places[0]]) == wanted]
         for wanted in (True, False)
     ]
     if min(map(len, classes)) < 2:
-        found = f"{len(classes[0])} malignant and {len(classes[1])} benign patients with every sign assessed"
+        found = f"{len(classes[0])} malignant and {len(classes[1])} benign patients with all signs assessed"
         raise InputError(found, where="sign model", allowed="two or more of each")
     return classes[0], classes[1]
 
 
-def _deal(
-    members: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]], folds: int, rng: np.random.Generator
+def _assign_folds(
+    patients: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]], folds: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Number of the fold of every case; each class is dealt by itself."""
-    folds = max(2, min(folds, *map(len, members)))
-    dealt = np.empty(sum(len(places) for patients in members for places in patients), np.int64)
-    for patients, first in zip(members, (0, 1), strict=True):
-        for turn, patient in enumerate(rng.permutation(len(patients))):
-            # From the other end for the second class, so that uneven classes do not both fill the first folds.
-            dealt[patients[patient]] = (turn if first == 0 else -1 - turn) % folds
-    return dealt
+    """Return the fold of every case; each class is assigned separately."""
+    folds = max(2, min(folds, *map(len, patients)))
+    fold_of = np.empty(sum(len(places) for of_class in patients for places in of_class), np.int64)
+    for number, of_class in enumerate(patients):
+        for turn, patient in enumerate(rng.permutation(len(of_class))):
+            # The second class starts from the last fold, so that not both classes fill up the first folds.
+            fold_of[of_class[patient]] = (turn if number == 0 else -1 - turn) % folds
+    return fold_of
 
 
 def _optimism(
     features: NDArray[np.float64],
     malignant: NDArray[np.bool_],
-    members: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]],
+    patients: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]],
     penalty: str,
     draws: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Accuracy and area of every draw: on the draw, and of the same model on all cases; shape (draw, 2) each."""
+    """Return accuracy and area of each bootstrap model, on its sample and on all cases, each of shape (draw, 2)."""
     accuracy, area = np.empty((draws, 2)), np.empty((draws, 2))
     for draw in range(draws):
-        taken = np.concatenate([p[i] for p in members for i in rng.integers(len(p), size=len(p))])
+        taken = np.concatenate([p[i] for p in patients for i in rng.integers(len(p), size=len(p))])
         fit = fit_logistic(features[taken], malignant[taken], penalty)
-        everyone = fit.predict(features)
-        for column, (probability, answer) in enumerate(((everyone[taken], malignant[taken]), (everyone, malignant))):
-            accuracy[draw, column] = np.mean((probability >= THRESHOLD) == answer)
-            area[draw, column] = areas_with_covariance(probability, answer)[0][0]
+        predicted = fit.predict(features)
+        for column, (probability, truth) in enumerate(((predicted[taken], malignant[taken]), (predicted, malignant))):
+            accuracy[draw, column] = np.mean((probability >= THRESHOLD) == truth)
+            area[draw, column] = areas_with_covariance(probability, truth)[0][0]
     return accuracy, area
 
 
-def _corrected(apparent: float, drawn: NDArray[np.float64]) -> Estimate:
+def _optimism_corrected(apparent: float, drawn: NDArray[np.float64]) -> Estimate:
     if len(drawn) == 0:
-        return Estimate(np.nan, np.nan, np.nan, note="no bootstrap draw")
-    # The usual interval (the draws' apparent values, shifted: Noma H et al. Stat Med 2021;40:5691-5701) has hardly any
-    # width where every draw is fitted almost without error, as these signs are.
-    note = "no interval: see the folds'"
+        return Estimate(np.nan, np.nan, np.nan, note="no bootstrap samples")
+    # The usual interval (apparent values of the samples, shifted: Noma H et al. Stat Med 2021;40:5691-5701) has hardly
+    # any width if every sample is fitted almost without error, as happens with these signs.
+    note = "no interval: see that of the cross-validation"
     return Estimate(apparent - float(np.mean(drawn[:, 0] - drawn[:, 1])), np.nan, np.nan, note=note)
 
 

@@ -1,10 +1,8 @@
-"""The same study comes in as columns, rows, files and data frames, and its numbers go out unrounded."""
+"""Readings, truth and sign scores from columns, rows, files and data frames."""
 
 from __future__ import annotations
 
 import doctest
-import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,18 +15,16 @@ from spinefx.cases.reading import Reading
 from spinefx.errors import InputError, TableError
 from spinefx.statistics.audit.claims import CLAIM_FIELDS
 from spinefx.statistics.audit.recompute import audit, example_claims
-from spinefx.statistics.estimate import Estimate, bare_p
 from spinefx.statistics.evaluation import Evaluation
-from spinefx.statistics.frames import columns_of, readings_from, rows_of, signs_from, truth_from
-from spinefx.statistics.measures import agreement_table, measure_table
+from spinefx.statistics.inputs import columns_of, readings_from, rows_of, signs_from, truth_from
 from spinefx.statistics.mrmc.scores import ReaderStudy
 from spinefx.statistics.paired.mcnemar import comparison_table
-from spinefx.statistics.performance import performance_table
-from spinefx.statistics.table import ResultTable
+from spinefx.statistics.performance import agreement_table, measure_table, performance_table
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "python-api.md"
 M, B = Diagnosis.MALIGNANT, Diagnosis.BENIGN
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "python-api.md"
 COLUMNS: dict[str, list[Any]] = {
     "case_id": ["a", "b", "c", "a", "b", "c"],
     "reader_id": ["R1", "R1", "R1", "model", "model", "model"],
@@ -41,7 +37,7 @@ ROWS = [dict(zip(COLUMNS, cells, strict=True)) for cells in zip(*COLUMNS.values(
 
 
 class Frame:
-    """What pandas and polars have in common: columns by name."""
+    """The interface that pandas and polars share: columns by name."""
 
     def __init__(self, columns: dict[str, list[Any]]) -> None:
         self.columns, self.kept = list(columns), columns
@@ -73,7 +69,7 @@ SHAPE_NAMES = ("columns", "rows", "iterator", "frame", "arrow", "pandas", "polar
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=SHAPE_NAMES)
-def test_whatever_holds_the_table_the_readings_are_the_same(shape: Callable[[dict[str, list[Any]]], Any]) -> None:
+def test_readings_are_the_same_from_any_kind_of_table(shape: Callable[[dict[str, list[Any]]], Any]) -> None:
     readings = readings_from(shape(COLUMNS))
     assert readings == readings_from(ROWS)
     assert readings[1] == Reading("b", "R1", Arm.UNAIDED, B, None)
@@ -85,21 +81,21 @@ def test_whatever_holds_the_table_the_readings_are_the_same(shape: Callable[[dic
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ",", ";"])
-def test_a_file_is_a_table_too(delimiter: str, tmp_path: Path) -> None:
+def test_files_are_read_with_any_delimiter(delimiter: str, tmp_path: Path) -> None:
     lines = [list(COLUMNS), *([("n/a" if cell is None else str(cell)) for cell in row.values()] for row in ROWS)]
     path = tmp_path / "readings.tsv"
     path.write_text("\ufeff" + "".join(delimiter.join(line) + "\r\n" for line in lines), encoding="utf-8")
     assert readings_from(path) == readings_from(str(path)) == readings_from(ROWS)
 
 
-def test_every_table_function_takes_tables_and_says_the_same() -> None:
+def test_functions_give_the_same_result_from_tables_and_from_mappings() -> None:
     readings, truth = readings_from(ROWS), truth_from({"case_id": list(TRUTH), "diagnosis": list(TRUTH.values())})
-    answers = {"R1": {"a": M, "b": B, "c": B}, "model": {"a": M, "b": M, "c": B}}
+    diagnoses = {"R1": {"a": M, "b": B, "c": B}, "model": {"a": M, "b": M, "c": B}}
     frame = Frame(COLUMNS)
     assert performance_table(truth, frame) == performance_table(TRUTH, readings, [])
-    assert measure_table(truth, frame) == measure_table(TRUTH, answers)
-    assert agreement_table(frame) == agreement_table(answers)
-    assert comparison_table(truth, frame).to_tsv() == comparison_table(TRUTH, answers).to_tsv()
+    assert measure_table(truth, frame) == measure_table(TRUTH, diagnoses)
+    assert agreement_table(frame) == agreement_table(diagnoses)
+    assert comparison_table(truth, frame).to_tsv() == comparison_table(TRUTH, diagnoses).to_tsv()
     by_name = ReaderStudy.from_table(
         {"who": COLUMNS["reader_id"], "what": COLUMNS["case_id"], "seen": COLUMNS["confidence"], "sick": [1, 0, 0] * 2},
         reader="who",
@@ -121,20 +117,20 @@ def test_every_table_function_takes_tables_and_says_the_same() -> None:
         ({"case_id": ["a", "b", None, "a", "b", "c"]}, "readings, row 3: no case_id"),
         ({"case_id": ["a", "b", "b", "a", "b", "c"]}, "b read twice by R1"),
         ({"diagnosis": ["malign"] * 6}, "row 1: 'malign'. Expected: benign, malignant"),
-        ({"confidence": ["sure"] * 6}, "row 1, confidence: 'sure' is no number"),
-        ({"confidence": [float("inf")] * 6}, "row 1, confidence: inf is no number"),
+        ({"confidence": ["sure"] * 6}, "row 1, confidence: 'sure'. Expected: a number"),
+        ({"confidence": [float("inf")] * 6}, "row 1, confidence: inf. Expected: a finite number"),
         ({"confidence": [101] * 6}, "a confidence of 101"),
         ({"arm": ["helped"] * 6}, "row 1, arm: 'helped'. Expected: unaided, aided"),
     ],
 )
-def test_what_cannot_be_right_is_refused_with_its_place(change: dict[str, Any], message: str) -> None:
+def test_invalid_readings_are_refused_with_their_place(change: dict[str, Any], message: str) -> None:
     columns = {name: cells for name, cells in (COLUMNS | change).items() if cells is not None}
     with pytest.raises(InputError, match=message):
         readings_from(columns)
 
 
 @pytest.mark.parametrize("thing", [7, None, "no such file.tsv", {"case_id": 3}, [1, 2], {"case_id": "abc"}])
-def test_what_is_no_table_is_refused(thing: object) -> None:
+def test_objects_that_are_not_tables_are_refused(thing: object) -> None:
     with pytest.raises(TableError):
         rows_of(thing, required=("case_id",))
 
@@ -146,49 +142,18 @@ def test_a_broken_file_is_refused(text: str, tmp_path: Path) -> None:
         columns_of(tmp_path / "t.tsv", required=("a",))
 
 
-def test_a_frame_with_a_column_twice_and_a_case_with_two_truths_are_refused() -> None:
+def test_duplicate_columns_and_cases_are_refused() -> None:
     frame = Frame(COLUMNS)
     frame.columns = [*frame.columns, "case_id"]
     with pytest.raises(TableError, match="column case_id twice"):
         columns_of(frame)
     with pytest.raises(TableError, match="case_id a twice"):
         truth_from({"case_id": ["a", "a"], "diagnosis": ["benign", "malignant"]})
-    with pytest.raises(InputError, match="none of 6 readings is of one of 1 cases"):
+    with pytest.raises(InputError, match="none of 6 readings is of one of the 1 cases with a truth"):
         Evaluation.of(ROWS, {"z": M})
 
 
-def test_a_result_gives_its_numbers_unrounded() -> None:
-    p = 0.04996123
-    rows = (("R1", Estimate(1 / 3, 0.1, 0.6, 1, 3), bare_p(p), 5), ("R2", None, bare_p(float("nan")), 2.5))
-    table = ResultTable("t", "T", ("reader", "share", "p", "cases"), rows)
-    assert table.to_columns() == {
-        "reader": ["R1", "R2"],
-        "share": [1 / 3, None],
-        "share_low": [0.1, None],
-        "share_high": [0.6, None],
-        "share_k": [1, None],
-        "share_n": [3, None],
-        "p": [p, None],
-        "cases": [5.0, 2.5],
-    }
-    assert table.to_text()[0][2] == "0.04996"
-    assert pickle.loads(pickle.dumps(bare_p(p))).p == p  # noqa: S301
-
-
-def test_pandas_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(InputError, match="pandas is not installed"):
-        performance_table(TRUTH, ROWS).to_pandas()
-
-
-def test_pandas_gets_numbers() -> None:
-    pytest.importorskip("pandas")
-    frame = comparison_table(TRUTH, ROWS).to_pandas()
-    assert frame["p exact"].dtype == frame["first_low"].dtype == float
-    assert frame.attrs["title"] == "Readers compared, case by case"
-
-
-def test_the_public_names_lead_somewhere() -> None:
+def test_public_names_can_be_imported() -> None:
     for name in spinefx._HOMES:
         assert getattr(spinefx, name).__name__ == name
         assert name in dir(spinefx)
@@ -197,8 +162,8 @@ def test_the_public_names_lead_somewhere() -> None:
         getattr(spinefx, "nothing")  # noqa: B009
 
 
-def test_the_page_shows_what_comes_out(tmp_path: Path) -> None:
-    """The part with pandas and polars only where both are installed."""
+def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:
+    """The part on pandas and polars is included only if both are installed."""
     text = PAGE.read_text(encoding="utf-8")
     try:
         import pandas  # noqa: F401

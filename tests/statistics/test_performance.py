@@ -1,27 +1,28 @@
-"""Tables say what the answers were; the page holds everything and asks the network for nothing."""
+"""Tables of readers, models, folds and slices."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 
 import numpy as np
 import pytest
 
 from spinefx.cases.reading import Prediction, Reading, patient_readings
-from spinefx.report.content import Finding, ParticipantSummary, ReportContent
-from spinefx.report.document import render_report
 from spinefx.statistics.estimate import Estimate
 from spinefx.statistics.performance import (
     ModelResult,
     fold_table,
+    measure_table,
     performance_table,
     slice_count_table,
     slice_table,
 )
+from spinefx.statistics.readings import diagnoses_by_reader
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import Arm, Diagnosis
+
+M, B = Diagnosis.MALIGNANT, Diagnosis.BENIGN
 
 TRUTH = {f"sub-{n:03d}": Diagnosis.MALIGNANT if n % 3 == 0 else Diagnosis.BENIGN for n in range(1, 31)}
 
@@ -45,7 +46,7 @@ def rows_of(table: ResultTable) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(table.to_tsv()), delimiter="\t"))
 
 
-def test_readers_models_and_baseline_stand_together() -> None:
+def test_readers_models_and_baseline_share_one_table() -> None:
     readings = [reading(case, Diagnosis.MALIGNANT) for case in TRUTH]
     rows = {row["reader"]: row for row in rows_of(performance_table(TRUTH, readings, [model()]))}
     assert [rows["r1"][name] for name in ("TP", "TN", "FN", "FP")] == ["10", "0", "0", "20"]
@@ -69,8 +70,8 @@ def test_folds_are_averaged_and_slices_counted() -> None:
     assert sum(int(slices[name]) for name in ("TP", "TN", "FN", "FP")) == 90
 
 
-def test_intervals_over_patients_are_wider_than_slices_would_make_them() -> None:
-    """Every slice copied three times over adds no information, and no confidence."""
+def test_copied_slices_do_not_narrow_intervals() -> None:
+    """Repeating every slice three more times adds no information."""
     single = model(signal=0.1)
     copied = tuple(
         Prediction(p.case_id, p.participant_id, p.slice_index + 10 * k, p.probability, 0, p.fold, p.model_digest)
@@ -89,30 +90,22 @@ def test_intervals_over_patients_are_wider_than_slices_would_make_them() -> None
         assert (four.value, four.low, four.high) == pytest.approx((one.value, one.low, one.high)), measure
 
 
-def test_the_page_is_whole_safe_and_the_same_again() -> None:
-    content = ReportContent(
-        title="spinefx: <script>alert(1)</script>",
-        truth=TRUTH,
-        models=[model(), model("quick", 3, 0.05)],
-        readings=[reading(case, Diagnosis.BENIGN) for case in TRUTH],
-        participants=[ParticipantSummary(case, diagnosis, "phantom") for case, diagnosis in TRUTH.items()],
-        audit=[Finding("participant on two sides", True, "300 compared")],
-        provenance={"recipe": "honest"},
-        sheet=lambda case: b"\x89PNG",
-        phantom=True,
-    )
-    files = render_report(content)
-    assert files == render_report(content)
-    assert set(files) >= {"report.html", "roc.svg", "table2.tsv", "slices.tsv", "folds.tsv", "cases.tsv", "cohort.tsv"}
-    page = files["report.html"].decode()
-    assert "<script" not in page
-    assert "default-src 'none'" in page
-    assert not re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*\"", re.sub(r"<svg.*?</svg>", "", page, flags=re.S))
-    assert page.count("Phantom.") == 1
-    assert "(phantom)" in page
-    assert 'lang="en"' in page
-    wrong = sum(one.diagnosis != TRUTH[one.case_id] for one in model().readings)
-    assert page.count("<img") == min(wrong, 24)
-    honest = render_report(ReportContent(content.title, TRUTH, [model()]))["report.html"].decode()
-    assert "Phantom" not in honest
-    assert b"PHANTOM" not in files["table2.tsv"]
+def test_all_measures_share_one_table() -> None:
+    """Reader R1 of Yeh 2022, and the same reader aided, with malignant cases only."""
+    truth = {f"m{i:02d}": M for i in range(50)} | {f"b{i:03d}": B for i in range(140)}
+    right = {case for case in truth if int(case[1:]) < {"m": 39, "b": 86}[case[0]]}
+    other = {M: B, B: M}
+    readings = [Reading(c, "r1", Arm.UNAIDED, d if c in right else other[d]) for c, d in truth.items()]
+    readings += [Reading(c, "r1", Arm.AIDED, M) for c in truth if c[0] == "m"]
+    readings.append(Reading("stranger", "r1", Arm.UNAIDED, M))
+    table = measure_table(truth, diagnoses_by_reader(readings, truth), prevalence=0.1)
+    alone, aided = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+    assert (alone["reader"], aided["reader"]) == ("r1", "r1, aided")
+    assert str(alone["sensitivity"]) == "78% (39/50) [64, 88]"
+    assert str(alone["PPV"]).startswith("42% (39/93)")
+    assert str(alone["LR+"]) == "2.022 [1.566, 2.611]"
+    assert str(alone["kappa"]).startswith("0.309")
+    assert str(alone["PPV at 10%"]).startswith("0.183")
+    assert str(aided["kappa"]) == "n/a"
+    assert len(table.to_tsv().splitlines()) == 3
+    assert "PPV at 10%" not in measure_table(truth, {}).columns
