@@ -124,7 +124,7 @@ def test_a_recipe_chooses_its_series_and_neighbours() -> None:
     for wrong in (["T1w"], ["T2w", "T2w"], ["T2w", "PDw"], "T2w", [], [2]):
         with pytest.raises(RecipeError, match=r"sequences = .*'T2w' always"):
             Recipe.preset("quick").changed(sequences=wrong)
-    with pytest.raises(RecipeError, match="mixing_channels = 3; allowed: 1 to 2"):
+    with pytest.raises(RecipeError, match=r"mixing_channels = 3\. Expected: 1 to 2"):
         recipe.changed(mixing_channels=3)
 
 

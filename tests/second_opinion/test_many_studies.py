@@ -24,8 +24,9 @@ from spinefx.processes.pool import attempt
 from spinefx.second_opinion import many_studies as shards
 from spinefx.second_opinion.manifest import REQUIRED, Manifest, MarkedStudy
 from spinefx.second_opinion.many_studies import Shard, cut, predict_many
+from spinefx.workspace.columns import BOX_COLUMNS
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import BOX_COLUMNS, read_lesions
+from spinefx.workspace.records import read_lesions
 
 SECRET = "DOE^JANE_19500101"
 

@@ -15,11 +15,11 @@ from spinefx.documents import read_json
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.recipe import Recipe
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 __all__ = ["MODEL_FILE", "WEIGHTS_FILE", "Initialisation", "ModelCard", "read_card", "read_json_object"]
 
 SCHEMA = "spinefx model 1"
-INTENDED_USE = "Research use only, not a medical device."
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 # A card takes a few kilobytes; a longer file is not a card.
@@ -117,7 +117,7 @@ class ModelCard:
     def _content(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "intended_use": INTENDED_USE,
+            "intended_use": RESEARCH_USE_ONLY,
             "optimistic": self.recipe.optimistic,
             "answer": "log-odds of malignancy of one lesion slice, as trained",
             "inputs": {

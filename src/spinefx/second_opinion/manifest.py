@@ -16,8 +16,9 @@ from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import InputError
 from spinefx.tables.rows import Row, Table, stream_rows
 from spinefx.vocabulary import SEQUENCES, Weighting
+from spinefx.workspace.columns import BOX_COLUMNS, LESION_COLUMNS
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import BOX_COLUMNS, LESION_COLUMNS, lesion_of
+from spinefx.workspace.records import lesion_of
 
 __all__ = ["Manifest", "MarkedStudy", "short_digest"]
 

@@ -12,8 +12,8 @@ from spinefx.errors import WorkspaceError
 from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.tables.rows import read_table
 from spinefx.tables.writing import write_tsv
+from spinefx.workspace.columns import READING_COLUMNS
 from spinefx.workspace.layout import Workspace, read_json, write_json
-from spinefx.workspace.records import READING_COLUMNS
 
 __all__ = ["Experiment"]
 
