@@ -176,7 +176,7 @@ def test_a_model_that_looks_at_a_place_whatever_is_there_fails_the_check() -> No
     assert [check.passes for check in found.checks] == [False, True]
     assert "rank correlation 1.00" in found.checks[0].said
     assert "not this vertebra" in found.checks[0].said
-    assert "Do not read" in found.verdict
+    assert "Do not interpret" in found.verdict
 
 
 @pytest.mark.parametrize("sign", [1, -1])

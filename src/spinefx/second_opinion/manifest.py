@@ -1,4 +1,4 @@
-"""Which studies are to be answered: a table that names each study, its marked vertebra and a case, read row by row."""
+"""The manifest of many studies: a table of studies, cases and marked vertebrae, read row by row."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ OPTIONAL = ("level", *SERIES_COLUMNS.values())
 
 @dataclass(frozen=True)
 class MarkedStudy:
-    """One row: a study, and one marked vertebra in it.
+    """One row of a manifest: a study and one marked vertebra in it.
 
     Parameters
     ----------
     case_id : str
-        Stands in every output, so it must not be a hospital's number.
+        Appears in every output, so it must not be a hospital's number.
     study : str
-        Path as the manifest writes it; stands in no output.
+        Path as in the manifest; appears in no output.
     lesion : Lesion
     series : mapping of Weighting to str
-        UIDs of series to use whatever the program would choose.
+        UIDs of series to use instead of the automatic choice.
     """
 
     case_id: str
@@ -62,18 +62,18 @@ class MarkedStudy:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest that exists; its rows are read anew whenever they are asked for, and never held together.
+    """An existing manifest; its rows are read again for each pass and never held together in memory.
 
     Use :meth:`open`.
 
     Parameters
     ----------
     table : Path
-        ``manifest.tsv`` or a study folder's ``lesions.tsv``.
+        ``manifest.tsv``, or ``lesions.tsv`` of a workspace.
     base : Path
-        What the studies' paths are relative to.
+        Folder to which the paths of studies are relative.
     of_workspace : bool
-        Whether it is a study folder's.
+        Whether the table belongs to a workspace.
     """
 
     table: Path
@@ -82,12 +82,12 @@ class Manifest:
 
     @classmethod
     def open(cls, source: Path) -> Manifest:
-        """Find the manifest.
+        """Open the manifest at a path.
 
         Parameters
         ----------
         source : Path
-            A ``.tsv``, a folder with ``manifest.tsv``, or a study folder with boxes.
+            A ``.tsv``, a folder with ``manifest.tsv``, or a workspace with boxes.
 
         Returns
         -------
@@ -96,7 +96,7 @@ class Manifest:
         Raises
         ------
         InputError
-            When it is none of these, saying how to write a manifest.
+            When the path is none of these; the message describes a manifest.
         """
         if Workspace.is_at(source):
             workspace = Workspace.open(source)
@@ -105,16 +105,16 @@ class Manifest:
         if table.is_file() and table.suffix == ".tsv":
             return cls(table, table.parent, False)
         raise InputError(
-            "studies without boxes",
-            where="what was given",
-            allowed=f"a manifest (.tsv), a folder with {FILE}, or a study folder with annotations/lesions.tsv",
-            remedy="Finding the vertebra is work by hand: write a tab-separated table with the columns "
-            f"{', '.join(REQUIRED)}, one row for each marked vertebra; paths are relative to the table.",
+            "the studies have no boxes",
+            where="input",
+            allowed=f"a manifest (.tsv), a folder with {FILE}, or a workspace with annotations/lesions.tsv",
+            remedy="Mark the vertebrae by hand: write a tab-separated table with the columns "
+            f"{', '.join(REQUIRED)} and one row per marked vertebra. Paths are relative to the table.",
         )
 
     @classmethod
     def is_at(cls, source: Path) -> bool:
-        """Tell whether a path holds a manifest rather than one study.
+        """Return whether a path is a manifest rather than one study.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class Manifest:
         return source.suffix == ".tsv" or (source / FILE).is_file() or Workspace.is_at(source)
 
     def rows(self) -> Iterator[Row]:
-        """Read the rows as they stand.
+        """Read the rows as text.
 
         Yields
         ------
@@ -142,7 +142,7 @@ class Manifest:
         return stream_rows(self.table, required=REQUIRED, optional=OPTIONAL)
 
     def studies(self) -> Iterator[MarkedStudy]:
-        """Read the rows one by one.
+        """Read the marked vertebrae row by row.
 
         Yields
         ------
@@ -151,18 +151,18 @@ class Manifest:
         Raises
         ------
         TableError
-            For a row that cannot be read, naming it.
+            For a row that cannot be read.
         """
         for row in self.rows():
             yield row.checked(lambda row=row: self._study(row))  # type: ignore[misc]
 
     def refuse_doubled(self, seen: array[int]) -> None:
-        """Refuse a case that stands in two rows.
+        """Refuse a case that occurs in two rows.
 
         Parameters
         ----------
         seen : array of int
-            :func:`short_digest` of every case: eight bytes each, where a set of names would grow past memory.
+            :func:`short_digest` of every case: eight bytes each, where a set of names would exceed memory.
 
         Raises
         ------
@@ -184,7 +184,7 @@ class Manifest:
 
 
 def short_digest(text: str) -> int:
-    """Give 64 bits of a text's digest.
+    """Return 64 bits of a text's digest.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Many studies: cut into shards, each answered by a pure function, each written whole, named by what went into it.
+"""Answer many studies in shards: each is computed by a pure function and stored under the digest of its inputs.
 
-A shard's table is named by the digest of its rows, its models and this program's version. A table that is there is
-therefore done, whoever wrote it: a run that was cut off goes on by being started again, jobs of an array need not
-know of one another, and the last to finish joins the tables. Nothing here grows with the number of studies but eight
-bytes for each case and one line for each shard.
+The table of a shard is named by the digest of its rows, its models and the version of this program. A table that exists
+is therefore complete, whichever process wrote it: an interrupted run continues when it is started again, the jobs of an
+array need no communication, and the last job to finish joins the tables. Memory grows with the number of studies only
+by eight bytes per case and one line per shard.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Shard:
     ----------
     studies : tuple of MarkedStudy
     model_digests : tuple of str
-        Of the models that answer together.
+        Digests of the models that answer together.
     engine : str
-        What computes them; another one's last digits differ.
+        Library that computes; another one differs in the last digits.
     """
 
     studies: tuple[MarkedStudy, ...]
@@ -59,7 +59,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """``shard-`` and the digest of all that its table depends on but the pixels."""
+        """``shard-`` and the digest of everything that the table depends on, except the pixels."""
         rows = [study.content() for study in self.studies]
         whole = canonical_json([TABLE_VERSION, __version__, list(self.model_digests), self.engine, rows])
         return f"shard-{digest_of(whole).removeprefix('sha256:')[:32]}"
@@ -67,14 +67,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardTable:
-    """What became of a shard.
+    """The table of a shard.
 
     Parameters
     ----------
     text : str
-        The table, a row for each study in the shard's order: the same bytes wherever it was made.
+        One row per study in the order of the shard: the same bytes wherever it is computed.
     cpu_seconds : float
-        Processor time that the studies took, without the loading of models.
+        Processor time for the studies, without loading the models.
     """
 
     text: str
@@ -83,18 +83,18 @@ class ShardTable:
 
 @dataclass(frozen=True)
 class ManyAnswers:
-    """How far a run came.
+    """The state of a run.
 
     Parameters
     ----------
     shards, missing : int
-        In the whole manifest, and those among them whose table is not there yet.
+        Numbers of shards in the whole manifest, and of those without a table.
     answered : int
-        Studies with a probability, once nothing is missing.
+        Number of studies with a probability, once nothing is missing.
     refused : dict of str to int
-        Studies without, by the error's name, once nothing is missing.
+        Number of studies without one, by the name of the error, once nothing is missing.
     notes : tuple of str
-        One line for each shard that could not be answered.
+        One line per shard that failed.
     """
 
     shards: int
@@ -105,17 +105,17 @@ class ManyAnswers:
 
     @property
     def sentence(self) -> str:
-        """What came out, for people."""
+        """The state in words."""
         if self.missing:
             done = self.shards - self.missing
-            return f"{done} of {self.shards} shards are there, and the job that brings the last joins them"
+            return f"{done} of {self.shards} shards are finished; the job that finishes the last one joins them"
         reasons = "".join(f", {times} {error}" for error, times in self.refused.items())
         return f"{self.answered} answered, {sum(self.refused.values())} refused{reasons}"
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The manifest's shards, cut anew whenever they are asked for."""
+    """The shards of a manifest, cut again for each pass."""
 
     manifest: Manifest
     model_digests: tuple[str, ...]
@@ -131,13 +131,15 @@ class _Plan:
         return self.out / "shards" / f"{shard_name}.tsv"
 
     def check(self) -> tuple[str, ...]:
-        """Read every row once, before any work; give the shards' names."""
+        """Read every row once before any work, and return the names of the shards."""
         seen, names = array("Q"), []
         for shard in self.shards():
             seen.extend(short_digest(study.case_id) for study in shard.studies)
             names.append(shard.name)
         if not names:
-            raise InputError("no marked vertebra", where=self.manifest.table.name, allowed="a row for each")
+            raise InputError(
+                "no vertebra is marked", where=self.manifest.table.name, allowed="one row per marked vertebra"
+            )
         self.manifest.refuse_doubled(seen)
         return tuple(names)
 
@@ -154,28 +156,28 @@ def predict_many(
     engine: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ManyAnswers:
-    """Answer every study of a manifest; what an earlier or another run has answered is left alone.
+    """Answer every study of a manifest; shards that another run has finished are kept.
 
     Parameters
     ----------
     model : Path
-        A model folder, or an experiment's.
+        Model folder or experiment folder.
     source : Path
-        As :meth:`Manifest.open` takes it.
+        See :meth:`Manifest.open`.
     out : Path
-        Gets ``shards/``, and ``predictions.tsv`` and ``summary.json`` once every shard is there.
+        Receives ``shards/`` and, once every shard is finished, ``predictions.tsv`` and ``summary.json``.
     shard : str, optional
-        ``i/n``: only every n-th shard, beginning with the i-th.
+        ``i/n``: every n-th shard, beginning with the i-th.
     shard_size : int
-        About how many studies a shard has; at most one shard is lost where a process is killed.
+        Approximate number of studies per shard; a killed process loses at most one shard.
     workers : int
         Processes on this machine.
     on : str
-        Where to work, as :func:`spinefx.processes.cluster.spread` takes it.
+        Where to work, see :func:`spinefx.processes.cluster.spread`.
     engine : {'onnxruntime', 'torch'}, optional
-        As for :func:`spinefx.learning.scoring.load_models`.
+        See :func:`spinefx.learning.scoring.load_models`.
     progress : callable, optional
-        Told ("shards", done, total).
+        Called with ("shards", done, total).
 
     Returns
     -------
@@ -184,14 +186,14 @@ def predict_many(
     Raises
     ------
     InputError, TableError
-        For a manifest that cannot be read, before any work.
+        When the manifest cannot be read; no work has been done then.
     ModelError
-        When the model is missing or altered.
+        When the model is missing or has been altered.
     InterruptedWrite
     """
     position, number = share_of(shard)
     if shard_size < 1:
-        raise InputError(f"--shard-size {shard_size}", allowed="1 or more")
+        raise InputError(f"--shard-size is {shard_size}", allowed="1 or more")
     models = load_models(model, engine=engine)
     digests = tuple(one.digest for one in models)
     plan = _Plan(Manifest.open(source), digests, models[0].engine["name"], shard_size, out)
@@ -203,7 +205,7 @@ def predict_many(
     todo = (one for one in plan.shards() if one.name in wanted)
     for done, (one, table) in enumerate(spread(work, todo, workers=min(workers, max(1, len(mine))), on=on), 1):
         if isinstance(table, ModelError):
-            raise table  # no study's fault
+            raise table  # not the fault of a study
         if isinstance(table, SpinefxError):
             notes.append(f"cases {one.studies[0].case_id} to {one.studies[-1].case_id}: {table}")
         else:
@@ -216,15 +218,15 @@ def predict_many(
 
 
 def cut(studies: Iterator[MarkedStudy], size: int) -> Iterator[tuple[MarkedStudy, ...]]:
-    """Cut consecutive rows into shards at places that the rows themselves mark.
+    """Cut consecutive rows into shards at positions that depend on the rows themselves.
 
-    A row that is put in or taken out so changes the shard round it, and leaves the others and their tables alone.
+    A row that is added or removed changes only the shard around it; the other shards keep their tables.
 
     Parameters
     ----------
     studies : iterator of MarkedStudy
     size : int
-        The mean; none has more than twice as many.
+        Mean size; no shard has more than twice as many.
 
     Yields
     ------
@@ -243,12 +245,12 @@ def cut(studies: Iterator[MarkedStudy], size: int) -> Iterator[tuple[MarkedStudy
 
 
 def answer_shard(model: Path, base: Path, shard: Shard) -> ShardTable:
-    """Answer the studies of a shard: it depends on nothing but its arguments and the files that they name.
+    """Answer the studies of a shard; the result depends only on the arguments and the files they name.
 
     Parameters
     ----------
     model, base : Path
-        The models' folder, and what the studies' paths are relative to.
+        Folder of the models, and the folder to which paths of studies are relative.
     shard : Shard
 
     Returns
@@ -258,7 +260,7 @@ def answer_shard(model: Path, base: Path, shard: Shard) -> ShardTable:
     Raises
     ------
     ModelError
-        When the folder holds other models than the shard was cut for.
+        When the folder holds other models than those of the shard.
     """
     models = _models(model, shard.model_digests, shard.engine)
     began = time.process_time()
@@ -270,7 +272,9 @@ def answer_shard(model: Path, base: Path, shard: Shard) -> ShardTable:
 def _models(folder: Path, digests: tuple[str, ...], engine: str) -> tuple[TrainedModel, ...]:
     models = load_models(folder, engine=engine)
     if tuple(one.digest for one in models) != digests:
-        raise ModelError("other models than when the run began", where=folder.name, remedy="Start the run again.")
+        raise ModelError(
+            "the models have changed since the run began", where=folder.name, remedy="Start the run again."
+        )
     return models
 
 
@@ -287,9 +291,9 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tu
     except SpinefxError as error:
         return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error))
     except MemoryError:
-        raise  # the machine's fault and not the study's: another try may have more
+        raise  # the fault of the machine, not of the study: another attempt may have more memory
     except Exception as error:
-        # One odd file in a million must not stop the rest. Its text may quote what it read, so only its kind is kept.
+        # One odd file in a million must not stop the rest. The text may quote the file, so only the type is kept.
         return (study.case_id, *[None] * 7, digest, "InternalError", type(error).__name__)
     patient, registration = answer["patient"], answer["registration"]
     said = f"{registration['method']}: {registration['reason']}" if registration else ""
@@ -308,13 +312,13 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tu
 
 
 def _keep(path: Path, shard: Shard, table: ShardTable) -> None:
-    # The table last: where it is, the shard is done.
+    # The table comes last: where it exists, the shard is finished.
     write_json(path.with_suffix(".json"), {"studies": len(shard.studies), "cpu_seconds": round(table.cpu_seconds, 3)})
     write_text(path, table.text)
 
 
 def _take_back_other(out: Path, names: tuple[str, ...]) -> None:
-    """Remove the joined table of another manifest or model, which must not be taken for this one's."""
+    """Remove the joined table of another manifest or model."""
     summary = out / SUMMARY
     if summary.is_file() and read_json(summary).get("plan") != _plan_digest(names):
         (out / PREDICTIONS).unlink(missing_ok=True)
@@ -326,7 +330,7 @@ def _plan_digest(names: tuple[str, ...]) -> str:
 
 
 def _join(plan: _Plan, names: tuple[str, ...]) -> tuple[int, dict[str, int]]:
-    """Put the shards' tables one after another; anyone may do it again, with the same bytes."""
+    """Join the tables of the shards; repeating this yields the same bytes."""
     errors, whole = Counter[str](), hashlib.sha256()
     with replacing(plan.out / PREDICTIONS) as temporary, temporary.open("wb") as file:
         for line in _joined_lines(plan):
@@ -359,7 +363,7 @@ def _cost_path(plan: _Plan, name: str) -> Path:
 
 
 def _joined_lines(plan: _Plan) -> Iterator[bytes]:
-    """Give the header and every row, each held to be the manifest's own: no study lost, none doubled."""
+    """Yield the header and every row, checked against the manifest: no study is lost or duplicated."""
     yield "\t".join(COLUMNS).encode() + b"\n"
     for shard in plan.shards():
         path = plan.path(shard.name)
@@ -368,6 +372,6 @@ def _joined_lines(plan: _Plan) -> Iterator[bytes]:
         cases = [line.split(b"\t", 1)[0].decode("utf-8") for line in lines]
         if cases != [study.case_id for study in shard.studies]:
             raise WorkspaceError(
-                "a shard's table that has not its shard's cases", where=path.name, remedy="Remove it, then run again."
+                "the table does not have the cases of its shard", where=path.name, remedy="Delete it, then run again."
             )
         yield from lines
