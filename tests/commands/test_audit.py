@@ -14,7 +14,7 @@ from spinefx.errors import TableError
 ROWS = "claim\tkind\tprinted\tcounts\tnote\nmarrow\tshare\t41%\t48/140\tTable 1\nright\tshare\t34%\t48/140\tn/a\n"
 
 
-def test_json_and_tsv_say_the_same(tmp_path: Path) -> None:
+def test_json_and_tsv_are_equivalent(tmp_path: Path) -> None:
     table, listed = tmp_path / "claims.tsv", tmp_path / "claims.json"
     table.write_text(ROWS, encoding="utf-8")
     cells = [
@@ -28,7 +28,7 @@ def test_json_and_tsv_say_the_same(tmp_path: Path) -> None:
     assert [row[3] for row in found.table.rows] == ["inconsistent", "confirmed"]
 
 
-def test_exit_codes_tell_a_claim_that_cannot_stand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes_report_an_impossible_claim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text, code in ((ROWS, 1), ("\n".join(ROWS.split("\n")[::2]), 0)):
         (tmp_path / "claims.tsv").write_text(text, encoding="utf-8")
         with pytest.raises(SystemExit) as end:

@@ -184,3 +184,9 @@ def test_a_child_fails_by_name(what: str, text: str) -> None:
 
 def test_a_worker_may_have_a_child_of_its_own() -> None:
     assert map_items(hostile, ["nested child", "three"], workers=2) == [4, 5]
+
+
+def test_a_child_returns_results_and_named_errors() -> None:
+    assert in_child(len, "four", seconds=60, memory_bytes=2**31) == 4
+    with pytest.raises(InputError, match="three"):
+        in_child(square, 3, seconds=60, memory_bytes=2**31)

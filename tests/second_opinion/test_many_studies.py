@@ -100,7 +100,7 @@ def test_every_study_has_one_row_in_the_manifests_order(whole: Path, manifest: P
     assert summary["cpu_seconds"] > 0
 
 
-def test_a_row_says_what_one_study_alone_is_told(whole: Path, manifest: Path, model: Path) -> None:
+def test_a_row_holds_what_a_single_study_would_get(whole: Path, manifest: Path, model: Path) -> None:
     row, study = rows_of(whole)["case-3"], [one for one in Manifest.open(manifest).studies() if one.case_id == "case-3"]
     lesion = study[0].lesion
     box = ",".join(f"{value:.3f}" for value in (*lesion.box.centre_mm, lesion.box.side_mm))
@@ -116,7 +116,7 @@ def test_a_row_says_what_one_study_alone_is_told(whole: Path, manifest: Path, mo
     assert alone["registration"]["reason"] in row["registration"]
 
 
-def test_a_study_that_cannot_be_answered_is_a_row_with_its_reason(whole: Path) -> None:
+def test_a_study_that_cannot_be_answered_has_a_row_with_the_reason(whole: Path) -> None:
     rows = rows_of(whole)
     expected = {"absent": "FileError", "broken": "FileError", "off": "BoxError", "beyond": "BoxError"}
     for name, error in expected.items():
@@ -132,7 +132,7 @@ def test_no_output_holds_a_patients_name(whole: Path) -> None:
             assert b"/" + whole.parts[1].encode() + b"/" not in path.read_bytes(), path.name
 
 
-def test_an_unforeseen_error_is_a_row_without_its_text(
+def test_an_unforeseen_error_has_a_row_without_its_text(
     quick: None, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
@@ -159,7 +159,7 @@ def test_killed_processes_lose_nothing(model: Path, manifest: Path, whole: Path,
     assert bytes_of(tmp_path) == bytes_of(whole)
 
 
-def test_a_run_cut_off_goes_on_and_repeats_nothing(
+def test_an_interrupted_run_continues_and_repeats_nothing(
     quick: None, model: Path, manifest: Path, whole: Path, tmp_path: Path
 ) -> None:
     def interrupt(step: str, done: int, total: int) -> None:
@@ -176,7 +176,9 @@ def test_a_run_cut_off_goes_on_and_repeats_nothing(
     assert bytes_of(tmp_path) == bytes_of(whole)
 
 
-def test_jobs_of_an_array_make_the_whole(quick: None, model: Path, manifest: Path, whole: Path, tmp_path: Path) -> None:
+def test_jobs_of_an_array_complete_the_whole(
+    quick: None, model: Path, manifest: Path, whole: Path, tmp_path: Path
+) -> None:
     left = [predict_many(model, manifest, tmp_path, shard=f"{job}/3", shard_size=2).missing for job in (3, 1)]
     assert left[0] > left[1] > 0
     assert not (tmp_path / "predictions.tsv").exists()
@@ -188,12 +190,12 @@ def test_jobs_of_an_array_make_the_whole(quick: None, model: Path, manifest: Pat
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
-def test_a_share_that_is_none_is_refused(model: Path, manifest: Path, tmp_path: Path, text: str) -> None:
+def test_an_invalid_share_is_refused(model: Path, manifest: Path, tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="i/n"):
         predict_many(model, manifest, tmp_path, shard=text)
 
 
-def test_a_full_disk_leaves_no_half_table(
+def test_a_full_disk_leaves_no_incomplete_table(
     quick: None, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace = os.replace
@@ -209,13 +211,13 @@ def test_a_full_disk_leaves_no_half_table(
     assert [path.suffix for path in (tmp_path / "shards").iterdir()] == [".json"]
 
 
-def test_a_shards_table_that_was_altered_is_not_joined(
+def test_an_altered_table_of_a_shard_is_not_joined(
     quick: None, model: Path, manifest: Path, whole: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(whole / "shards", tmp_path / "shards")
     first = sorted((tmp_path / "shards").glob("*.tsv"))[0]
     first.write_text(first.read_text().split("\n")[0] + "\n")
-    with pytest.raises(WorkspaceError, match="has not its shard's cases"):
+    with pytest.raises(WorkspaceError, match="does not have the cases of its shard"):
         predict_many(model, manifest, tmp_path, shard_size=2)
     assert not (tmp_path / "predictions.tsv").exists()
 
@@ -224,7 +226,7 @@ def test_a_case_in_two_rows_is_refused_before_any_work(model: Path, manifest: Pa
     lines = manifest.read_text().splitlines()
     doubled = manifest.with_name("doubled.tsv")
     doubled.write_text("\n".join([*lines, lines[3]]) + "\n")
-    with pytest.raises(TableError, match=r"row 15: the same case_id as row 4"):
+    with pytest.raises(TableError, match=r"row 15: case_id as in row 4"):
         predict_many(model, doubled, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -233,8 +235,8 @@ def test_a_case_in_two_rows_is_refused_before_any_work(model: Path, manifest: Pa
     ("column", "cell", "message"),
     [
         ("side_mm", "3000", "row 2: a box of 3000 mm"),
-        ("side_mm", "n/a", "row 2: a box or slice number is missing"),
-        ("first_slice", "6.5", "row 2: a slice number"),
+        ("side_mm", "n/a", "row 2: side_mm is empty"),
+        ("first_slice", "6.5", "row 2: first_slice is not a whole number"),
         ("case_id", "", "row 2: no case_id"),
         ("case_id", "=HYPERLINK(1)", "row 2: case_id holds signs"),
         ("study", "", "row 2: no study"),
@@ -251,14 +253,12 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, column: str, cell: s
         list(studies)
 
 
-def test_a_study_folder_is_its_own_manifest(
-    quick: None, model: Path, trained: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_a_workspace_is_its_own_manifest(quick: None, model: Path, trained: Path, whole: Path, tmp_path: Path) -> None:
     assert predict_many(model, trained, tmp_path).answered == 9
     assert rows_of(tmp_path)["sub-001"]["probability"] == rows_of(whole)["case-1"]["probability"]
 
 
-def test_another_model_takes_the_joined_table_back(
+def test_another_model_removes_the_joined_table(
     quick: None, model: Path, manifest: Path, whole: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -266,12 +266,12 @@ def test_another_model_takes_the_joined_table_back(
     assert predict_many(model.parents[1], manifest, out, shard="1/2", shard_size=2).missing > 0
     assert not (out / "predictions.tsv").exists()
     study = next(Manifest.open(manifest).studies())
-    with pytest.raises(ModelError, match="other models"):
+    with pytest.raises(ModelError, match="models have changed"):
         shards.answer_shard(model, manifest.parent, Shard((study,), ("sha256:other",), "torch"))
 
 
 @pytest.mark.parametrize("size", [1, 2, 16, 256])
-def test_cuts_follow_the_rows(size: int) -> None:
+def test_cuts_depend_on_the_rows(size: int) -> None:
     lesion = Lesion(Box((0.0, 0.0, 0.0), 30.0), 6, 8)
     studies = [MarkedStudy(f"case-{number}", "x", lesion) for number in range(size * 60)]
     pieces = list(cut(iter(studies), size))
@@ -284,7 +284,7 @@ def test_cuts_follow_the_rows(size: int) -> None:
     assert len(fewer - names) <= max(2, len(pieces) // 6)
 
 
-def test_the_shell_tells_one_study_from_many(
+def test_the_shell_distinguishes_one_study_from_many(
     model: Path, manifest: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     anat = str(trained / "sub-001" / "anat")
@@ -305,7 +305,7 @@ def test_the_shell_tells_one_study_from_many(
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_the_shell_says_how_many_were_answered(
+def test_the_shell_prints_how_many_were_answered(
     quick: None, model: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
@@ -314,7 +314,7 @@ def test_the_shell_says_how_many_were_answered(
     assert "9 answered, 4 refused, 2 BoxError, 2 FileError" in capsys.readouterr().out
 
 
-def test_folds_of_array_jobs_make_the_whole_experiment(patched: Path, trained: Path, tmp_path: Path) -> None:
+def test_folds_of_array_jobs_complete_the_experiment(patched: Path, trained: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
     shutil.copytree(patched, study)
     recipe = Recipe.preset("quick").changed(folds=2, epochs=1, copies_benign=1, copies_malignant=2)

@@ -66,4 +66,5 @@ def ingest(
         say(note, error=True)
     for reason in sorted(set(report.refused_series)):
         say(f"{report.refused_series.count(reason)} series not used: {reason}")
-    say(f"{report.participants} participants, {report.lesions} with a marked vertebra, in {workspace}")
+    plural = "s" * (report.participants != 1)
+    say(f"{report.participants} participant{plural}, {report.lesions} with a marked vertebra, in {workspace}")

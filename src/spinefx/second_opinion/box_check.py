@@ -18,8 +18,8 @@ FEWEST = 10
 # Accepted share of false refusals among boxes as a second reader would draw them; set on held-out participants.
 FALSE_REFUSALS = 0.03
 PARTS = 10
-# Size of a view, in sides of the box: the surroundings of a vertebra show its position as well as its inside does. Means
-# over 8 x 8 blocks reflect where bone, canal and soft tissue lie, and little of the disease.
+# Size of a view, in sides of the box: the surroundings of a vertebra show its position as well as its inside does.
+# Means over 8 x 8 blocks reflect where bone, canal and soft tissue lie, and little of the disease.
 VIEW, BLOCKS, SAMPLES = 1.5, 8, 2
 # Difference between two readers' boxes: standard deviations of the position, and of the logarithm of the side.
 MARKING_MM, MARKING_SIDE = 2.0, 0.05
@@ -119,8 +119,8 @@ class Placement:
 
     Notes
     -----
-    The limit is cross-conformal (Vovk V. Ann Math Artif Intell 2015;74:9): in :data:`FALSE_REFUSALS` of cases like those
-    of the cohort, the box of a reader who differs from its readers by :data:`MARKING_MM` scores below it.
+    The limit is cross-conformal (Vovk V. Ann Math Artif Intell 2015;74:9): in :data:`FALSE_REFUSALS` of cases like
+    those of the cohort, the box of a reader who differs from its readers by :data:`MARKING_MM` scores below it.
     """
 
     whole: _Discriminant
