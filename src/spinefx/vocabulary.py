@@ -24,6 +24,7 @@ __all__ = [
     "TruthSource",
     "Weighting",
     "is_anomalous_level",
+    "sequence_named",
     "sequences_of",
 ]
 
@@ -90,13 +91,36 @@ MARKED = Weighting.T2W
 SEQUENCES: tuple[Weighting, ...] = (Weighting.T1W, Weighting.T2W, Weighting.STIR)
 
 
+def sequence_named(name: str) -> Weighting:
+    """Return the sequence that a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        A value of :data:`SEQUENCES`, upper or lower case.
+
+    Returns
+    -------
+    Weighting
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    for sequence in SEQUENCES:
+        if sequence.key == name.strip().lower():
+            return sequence
+    raise InputError(f"unknown sequence {name[:20]!r}", allowed=", ".join(SEQUENCES))
+
+
 def sequences_of(names: Iterable[str]) -> tuple[Weighting, ...]:
-    """Return the sequences that names stand for.
+    """Return the sequences that a model reads, from their names.
 
     Parameters
     ----------
     names : iterable of str
-        Values of :data:`SEQUENCES`, upper or lower case, each once, :data:`MARKED` among them.
+        As :func:`sequence_named` takes them, each once, :data:`MARKED` among them.
 
     Returns
     -------
@@ -106,16 +130,11 @@ def sequences_of(names: Iterable[str]) -> tuple[Weighting, ...]:
     Raises
     ------
     InputError
-        For an unknown name, a repeated one, or a set without the marked series.
+        For an unknown or repeated name, and for a set without the marked series.
     """
-    by_key = {sequence.key: sequence for sequence in SEQUENCES}
-    given = [str(name) for name in names]
-    unknown = [name for name in given if name.strip().lower() not in by_key]
-    allowed = f"{', '.join(SEQUENCES)}: each at most once, {MARKED} always"
-    if unknown:
-        raise InputError(f"unknown sequence {unknown[0][:20]!r}", allowed=allowed)
-    found = tuple(by_key[name.strip().lower()] for name in given)
+    found = tuple(sequence_named(name) for name in names)
     if len(set(found)) != len(found) or MARKED not in found:
+        allowed = f"{', '.join(SEQUENCES)}: each at most once, {MARKED} always"
         raise InputError(f"sequences {', '.join(found) or 'none'}", allowed=allowed)
     return found
 

@@ -115,7 +115,17 @@ def no_experiment(study: Path) -> tuple[object, ...]:
     return ("report", study, "absent")
 
 
+def unknown_sequence(study: Path) -> tuple[object, ...]:
+    return ("ingest", study / "new", study, "--table", study / "none.csv", "--sequences", "T1w,T2w,DWI")
+
+
+def series_of_no_name(study: Path) -> tuple[object, ...]:
+    return ("predict", study, study / "sub-001" / "anat", "--series", "T1w")
+
+
 FAULTS: dict[Callable[[Path], tuple[object, ...]], str] = {
+    unknown_sequence: "unknown sequence 'DWI'. Expected: T1w, T2w, STIR",
+    series_of_no_name: "--series T1w. Expected: T1w=UID, T2w=UID, STIR=UID",
     newer_schema: "schema 99, which is newer than this program",
     lesion_outside_the_stack: "lesion slice 91 lies outside the T2W stack",
     duplicate_participant: "participant_id as in row 2",

@@ -8,7 +8,7 @@ import pytest
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Prediction, Reading, SignScores
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.errors import InterruptedWrite, WorkspaceError
 from spinefx.files import digest_of
 from spinefx.learning.recipe import Recipe
@@ -69,7 +69,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_a_removed_case_is_in_no_figure(study: Path) -> None:
-    written = report(study)
+    written = write_report(study)
     rows = {row[0]: row for row in written.table.rows}
     assert [rows[name][2] for name in ("r1", "honest", "always benign")] == [11, 11, 11]
     page = written.page.read_text(encoding="utf-8")
@@ -83,12 +83,12 @@ def test_a_removed_case_is_in_no_figure(study: Path) -> None:
 
 def test_a_missing_experiment_is_refused(study: Path) -> None:
     with pytest.raises(WorkspaceError, match="there is no experiment 'paper'"):
-        report(study, "paper")
+        write_report(study, "paper")
 
 
 def test_a_new_report_removes_files_of_an_earlier_one_and_nothing_else(study: Path) -> None:
     workspace = Workspace.open(study)
-    folder = report(study).page.parent
+    folder = write_report(study).page.parent
     before = {path.name for path in folder.iterdir()}
     assert {"comparison.tsv", "comparison.tex", "table1.tsv", "tables.docx", "files.tsv"} <= before
     (folder / "my notes.txt").write_text("mine", encoding="utf-8")
@@ -98,7 +98,7 @@ def test_a_new_report_removes_files_of_an_earlier_one_and_nothing_else(study: Pa
     outside = digest_of(b"mine")
     (folder / "files.tsv").write_text(f"{listed}../../../elsewhere.tsv\t{outside}\n", encoding="utf-8")
     write_readings(workspace, [])
-    report(study)
+    write_report(study)
     after = {path.name for path in folder.iterdir()}
     assert not {"comparison.tsv", "comparison_tests.tsv", "agreement.tsv"} & after
     assert {"report.html", "tables.docx", "table1.tsv", "my notes.txt", "comparison.tex"} <= after

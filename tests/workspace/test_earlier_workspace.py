@@ -11,7 +11,7 @@ import pytest
 from spinefx.commands.check import check
 from spinefx.commands.reader_study import check as check_export
 from spinefx.commands.reader_study import export
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.reader_study.answer import Answer
 from spinefx.reader_study.clock import Clock
 from spinefx.reader_study.log import Log
@@ -43,7 +43,7 @@ def test_tables_and_images_are_read(earlier: Path) -> None:
 
 
 def test_the_experiment_is_reported_with_the_same_tables(earlier: Path) -> None:
-    written = report(earlier, "tiny")
+    written = write_report(earlier, "tiny")
     for name in ("table1.tsv", "table2.tsv", "cases.tsv"):
         assert (written.page.parent / name).read_bytes() == (EARLIER / "report" / name).read_bytes(), name
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from spinefx.cli.shell import Workers, app, count, fail
 from spinefx.cli.terminal import progress_bars, say
 from spinefx.errors import InputError, SpinefxError
-from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting
+from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting, sequence_named
 
 __all__: list[str] = []
 
@@ -87,10 +87,10 @@ def _named_series(texts: tuple[str, ...]) -> dict[Weighting, str]:
     found: dict[Weighting, str] = {}
     for text in texts:
         name, _, uid = text.partition("=")
-        weighting = next((one for one in SEQUENCES if one.key == name.lower()), None)
-        if weighting is None or not uid or weighting in found:
+        weighting = sequence_named(name)
+        if not uid or weighting in found:
             names = ", ".join(f"{one}=UID" for one in SEQUENCES)
-            raise InputError("--series that names no series", allowed=f"{names}, each at most once")
+            raise InputError(f"--series {name}", allowed=f"{names}, each at most once")
         found[weighting] = uid
     return found
 

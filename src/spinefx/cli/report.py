@@ -20,6 +20,6 @@ def report(workspace: Path, experiment: str | None = None) -> None:
     experiment
         Name of the experiment; optional where there is only one.
     """
-    from spinefx.commands.report import report as run
+    from spinefx.commands.report import write_report as run
 
     print_report(run(workspace, experiment))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
-from spinefx.commands.report import WrittenReport, report
+from spinefx.commands.report import WrittenReport, write_report
 from spinefx.commands.train import train
 from spinefx.errors import WorkspaceError
 from spinefx.files import canonical_json, write_text
@@ -66,7 +66,7 @@ def demo(
         )
     patch(study, chosen.patch_settings, workers=workers, progress=lambda done, n: tell("cutting patches", done, n))
     outcome = train(study, chosen, workers=workers, progress=progress)
-    return report(study, outcome.name)
+    return write_report(study, outcome.name)
 
 
 def _claim(folder: Path, numbers: dict[str, int]) -> None:

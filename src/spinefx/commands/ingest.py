@@ -32,7 +32,7 @@ from spinefx.workspace.enrolment import (
     read_hospital_readings,
     read_hospital_signs,
 )
-from spinefx.workspace.layout import Workspace, read_json, write_json
+from spinefx.workspace.layout import Workspace, kept_sequences, read_json, write_json
 from spinefx.workspace.records import (
     LesionRecord,
     Participant,
@@ -133,6 +133,7 @@ def ingest(
     """
     if key is not None and root.resolve() in (key.resolve(), *key.resolve().parents):
         raise WorkspaceError("the key file would lie inside the workspace", allowed="a path outside the workspace")
+    sequences = kept_sequences(sequences)
     enrolment = read_enrolment(table)
     human_readings, readings_notes = _optional(read_hospital_readings, readings, enrolment)
     sign_scores, signs_notes = _optional(read_hospital_signs, signs, enrolment)

@@ -22,7 +22,7 @@ from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_participants, read_readings, read_signs
 from spinefx.workspace.stacks import sheet_path
 
-__all__ = ["WrittenReport", "report"]
+__all__ = ["WrittenReport", "write_report"]
 
 # Another writer of tables is done within moments; an ingest is not.
 WAIT_S = 10.0
@@ -46,7 +46,7 @@ class WrittenReport:
     stamps: tuple[str, ...]
 
 
-def report(root: Path, name: str | None = None) -> WrittenReport:
+def write_report(root: Path, name: str | None = None) -> WrittenReport:
     """Write the report of one experiment, with the other finished experiments of the workspace for comparison.
 
     Parameters

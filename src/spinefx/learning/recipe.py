@@ -397,7 +397,7 @@ class Recipe:
         """Number of channels of a patch."""
         return len(self.sequences) * (2 * self.neighbours + 1)
 
-    @property
+    @functools.cached_property
     def patch_settings(self) -> PatchSettings:
         """How the patches of this recipe are cut."""
         # Deferred: it needs NumPy, and recipes are listed where nothing is computed.

@@ -19,9 +19,9 @@ from spinefx import __version__, documents
 from spinefx.cases.patch import PROTOCOL_SEQUENCES, PatchSettings
 from spinefx.errors import InputError, WorkspaceError
 from spinefx.files import TEMPORARY_PREFIX, locked, sweep, write_text
-from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting, sequences_of
+from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting, sequence_named
 
-__all__ = ["SCHEMA", "Workspace", "read_json", "write_json"]
+__all__ = ["SCHEMA", "Workspace", "kept_sequences", "read_json", "write_json"]
 
 SCHEMA = 1
 BIDS_VERSION = "1.10.0"
@@ -99,7 +99,7 @@ class Workspace:
         write_text(root / ".bidsignore", "workspace.json\nannotations/\nexperiments/\n")
         write_json(root / "dataset_description.json", _dataset_description("spinefx workspace", "raw"))
         marker: dict[str, Any] = {"schema": SCHEMA, "created_by": f"spinefx {__version__}"}
-        kept = _kept(sequences)
+        kept = kept_sequences(sequences)
         if kept != PROTOCOL_SEQUENCES:
             marker["sequences"] = [str(sequence) for sequence in kept]
         write_json(root / "workspace.json", marker)
@@ -154,8 +154,8 @@ class Workspace:
         if not marker.is_file():
             return PROTOCOL_SEQUENCES
         try:
-            return _kept(read_json(marker).get("sequences", PROTOCOL_SEQUENCES))
-        except (InputError, TypeError) as error:
+            return kept_sequences(read_json(marker).get("sequences", PROTOCOL_SEQUENCES))
+        except (InputError, TypeError, AttributeError) as error:
             raise WorkspaceError("unknown sequences", where=marker.name, allowed=", ".join(SEQUENCES)) from error
 
     @contextlib.contextmanager
@@ -338,9 +338,23 @@ class Workspace:
         return tuple(sorted(path.parent.name for path in (self.root / "experiments").glob("*/recipe.toml")))
 
 
-def _kept(sequences: Iterable[str]) -> tuple[Weighting, ...]:
-    """Return the sequences of a workspace, those of the protocol first."""
-    return sequences_of([*PROTOCOL_SEQUENCES, *(name for name in sequences if name not in PROTOCOL_SEQUENCES)])
+def kept_sequences(names: Iterable[str]) -> tuple[Weighting, ...]:
+    """Return the series that a workspace keeps: those of the protocol, then the named ones.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Returns
+    -------
+    tuple of Weighting
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    return tuple(dict.fromkeys((*PROTOCOL_SEQUENCES, *(sequence_named(name) for name in names))))
 
 
 def read_json(path: Path) -> dict[str, Any]:
