@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spinefx.commands.check import check
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
 from spinefx.commands.predict import predict
@@ -23,7 +24,6 @@ from spinefx.learning.networks import Network
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.scoring import load_models
 from spinefx.vocabulary import Weighting
-from spinefx.workspace.checking import check
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_lesions
 from spinefx.workspace.stacks import load_stack, load_stacks

@@ -1,4 +1,4 @@
-"""spinefx: benign or malignant vertebral fracture on spine MRI. Research use only, not a medical device."""
+"""spinefx: benign or malignant vertebral fracture on spine MRI, for research."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -149,8 +149,8 @@ def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, runni
         assert page.get_by_test_id("saliency").locator("rect").count() == 4 * 64
         said = page.get_by_test_id("check").all_inner_texts()
         assert [words.split(":")[0].partition(". ")[2] for words in said] == [
-            "With the image's pixels shuffled",
-            "With what the network learned shuffled",
+            "With the pixels of the image shuffled",
+            "With the weights of the network shuffled",
         ]
         all_passed = all(words.startswith("Passed") for words in said)
         assert page.get_by_test_id("verdict").inner_text().startswith("Both checks are passed") is all_passed
@@ -170,7 +170,7 @@ def test_a_number_goes_with_its_box_and_a_reload_brings_the_box_back(trained: An
         page.reload()
         mark(page, opened["pair"], of_table(trained.study, "sub-004"))
         told = answer_to(page)
-        assert "alone, which has not seen it" in told["answered_by"]
+        assert "which was not trained on this case" in told["answered_by"]
         page.get_by_test_id("number").wait_for()
         page.keyboard.press("Alt+ArrowRight")
         page.get_by_text("The box has changed: ask again").wait_for()

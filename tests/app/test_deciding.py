@@ -91,7 +91,7 @@ def test_a_study_that_is_sent_gets_the_numbers_of_predict(client_of: ClientOf, t
         given = [one[name] for one in answer["slices"]]
         assert given == pytest.approx([one[name] for one in expected["slices"]], abs=1e-5)
     assert answer["model"] == expected["model"]
-    assert answer["answered_by"] == "The mean of 2 models answers."
+    assert answer["answered_by"] == "Answered by the mean of 2 models."
     assert answer["spread"]["low"] <= answer["patient"]["corrected_probability"] <= answer["spread"]["high"]
     told = answer["probability"]
     assert 0 <= told["low"] < told["value"] < told["high"] <= 1
@@ -142,7 +142,7 @@ def test_a_case_of_the_cohort_is_answered_by_the_fold_that_has_not_seen_it(
         [float(row["probability"]) for row in rows], abs=1e-4 if way == "dicom" else 1e-5
     )
     assert answer["model"]["digests"] == [rows[0]["model_digest"]]
-    assert f"fold {rows[0]['fold']} answers alone" in answer["answered_by"]
+    assert f"the fold-{rows[0]['fold']} model" in answer["answered_by"]
     assert answer["histogram"]["benign"]["cases"] + answer["histogram"]["malignant"]["cases"] == 11
     assert case not in {one["case"] for one in answer["nearest"]}
     assert answer["spread"] is None

@@ -1,4 +1,4 @@
-"""A report gathers what the study folder holds now, not what it held when the model was trained."""
+"""A report shows what the workspace holds now, not what it held when the model was trained."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def study(tmp_path: Path) -> Path:
     return workspace.root
 
 
-def test_a_case_that_left_the_study_is_in_no_figure(study: Path) -> None:
+def test_a_removed_case_is_in_no_figure(study: Path) -> None:
     written = write_report(study)
     rows = {row[0]: row for row in written.table.rows}
     assert [rows[name][2] for name in ("r1", "honest", "always benign")] == [11, 11, 11]
@@ -81,12 +81,12 @@ def test_a_case_that_left_the_study_is_in_no_figure(study: Path) -> None:
     assert (written.page.parent / "roc.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_experiment_that_is_not_there_is_refused(study: Path) -> None:
-    with pytest.raises(WorkspaceError, match="no experiment 'paper'"):
+def test_a_missing_experiment_is_refused(study: Path) -> None:
+    with pytest.raises(WorkspaceError, match="there is no experiment 'paper'"):
         write_report(study, "paper")
 
 
-def test_a_new_report_takes_away_what_an_earlier_one_wrote_and_nothing_else(study: Path) -> None:
+def test_a_new_report_removes_files_of_an_earlier_one_and_nothing_else(study: Path) -> None:
     workspace = Workspace.open(study)
     folder = write_report(study).page.parent
     before = {path.name for path in folder.iterdir()}
@@ -108,7 +108,7 @@ def test_a_new_report_takes_away_what_an_earlier_one_wrote_and_nothing_else(stud
     assert all(digest_of((folder / name).read_bytes()) == digest for name, digest in rows)
 
 
-def test_a_report_that_was_cut_off_is_tidied_by_the_next(study: Path) -> None:
+def test_the_next_report_tidies_up_after_an_interrupted_one(study: Path) -> None:
     experiment = Experiment(Workspace.open(study).experiment_folder("honest"))
     experiment.write_report({"report.html": b"1", "old.tsv": b"old"})
     (experiment.report_folder / "new.tsv").mkdir()

@@ -119,7 +119,7 @@ def add_reading(app: FastAPI) -> None:
     @app.post("/api/read/{study}/{session}/{handle}/reveal")
     def reveal(study: str, session: int, handle: str, user: Reader) -> dict[str, Any]:
         there = session_of(study, session, user)
-        model = there.reveal(handle, lambda case: _model_answer(state, there.trial, case))
+        model = there.reveal(handle, lambda case: _model_answer(state, there.study, case))
         return _model_json(state, there, handle, model)
 
     @app.post("/api/read/{study}/{session}/{handle}/revise")
@@ -144,10 +144,10 @@ def _add_editing(app: FastAPI, state: ServerState) -> None:
         return Response(packed.getvalue(), media_type="application/zip")
 
 
-def _progress(trial: RegisteredStudy, session_of: Any, user: User) -> dict[str, Any]:
+def _progress(study: RegisteredStudy, session_of: Any, user: User) -> dict[str, Any]:
     sessions = []
-    for number in range(1, trial.design.sessions + 1):
-        there = session_of(trial.name, number, user)
+    for number in range(1, study.design.sessions + 1):
+        there = session_of(study.name, number, user)
         states = list(there.states().values())
         left = sum(one.step is not Step.DONE for one in states)
         why = ""
@@ -157,7 +157,7 @@ def _progress(trial: RegisteredStudy, session_of: Any, user: User) -> dict[str, 
         except AccessError as refusal:
             why = str(refusal)
         sessions.append({"session": number, "cases": len(states), "done": len(states) - left, "closed": why})
-    return {"study": trial.name, "design": str(trial.design.design), "sessions": sessions}
+    return {"study": study.name, "design": str(study.design.design), "sessions": sessions}
 
 
 def _case_json(state: CaseState) -> dict[str, Any]:
@@ -181,17 +181,17 @@ def _case_json(state: CaseState) -> dict[str, Any]:
 def _shown(state: ServerState, there: Session, found: CaseState, user: User) -> dict[str, Any]:
     try:
         case = case_of(state, found.task.case_id)
-        if mark_of(case) != there.trial.marks[case.case_id]:
+        if mark_of(case) != there.study.marks[case.case_id]:
             raise StaleError("the case's images or box were changed since the study was registered")
         images = show_case(state, user, case)
     except SpinefxError as error:
         # An image's own complaint names files; the reader gets none of it, the editor finds it in the log.
         content = {"handle": found.task.handle, "session": there.session, "error": type(error).__name__}
-        state.log.append(TROUBLE, user.code, there.trial.name, content)
+        state.log.append(TROUBLE, user.code, there.study.name, content)
         raise WorkspaceError(
             "this case cannot be shown as it was registered", remedy="Tell the study's editor."
         ) from None
-    design = there.trial.design
+    design = there.study.design
     if not design.box and found.shown is None:
         images["lesion"] = None
     images["signs"] = design.signs
@@ -212,16 +212,16 @@ def _get_next_ready(state: ServerState, there: Session, handle: str) -> None:
             get_ready(state, case_of(state, coming))
 
 
-def _model_answer(state: ServerState, trial: RegisteredStudy, case: str) -> ModelAnswer:
-    if trial.model is None:
+def _model_answer(state: ServerState, study: RegisteredStudy, case: str) -> ModelAnswer:
+    if study.model is None:
         raise AccessError("this study shows no model")
-    return model_answers(state.workspace, trial.model)[case]
+    return model_answers(state.workspace, study.model)[case]
 
 
 def _model_json(state: ServerState, there: Session, handle: str, model: dict[str, Any]) -> dict[str, Any]:
     """The model's answer with the box that it belongs to, and which model it is."""
     lesion = case_of(state, there.states()[handle].task.case_id).lesion
-    pin = there.trial.model
+    pin = there.study.model
     return {
         "probability": model["probability"],
         "diagnosis": model["diagnosis"],
@@ -235,14 +235,14 @@ def _model_json(state: ServerState, there: Session, handle: str, model: dict[str
     }
 
 
-def _table(state: ServerState, trial: RegisteredStudy) -> dict[str, Any]:
+def _table(state: ServerState, study: RegisteredStudy) -> dict[str, Any]:
     """How far each reader of a study is, for its editor; no answer is in it."""
-    states = states_of(state.log, trial)
+    states = states_of(state.log, study)
     return {
-        "study": trial.name,
-        "design": str(trial.design.design),
-        "cases": len(trial.cases),
-        "model": trial.model.experiment if trial.model else "",
+        "study": study.name,
+        "design": str(study.design.design),
+        "cases": len(study.cases),
+        "model": study.model.experiment if study.model else "",
         "readers": [
             {
                 "reader": reader,
@@ -250,6 +250,6 @@ def _table(state: ServerState, trial: RegisteredStudy) -> dict[str, Any]:
                 "of": sum(who == reader for who, _ in states),
                 "early_requests": sum(one.refusals for who, one in states if who == reader),
             }
-            for reader in trial.design.readers
+            for reader in study.design.readers
         ],
     }
