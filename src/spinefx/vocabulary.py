@@ -9,6 +9,7 @@ from enum import StrEnum
 __all__ = [
     "BOX_SIGNS",
     "LEVELS",
+    "RESEARCH_USE_ONLY",
     "SIGNS",
     "SIGN_IDENTIFIERS",
     "Arm",
@@ -20,6 +21,9 @@ __all__ = [
     "Weighting",
     "is_anomalous_level",
 ]
+
+# The one source of this sentence: every page, report, model card and command shows it from here.
+RESEARCH_USE_ONLY = "Research use only, not a medical device."
 
 
 class Diagnosis(StrEnum):

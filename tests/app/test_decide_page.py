@@ -85,7 +85,7 @@ def mark(page: Any, pair: dict[str, Any], lesion: dict[str, Any]) -> None:
         page.wait_for_timeout(40)
     page.keyboard.press("]")
     page.get_by_test_id("numbers").filter(has_text=f"to {lesion['last_slice'] + 1}").wait_for()
-    page.get_by_test_id("sync").filter(has_text="through the registration").wait_for()
+    page.get_by_test_id("sync").filter(has_text="T1W registered").wait_for()
 
 
 def lesion_slices(lesion: dict[str, Any]) -> range:
@@ -106,7 +106,7 @@ def opened_by(page: Any, path: str, act: Callable[[], Any]) -> dict[str, Any]:
 
 
 def answer_to(page: Any) -> dict[str, Any]:
-    with page.expect_response("**/api/decide/answer") as waiting:
+    with page.expect_response("**/api/decide/opinion") as waiting:
         page.keyboard.press("a")
     return dict(waiting.value.json())
 
@@ -134,14 +134,14 @@ def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, runni
         page.get_by_test_id("own-number").filter(has_text=f"{own:.0f}% (as trained {trained_on:.0f}%)").wait_for()
         assert page.get_by_test_id("number").inner_text() == told["probability"]["text"]
         assert page.get_by_test_id("number-at-box").text_content() == told["probability"]["text"]
-        rows = page.get_by_role("region", name="Answer", exact=True).locator("table").first.locator("tbody tr")
+        rows = page.get_by_role("region", name="Opinion", exact=True).locator("table").first.locator("tbody tr")
         shown = [rows.nth(row).locator("td").all_inner_texts() for row in range(rows.count())]
         assert shown == [
             [str(one["slice"] + 1), f"{100 * one['corrected_probability']:.0f}%", f"{100 * one['probability']:.0f}%"]
             for one in expected["slices"]
         ]
         below = told["histogram"]["malignant"]["below"]
-        assert page.get_by_test_id("below-malignant").inner_text() == f"6 malignant: {below} below this answer"
+        assert page.get_by_test_id("below-malignant").inner_text() == f"6 malignant: {below} below this probability"
         assert page.get_by_test_id("proven").count() == 6
         assert page.get_by_text("Research use only", exact=False).first.is_visible()
         page.keyboard.press("s")
@@ -173,12 +173,12 @@ def test_a_number_goes_with_its_box_and_a_reload_brings_the_box_back(trained: An
         assert "alone, which has not seen it" in told["answered_by"]
         page.get_by_test_id("number").wait_for()
         page.keyboard.press("Alt+ArrowRight")
-        page.get_by_text("The box has changed: ask again").wait_for()
+        page.get_by_text("The box has changed. Ask").wait_for()
         assert page.get_by_test_id("number").count() == 0
         assert page.get_by_test_id("number-at-box").count() == 0
         place = page.get_by_test_id("numbers").inner_text()
         page.reload()
-        page.get_by_text("Your box, as it was").wait_for()
+        page.get_by_text("Your box was restored").wait_for()
         assert page.get_by_test_id("numbers").inner_text() == place
         stored = json.dumps([page.evaluate("() => ({...sessionStorage})"), page.evaluate("() => ({...localStorage})")])
         assert "PHANTOM" not in stored
@@ -196,7 +196,7 @@ def test_what_cannot_be_told_is_said_without_a_number(trained: Any, page: Any, r
         assert answer["cannot_tell"]["kind"] == "UnlikeTrainingError"
         page.get_by_test_id("reason").filter(has_text="side of the box").wait_for()
         assert page.get_by_test_id("number").count() == 0
-        assert "%" not in page.get_by_role("region", name="Answer", exact=True).inner_text()
+        assert "%" not in page.get_by_role("region", name="Opinion", exact=True).inner_text()
         page.goto(f"{served.address}/decide")
         drop(page, "letter.txt", b"no image at all")
         page.get_by_test_id("opening").filter(has_text="no study").wait_for(timeout=60_000)
@@ -218,7 +218,7 @@ def test_scripts_in_dicom_text_never_run(trained: Any, page: Any, running: Any, 
         mark(page, opened["pair"], trained.lesion)
         told = answer_to(page)
         page.get_by_test_id("number").wait_for()
-        page.goto(f"{served.address}/api/decide/answers/{told['answer']}/report")
+        page.goto(f"{served.address}/api/decide/opinions/{told['opinion']}/report")
         page.get_by_text("Second opinion on one vertebra").wait_for()
         assert page.locator(".number").evaluate("one => getComputedStyle(one).fontWeight") == "700"
     assert dialogs == []

@@ -56,7 +56,7 @@ def test_axe_finds_nothing_that_bars_anybody(served: Any, audited: Any) -> None:
     page.keyboard.press("b")
     page.keyboard.press("b")
     page.get_by_text("Saved", exact=True).wait_for()
-    page.get_by_role("button", name="Show others' boxes").click()
+    page.get_by_role("button", name="Show other boxes").click()
     page.get_by_role("button", name="Look").first.click()
     page.locator("summary").click()
     audit("case")
@@ -75,16 +75,16 @@ def test_axe_finds_nothing_that_bars_anybody(served: Any, audited: Any) -> None:
     page.unroute("**/lesion")
     page.get_by_text("Saved", exact=True).wait_for()
     page.goto(f"{address}/annotate")
-    page.get_by_role("heading", name="Two annotators").wait_for()
+    page.get_by_role("heading", name="Agreement of annotators").wait_for()
     audit("two annotators")
     page.goto(f"{address}/annotate/sub-999")
-    page.get_by_role("alert").get_by_text("Open the study").wait_for()
+    page.get_by_role("alert").get_by_text("Open a participant").wait_for()
     audit("no such study")
     page.goto(f"{address}/nowhere")
-    page.get_by_text("There is no such page").wait_for()
+    page.get_by_text("Page not found").wait_for()
     audit("no such page")
     page.goto(f"{address}/api/")
-    page.get_by_role("heading", name="Addresses").wait_for()
+    page.get_by_role("heading", name="API").wait_for()
     audit("addresses")
     page.goto(f"{address}/teach")
     page.get_by_role("heading", level=1).wait_for()
@@ -137,7 +137,7 @@ def test_a_whole_case_without_a_mouse(served: Any, page: Any) -> None:
         page.keyboard.press("Tab")
         now = focused(page)
         assert now["outline"] >= 1, now
-        if now["name"].startswith("Go on with"):
+        if now["name"].startswith("Continue with"):
             break
     page.keyboard.press("Enter")
     page.get_by_text("Not marked yet").wait_for()
@@ -165,10 +165,10 @@ def test_a_whole_case_without_a_mouse(served: Any, page: Any) -> None:
     assert focused(page)["name"] == "Box and level"
     for _ in range(20):
         page.keyboard.press("Tab")
-        if focused(page)["name"].startswith("T1W: registered or raw"):
+        if focused(page)["name"].startswith("T1W: registered or unregistered"):
             break
     page.keyboard.press("Space")
-    page.get_by_test_id("sync").filter(has_text="as its header places it").wait_for()
+    page.get_by_test_id("sync").filter(has_text="placed by its header").wait_for()
     page.keyboard.press("F6")
     assert focused(page)["name"] == "T1W image"
     page.keyboard.press("PageDown")
@@ -185,14 +185,14 @@ def test_tab_goes_through_the_whole_page_and_shows_where_it_is(served: Any, page
     for _ in range(60):
         page.keyboard.press("Tab")
         seen.append(focused(page))
-        if seen[-1]["name"] == "addresses for programs":
+        if seen[-1]["name"] == "API":
             break
     names = [one["name"] for one in seen]
     assert all(one["outline"] >= 1 for one in seen)
-    wanted = ["Worklist", "Draw box (B)", "Undo", "Redo", "Lesion begins here ([)", "ends here (])"]
-    wanted += ["Level of the vertebra", "T1W: registered or raw (T)", "Delete box", "Show others' boxes"]
+    wanted = ["Worklist", "Draw box (B)", "Undo", "Redo", "First slice of lesion ([)", "Last slice (])"]
+    wanted += ["Level of the vertebra", "T1W: registered or unregistered (T)", "Delete box", "Show other boxes"]
     assert [name for name in names if name in wanted] == wanted
-    assert names[-1] == "addresses for programs"
+    assert names[-1] == "API"
     page.keyboard.press("F6")
     page.keyboard.press("Shift+Tab")
     assert re.search("Teach|images", focused(page)["name"])  # backwards out of the images, to the head of the page
@@ -200,7 +200,7 @@ def test_tab_goes_through_the_whole_page_and_shows_where_it_is(served: Any, page
 
 def test_the_list_of_addresses_is_the_servers_own(served: Any, page: Any) -> None:
     page.goto(f"{served.address}/api/")
-    page.get_by_role("heading", name="Addresses for programs").wait_for()
+    page.get_by_role("heading", name="API").wait_for()
     paths = served.app.openapi()["paths"]
     rows = page.locator("tbody tr")
     assert rows.count() == sum(len(operations) for operations in paths.values())

@@ -107,9 +107,9 @@ def test_another_tab_is_covered_at_its_next_request_and_goes_on_once_its_person_
     assert not other.locator("[data-pane=T2W]").is_visible()
     assert 37 not in session_of.drafts()
     session_of.enter(other, "a guess")
-    other.get_by_text("that token is not known here").wait_for()
+    other.get_by_text("Unknown token").wait_for()
     session_of.enter(other, session_of.token)
-    other.locator("[data-testid=said][data-kept=true]").wait_for()
+    other.locator("[data-testid=status][data-kept=true]").wait_for()
     assert other.get_by_test_id("confidence").inner_text() == "37"
     assert session_of.drafts()[-1] == 37
     other.keyboard.press("m")
@@ -129,7 +129,7 @@ def test_somebody_else_who_enters_at_a_covered_page_gets_their_own(session_of: S
     other.get_by_text("· R2").wait_for()
     other.get_by_role("heading", name="Case 1 of 6").wait_for()
     other.get_by_test_id("box-T2W").first.wait_for(state="attached")
-    assert other.get_by_test_id("confidence").inner_text() == "not said"
+    assert other.get_by_test_id("confidence").inner_text() == "not set"
     other.close()
 
 
