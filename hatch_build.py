@@ -1,7 +1,8 @@
-"""Build the pages with the package: `web/` becomes `spinefx/app/pages`, which is never committed.
+"""Build the pages of the web app with the package: `web/` becomes `spinefx/app/pages`, which is never committed.
 
-Node and npm of the machine are used where they are there, Node's wheel from PyPI otherwise. An installation for work on
-the code goes on without pages where they cannot be built, and says so; a wheel without pages is not made.
+The machine's own npm is used where there is one, and Node's wheel from PyPI otherwise. A source distribution carries the
+built pages, so that installing from it, or from a wheel, needs no Node. Without pages, an editable installation goes on
+with a warning, while a distribution is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class PagesBuildHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Run npm in `web/`, and take its result into the wheel."""
+    """Run npm in `web/`, and take its result into the distribution."""
 
     PLUGIN_NAME = "custom"
 
@@ -29,7 +30,7 @@ class PagesBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         """Build before the package's files are gathered."""
         root = Path(self.root)
         web, pages = root / "web", root / "src" / "spinefx" / "app" / "pages"
-        if self.target_name != "wheel" or not web.is_dir():
+        if not web.is_dir():
             return
         if not _is_current(web, pages):
             try:

@@ -1,4 +1,4 @@
-"""What the docs show is true: drawn pages are fresh, shown commands parse, shown links and columns exist."""
+"""The documentation is true: generated pages are fresh; commands parse; links, columns, files and functions exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from spinefx.vocabulary import SIGN_IDENTIFIERS
 from spinefx.workspace import enrolment
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+PAGES = sorted(
+    [*(ROOT / "docs").rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY"))]
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def commands_of(program: App, before: str = "") -> Iterator[str]:
             yield from below or [f"{before}{name}"]
 
 
-def test_drawn_pages_are_fresh(generator: ModuleType) -> None:
+def test_generated_pages_are_fresh(generator: ModuleType) -> None:
     for name, page in generator.PAGES.items():
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"run docs/generate.py: {name} is stale"
 
@@ -73,6 +75,43 @@ def test_every_column_of_the_door_is_documented() -> None:
     page = (ROOT / "docs" / "own-cohort.md").read_text(encoding="utf-8")
     for column in (*enrolment.OPTIONAL, *SIGN_IDENTIFIERS):
         assert f"`{column}`" in page, column
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:tests|docs|benchmarks|src|web)/[\w/.-]+)`", text):
+        assert (ROOT / name).exists(), f"{page.name} names {name}"
+    known = {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    tests = re.findall(r"`(?:tests/[\w/]+/)?(test_\w+)\.py`", text)
+    if page.name == "web-app-security.md":
+        tests += re.findall(r"`(test_\w+)`", text)
+    for name in tests:
+        assert name in known, f"{page.name} names {name}"
+
+
+def test_named_functions_exist() -> None:
+    page = (ROOT / "docs" / "which-test-when.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in (ROOT / "src" / "spinefx" / "statistics").rglob("*.py")}
+    names = [name for name in re.findall(r"`([a-z_]+(?:\.\w+)+)`", page) if name.split(".")[-2] in modules]
+    assert len(names) > 40
+    for name in names:
+        module, _, function = name.rpartition(".")
+        home = module if module.startswith("spinefx.") else f"spinefx.statistics.{module}"
+        assert hasattr(importlib.import_module(home), function), name
+
+
+def test_cited_rows_of_the_protocol_exist() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    rows = {int(number) for number in re.findall(r'<span id="row-(\d+)"></span>\1\. ', page)}
+    assert rows == set(range(1, 26))
+    meanings = " ".join(Recipe.meanings().values())
+    cited = {int(number) for number in re.findall(r"\(row (\d+)\)", meanings)}
+    for path in (ROOT / "src").rglob("*.py"):
+        for numbers in re.findall(r"protocol rows? ([\d, to]+(?:and \d+)?)", path.read_text(encoding="utf-8")):
+            cited |= {int(number) for number in re.findall(r"\d+", numbers)}
+    assert len(cited) > 15
+    assert cited <= rows
 
 
 def test_research_use_is_said_where_it_must() -> None:

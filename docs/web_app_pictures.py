@@ -1,7 +1,7 @@
-"""Photograph the page on a phantom study: annotate, read, decide and teach, as Chromium draws them.
+"""Photograph the web app on a phantom workspace: the pages Annotate, Read, Decide and Teach, as Chromium shows them.
 
-Run as ``python docs/page_pictures.py STUDY`` on a study folder of phantoms with simulated readers and an experiment; it
-is copied, not changed.
+Run ``python docs/web_app_pictures.py WORKSPACE`` on phantoms with simulated readers and an experiment. The workspace is
+copied, not changed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftsh
 SIZE = {"width": 1440, "height": 810}
 
 
-def annotate(page: Any, address: str, study: Path) -> None:
-    """A case with the cohort's own box accepted."""
-    case = read_lesions(Workspace.open(study))[0].participant_id
+def annotate(page: Any, address: str, workspace: Path) -> None:
+    """Open a case and accept the cohort's own box."""
+    case = read_lesions(Workspace.open(workspace))[0].participant_id
     page.goto(f"{address}/annotate/{case}")
     page.get_by_text("Linked by position").wait_for()
     page.get_by_role("button", name="Show other boxes").click()
@@ -43,11 +43,11 @@ def annotate(page: Any, address: str, study: Path) -> None:
     page.keyboard.press("+")
 
 
-def read(page: Any, address: str, study: Path) -> None:
-    """A case of a second-read study, its signs scored by keys."""
-    design = study.parent / "pilot.toml"
+def read(page: Any, address: str, workspace: Path) -> None:
+    """Open a case of a second-read study and score its signs by keyboard."""
+    design = workspace.parent / "pilot.toml"
     design.write_text('name = "pilot"\ndesign = "second_read"\nreaders = ["local"]\nexperiment = "quick"\n')
-    register(study, design)
+    register(workspace, design)
     page.goto(f"{address}/read/pilot/1")
     page.get_by_text("T1W registered").wait_for()
     page.keyboard.press("f")
@@ -57,9 +57,9 @@ def read(page: Any, address: str, study: Path) -> None:
     page.keyboard.press("Escape")
 
 
-def decide(page: Any, address: str, study: Path) -> None:
-    """A study of the cohort, its box drawn where the cohort's table has it, and the model's answer."""
-    record = read_lesions(Workspace.open(study))[4]
+def decide(page: Any, address: str, workspace: Path) -> None:
+    """Open a participant, draw the box where the cohort's table has it, and ask the model."""
+    record = read_lesions(Workspace.open(workspace))[4]
     lesion = record.lesion
     page.goto(f"{address}/decide")
     with page.expect_response(f"**/api/decide/participants/{record.participant_id}") as waiting:
@@ -95,8 +95,8 @@ def decide(page: Any, address: str, study: Path) -> None:
     page.get_by_test_id("number").wait_for()
 
 
-def teach(page: Any, address: str, study: Path) -> None:
-    """The first training case of a simulated resident, answered."""
+def teach(page: Any, address: str, workspace: Path) -> None:
+    """Answer the first training case of a simulated resident."""
     page.goto(f"{address}/teach/feedback/resident_r1")
     page.get_by_role("button", name="Train on").click()
     page.get_by_text("T1W registered").wait_for()
@@ -105,21 +105,21 @@ def teach(page: Any, address: str, study: Path) -> None:
 
 
 PICTURES: dict[str, Callable[[Any, str, Path], None]] = {
-    "page-annotate": annotate,
-    "page-decide": decide,
-    "page-teach": teach,
-    # Last, for nothing is taught of cases that are still to be read.
-    "page-read": read,
+    "web-app-annotate": annotate,
+    "web-app-decide": decide,
+    "web-app-teach": teach,
+    # Last, because Teach leaves out cases that are still to be read.
+    "web-app-read": read,
 }
 
 
 def main() -> None:
-    """Serve a copy of the study, and photograph each page."""
+    """Serve a copy of the workspace and photograph each page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", type=Path)
-    study = parser.parse_args().study
+    parser.add_argument("workspace", type=Path)
+    workspace = parser.parse_args().workspace
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copytree(study, Path(folder) / "demo"))
+        copy = Path(shutil.copytree(workspace, Path(folder) / "demo"))
         app = create_app(ServeSettings(copy))
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, daemon=True)
