@@ -69,7 +69,9 @@ def test_the_matrix_of_roles_and_routes(client_of: Callable[..., TestClient], st
         needed = role_of(route)
         answer = user.request(method, filled(path), json={})
         words = answer.json().get("message", "") if answer.status_code == 403 else ""
-        assert (f"P1 does not have the role {needed}" in words) == (needed is not None and needed != role), f"{method} {path}"
+        assert (f"P1 does not have the role {needed}" in words) == (needed is not None and needed != role), (
+            f"{method} {path}"
+        )
 
 
 def test_a_wrong_token_is_refused_logged_and_slowed(client_of: Callable[..., TestClient], study: Path) -> None:

@@ -63,6 +63,7 @@ def draw_box(page: Any) -> tuple[float, float, float]:
     return left - edge["x"], top - edge["y"], 60.0
 
 
+@pytest.mark.every_browser
 def test_from_the_worklist_to_a_saved_box(served: Any, page: Any) -> None:
     page.goto(f"{served.address}/annotate")
     page.get_by_test_id("next").click()
@@ -93,6 +94,7 @@ def shown_mm_per_pixel(page: Any, volume: Any) -> float:
     return max(height_mm / edge["height"], width_mm / edge["width"]) / pane(page, "T2W")["zoom"]
 
 
+@pytest.mark.every_browser
 def test_both_series_scroll_by_where_their_slices_lie(served: Any, page: Any) -> None:
     open_case(page, served.address)
     places = {name: heights_mm(served.study, name) for name in ("T2w", "T1w")}
@@ -154,6 +156,7 @@ def test_series_without_a_shared_frame_are_linked_by_hand(study: Path, page: Any
         assert after[1] in {before[1], before[1] + 1}
 
 
+@pytest.mark.every_browser
 def test_everything_can_be_undone_and_a_reload_brings_it_back(served: Any, page: Any) -> None:
     open_case(page, served.address)
     draw_box(page)

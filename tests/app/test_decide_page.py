@@ -99,18 +99,19 @@ def of_table(study: Path, case_id: str) -> dict[str, Any]:
 
 
 def opened_by(page: Any, path: str, act: Callable[[], Any]) -> dict[str, Any]:
-    """What the server said of the study that an action opens."""
+    """What the server returns for the study that an action opens."""
     with page.expect_response(f"**/api/decide/{path}", timeout=60_000) as waiting:
         act()
     return dict(waiting.value.json())
 
 
-def answer_to(page: Any) -> dict[str, Any]:
+def opinion_on(page: Any) -> dict[str, Any]:
     with page.expect_response("**/api/decide/opinion") as waiting:
         page.keyboard.press("a")
     return dict(waiting.value.json())
 
 
+@pytest.mark.every_browser
 def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, running: Any) -> None:
     with running(ServeSettings(trained.study)) as served:
         page.goto(f"{served.address}/decide")
@@ -120,7 +121,7 @@ def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, runni
         mark(page, opened["pair"], trained.lesion)
         assert re.search("/decide/opened/[A-Za-z0-9_-]+$", page.url)
         assert page.get_by_test_id("series").locator("li").count() == 4
-        told = answer_to(page)
+        told = opinion_on(page)
         lesion = told["lesion"]
         assert lesion["centre_mm"] == pytest.approx(trained.lesion["box"]["centre_mm"], abs=2.5)
         assert lesion["side_mm"] == pytest.approx(trained.lesion["box"]["side_mm"], abs=2.5)
@@ -169,7 +170,7 @@ def test_a_number_goes_with_its_box_and_a_reload_brings_the_box_back(trained: An
         page.get_by_text("Mark the vertebra first").wait_for()
         page.reload()
         mark(page, opened["pair"], of_table(trained.study, "sub-004"))
-        told = answer_to(page)
+        told = opinion_on(page)
         assert "alone, which has not seen it" in told["answered_by"]
         page.get_by_test_id("number").wait_for()
         page.keyboard.press("Alt+ArrowRight")
@@ -192,7 +193,7 @@ def test_what_cannot_be_told_is_said_without_a_number(trained: Any, page: Any, r
         page.keyboard.press("b")
         for _ in range(30):
             page.keyboard.press("Alt+Shift+ArrowUp")
-        answer = answer_to(page)
+        answer = opinion_on(page)
         assert answer["cannot_tell"]["kind"] == "UnlikeTrainingError"
         page.get_by_test_id("reason").filter(has_text="side of the box").wait_for()
         assert page.get_by_test_id("number").count() == 0
@@ -216,46 +217,12 @@ def test_scripts_in_dicom_text_never_run(trained: Any, page: Any, running: Any, 
         page.goto(f"{served.address}/decide")
         opened = opened_by(page, "studies", lambda: drop(page, f"{marker}.zip", zipped(tmp_path)))
         mark(page, opened["pair"], trained.lesion)
-        told = answer_to(page)
+        told = opinion_on(page)
         page.get_by_test_id("number").wait_for()
         page.goto(f"{served.address}/api/decide/opinions/{told['opinion']}/report")
         page.get_by_text("Second opinion on one vertebra").wait_for()
         assert page.locator(".number").evaluate("one => getComputedStyle(one).fontWeight") == "700"
     assert dialogs == []
-
-
-@pytest.mark.chromium_alone("axe judges elements and styles, and they are the same for every browser")
-def test_axe_finds_nothing_that_bars_whoever_decides(trained: Any, browser: Any, running: Any) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, bypass_csp=True)
-    page, seen = context.new_page(), {}
-
-    def audit(name: str) -> None:
-        found = axe.run(page).response["violations"]
-        seen[name] = [(one["id"], one["impact"], one["nodes"][0]["html"][:160]) for one in found]
-
-    with running(ServeSettings(trained.study)) as served:
-        page.goto(f"{served.address}/decide")
-        page.get_by_test_id("model").filter(has_text="2 models").wait_for()
-        audit("nothing opened")
-        opened = opened_by(page, "participants/sub-004", page.get_by_role("link", name="sub-004").click)
-        page.get_by_text("Mark the vertebra").wait_for()
-        audit("opened")
-        mark(page, opened["pair"], of_table(trained.study, "sub-004"))
-        answer_to(page)
-        page.get_by_test_id("number").wait_for()
-        page.keyboard.press("s")
-        page.get_by_test_id("saliency").first.wait_for(timeout=30_000)
-        audit("answered")
-        for _ in range(60):
-            page.keyboard.press("Alt+ArrowLeft")
-        told = answer_to(page)
-        assert "probability" not in told
-        page.get_by_text("Cannot tell").first.wait_for()
-        audit("cannot tell")
-    context.close()
-    harm = {"serious", "critical", "moderate"}
-    assert {name: bad for name, found in seen.items() if (bad := [one for one in found if one[1] in harm])} == {}
 
 
 def with_junk(source: Path, folder: Path) -> Path:
@@ -294,7 +261,7 @@ def test_a_folder_that_is_dropped_is_found_boxed_and_answered(
         assert sorted(one["use"] for one in opened["series"] if one["use"]) == ["T1W", "T2W"]
         assert sum(opened["refused_files"].values()) == (8 if way == "among junk" else 0)
         mark(page, opened["pair"], trained.lesion)
-        told = answer_to(page)
+        told = opinion_on(page)
         page.get_by_test_id("number").filter(has_text=told["probability"]["text"]).wait_for()
         lesion = told["lesion"]
         expected = predict(

@@ -163,6 +163,7 @@ def unpacked(path: Path) -> bytes:
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
+@pytest.mark.every_browser
 def test_what_is_planted_never_runs_and_never_shows_who_it_was(
     running: Any, hostile: Path, watched: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

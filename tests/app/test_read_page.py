@@ -82,6 +82,7 @@ def exported(page: Any) -> dict[str, str]:
     return {Path(name).name: packed.read(name).decode() for name in packed.namelist()}
 
 
+@pytest.mark.every_browser
 def test_an_unaided_series_by_keyboard_from_sign_in_to_export(begin: Any, page: Any) -> None:
     served, trial = begin(page, "unaided")
     page.get_by_test_id("go").focus()
@@ -230,38 +231,6 @@ def test_nothing_at_the_page_names_a_case(begin: Any, page: Any) -> None:
     kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.title, location.href])")
     seen = page.content() + kept
     assert not any(word in seen for case in cases for word in (case.case_id, case.participant_id))
-
-
-def serious_findings(page: Any) -> list[str]:
-    """What axe holds to be a serious or critical barrier on the page as it stands."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    response = axe.Axe().run(page).response
-    assert len(response["passes"]) > 5, "axe looked"
-    found = response["violations"]
-    return [
-        f"{one['id']}: {node['html'][:120]}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-        for node in one["nodes"]
-    ]
-
-
-@pytest.mark.chromium_alone("axe judges elements and styles, and they are the same for every browser")
-def test_no_page_of_a_study_has_a_serious_barrier(begin: Any, page: Any) -> None:
-    served, _ = begin(page, "second_read")
-    assert serious_findings(page) == []
-    page.goto(f"{served.address}/read/pilot/1")
-    wait_for_case(page, "Case 1 of 6")
-    answer(page, "m", 64, "n")
-    page.keyboard.press("f")
-    assert serious_findings(page) == []
-    page.keyboard.press("Control+Enter")
-    page.get_by_test_id("model").wait_for()
-    assert serious_findings(page) == []
-    page.context.clear_cookies()
-    page.goto(f"{served.address}/read")
-    page.get_by_label("The token").wait_for()
-    assert serious_findings(page) == []
 
 
 def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any, page: Any) -> None:

@@ -116,6 +116,7 @@ def test_a_training_case_tells_nothing_before_the_answer(client_of: Callable[...
     assert len(kept) == begun["cases"]
 
 
+@pytest.mark.every_browser
 def test_the_page_works_on_the_phantom_as_it_comes(served: Any, page: Any) -> None:
     reader = readers_of(Workspace.open(served.study))[-1]
     page.goto(f"{served.address}/teach")

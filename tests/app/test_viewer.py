@@ -107,6 +107,7 @@ def until(told: Callable[[], Any], page: Any, seconds: float = 20) -> Any:
     return found
 
 
+@pytest.mark.every_browser
 def test_each_button_does_what_radiology_viewers_do_and_each_drag_is_one_step(served: Any, page: Any) -> None:
     open_case(page, served.address)
     press(page, "b", "b")
@@ -259,6 +260,7 @@ def test_reset_level_link_and_accepted_boxes_are_steps_too(served: Any, page: An
     assert until(lambda: own_lesion(served.study), page) == accepted
 
 
+@pytest.mark.every_browser
 def test_directions_and_a_scale_stand_on_each_image(served: Any, page: Any) -> None:
     open_case(page, served.address)
     for zoom, name in ((1.0, "T2W"), (4.0, "T2W"), (1.0, "T1W")):
@@ -532,6 +534,7 @@ def test_a_killed_server_gets_the_change_when_it_is_back(study: Path, page: Any,
     assert set(asked) <= {"beforeunload"}
 
 
+@pytest.mark.every_browser
 def test_a_change_that_a_closed_page_could_not_save_is_there_again(served: Any, page: Any) -> None:
     open_case(page, served.address)
     page.route("**/lesion", lambda route: route.abort())
@@ -717,6 +720,7 @@ def test_a_study_fetched_ahead_shows_the_box_of_now(served: Any, page: Any) -> N
     page.on("request", lambda one: asked.append(one.url.removeprefix(served.address)))
     press(page, "PageDown")
     at(page, 2, "Your saved box")
+    until(lambda: "/api/annotate/sub-003" in asked, page)
     before_next = asked[: asked.index("/api/annotate/sub-003")]
     assert [one for one in before_next if one.startswith(("/api/images", "/api/annotate/sub-002"))] == [
         "/api/annotate/sub-002/lesion",
@@ -846,6 +850,7 @@ def test_link_undo_and_panel_live_through_other_sides_another_layout_and_a_repla
     assert numbers() == moved
 
 
+@pytest.mark.every_browser
 def test_a_drawn_box_is_the_same_in_millimetres_on_every_screen(served: Any, browser: Any) -> None:
     drawn = {}
     for width, height in ((1280, 720), (1920, 1080)):
