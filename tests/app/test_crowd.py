@@ -127,7 +127,7 @@ class Reader(Visitor):
 def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
     """Each answer once, as it was given, in a chain without a gap."""
     found = [
-        (entry.user, entry.content["handle"], entry.content["answer"]["comment"])
+        (entry.person, entry.content["handle"], entry.content["answer"]["comment"])
         for entry in log.entries(kind="answer.sealed")
     ]
     assert len(found) == len(crowd) * cases

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from spinefx.app import annotating
+from spinefx.app import pairs
 from spinefx.app.access import add_user
 from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.cases.reading import Reading
@@ -104,7 +104,7 @@ def test_no_secret_is_in_any_body_before_the_reveal(
         assert sealed["step"] == "sealed"
         assert sealed["own"]["digest"].startswith("sha256:")
     theirs = other.ask("GET", f"/api/images/{opened['pair']['t2w']['handle']}/slices/3", status=403)
-    assert "no such image" in theirs["message"]
+    assert "Image not found" in theirs["message"]
     before = b"\n".join(mine.bodies)
     assert len(before) > 50_000
     for secret in secrets_of(study, reader_study):
@@ -124,7 +124,7 @@ def test_asking_early_is_403_and_in_the_log_with_who_and_which_case(
     said = mine.ask("POST", mine.path("reveal"), status=403)
     assert said["error"] == "AccessError"
     (entry,) = mine.log.entries(kind="model.refused")
-    assert (entry.user, entry.subject, entry.content["handle"]) == ("R1", "pilot/R1", handle)
+    assert (entry.person, entry.subject, entry.content["handle"]) == ("R1", "pilot/R1", handle)
     assert mine.log.entries(kind="model.revealed") == []
 
 
@@ -272,20 +272,20 @@ def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
     mine, other = reader("R1"), reader("R2", Role.READER, Role.EDITOR)
     log = mine.log
     assert unfinished_cases(log, workspace, "R1") == frozenset(cases[:5])
-    lesson = mine.ask("GET", "/api/teach/lesson/R1")
+    lesson = mine.ask("GET", "/api/teach/feedback/R1")
     counts = lesson["counts"]
     assert sum(counts.values()) == 1, "the one case that is not in the study"
     body = b"\n".join(mine.bodies).decode()
     assert not any(case in body for case in cases[:5])
     for case in cases[:5]:
-        mine.ask("GET", f"/api/teach/lesson/R1/case/{case}", status=403)
-    assert sum(other.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 6, "who does not read may see"
+        mine.ask("GET", f"/api/teach/feedback/R1/case/{case}", status=403)
+    assert sum(other.ask("GET", "/api/teach/feedback/R1")["counts"].values()) == 6, "who does not read may see"
     for number in range(5):
         mine.ask("POST", mine.path("open"))
-        assert sum(mine.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 1
+        assert sum(mine.ask("GET", "/api/teach/feedback/R1")["counts"].values()) == 1
         mine.ask("POST", mine.path("seal"), FIRST | {"key": str(number)})
     assert unfinished_cases(log, workspace, "R1") == frozenset()
-    assert sum(mine.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 6
+    assert sum(mine.ask("GET", "/api/teach/feedback/R1")["counts"].values()) == 6
 
 
 def test_a_training_series_that_was_begun_before_stays_closed_too(
@@ -310,8 +310,8 @@ def test_the_next_case_is_got_ready_by_the_server_and_handed_to_nobody(
     client_of: Callable[..., TestClient], study: Path, registered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    read_pair = annotating.read_pair
-    monkeypatch.setattr(annotating, "read_pair", lambda *given: (read.append(given[1]), read_pair(*given))[1])
+    read_pair = pairs.read_pair
+    monkeypatch.setattr(pairs, "read_pair", lambda *given: (read.append(given[1]), read_pair(*given))[1])
     reader_study = registered(study, "unaided", signs=False)
     first, second, _ = (task.handle for task in reader_study.tasks("local", 1)[:3])
     users = {case.case_id: case.participant_id for case in read_cohort(Workspace.open(study)).cases}
