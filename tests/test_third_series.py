@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spinefx.commands.check import check
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
 from spinefx.commands.predict import predict
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.commands.train import train
 from spinefx.errors import ModelError, RecipeError, SelectionError, WorkspaceError
 from spinefx.imaging.nifti import read_nifti, write_nifti
@@ -23,7 +24,6 @@ from spinefx.learning.networks import Network
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.scoring import load_models
 from spinefx.vocabulary import Weighting
-from spinefx.workspace.checking import check
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_lesions
 from spinefx.workspace.stacks import load_stack, load_stacks
@@ -91,7 +91,7 @@ def study(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch(root, RECIPE.patch_settings)
     outcome = train(root, RECIPE, network=POCKET, device="cpu")
     assert outcome.stamps == ("Recipe 'third' trains pocket, not the paper's ResNet50.",)
-    report(root)
+    write_report(root)
     return root
 
 

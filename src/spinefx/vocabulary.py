@@ -1,6 +1,6 @@
-"""The words of the problem: diagnoses, weightings, planes, levels, and the fifteen imaging signs.
+"""The vocabulary: diagnoses, weightings, planes, vertebral levels, and the fifteen imaging signs.
 
-Identifiers are those of the tables on disk; labels are those of Yeh 2022, Table 1.
+Identifiers are those used in tables on disk; labels are those of Yeh 2022, Table 1.
 """
 
 from collections.abc import Iterable
@@ -33,14 +33,14 @@ RESEARCH_USE_ONLY = "Research use only, not a medical device."
 
 
 class Diagnosis(StrEnum):
-    """Diagnosis of one patient's vertebral fracture."""
+    """The diagnosis of a fracture."""
 
     BENIGN = "benign"
     MALIGNANT = "malignant"
 
 
 class TruthSource(StrEnum):
-    """How the diagnosis of a case was established (protocol row 24)."""
+    """How the diagnosis of a case was established (docs/protocol.md#row-24)."""
 
     BIOPSY = "biopsy"
     PROGRESSION = "progression"
@@ -140,7 +140,7 @@ def sequences_of(names: Iterable[str]) -> tuple[Weighting, ...]:
 
 
 class Plane(StrEnum):
-    """Anatomical plane nearest to a slice; ``mixed`` where one series holds several."""
+    """Anatomical plane nearest to a slice; ``mixed`` where one series has several."""
 
     SAGITTAL = "sagittal"
     CORONAL = "coronal"
@@ -149,14 +149,14 @@ class Plane(StrEnum):
 
 
 class Arm(StrEnum):
-    """How a reading was made: without or with the model."""
+    """Whether a reading was made without or with the model."""
 
     UNAIDED = "unaided"
     AIDED = "aided"
 
 
 class Score(StrEnum):
-    """One reader's score of one sign."""
+    """Score of one sign by one reader."""
 
     YES = "y"
     NO = "n"
@@ -172,11 +172,11 @@ class Sign:
     identifier : str
         Column name in tables.
     label : str
-        Table 1's wording.
+        Wording of Table 1.
     in_box : bool
-        Whether it lies inside a box round the vertebral body.
+        Whether it can be seen inside a box around the vertebral body.
     definition : str
-        When to score it, in our own words; the paper prints only the labels.
+        When to score it, in our own words: the paper prints only the labels.
     """
 
     identifier: str
@@ -279,7 +279,7 @@ SIGNS: tuple[Sign, ...] = (
 )
 SIGN_IDENTIFIERS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS)
 
-# Cranial to caudal. T13, L6 and the missing T12 or L5 of some people are anomalies: kept, and flagged.
+# Cranial to caudal. T13 and L6 are numbering variants: allowed, and flagged.
 LEVELS: tuple[str, ...] = (
     *(f"C{number}" for number in range(1, 8)),
     *(f"T{number}" for number in range(1, 14)),
