@@ -78,6 +78,7 @@ class _Enrolled:
     lesion: LesionRecord | None
     refused: tuple[RefusedSeries, ...]
     missing: tuple[Weighting, ...]
+    notes: tuple[str, ...] = ()
 
 
 def ingest(
@@ -158,8 +159,10 @@ def ingest(
         for one in enrolled
         for weighting in one.missing
     ]
+    notes += [f"{one.participant.participant_id}: {note}" for one in enrolled for note in one.notes]
     if not enrolled:
-        raise InputError("no patient's images could be used", remedy=next(iter(filter(None, notes)), ""))
+        own = [note for note in notes if note.startswith("sub-")]
+        raise InputError("no patient's images could be used", remedy=" ".join((own or notes)[:3]))
     write_refused_series(
         workspace,
         [(one.participant.participant_id, each.label, each.reason) for one in enrolled for each in one.refused],
@@ -194,13 +197,17 @@ def _unused_columns(name: str, columns: Sequence[str]) -> str:
 
 
 def _match(enrolment: EnrolmentTable, studies: Sequence[Study]) -> dict[str, list[Study]]:
-    """Find each participant's studies by PatientID, or by the top folder's name where no PatientID matches."""
-    by_patient: dict[str, list[Study]] = defaultdict(list)
-    by_folder: dict[str, list[Study]] = defaultdict(list)
+    """Find each participant's studies by PatientID, else by file names or the innermost folder that a row names."""
+    found: dict[str, list[Study]] = defaultdict(list)
+    by_key = {one.key: one.participant_id for one in enrolment.enrolments}
+    by_patient = {by_key[study.patient_key] for study in studies if study.patient_key in by_key}
     for study in studies:
-        by_patient[study.patient_key].append(study)
-        by_folder[study.folder_key].append(study)
-    return {one.participant_id: by_patient.get(one.key) or by_folder.get(one.key, []) for one in enrolment.enrolments}
+        # A study whose own PatientID is in the table is nobody else's, whatever folder it lies in.
+        named = (study.patient_key,) if study.patient_key in by_key else (*study.folder_keys, study.folder_key)
+        participant = next((by_key[key] for key in named if key in by_key), None)
+        if participant and (study.patient_key in by_key or participant not in by_patient):
+            found[participant].append(study)
+    return {one.participant_id: found[one.participant_id] for one in enrolment.enrolments}
 
 
 def _unmatched(
@@ -211,9 +218,13 @@ def _unmatched(
     lines = [f"{table}, row {row}: no images of this patient in the export" for row in rows]
     for number, study in enumerate(studies, start=1):
         if study.uid not in used:
-            lines.append(
-                f"study {number} of {len(studies)} ({len(study.series)} series): its patient is not in {table}"
-            )
+            line = f"study {number} of {len(studies)} ({len(study.series)} series): its patient is not in {table}"
+            near = [one.row for one in enrolment.enrolments if one.key in study.alias_keys]
+            if near:
+                line += f"; in another character set it is the patient of row {near[0]}"
+            if study.alias_keys:
+                line += "; its patient ID has letters beyond ASCII, and no character set (0008,0005) is declared"
+            lines.append(line)
     return lines
 
 
@@ -239,7 +250,7 @@ def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
     name = enrolment.participant_id
     record = None if lesion is None else LesionRecord(name, name, lesion, enrolment.annotator)
     missing = tuple(weighting for weighting in workspace.sequences if weighting not in found.chosen)
-    return _Enrolled(participant, record, found.refused, missing)
+    return _Enrolled(participant, record, found.refused, missing, (*found.overrides, *found.notes))
 
 
 def _usable_series(
@@ -249,17 +260,32 @@ def _usable_series(
     marked = [(study, series) for study in studies for series in study.series if _shows(series, enrolment.image)]
     if enrolment.image and not marked:
         raise TableError("the image of the box is not among the patient's images", remedy="Check box_sop_uid.")
+    patients = {study.patient_key for study in studies} - {""}
+    if len(patients) > 1:
+        raise SelectionError(
+            f"images of {len(patients)} patients lie in this patient's folder",
+            allowed="one patient",
+            remedy="Name patients by their PatientID, or give each a folder.",
+        )
     named = ({MARKED: marked[0][1].uid} if marked else {}) | dict(enrolment.series)
+    holding = enrolment.box.centre_mm if isinstance(enrolment.box, Box) else None
     further = [sequence for sequence in sequences if sequence not in PROTOCOL_SEQUENCES]
     usable, reasons = [], []
     for study in [marked[0][0]] if marked else studies:
         try:
-            usable.append((study, choose_series(study, PROTOCOL_SEQUENCES, optional=further, named=named)))
+            found = choose_series(study, PROTOCOL_SEQUENCES, optional=further, named=named, holding=holding)
+            usable.append((study, found))
         except SelectionError as error:
             reasons.append(error)
     if len(usable) > 1:
         raise SelectionError(
             f"{len(usable)} studies with usable series", remedy="Name the image of the box (box_sop_uid), or a series."
+        )
+    if not usable and len(studies) > 1:
+        kinds = "; ".join(f"study {number}: {', '.join(study.kinds)}" for number, study in enumerate(studies, start=1))
+        raise SelectionError(
+            f"none of this patient's {len(studies)} studies holds all series ({kinds}). {reasons[0]}",
+            remedy="Series of two studies are read together only where they share a frame of reference.",
         )
     if not usable:
         raise reasons[0]
@@ -268,7 +294,7 @@ def _usable_series(
 
 def _shows(series: Series, reference: str) -> bool:
     uid = reference.partition("/")[0]
-    return bool(uid) and any(instance.sop_uid == uid for instance in series.instances)
+    return bool(uid) and any(instance.is_called(uid) for instance in series.instances)
 
 
 def _lesion(enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion | None:
@@ -291,7 +317,7 @@ def _lesion(enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion | None:
 
 def _instance(series: Series, reference: str) -> Instance:
     uid, _, frame = reference.partition("/")
-    found = [one for one in series.instances if one.sop_uid == uid and (not frame or one.frame == int(frame) - 1)]
+    found = [one for one in series.instances if one.is_called(uid) and (not frame or one.frame == int(frame) - 1)]
     if len(found) != 1:
         problem = "an image that is not in the T2W series" if not found else "a multi-frame image without a frame"
         raise TableError(

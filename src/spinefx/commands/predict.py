@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from spinefx.vocabulary import MARKED, Weighting
 __all__ = ["answer_study", "predict"]
 
 
+BOX_FORM = "left,posterior,superior,side"
 NUMBER = r"[-+]?[0-9]+(?:\.[0-9]+)?"
 
 
@@ -69,6 +70,7 @@ def predict(
         load_models(model, engine=engine, one_study=True),
         study,
         lambda t2w: _lesion(slices, box, box_pixels, t2w),
+        holding=None if box is None else _numbers(box, "--box", BOX_FORM)[:3],
         series=series,
         sheet=sheet,
     )
@@ -79,6 +81,7 @@ def answer_study(
     study: Path,
     place: Callable[[Slices], Lesion],
     *,
+    holding: Sequence[float] | None = None,
     series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
 ) -> dict[str, Any]:
@@ -91,6 +94,9 @@ def answer_study(
     study : Path
     place : callable
         Gives the lesion on the T2W slices; it is checked here that it lies inside.
+    holding : sequence of float, optional
+        Centre of the box, LPS millimetres, where it is known beforehand: of several stations, the one that shows it is
+        read.
     series, sheet
         As for :func:`predict`.
 
@@ -104,7 +110,7 @@ def answer_study(
     SpinefxError
         By name, when the input is outside what the model accepts.
     """
-    found = choose_series(open_study(study), models[0].card.settings.sequences, named=series)
+    found = choose_series(open_study(study), models[0].card.settings.sequences, named=series, holding=holding)
     slices = found.slices()
     scored = score(models, place(slices[MARKED]), slices)
     if sheet is not None:
@@ -125,7 +131,7 @@ def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Sl
     if (box is None) == (box_pixels is None):
         raise BoxError("no box, or two", allowed="--box in millimetres or --box-pixels")
     if box is not None:
-        left, posterior, superior, side = _numbers(box, "--box", "left,posterior,superior,side")
+        left, posterior, superior, side = _numbers(box, "--box", BOX_FORM)
         lesion = Lesion(Box((left, posterior, superior), side), first, last)
     else:
         lesion = Lesion(_box_from_pixels(box_pixels or "", (first + last) / 2, t2w), first, last)
@@ -150,4 +156,6 @@ def _numbers(text: str, flag: str, form: str) -> list[float]:
 
 def _series(found: SeriesSet) -> dict[str, Any]:
     refused = [{"series": one.label, "reason": one.reason} for one in found.refused]
-    return {weighting.key: series.label for weighting, series in found.chosen.items()} | {"refused": refused}
+    chosen = {weighting.key: series.label for weighting, series in found.chosen.items()}
+    notes = [*found.overrides, *found.notes]
+    return chosen | {"refused": refused} | ({"notes": notes} if notes else {})

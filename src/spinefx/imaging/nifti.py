@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 import nibabel
 import numpy as np
@@ -39,6 +39,8 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MAX_VOXEL_BYTES = 512 * 2**20
 MAX_SIDECAR_BYTES = 2**20
 MAX_SIDE = 4096
+# Longer times than these occur on no scanner: the sidecar gives milliseconds where BIDS wants seconds.
+LONGEST_SECONDS = {"RepetitionTime": 30.0, "EchoTime": 1.0, "InversionTime": 10.0}
 LABEL_INTENT = 1002
 LABEL_TOKEN = re.compile(r"^(d?seg|labels?|labeled|labelled|msk|mask|roi)([-.].*)?$", re.I)
 # Slices thicker than this, against the finer in-plane spacing, name the slice axis; fewer than this share of the next
@@ -93,22 +95,22 @@ class NiftiHeader:
     @property
     def flip_angle_deg(self) -> float | None:
         """From the sidecar."""
-        angle = _milliseconds(self.sidecar, "FlipAngle")
-        return None if angle is None else angle / 1000.0
+        angle = self.sidecar.get("FlipAngle")
+        return float(angle) if _is_positive(angle) else None
 
     @property
     def repetition_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
         return _milliseconds(self.sidecar, "RepetitionTime")
 
     @property
     def echo_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
         return _milliseconds(self.sidecar, "EchoTime")
 
     @property
     def inversion_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
         return _milliseconds(self.sidecar, "InversionTime")
 
     @property
@@ -492,6 +494,16 @@ def _read_sidecar(reader: MemberReader, sidecar: Member) -> dict[str, Any]:
 
 
 def _milliseconds(sidecar: Mapping[str, Any], key: str) -> float | None:
-    value = sidecar.get(key)
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    return 1000.0 * float(value) if usable and value is not None else None
+    """Read a time of a sidecar, which is in seconds unless no scanner has such a time in seconds."""
+    seconds = {name: sidecar.get(name) for name in LONGEST_SECONDS}
+    known = {name: float(value) for name, value in seconds.items() if _is_positive(value)}
+    if key not in known:
+        return None
+    impossible = [name for name, value in known.items() if value > LONGEST_SECONDS[name]]
+    # A writer that gave one time in milliseconds gave them all so, unless a value below 1 says otherwise.
+    in_milliseconds = key in impossible or (bool(impossible) and known[key] >= 1)
+    return known[key] if in_milliseconds else 1000.0 * known[key]
+
+
+def _is_positive(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
