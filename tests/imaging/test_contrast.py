@@ -30,37 +30,44 @@ from .conftest import sagittal_volume
 
 Write = Callable[..., Path]
 BOTH = (Weighting.T1W, Weighting.T2W)
-SUPPRESSED = (
-    "STIR,sSTIR,TIRM,tirm,T2STIR,TSE_STIR,SPIR,SPAIR,ASPIR,FS,fs,fs2,TSEFS,fatsat,FatSat,Fat Sat,FAT-SAT,fat_sat,fat sup,"
-    "fat suppressed,fat-saturated,Fat Saturation,CHESS,ChemSat,PROSET,water excitation,T1TSEFS,T1SAGFS,fettsat,"
+
+
+def listed(text: str) -> list[str]:
+    return text.split(",")
+
+
+SUPPRESSED = listed(
+    "STIR,sSTIR,TIRM,tirm,T2STIR,TSE_STIR,SPIR,SPAIR,ASPIR,FS,fs,fs2,TSEFS,fatsat,FatSat,Fat Sat,FAT-SAT,fat_sat,"
+    "fat sup,fat suppressed,fat-saturated,Fat Saturation,CHESS,ChemSat,PROSET,water excitation,T1TSEFS,T1SAGFS,fettsat,"
     "fettgesättigt,Fettsättigung,fettunterdrückt,FETTSUPPRIMIERT,sat graisse,satgraisse,suppression graisse,"
     "shibou yokusei,脂肪抑制,压脂,supresión grasa,SAT GRASSO"
-).split(",")
-DIXON = (
+)
+DIXON = listed(
     "FAT,WATER,FAT:,Dixon FAT,dixon_W,DIXON_F,mDIXON W,mDIXON water,Flex FAT,IDEAL water,LAVA fat only,opp phase,"
-    "opposed phase,OutPhase:,out of phase,opp,T1DIXONF,dixon opp,Wasser,Fett,graisse,eau,Gegenphase,opposition de phase,"
-    "mDIXON,IDEAL,LAVA Flex,t1_tse_dixon_sag_320_F,WATER: T1 FSE Flex,dixon out"
-).split(",")
-ENHANCED = (
+    "opposed phase,OutPhase:,out of phase,opp,T1DIXONF,dixon opp,Wasser,Fett,graisse,eau,Gegenphase,"
+    "opposition de phase,mDIXON,IDEAL,LAVA Flex,t1_tse_dixon_sag_320_F,WATER: T1 FSE Flex,dixon out"
+)
+ENHANCED = listed(
     "+C,+ C,C+,+Gd,GD,gado,Gadolinium,post,POST GD,post contrast,postcontrast,T1C+,KM,mit KM,nach KM,+KM,Kontrast,"
-    "mit Kontrastmittel,T1CE,CE,T1GD,T1KM,Dotarem,Gadovist,avec gado,injecté,con contraste,mdc,zouei,造影,with contrast,"
-    "contrast-enhanced"
-).split(",")
-MAPS = "ADC,T1 map,T1MAP,T2 map,fat fraction,PDFF,SUB,subtraction,MIP,MPR,dwi,T2*,trace".split(",")
-ELSEWHERE = (
+    "mit Kontrastmittel,T1CE,CE,T1GD,T1KM,Dotarem,Gadovist,avec gado,injecté,con contraste,mdc,zouei,造影,"
+    "with contrast,contrast-enhanced"
+)
+MAPS = listed("ADC,T1 map,T1MAP,T2 map,fat fraction,PDFF,SUB,subtraction,MIP,MPR,dwi,T2*,trace")
+ELSEWHERE = listed(
     "KNEE,Knie,genou,hip,Hüfte,shoulder,Schulter,épaule,BRAIN,Hirn,Schädel,cerveau,Kopf,HEAD,liver,Leber,prostate,"
     "breast,Mamma,foot,wrist,hiza,膝,頭部,abdomen,heart"
-).split(",")
-NOTHING = (
-    "NONE,None,N,NO,no,0,0.0,-,--,n/a,N/A,NA,nil,null,none given,(none),no contrast,NO CONTRAST,no contrast agent,without,"
-    "without contrast,w/o,w/o contrast,ohne,ohne KM,kein,keines,sans,sans contraste,sin contraste,senza mdc,unknown,False,"
-    "native,nativ,non-contrast,nashi,造影 なし, ,unenhanced"
-).split(",")
-PLAIN = (
+)
+NOTHING = listed(
+    "NONE,None,N,NO,no,0,0.0,-,--,n/a,N/A,NA,nil,null,none given,(none),no contrast,NO CONTRAST,no contrast agent,"
+    "without,without contrast,w/o,w/o contrast,ohne,ohne KM,kein,keines,sans,"
+    "sans contraste,sin contraste,senza mdc,unknown,"
+    "False,native,nativ,non-contrast,nashi,造影 なし, ,unenhanced"
+)
+PLAIN = listed(
     "T1 SAG,SAG T1 FSE,t1_tse_sag_320,T1W_TSE,sT1W_TSE_SAG,T1 TSE sagittal LWS,Sag T1 L-Spine,T1 SAG no FS,T1 nonFS,"
     "T1 ohne KM,T1 SAG W/O CONTRAST,T1 pre contrast,T1 sag nativ,T1 SAG pre GD,T1 SAG HFS,T1 post op,T1 C SPINE,"
     "T1 sag FS off,T1 FRFSE,T1 SAG P2,T1 rachis lombaire sag,T1 in phase,T1 SAG HEAD FIRST,T1 FLAIR SAG"
-).split(",")
+)
 
 
 @pytest.fixture(scope="module")

@@ -213,8 +213,9 @@ def _folder_keys(names: Iterable[str], stems: Sequence[str] = ()) -> tuple[str, 
         if len(set(parts)) > 1:
             break
         common.append(parts[0])
-    texts = [*stems, *reversed(common)]
-    return tuple(dict.fromkeys(pseudonym(form) for text in texts for form in (text, re.sub(r"(?i)^sub-", "", text))))
+    texts = [*stems, *(re.sub(r"[\W_]*\d{8,}$", "", stem) for stem in stems), *reversed(common)]
+    forms = (form for text in texts for form in (text, re.sub(r"(?i)^sub-", "", text)))
+    return tuple(dict.fromkeys(pseudonym(form) for form in forms if form))
 
 
 def _exam_wide_protocol(groups: Iterable[Sequence[Image]]) -> bool:

@@ -100,64 +100,12 @@ PHRASES: dict[Trait, str] = {
     ),
 }
 # What run-together words are made of beside the parts above: they say nothing of their own.
-NEUTRAL = frozenset(
-    [
-        "t1",
-        "t2",
-        "pd",
-        "t1w",
-        "t2w",
-        "pdw",
-        "tse",
-        "fse",
-        "se",
-        "frfse",
-        "fr",
-        "ffse",
-        "rst",
-        "tsr",
-        "sag",
-        "sagittal",
-        "sagital",
-        "cor",
-        "coronal",
-        "kor",
-        "ax",
-        "axial",
-        "tra",
-        "trans",
-        "ir",
-        "turbo",
-        "2d",
-        "3d",
-        "hr",
-        "hires",
-        "lumb",
-        "thor",
-        "cerv",
-        "space",
-        "cube",
-        "vista",
-        "blade",
-        "propeller",
-        "dl",
-        "drb",
-        "asset",
-        "sense",
-        "p2",
-        "acq",
-        "whole",
-        "total",
-        "upper",
-        "lower",
-        "mit",
-        "nach",
-        "with",
-        "native",
-        "nativ",
-        "w",
-    ]
+NEUTRAL_WORDS = (
+    "t1 t2 pd t1w t2w pdw tse fse se frfse fr ffse rst tsr sag sagittal sagital cor coronal kor ax axial "
+    "tra trans ir turbo 2d 3d hr hires lumb thor cerv space cube vista blade propeller dl drb asset sense "
+    "acq whole total upper lower mit nach with native nativ w "
 )
+NEUTRAL = frozenset(NEUTRAL_WORDS.split())
 # Parts that are safe to find inside a run-together word; others, such as "ff" or "we", are words of their own.
 JOINABLE = {
     Trait.STIR: "stir tirm tir",
@@ -176,94 +124,21 @@ JOINABLE = {
 # Single letters that name a Dixon part where the rest of the text says that it is a Dixon.
 LETTERS = {"f": Trait.FAT, "w": Trait.WATER, "op": Trait.OPPOSED, "o": Trait.OPPOSED, "out": Trait.OPPOSED}
 LETTERS |= {"ip": Trait.IN_PHASE, "in": Trait.IN_PHASE, "i": Trait.IN_PHASE}
-NEGATIONS = frozenset(
-    [
-        "no",
-        "non",
-        "not",
-        "none",
-        "without",
-        "wo",
-        "ohne",
-        "kein",
-        "keine",
-        "keinen",
-        "nicht",
-        "nie",
-        "sans",
-        "pas",
-        "aucun",
-        "aucune",
-        "sin",
-        "senza",
-        "nessun",
-    ]
-)
+NEGATIONS_WORDS = "no non not none without wo ohne kein keine keinen nicht nie sans pas aucun aucune sin senza nessun "
+NEGATIONS = frozenset(NEGATIONS_WORDS.split())
 # "pre FS" is a fat-suppressed series before the agent: these negate the agent alone.
-BEFORE_AGENT = frozenset(
-    [
-        "pre",
-        "prae",
-        "vor",
-        "avant",
-        "before",
-        "prima",
-        "antes",
-        "mae",
-        "vorher",
-        "unenhanced",
-        "nativ",
-        "native",
-        "plain",
-    ]
+BEFORE_AGENT_WORDS = "pre prae vor avant before prima antes mae vorher unenhanced nativ native plain "
+BEFORE_AGENT = frozenset(BEFORE_AGENT_WORDS.split())
+NEGATED_AFTER_WORDS = "off nashi negative negativ mae nein なし 無し 无 "
+NEGATED_AFTER = frozenset(NEGATED_AFTER_WORDS.split())
+NOTHING_WORDS = (
+    "n no none non nein nil null na nan false unknown unk unspecified unbekannt inconnu nothing nicht "
+    "keine kein keines aucun aucune ninguno nessuno sans ohne without sin senza nashi nativ native plain "
+    "unenhanced empty off なし 無し 无 "
 )
-NEGATED_AFTER = frozenset(["off", "nashi", "negative", "negativ", "mae", "nein", "なし", "無し", "无"])
-NOTHING = frozenset(
-    [
-        "n",
-        "no",
-        "none",
-        "non",
-        "nein",
-        "nil",
-        "null",
-        "na",
-        "nan",
-        "false",
-        "unknown",
-        "unk",
-        "unspecified",
-        "unbekannt",
-        "inconnu",
-        "nothing",
-        "nicht",
-        "keine",
-        "kein",
-        "keines",
-        "aucun",
-        "aucune",
-        "ninguno",
-        "nessuno",
-        "sans",
-        "ohne",
-        "without",
-        "sin",
-        "senza",
-        "nashi",
-        "nativ",
-        "native",
-        "plain",
-        "unenhanced",
-        "empty",
-        "off",
-        "なし",
-        "無し",
-        "无",
-    ]
-)
+NOTHING = frozenset(NOTHING_WORDS.split())
 MAX_CHARACTERS = 256
-# The names of people and visits in BIDS may look like any word.
-BIDS_PERSON = re.compile(r"\b(sub|ses)-[a-z0-9]+", re.I)
+DIXON_LETTER = re.compile(r"(.*dixon)(f|w|op|ip|in|o|i|out)")
 TRANSLITERATED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 
 
@@ -323,7 +198,6 @@ def traits_of(text: str) -> frozenset[Trait]:
     frozenset of Trait
         Negated words are left out.
     """
-    text = BIDS_PERSON.sub(" ", text)
     words = [part for word in words_of(text) for part in _parts(word)]
     found: set[Trait] = set()
     place = 0
@@ -374,6 +248,9 @@ def _parts(word: str) -> tuple[str, ...]:
         rest = word[len(negation) :]
         if word.startswith(negation) and (rest,) in MEANINGS:
             return (negation, rest)
+    dixon = DIXON_LETTER.fullmatch(word)
+    if dixon:
+        return (*_parts(dixon[1]), dixon[2])
     # Philips begins names with "s" for a single sequence: sT1W_TSE, sSTIR.
     for start in (word, word[1:] if word.startswith("s") else ""):
         cut = _cut(start)

@@ -141,6 +141,8 @@ def stem_of_person(volume: VolumeName) -> str:
     if not kept:
         return ""
     person = name[kept[0].start() : kept[-1].end()]
+    if len(WORD.findall(person)) > len(kept):  # sequence words stand between
+        person = "_".join(word.group() for word in kept)
     alone = RUN_TOGETHER.fullmatch(person) if len(kept) == 1 else None
     return alone["person"] if alone else person
 

@@ -500,8 +500,9 @@ def _milliseconds(sidecar: Mapping[str, Any], key: str) -> float | None:
     if key not in known:
         return None
     impossible = [name for name, value in known.items() if value > LONGEST_SECONDS[name]]
-    # A writer that gave one time in milliseconds gave them all so, unless a value below 1 says otherwise.
-    in_milliseconds = key in impossible or (bool(impossible) and known[key] >= 1)
+    # A writer that gave one time in milliseconds gave them all so, unless the value were too short for that.
+    least = known.get("EchoTime", 1.0) if key == "RepetitionTime" else 1.0
+    in_milliseconds = key in impossible or (bool(impossible) and known[key] >= max(1.0, least))
     return known[key] if in_milliseconds else 1000.0 * known[key]
 
 
