@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
@@ -21,6 +21,7 @@ from spinefx.errors import FileError
 from spinefx.files import write_bytes, write_text
 from spinefx.imaging.archive import Member, MemberReader
 from spinefx.imaging.contrast import weighting_from_name, weighting_from_timing
+from spinefx.imaging.sidecar_times import is_positive, time_ms
 from spinefx.imaging.volume import ORTHOGONALITY_TOLERANCE, Volume, plane_of_normal
 from spinefx.vocabulary import Plane, Weighting
 
@@ -39,8 +40,6 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MAX_VOXEL_BYTES = 512 * 2**20
 MAX_SIDECAR_BYTES = 2**20
 MAX_SIDE = 4096
-# Longer times than these occur on no scanner: the sidecar gives milliseconds where BIDS wants seconds.
-LONGEST_SECONDS = {"RepetitionTime": 30.0, "EchoTime": 1.0, "InversionTime": 10.0}
 LABEL_INTENT = 1002
 LABEL_TOKEN = re.compile(r"^(d?seg|labels?|labeled|labelled|msk|mask|roi)([-.].*)?$", re.I)
 # Slices thicker than this, against the finer in-plane spacing, name the slice axis; fewer than this share of the next
@@ -96,22 +95,22 @@ class NiftiHeader:
     def flip_angle_deg(self) -> float | None:
         """From the sidecar."""
         angle = self.sidecar.get("FlipAngle")
-        return float(angle) if _is_positive(angle) else None
+        return float(angle) if is_positive(angle) else None
 
     @property
     def repetition_time_ms(self) -> float | None:
         """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
-        return _milliseconds(self.sidecar, "RepetitionTime")
+        return time_ms(self.sidecar, "RepetitionTime")
 
     @property
     def echo_time_ms(self) -> float | None:
         """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
-        return _milliseconds(self.sidecar, "EchoTime")
+        return time_ms(self.sidecar, "EchoTime")
 
     @property
     def inversion_time_ms(self) -> float | None:
         """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
-        return _milliseconds(self.sidecar, "InversionTime")
+        return time_ms(self.sidecar, "InversionTime")
 
     @property
     def weighting(self) -> Weighting:
@@ -491,20 +490,3 @@ def _read_sidecar(reader: MemberReader, sidecar: Member) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FileError("has a sidecar that is no JSON object", where=sidecar.label)
     return content
-
-
-def _milliseconds(sidecar: Mapping[str, Any], key: str) -> float | None:
-    """Read a time of a sidecar, which is in seconds unless no scanner has such a time in seconds."""
-    seconds = {name: sidecar.get(name) for name in LONGEST_SECONDS}
-    known = {name: float(value) for name, value in seconds.items() if _is_positive(value)}
-    if key not in known:
-        return None
-    impossible = [name for name, value in known.items() if value > LONGEST_SECONDS[name]]
-    # A writer that gave one time in milliseconds gave them all so, unless the value were too short for that.
-    least = known.get("EchoTime", 1.0) if key == "RepetitionTime" else 1.0
-    in_milliseconds = key in impossible or (bool(impossible) and known[key] >= max(1.0, least))
-    return known[key] if in_milliseconds else 1000.0 * known[key]
-
-
-def _is_positive(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
