@@ -51,10 +51,10 @@ def clustered(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
     called = scores >= CUT
     yield clustered_auc(scores[0], truth, patient).effect
     for reach in ("t", "normal"):
-        yield clustered_auc_difference(*scores, truth, patient, reach=reach).effect
+        yield clustered_auc_difference(*scores, truth, patient, distribution=reach).effect
     yield clustered_sensitivity(called[0], truth, patient).effect
     for reach in ("t", "normal"):
-        yield clustered_proportion_difference(*called[:, truth], patient[truth].tolist(), reach=reach).effect
+        yield clustered_proportion_difference(*called[:, truth], patient[truth].tolist(), distribution=reach).effect
 
 
 def panel(malignant: int, benign: int, rng: np.random.Generator) -> Answer:

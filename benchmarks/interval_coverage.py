@@ -26,25 +26,24 @@ from spinefx.statistics.accuracy import (
 )
 from spinefx.statistics.benefit import decision_curve, discrimination_improvement, reclassification
 from spinefx.statistics.calibration import calibrate
+from spinefx.statistics.contingency import fisher_exact
 from spinefx.statistics.delong import auc_difference, auc_difference_unpaired, auc_estimate
 from spinefx.statistics.estimate import Estimate
+from spinefx.statistics.paired.intervals import (
+    DIFFERENCE_METHODS,
+    ODDS_METHODS,
+    RATIO_METHODS,
+    paired_difference,
+    paired_odds_ratio,
+    paired_ratio,
+)
 from spinefx.statistics.paired.predictive import (
     compare_likelihood_ratios,
     compare_predictive_values,
     relative_predictive_values,
 )
-from spinefx.statistics.paired.table import (
-    DIFFERENCE_METHODS,
-    ODDS_METHODS,
-    RATIO_METHODS,
-    PairedAccuracy,
-    PairedTable,
-    paired_difference,
-    paired_odds_ratio,
-    paired_ratio,
-)
+from spinefx.statistics.paired.table import PairedAccuracy, PairedTable
 from spinefx.statistics.roc_regions import partial_auc
-from spinefx.statistics.twogroups import fisher_exact
 
 PATIENTS, PREVALENCE, STATED_PREVALENCE = 190, 50 / 190, 0.1
 # Two readers: separation of the class means, threshold, and correlation of their scores within a class.

@@ -41,10 +41,10 @@ from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.phantom.vertebra import Deformity
 from spinefx.processes.pool import default_workers, map_items
-from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
+from spinefx.vocabulary import SIGNS, Diagnosis
 
 SERIES = {"t1w": "_T1", "t2w": "_T2", "stir": "_STIR"}
-OUTSIDE_SIGNS = tuple(sign for sign in SIGN_IDENTIFIERS if sign not in BOX_SIGNS)
+OUTSIDE_SIGNS = tuple(sign.identifier for sign in SIGNS if not sign.in_box)
 LOOKS = 5
 """Audits that must stay at chance. Each limit is exceeded by chance in 0.05 / LOOKS, so all hold together in 95%."""
 SHUFFLES, FOLDS = 1000, 10

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from spinefx.statistics.answers import answers_of, confidences_of
+from spinefx.statistics.signmodel import fit_sign_model
 
 from protocol import KEPT, Kept, planned_series
 from protocol_findings import Findings, Finished
 from spinefx.cases.reading import patient_readings
 from spinefx.statistics.accuracy import Confusion
-from spinefx.statistics.answers import answers_of, confidences_of
 from spinefx.statistics.audit.recompute import example_claims
 from spinefx.statistics.delong import auc_difference
 from spinefx.statistics.paired.mcnemar import comparison_table
 from spinefx.statistics.paired.table import PairedTable, paired_difference
 from spinefx.statistics.performance import fold_table, patient_auc, performance_table, slice_table
-from spinefx.statistics.signmodel import fit_sign_model
 from spinefx.statistics.signs import scores_by_case
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import Diagnosis, Score

@@ -23,7 +23,7 @@ from spinefx.phantom.case import RenderedCase, render_case, truth_of
 from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.phantom.vertebra import Deformity
 from spinefx.statistics.accuracy import Roc
-from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
+from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
 SETTINGS = PhantomSettings(patients=500, seed=11)
 Floats = NDArray[Any]
@@ -138,14 +138,16 @@ def test_masks_hide_signs_inside_the_box_and_show_those_outside(shortcuts: Modul
 
 def test_true_signs_are_as_hard_as_in_the_study() -> None:
     difficulty = script("phantom_difficulty")
-    every, box = (difficulty.sign_model(names, range(1, 13))[:, 0].mean() for names in (SIGN_IDENTIFIERS, BOX_SIGNS))
+    every, box = (
+        difficulty.sign_model(names, range(1, 13))[:, 0].mean() for names in (SIGN_IDENTIFIERS, difficulty.BOX_SIGNS)
+    )
     assert difficulty.ALL_SIGNS[0] <= every <= difficulty.ALL_SIGNS[1]
     assert difficulty.BOX_ALONE[0] <= box <= difficulty.BOX_ALONE[1]
     assert every - box > 0.03
     # The same fit finds nothing in random signs.
     rng = np.random.default_rng(1)
-    signs = {f"{n}": {name: bool(rng.random() < 0.5) for name in BOX_SIGNS} for n in range(190)}
+    signs = {f"{n}": {name: bool(rng.random() < 0.5) for name in difficulty.BOX_SIGNS} for n in range(190)}
     truth = {f"{n}": Diagnosis.MALIGNANT if n < 50 else Diagnosis.BENIGN for n in range(190)}
-    scores = difficulty.tenfold(signs, truth, BOX_SIGNS, seed=1)
+    scores = difficulty.tenfold(signs, truth, difficulty.BOX_SIGNS, seed=1)
     area = Roc.of([scores[case] for case in truth], [truth[case] is Diagnosis.MALIGNANT for case in truth]).auc
     assert area.low < 0.5 < area.high

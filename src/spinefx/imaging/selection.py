@@ -16,7 +16,7 @@ from spinefx.imaging.rejection import Objection, contradicts, kinds_beside, obje
 from spinefx.imaging.series import Series
 from spinefx.imaging.study import Study
 from spinefx.imaging.volume import Slices, Volume
-from spinefx.vocabulary import MARKED, Weighting, sequences_of
+from spinefx.vocabulary import MARKED, Weighting, sequence_named, sequences_of
 
 __all__ = ["RefusedSeries", "SeriesSet", "choose_series", "kinds_beside"]
 
@@ -156,7 +156,8 @@ def choose_series(
     number. A series never wins by being later.
     """
     needed = sequences_of(sequences)
-    wanted = (*needed, *(one for one in sequences_of([MARKED, *optional]) if one not in needed))
+    further = dict.fromkeys(sequence_named(name) for name in optional)
+    wanted = (*needed, *(one for one in further if one not in needed))
     found_against = {series.uid: objection_to(series, wanted) for series in study.series}
     reasons = {uid: objection.reason for uid, objection in found_against.items()}
     overrides: list[str] = []

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import textwrap
-import tomllib
 from pathlib import Path
 from typing import Any
 
+from spinefx.documents import check_keys, read_toml
 from spinefx.errors import RecipeError
-from spinefx.phantom.settings import ByClass, PhantomSettings
+from spinefx.phantom.settings import ByClass, PhantomSettings, Range
 
 __all__ = ["dials_toml", "read_dials"]
 
@@ -18,6 +17,12 @@ _HEAD = """\
 # Dials of a phantom cohort, each with its default. Keep those that you change and delete the rest, then run
 #   spinefx phantom FOLDER --dials THIS_FILE
 """
+# Shown, commented out, where a dial has no value of its own.
+_EXAMPLES = {
+    "no_collapse": ByClass(round(3 / 140, 4), 17 / 50),
+    "slice_spacing_mm": Range(3.0, 5.0),
+    "sacral_slope_deg": Range(15.0, 65.0),
+}
 
 
 def read_dials(path: Path) -> dict[str, Any]:
@@ -37,22 +42,9 @@ def read_dials(path: Path) -> dict[str, Any]:
     RecipeError
         When the file cannot be read, is not TOML, or holds an unknown key; the nearest name is suggested.
     """
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            "cannot be read as text",
-            where=path.name,
-            remedy="Give a TOML file; spinefx phantom --print-dials writes one.",
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"is not valid TOML ({error})", where=path.name) from None
-    known = tuple(PhantomSettings.dials())
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise RecipeError(f"unknown dial {key!r}{hint}", where=path.name, allowed=", ".join(known))
+    remedy = "Give a TOML file; spinefx phantom --print-dials writes one."
+    values = read_toml(path, RecipeError, remedy=remedy)
+    check_keys(values, PhantomSettings.dials(), RecipeError, where=path.name)
     return values
 
 
@@ -73,8 +65,8 @@ def dials_toml(settings: PhantomSettings | None = None) -> str:
     lines = [_HEAD]
     for name, dial in PhantomSettings.dials().items():
         value = getattr(shown, name)
-        follows = settings is None and name in {"malignant", "no_collapse"}
-        value = ByClass(round(3 / 140, 4), 17 / 50) if value is None else value
+        follows = settings is None and name == "malignant"
+        value = _EXAMPLES[name] if value is None else value
         meaning = f"{dial.meaning} Allowed: {dial.allowed}."
         lines += textwrap.wrap(meaning, 110, initial_indent="# ", subsequent_indent="# ")
         unset = follows or getattr(shown, name) is None
@@ -85,4 +77,6 @@ def dials_toml(settings: PhantomSettings | None = None) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, ByClass):
         return f"{{ benign = {_toml(value.benign)}, malignant = {_toml(value.malignant)} }}"
+    if isinstance(value, Range):
+        return json.dumps([value.low, value.high])
     return json.dumps(list(value) if isinstance(value, tuple) else value)
