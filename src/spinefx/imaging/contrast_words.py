@@ -164,6 +164,7 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\+?[^\W_]+[+*]?", text))
 
 
+@lru_cache(maxsize=4096)
 def says_nothing(text: str) -> bool:
     """Return whether a value stands for "there is none": ``NONE``, ``N``, ``0``, ``-``, ``no contrast``, ``ohne KM``.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydicom.dataset import Dataset
 
 from spinefx.imaging.contrast_words import says_nothing
-from spinefx.imaging.dicom_values import first_item, read_text, read_texts, read_time_ms
+from spinefx.imaging.dicom_values import first_item, read_text, read_texts, read_time_ms, tag_of
 
 __all__ = ["CONTRAST_TAGS", "SequenceWords", "Timing", "read_sequence_words", "read_timing"]
 
@@ -117,8 +117,12 @@ def read_sequence_words(dataset: Dataset, shared: Dataset, own: Dataset | None =
     if own is not None:
         places += [*_groups(dataset), *_groups(shared), *_groups(own)]
 
+    # Most of these elements are absent: looking before reading halves the cost.
+    present = [(place, frozenset(place.keys())) for place in places]
+
     def every(keyword: str) -> list[str]:
-        return [word.upper() for place in places for word in read_texts(place, keyword)]
+        tag = tag_of(keyword)
+        return [word.upper() for place, tags in present if tag in tags for word in read_texts(place, keyword)]
 
     scanning, options = every("ScanningSequence"), every("ScanOptions")
     for echo in every("EchoPulseSequence"):

@@ -22,6 +22,7 @@ __all__ = [
     "read_texts",
     "read_time_ms",
     "read_whole",
+    "tag_of",
     "written_step",
 ]
 
@@ -35,7 +36,17 @@ TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH"
 
 
 @cache
-def _tag(keyword: str) -> BaseTag:
+def tag_of(keyword: str) -> BaseTag:
+    """Return the tag of a keyword, remembered: pydicom looks it up each time.
+
+    Parameters
+    ----------
+    keyword : str
+
+    Returns
+    -------
+    pydicom BaseTag
+    """
     return Tag(keyword)
 
 
@@ -52,7 +63,7 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset:
     pydicom Dataset
         Empty where there is no item.
     """
-    items = dataset.get(keyword) if _tag(keyword) in dataset else None
+    items = dataset.get(keyword) if tag_of(keyword) in dataset else None
     return items[0] if items else NOTHING
 
 
@@ -69,7 +80,7 @@ def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     tuple of str
         Stripped, at most 1024 characters each; empty where the element is absent or empty.
     """
-    tag = _tag(keyword)
+    tag = tag_of(keyword)
     raw: Any = dataset.get_item(tag)
     if raw is None:
         return ()
@@ -248,7 +259,7 @@ def read_in_other_character_sets(dataset: Dataset, keyword: str) -> tuple[str, .
     tuple of str
         Empty for ASCII, and where the file declares a character set (0008,0005).
     """
-    raw: Any = dataset.get_item(_tag(keyword))
+    raw: Any = dataset.get_item(tag_of(keyword))
     data = None if raw is None else raw.value
     if not isinstance(data, bytes) or data.isascii() or any(read_texts(dataset, "SpecificCharacterSet")):
         return ()

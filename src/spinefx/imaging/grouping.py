@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,10 +232,14 @@ def _is_copy(image: Image, other: Image, reader: MemberReader) -> bool:
 def _layouts(images: list[Image]) -> list[list[Image]]:
     """Divide images by orientation, pixel spacing and size."""
     found: list[list[Image]] = []
+    axes = np.array([image.affine[:3, :3] for image in images])
+    even = np.abs(axes - axes[0]).max() <= PARALLEL_TOLERANCE * np.abs(axes[0]).max()
+    if even and len({image.shape for image in images}) == 1:
+        return [images]
     for image in images:
         for group in found:
-            axes = group[0].affine[:3, :3]
-            near = np.abs(image.affine[:3, :3] - axes).max() <= PARALLEL_TOLERANCE * np.abs(axes).max()
+            first = group[0].affine[:3, :3]
+            near = np.abs(image.affine[:3, :3] - first).max() <= PARALLEL_TOLERANCE * np.abs(first).max()
             if near and image.shape == group[0].shape:
                 group.append(image)
                 break
@@ -246,16 +251,21 @@ def _layouts(images: list[Image]) -> list[list[Image]]:
 
 def _line_of(images: Sequence[Image]) -> Callable[[Image], Hashable]:
     """Return a function that numbers the lines along the normal on which the first voxels of images lie."""
-    lines: list[NDArray[np.float64]] = []
-    numbers: dict[int, int] = {}
-    for image in images:
+
+    @cache
+    def numbers() -> dict[int, int]:
+        lines: list[NDArray[np.float64]] = []
+        found = {}
         normal = images[0].affine[:3, 0]
-        place = image.affine[:3, 3] - (image.affine[:3, 3] @ normal) * normal
-        near = [number for number, line in enumerate(lines) if np.linalg.norm(line - place) <= SAME_LINE_MM]
-        if not near:
-            lines.append(place)
-        numbers[id(image)] = near[0] if near else len(lines) - 1
-    return lambda image: numbers[id(image)]
+        for image in images:
+            place = image.affine[:3, 3] - (image.affine[:3, 3] @ normal) * normal
+            near = [number for number, line in enumerate(lines) if np.linalg.norm(line - place) <= SAME_LINE_MM]
+            if not near:
+                lines.append(place)
+            found[id(image)] = near[0] if near else len(lines) - 1
+        return found
+
+    return lambda image: numbers()[id(image)]
 
 
 def _divide_apart(stack: list[Image]) -> list[list[Image]]:

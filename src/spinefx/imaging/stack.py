@@ -95,6 +95,8 @@ def split_repeats(images: Sequence[P], keys: Sequence[Callable[[P], Hashable]]) 
         One list where no place repeats, or where no key tells the repeats apart.
     """
     stacks = [list(images)]
+    if not _repeats(images):
+        return stacks
     for key in keys:
         split: list[list[P]] = []
         for stack in stacks:
