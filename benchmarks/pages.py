@@ -1,4 +1,4 @@
-"""How fast the page is in Debian's Chromium, without a graphics card: images, slices, a crowd, a long worklist.
+"""Measure the pages in Debian's Chromium without a graphics card: images, slices, many users, a long worklist.
 
 Run as ``python benchmarks/pages.py``, with the package installed together with its pages and its extra ``test``.
 """
@@ -31,8 +31,8 @@ from spinefx.phantom.random_streams import PhantomSettings
 STUDIES, SIDE, CHANGES = 8, 512, 200
 PEOPLE, LISTED = 20, 5000
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-# Times are taken in the page: when the first slice is there, and from each key to the frame after the slice's change,
-# or after the next study's first slice has come.
+# Times are taken in the page: when the first slice is drawn, and from each key to the frame after the slice has changed
+# or the first slice of the next study is drawn.
 WATCH = """
 window.seen = { first: 0, both: 0, changes: [], next: [] };
 let pressed = 0;
@@ -63,7 +63,7 @@ new MutationObserver((changes) => {
 
 @contextmanager
 def served(study: Path) -> Iterator[str]:
-    """Serve a study in a process of its own.
+    """Serve a workspace in a process of its own.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def served(study: Path) -> Iterator[str]:
 
 
 def opened(page: Any, address: str, case: int) -> tuple[float, float]:
-    """Open a study, and give when its first image and both were there.
+    """Open a study, and return when its first image and both images were drawn.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def opened(page: Any, address: str, case: int) -> tuple[float, float]:
 
 
 def leafed(page: Any, address: str) -> list[float]:
-    """Go from study to study by Page Down, with three seconds for each, and give how long each next one took.
+    """Go from study to study by Page Down, three seconds apart, and return how long each took to appear.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def leafed(page: Any, address: str) -> list[float]:
 
 
 def changed(page: Any) -> list[float]:
-    """Scroll up and down, and give how long each change took.
+    """Scroll up and down, and return how long each change took.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def changed(page: Any) -> list[float]:
 
 
 def crowd(address: str, tokens: list[str]) -> list[float]:
-    """Milliseconds of each request of users who open studies and scroll through them at the same time."""
+    """Return the milliseconds of each request of users who open and scroll studies at the same time."""
 
     def user(number: int) -> list[float]:
         cookie, spent = "", []
@@ -191,7 +191,7 @@ def crowd(address: str, tokens: list[str]) -> list[float]:
 
 
 def listed(browser: Any, address: str, token: str) -> list[float]:
-    """Milliseconds to a long worklist on the screen."""
+    """Return the milliseconds until a long worklist is shown."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(address)
