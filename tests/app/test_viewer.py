@@ -388,7 +388,7 @@ def test_a_slice_that_fails_to_load_is_reported_and_can_be_retried(
 def test_a_study_that_fails_to_open_is_reported_with_a_next_step(served: Any, page: Any) -> None:
     page.goto(f"{served.address}/annotate/sub-999")
     alert = page.get_by_role("alert")
-    alert.get_by_text("Open a participant from the worklist").wait_for()
+    alert.get_by_text("Choose one from the worklist").wait_for()
     assert "participant" in alert.inner_text()
     page.route("**/api/annotate/sub-001", lambda route: route.fulfill(status=500, body="{}"))
     page.goto(f"{served.address}/annotate/sub-001")
