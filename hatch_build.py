@@ -1,8 +1,8 @@
-"""Build the pages of the web app with the package: `web/` becomes `spinefx/app/pages`, which is never committed.
+"""Build the web app's pages with the package: `web/` becomes `spinefx/app/pages`, which is never committed.
 
-The machine's own npm is used where there is one, and Node's wheel from PyPI otherwise. A source distribution carries the
-built pages, so that installing from it, or from a wheel, needs no Node. Without pages, an editable installation goes on
-with a warning, while a distribution is refused.
+The machine's own npm is used where there is one, and Node's wheel from PyPI otherwise. A source distribution carries
+the built pages, so that installing from it, or from a wheel, needs no Node. Without pages, an editable installation
+goes on with a warning, while a distribution is refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long the analyses of a large reader study take: 10,000 cases, 20 readers, 2 modalities, nothing missing.
+"""Time of the analyses of a large reader study: 10,000 cases, 20 readers, 2 modalities, no missing readings.
 
 Run as ``python benchmarks/mrmc_speed.py``, with ``OMP_NUM_THREADS=1`` to measure one core.
 """
@@ -19,7 +19,7 @@ from spinefx.statistics.mrmc.ustatistic import ustat_mrmc
 
 
 def main() -> None:
-    """Time each analysis once and record the table."""
+    """Time each analysis once, and record the table."""
     study = RoeMetz((1.5, 1.7)).draw(np.random.default_rng(0), readers=20, malignant=5000, benign=5000)
     modality, reader, case = (axis.ravel() for axis in np.indices(study.scores.shape))
     columns = {"reader": reader, "modality": modality, "case": case, "score": study.scores.ravel()}

@@ -1,4 +1,4 @@
-"""Measure the pages in Debian's Chromium without a graphics card: images, slices, many users, a long worklist.
+"""Speed of the web app in Debian's Chromium without a graphics card: images, slices, many users, a long worklist.
 
 Run as ``python benchmarks/pages.py``, with the package installed together with its pages and its extra ``test``.
 """
@@ -31,8 +31,8 @@ from spinefx.phantom.random_streams import PhantomSettings
 STUDIES, SIDE, CHANGES = 8, 512, 200
 PEOPLE, LISTED = 20, 5000
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-# Times are taken in the page: when the first slice is drawn, and from each key to the frame after the slice has changed
-# or the first slice of the next study is drawn.
+# Times are taken in the page: until the first slice is shown, and from each key to the frame after the slice changes,
+# or after the first slice of the next study is shown.
 WATCH = """
 window.seen = { first: 0, both: 0, changes: [], next: [] };
 let pressed = 0;
@@ -63,7 +63,7 @@ new MutationObserver((changes) => {
 
 @contextmanager
 def served(study: Path) -> Iterator[str]:
-    """Serve a workspace in a process of its own.
+    """Serve a workspace in a separate process.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def served(study: Path) -> Iterator[str]:
 
 
 def opened(page: Any, address: str, case: int) -> tuple[float, float]:
-    """Open a study, and return when its first image and both images were drawn.
+    """Open a case, and return when its first image and both images were shown.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def opened(page: Any, address: str, case: int) -> tuple[float, float]:
 
 
 def leafed(page: Any, address: str) -> list[float]:
-    """Go from study to study by Page Down, three seconds apart, and return how long each took to appear.
+    """Go from case to case by Page Down, three seconds each, and return how long each next case took.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def changed(page: Any) -> list[float]:
 
 
 def crowd(address: str, tokens: list[str]) -> list[float]:
-    """Return the milliseconds of each request of users who open and scroll studies at the same time."""
+    """Return the milliseconds of each request of users who open cases and scroll through them simultaneously."""
 
     def user(number: int) -> list[float]:
         cookie, spent = "", []

@@ -18,6 +18,7 @@ from rich.console import Console
 from spinefx import errors
 from spinefx.cli import app
 from spinefx.learning.recipe import PRESETS, Recipe
+from spinefx.phantom.dials import dials_toml
 from spinefx.statistics.audit.claims import KINDS, Verdict
 from spinefx.statistics.audit.recompute import audit, audit_table, example_claims
 
@@ -252,11 +253,27 @@ VERDICTS = {
     Verdict.IMPOSSIBLE: "true for no table that the counts allow",
 }
 
+
+def dials_page() -> str:
+    """Return every dial of a phantom cohort, as the file that the shell prints."""
+    return f"""# The dials of a phantom cohort
+
+`spinefx phantom --print-dials > dials.toml` writes this file. Keep the lines that you change, and pass it on:
+`spinefx phantom FOLDER --dials dials.toml`. An unknown dial is refused with the nearest name.
+[The phantom lab](phantom.md) shows what to do with them.
+
+```toml
+{dials_toml().rstrip()}
+```
+"""
+
+
 PAGES = {
     "audit.md": audit_page,
     "commands.md": commands_page,
     "recipes.md": recipes_page,
     "errors.md": errors_page,
+    "phantom-dials.md": dials_page,
     "benchmarks.md": benchmarks_page,
     "speed.md": speed_page,
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import itertools
 import json
 import os
@@ -22,16 +20,12 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
 from spinefx.commands.ingest import IngestReport, ingest
 from spinefx.commands.patch import patch
 from spinefx.commands.train import train
 from spinefx.imaging.volume import Volume
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.report.content import Finding, ParticipantSummary, ReportContent
-from spinefx.statistics.performance import ModelResult
-from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
 # A busy machine is no defect, and a run that fails fails again: no deadlines, and the same examples every time.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -49,9 +43,6 @@ CHROMIUM = [
 ]
 
 PATIENTS, MALIGNANT = 9, 3
-M, B = Diagnosis.MALIGNANT, Diagnosis.BENIGN
-# A picture of one grey dot.
-DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
 # PostgreSQL refuses to be run by root.
@@ -60,10 +51,10 @@ WHO = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real spine MRI beside the checkout; tests that need it skip, visibly, where it is missing."""
+    """Folder of real spine MRI beside the checkout; the tests that need it are skipped if it is missing."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("real test images (../shared/data) are not here")
+        pytest.skip("real test images are not distributed with spinefx")
     return folder
 
 
@@ -267,58 +258,3 @@ def trained(patched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = Recipe.preset("quick").changed(folds=2, epochs=1, copies_benign=1, copies_malignant=2)
     train(study, recipe, device="cpu")
     return study
-
-
-@pytest.fixture(scope="session")
-def reference(shared_data: Path) -> Callable[[str], Any]:
-    """Read ``NAME_expected.json`` of ../shared/data/statistics (its README names program and version of each)."""
-    return lambda name: json.loads((shared_data / "statistics" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="session")
-def reference_table(shared_data: Path) -> Callable[[str], list[dict[str, str]]]:
-    """Read one CSV of ../shared/data/statistics."""
-
-    def read(name: str) -> list[dict[str, str]]:
-        with (shared_data / "statistics" / f"{name}.csv").open(encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-
-    return read
-
-
-@pytest.fixture(scope="session")
-def small_study() -> Callable[[str], ReportContent]:
-    """A phantom study of thirty cases and three readers in which every part of a report can be made.
-
-    All its names, stamps and remarks are the text given.
-    """
-    return _small_study
-
-
-def _small_study(text: str) -> ReportContent:
-    cases = {f"{text}{number}": M if number % 3 == 0 else B for number in range(30)}
-    readings = [
-        Reading(case, f"{text}{reader}", Arm.UNAIDED, truth if place % 4 else B, 10.0 * (place % 10))
-        for reader in range(3)
-        for place, (case, truth) in enumerate(cases.items())
-    ]
-    predictions = tuple(
-        Prediction(case, case, 0, (i % 10) / 10, (i % 10) / 20, 1, text) for i, case in enumerate(cases)
-    )
-    return ReportContent(
-        title=text,
-        truth=cases,
-        models=[
-            ModelResult(text, predictions, patient_readings(predictions, reader_id=text), stamps=(text,), rule="max")
-        ],
-        readings=readings,
-        participants=[ParticipantSummary(case, truth, text, 60.0, text, text) for case, truth in cases.items()],
-        levels=dict.fromkeys(cases, text),
-        signs=[SignScores(case, text, dict.fromkeys(SIGN_IDENTIFIERS, Score.YES)) for case in cases],
-        refused={text: 3},
-        audit=[Finding(text, False, text)],
-        provenance={text: text},
-        sheet=lambda case: DOT,
-        phantom=True,
-        stale=True,
-    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
+import io
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,11 +14,12 @@ from types import ModuleType
 
 import pytest
 from cyclopts import App
+from rich.console import Console
 
 from spinefx import errors
 from spinefx.cli import app
 from spinefx.learning.recipe import Recipe
-from spinefx.vocabulary import SIGN_IDENTIFIERS
+from spinefx.vocabulary import RESEARCH_USE_ONLY, SIGN_IDENTIFIERS
 from spinefx.workspace import enrolment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,11 +117,19 @@ def test_cited_rows_of_the_protocol_exist() -> None:
     assert cited <= rows
 
 
-def test_research_use_is_said_where_it_must() -> None:
-    for path in (
-        "README.md",
-        "docs/index.md",
-        "src/spinefx/report/templates/report.html",
-        "src/spinefx/cli/shell.py",
-    ):
-        assert "not a medical device" in (ROOT / path).read_text(encoding="utf-8").lower(), path
+def test_research_use_is_stated_in_the_docs_and_the_shell() -> None:
+    """The tests of the report and of the web app check their pages."""
+    sentence = RESEARCH_USE_ONLY.removesuffix(".")
+    for page in ("README.md", "docs/index.md"):
+        assert sentence in (ROOT / page).read_text(encoding="utf-8"), page
+    text = io.StringIO()
+    with contextlib.suppress(SystemExit):
+        app(["--help"], console=Console(file=text, width=110, no_color=True, force_terminal=False))
+    assert RESEARCH_USE_ONLY in " ".join(text.getvalue().split())
+
+
+def test_research_use_has_one_source() -> None:
+    source = ROOT / "src" / "spinefx"
+    files = [path for path in source.rglob("*") if path.suffix in {".py", ".html"} and "pages" not in path.parts]
+    stating = [path.name for path in files if "not a medical device" in path.read_text(encoding="utf-8").lower()]
+    assert stating == ["vocabulary.py"]

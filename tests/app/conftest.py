@@ -24,7 +24,7 @@ from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
 from spinefx.commands.reader_study import open_log, register_design
 from spinefx.commands.train import train
-from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import write_cohort
@@ -60,7 +60,7 @@ class Trained:
 
 def _lesion_of(row: dict[str, str], folder: Path) -> dict[str, Any]:
     """Return the lesion of a row of cases.csv, in millimetres and slices by position."""
-    series = choose_pair(open_study(folder)).t2w
+    series = choose_series(open_study(folder)).marked
     slices = sorted(series.instances.index(series.instance(uid)) for uid in row["lesion_sop_uids"].split())
     left, top, right, bottom = (float(row[f"box_{edge}"]) for edge in ("left", "top", "right", "bottom"))
     affine = series.instance(row["box_sop_uid"]).affine
@@ -129,9 +129,9 @@ def registered() -> Callable[..., RegisteredStudy]:
             experiment.finish(predictions=predictions, readings=[], folds=[], history=[], audit=[], environment={})
         design = StudyDesign.from_mapping({"name": "pilot", "design": kind, "readers": ["local"], "seed": 5} | more)
         log = open_log(workspace, database)
-        trial = register_design(workspace, log, design, by="E1")
+        reader_study = register_design(workspace, log, design, by="E1")
         log.close()
-        return trial
+        return reader_study
 
     return make
 

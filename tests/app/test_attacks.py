@@ -27,9 +27,10 @@ from spinefx.app.state import ADDRESSES, ATTEMPTS, ServerState, ServeSettings
 from spinefx.app.users import Role, User
 from spinefx.errors import AccessError, TableError
 from spinefx.imaging.nifti import read_nifti
+from spinefx.tables.rows import read_table
+from spinefx.tables.writing import tsv_text
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
-from spinefx.workspace.tables import read_table, tsv_text
 
 from .test_access import OPEN, let_in, role_of, routes_of
 

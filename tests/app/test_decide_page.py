@@ -150,8 +150,8 @@ def test_a_dropped_study_is_marked_and_gets_an_opinion(trained: Any, page: Any, 
         assert page.get_by_test_id("saliency").locator("rect").count() == 4 * 64
         said = page.get_by_test_id("check").all_inner_texts()
         assert [words.split(":")[0].partition(". ")[2] for words in said] == [
-            "With the image's pixels shuffled",
-            "With what the network learned shuffled",
+            "With the pixels of the image shuffled",
+            "With the weights of the network shuffled",
         ]
         all_passed = all(words.startswith("Passed") for words in said)
         assert page.get_by_test_id("verdict").inner_text().startswith("Both checks are passed") is all_passed
@@ -171,7 +171,7 @@ def test_a_number_disappears_with_its_box_and_a_reload_restores_the_box(trained:
         page.reload()
         mark(page, opened["pair"], of_table(trained.study, "sub-004"))
         told = opinion_on(page)
-        assert "alone, which has not seen it" in told["answered_by"]
+        assert "which was not trained on this case" in told["answered_by"]
         page.get_by_test_id("number").wait_for()
         page.keyboard.press("Alt+ArrowRight")
         page.get_by_text("The box has changed. Ask").wait_for()

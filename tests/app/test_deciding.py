@@ -91,7 +91,7 @@ def test_an_uploaded_study_gets_the_numbers_of_predict(client_of: ClientOf, trai
         given = [one[name] for one in answer["slices"]]
         assert given == pytest.approx([one[name] for one in expected["slices"]], abs=1e-5)
     assert answer["model"] == expected["model"]
-    assert answer["answered_by"] == "The mean of 2 models answers."
+    assert answer["answered_by"] == "Answered by the mean of 2 models."
     assert answer["spread"]["low"] <= answer["patient"]["corrected_probability"] <= answer["spread"]["high"]
     told = answer["probability"]
     assert 0 <= told["low"] < told["value"] < told["high"] <= 1
@@ -142,7 +142,7 @@ def test_a_case_of_the_cohort_is_predicted_by_the_fold_that_was_not_trained_on_i
         [float(row["probability"]) for row in rows], abs=1e-4 if way == "dicom" else 1e-5
     )
     assert answer["model"]["digests"] == [rows[0]["model_digest"]]
-    assert f"fold {rows[0]['fold']} answers alone" in answer["answered_by"]
+    assert f"the fold-{rows[0]['fold']} model" in answer["answered_by"]
     assert answer["histogram"]["benign"]["cases"] + answer["histogram"]["malignant"]["cases"] == 11
     assert case not in {one["case"] for one in answer["nearest"]}
     assert answer["spread"] is None
@@ -187,7 +187,7 @@ def test_cannot_tell_without_a_pair_or_with_the_wrong_one(client_of: ClientOf, t
     assert alone["pair"] is None
     assert "no T1w" in alone["trouble"]
     lesion = {"box": {"centre_mm": [0, 0, 0], "side_mm": 30}, "first_slice": 5, "last_slice": 6}
-    refused(ask(client, alone, lesion), "PairError")
+    refused(ask(client, alone, lesion), "SelectionError")
     opened = send(client, zipped(trained.export / trained.stranger))
     uses = {one["use"]: index for index, one in enumerate(opened["series"])}
     swapped = client.post(

@@ -30,7 +30,7 @@ def begin(study: Path, running: Any, registered: Callable[..., RegisteredStudy])
     opened: list[Any] = []
 
     def make(page: Any, kind: str, **more: Any) -> tuple[Any, RegisteredStudy]:
-        trial = registered(study, kind, readers=["R1"], **more)
+        reader_study = registered(study, kind, readers=["R1"], **more)
         context = running(ServeSettings(study))
         served = context.__enter__()
         opened.append(context)
@@ -44,7 +44,7 @@ def begin(study: Path, running: Any, registered: Callable[..., RegisteredStudy])
         page.get_by_label("The token").fill(token)
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="pilot").wait_for()
-        return served, trial
+        return served, reader_study
 
     yield make
     for context in opened:
@@ -84,7 +84,7 @@ def exported(page: Any) -> dict[str, str]:
 
 @pytest.mark.every_browser
 def test_an_unaided_session_by_keyboard_from_sign_in_to_export(begin: Any, page: Any) -> None:
-    served, trial = begin(page, "unaided")
+    served, reader_study = begin(page, "unaided")
     page.get_by_test_id("go").focus()
     page.keyboard.press("Enter")
     for number, (diagnosis, sure, sign) in enumerate(ANSWERS, 1):
@@ -96,7 +96,7 @@ def test_an_unaided_session_by_keyboard_from_sign_in_to_export(begin: Any, page:
     page.get_by_text("Session 1: 6 of 6 cases").wait_for()
     files = exported(page)
     workspace = Workspace.open(served.study)
-    order = [task.case_id for task in trial.tasks("R1", 1)]
+    order = [task.case_id for task in reader_study.tasks("R1", 1)]
     wanted = {case: (key, sure, sign) for case, (key, sure, sign) in zip(order, ANSWERS, strict=True)}
     read = {one.case_id: one for one in read_readings(workspace) if one.reader_id == "R1"}
     assert set(read) == set(order)
@@ -113,7 +113,7 @@ def test_an_unaided_session_by_keyboard_from_sign_in_to_export(begin: Any, page:
 
 def test_a_second_read_session_by_keyboard_shows_the_prediction_only_after_the_seal(begin: Any, page: Any) -> None:
     bodies: list[tuple[int, str]] = []
-    served, trial = begin(page, "second_read")
+    served, reader_study = begin(page, "second_read")
     log = served.app.state.server.log
     page.on("response", lambda got: bodies.append((len(log.entries(kind="answer.sealed")), got.url)))
     page.goto(f"{served.address}/read/pilot/1")
@@ -123,7 +123,7 @@ def test_a_second_read_session_by_keyboard_shows_the_prediction_only_after_the_s
         answer(page, diagnosis, sure, sign)
         page.keyboard.press("Control+Enter")
         told = page.get_by_test_id("model").inner_text()
-        task = trial.tasks("R1", 1)[number - 1]
+        task = reader_study.tasks("R1", 1)[number - 1]
         shown = log.entries(kind="model.revealed")[-1]
         assert shown.content["handle"] == task.handle
         assert f"{shown.content['shown']['probability']:.2f}" in told
@@ -134,7 +134,7 @@ def test_a_second_read_session_by_keyboard_shows_the_prediction_only_after_the_s
         page.keyboard.press("Control+Enter")
     page.get_by_role("heading", name="This session is finished").wait_for()
     sealed = [(entry.content["handle"], entry.content["phase"]) for entry in log.entries(kind="answer.sealed")]
-    tasks = trial.tasks("R1", 1)
+    tasks = reader_study.tasks("R1", 1)
     assert sealed == [(task.handle, phase) for task in tasks for phase in Phase]
     reveals = [entry.number for entry in log.entries(kind="model.revealed")]
     firsts = [entry.number for entry in log.entries(kind="answer.sealed")][::2]
@@ -180,7 +180,7 @@ def test_a_reload_restores_the_unfinished_form_and_changes_can_be_undone(begin: 
 
 
 def test_a_pause_hides_the_images_and_is_not_counted_as_reading(begin: Any, page: Any) -> None:
-    served, trial = begin(page, "unaided", signs=False)
+    served, reader_study = begin(page, "unaided", signs=False)
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
     page.keyboard.press("p")
@@ -196,7 +196,7 @@ def test_a_pause_hides_the_images_and_is_not_counted_as_reading(begin: Any, page
     page.get_by_role("heading", name="Case 2 of 6").wait_for()
     from spinefx.reader_study.export import states_of
 
-    first = states_of(served.app.state.server.log, trial)[0][1].first
+    first = states_of(served.app.state.server.log, reader_study)[0][1].first
     assert first.times.paused_ms >= 350
     assert first.times.active_ms > 0
 
@@ -234,12 +234,12 @@ def test_nothing_on_the_page_identifies_a_case(begin: Any, page: Any) -> None:
 
 
 def test_the_next_case_appears_on_the_same_page_and_only_after_the_seal(begin: Any, page: Any) -> None:
-    _, trial = begin(page, "second_read")
+    _, reader_study = begin(page, "second_read")
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url))
     page.goto(f"{page.url}/pilot/1")
     page.evaluate("window.isSamePage = true")
-    handles = [task.handle for task in trial.tasks("R1", 1)]
+    handles = [task.handle for task in reader_study.tasks("R1", 1)]
     series: set[str] = set()
     for number in (1, 2):
         wait_for_case(page, f"Case {number} of 6")

@@ -69,13 +69,13 @@ def reader(client_of: Callable[..., TestClient], study: Path) -> Callable[..., B
     return lambda code="R1", *roles: Browser(client, code, *(roles or (Role.READER,)))
 
 
-def secrets_of(study: Path, trial: RegisteredStudy) -> list[bytes]:
+def secrets_of(study: Path, reader_study: RegisteredStudy) -> list[bytes]:
     """List what a blinded reader must not get: identifiers, truth, predictions, other readers' comments, file names."""
     workspace = Workspace.open(study)
     cases = read_cohort(workspace).cases
     words = [*(case.case_id for case in cases), *(case.participant_id for case in cases), "sub-", ".nii", ".tsv"]
     words += ["0.8127", "0.2127", "0.1872", "0.7872", "cccc", OTHERS, "phantom_truth", "perturbed", "truth"]
-    words += [str(study), trial.key, str(trial.seed) + "}", *(case.images_digest for case in cases)]
+    words += [str(study), reader_study.key, str(reader_study.seed) + "}", *(case.images_digest for case in cases)]
     return [word.encode() for word in words]
 
 
@@ -83,7 +83,7 @@ def secrets_of(study: Path, trial: RegisteredStudy) -> list[bytes]:
 def test_no_response_before_the_reveal_holds_a_secret(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy], share: float
 ) -> None:
-    trial = registered(study, "second_read", readers=["R1", "R2"], perturbed_share=share)
+    reader_study = registered(study, "second_read", readers=["R1", "R2"], perturbed_share=share)
     workspace = Workspace.open(study)
     named = read_cohort(workspace).cases[0].case_id
     write_readings(workspace, [*read_readings(workspace), Reading(named, "R9", Arm.UNAIDED, Diagnosis.BENIGN, 12.0)])
@@ -107,7 +107,7 @@ def test_no_response_before_the_reveal_holds_a_secret(
     assert "Image not found" in theirs["message"]
     before = b"\n".join(mine.bodies)
     assert len(before) > 50_000
-    for secret in secrets_of(study, trial):
+    for secret in secrets_of(study, reader_study):
         assert secret not in before, secret
     shown = mine.ask("POST", mine.path("reveal"))
     assert len(re.findall(r"0\.[18]\d{4}|0\.[27]\d{4}", str(shown["probability"]))) == 1
@@ -131,7 +131,7 @@ def test_an_early_request_for_the_prediction_is_refused_and_logged(
 def test_a_second_read_session_from_sign_in_to_export(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
-    trial = registered(study, "second_read", readers=["R1"], box=False)
+    reader_study = registered(study, "second_read", readers=["R1"], box=False)
     mine, editor = reader(), reader("E1", Role.EDITOR)
     for number in range(6):
         opened = mine.ask("POST", mine.path("open"))
@@ -158,11 +158,11 @@ def test_a_second_read_session_from_sign_in_to_export(
     )
     read = [one for one in read_readings(Workspace.open(study)) if one.reader_id == "R1"]
     assert {(one.case_id, one.arm, one.confidence) for one in read} == {
-        (case, arm, sure) for case in trial.cases for arm, sure in ((Arm.UNAIDED, 70), (Arm.AIDED, 30))
+        (case, arm, sure) for case in reader_study.cases for arm, sure in ((Arm.UNAIDED, 70), (Arm.AIDED, 30))
     }
     assert sum(one.reader_id == "R1" for one in read_signs(Workspace.open(study))) == 6
     order = [entry.content["handle"] for entry in mine.log.entries(kind="answer.sealed")][::2]
-    assert order == [task.handle for task in trial.tasks("R1", 1)]
+    assert order == [task.handle for task in reader_study.tasks("R1", 1)]
 
 
 def test_a_replayed_answer_counts_once_and_a_second_answer_is_refused(
@@ -212,9 +212,10 @@ def test_a_draft_is_stored_and_restored(
 def test_a_missing_image_is_reported_without_its_name(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
-    trial = registered(study, "unaided", readers=["R1"])
+    reader_study = registered(study, "unaided", readers=["R1"])
     workspace = Workspace.open(study)
-    owner = next(c.participant_id for c in read_cohort(workspace).cases if c.case_id == trial.tasks("R1", 1)[0].case_id)
+    first = reader_study.tasks("R1", 1)[0].case_id
+    owner = next(case.participant_id for case in read_cohort(workspace) if case.case_id == first)
     workspace.image(owner, "T1w").unlink()
     mine = reader()
     said = mine.ask("POST", mine.path("open"), status=409)
@@ -241,9 +242,9 @@ def test_a_case_whose_box_has_changed_is_not_shown(
 def test_the_second_session_of_a_crossover_opens_after_the_washout(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
-    trial = registered(study, "crossover", readers=["R1"], signs=False)
+    reader_study = registered(study, "crossover", readers=["R1"], signs=False)
     mine = reader()
-    for task in trial.tasks("R1", 1):
+    for task in reader_study.tasks("R1", 1):
         assert mine.current() == task.handle
         mine.ask("POST", mine.path("open"))
         mine.ask("POST", mine.path("seal"), FIRST | {"signs": None})
@@ -257,7 +258,7 @@ def test_the_second_session_of_a_crossover_opens_after_the_washout(
     assert "this session opens on" in overview["sessions"][1]["closed"]
     app: Any = mine.client.app
     app.state.clock = Clock(now=lambda: datetime.now(UTC) + timedelta(days=29))
-    assert mine.current(2) == trial.tasks("R1", 2)[0].handle
+    assert mine.current(2) == reader_study.tasks("R1", 2)[0].handle
 
 
 def test_feedback_reveals_nothing_of_an_unfinished_study(
@@ -311,10 +312,10 @@ def test_the_server_prepares_the_next_case_without_showing_it(
     read: list[str] = []
     read_pair = pairs.read_pair
     monkeypatch.setattr(pairs, "read_pair", lambda *given: (read.append(given[1]), read_pair(*given))[1])
-    trial = registered(study, "unaided", signs=False)
-    first, second, _ = (task.handle for task in trial.tasks("local", 1)[:3])
+    reader_study = registered(study, "unaided", signs=False)
+    first, second, _ = (task.handle for task in reader_study.tasks("local", 1)[:3])
     users = {case.case_id: case.participant_id for case in read_cohort(Workspace.open(study)).cases}
-    order = [users[task.case_id] for task in trial.tasks("local", 1)]
+    order = [users[task.case_id] for task in reader_study.tasks("local", 1)]
     client = client_of(study)
     client.post(f"/api/read/pilot/1/{first}/open")
     assert read == order[:1]

@@ -1,4 +1,4 @@
-"""SimpleITK as the reference: another hand's mutual information and another search, on pairs of known motion."""
+"""SimpleITK as the reference: an independent mutual information and search, on pairs of known motion."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def found(case, method):
 
 
 def test_ours_agrees_with_simpleitk_in_the_box(cases):
-    """Each is some 0.3 mm from the truth at these pixels of 1.6 mm, so they cannot be much nearer to one another."""
+    """Each is about 0.3 mm from the truth at these pixels of 1.6 mm, so they cannot agree much better than that."""
     pytest.importorskip("SimpleITK")
     apart_mm = []
     for case in cases:
         ours, reference = found(case, "rigid"), found(case, "simpleitk")
         assert reference.method == "rigid"
-        assert "searched by SimpleITK" in reference.reason
+        assert "found by SimpleITK" in reference.reason
         truth = case.truth
         axes = truth.affines["t2w"][:3, :3] / np.linalg.norm(truth.affines["t2w"][:3, :3], axis=0)
         signs = np.array(list(product((-0.5, 0.5), repeat=2)))
         corners = truth.box_centre_mm + truth.box_side_mm * signs @ axes[:, 1:].T
-        # Within the slice: through it, neither knows better than a part of a slice's 4 mm.
+        # In plane only: across slices of 4 mm neither is precise.
         apart_mm.append(np.linalg.norm((ours.apply(corners) - reference.apply(corners)) @ axes[:, 1:], axis=1))
         moved_mm = np.linalg.norm(ours.apply(corners) - corners, axis=1)
-        assert moved_mm.max() > 1  # agreement on nothing to do would prove nothing
+        assert moved_mm.max() > 1  # agreement without motion would prove nothing
     assert np.sqrt(np.square(apart_mm).mean()) < 0.5
     assert np.max(apart_mm) < 0.75
 
 
-def test_simpleitk_gives_the_same_twice_up_to_the_last_bits(case):
+def test_simpleitk_is_reproducible_up_to_the_last_bits(case):
     pytest.importorskip("SimpleITK")
     np.testing.assert_allclose(found(case, "simpleitk").matrix, found(case, "simpleitk").matrix, atol=1e-9)
 
@@ -63,7 +63,7 @@ def test_simpleitk_needs_a_shared_frame(case):
         found(unshared, "simpleitk")
 
 
-def test_without_simpleitk_the_error_says_what_to_install(case, monkeypatch):
+def test_without_simpleitk_the_error_names_what_to_install(case, monkeypatch):
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(RegistrationError, match=r"spinefx\[simpleitk\]"):
         found(case, "simpleitk")

@@ -1,4 +1,4 @@
-"""What is drawn: numbers that match their signs, nothing else that tells the class, and the same draw every time."""
+"""Drawn patients: numbers match their signs, nothing else predicts the class, and every draw is reproducible."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from spinefx.phantom.case import truth_of
 from spinefx.phantom.lesion import LesionDraw, draw_lesion
 from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.phantom.scanner import Coil
-from spinefx.phantom.settings import ARTEFACTS, ByClass, Stream, number_of
-from spinefx.phantom.sign_assignment import deal
+from spinefx.phantom.settings import ARTEFACTS, ByClass, Stream, case_number
+from spinefx.phantom.sign_assignment import assign_signs
 from spinefx.phantom.vendors import VENDORS
 from spinefx.vocabulary import Diagnosis
 
@@ -46,8 +46,8 @@ def test_numbers_match_their_signs(draws: list[CaseDraw]) -> None:
 
 def test_difficulty_moves_the_fat_fractions_together() -> None:
     def gap(difficulty: float) -> float:
-        cards = [deal(PhantomSettings(patients=800, malignant=400), number) for number in range(1, 801)]
-        lesions = [draw_lesion(card, difficulty, np.random.default_rng([4, n])) for n, card in enumerate(cards)]
+        assignments = [assign_signs(PhantomSettings(patients=800, malignant=400), number) for number in range(1, 801)]
+        lesions = [draw_lesion(one, difficulty, np.random.default_rng([4, n])) for n, one in enumerate(assignments)]
         means = [
             np.mean([lesion.residual_fat for lesion in lesions if lesion.diagnosis is kind])
             for kind in (Diagnosis.BENIGN, Diagnosis.MALIGNANT)
@@ -92,12 +92,12 @@ VALUES: list[Callable[[CaseDraw], float]] = [
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_nothing_outside_the_table_tells_the_class(value: Callable[[CaseDraw], float], draws: list[CaseDraw]) -> None:
+def test_nothing_outside_table_1_predicts_the_class(value: Callable[[CaseDraw], float], draws: list[CaseDraw]) -> None:
     groups = [[float(value(draw)) for draw in draws if draw.diagnosis is kind] for kind in Diagnosis]
     assert stats.mannwhitneyu(*groups).pvalue > 0.001
 
 
-def test_all_of_it_together_does_not_tell_the_class_either(draws: list[CaseDraw]) -> None:
+def test_all_parameters_together_do_not_predict_the_class(draws: list[CaseDraw]) -> None:
     table = np.array([[float(value(draw)) for value in VALUES] for draw in draws])
     table = np.column_stack([(table - table.mean(axis=0)) / table.std(axis=0), np.ones(len(table))])
     truth = np.array([draw.diagnosis is Diagnosis.MALIGNANT for draw in draws])
@@ -124,7 +124,7 @@ def test_confounders_can_be_tied_to_the_class() -> None:
     assert not any(draw.irradiated for draw in malignant)
 
 
-def test_irradiated_marrow_is_a_field_of_neighbours_round_the_lesion() -> None:
+def test_irradiated_marrow_forms_one_field_around_the_lesion() -> None:
     bodies = [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)]
     for draw in drawn(PhantomSettings(patients=60, irradiation=ByClass(1, 1)), 60):
         field = [spot for spot in draw.spots if spot.kind == "irradiated"]
@@ -149,11 +149,11 @@ def test_a_draw_depends_on_seed_and_number_alone() -> None:
     assert draw_case(settings, 4).uid("t2w", 0) in uids
 
 
-def test_the_same_lesion_in_another_shape_is_the_same_otherwise() -> None:
-    card = deal(PhantomSettings(), 3)
+def test_a_lesion_of_another_shape_is_otherwise_the_same() -> None:
+    assignment = assign_signs(PhantomSettings(), 3)
     rng = [np.random.default_rng(5) for _ in range(2)]
-    flat: LesionDraw = draw_lesion(replace(card, shape="entire_concave"), 0.6, rng[0])
-    whole = draw_lesion(replace(card, shape="none"), 0.6, rng[1])
+    flat: LesionDraw = draw_lesion(replace(assignment, shape="entire_concave"), 0.6, rng[0])
+    whole = draw_lesion(replace(assignment, shape="none"), 0.6, rng[1])
     assert replace(flat, shape="none", deformity=whole.deformity) == whole
 
 
@@ -168,9 +168,9 @@ def test_the_motion_dial_scales_the_motion() -> None:
         assert draw.t2w_to_t1w[:3, :3] @ draw.t2w_to_t1w[:3, :3].T == pytest.approx(np.eye(3), abs=1e-12)
 
 
-def test_series_differ_in_matrix_offset_plane_and_order(draws: list[CaseDraw]) -> None:
+def test_series_differ_in_matrix_offset_plane_and_slice_order(draws: list[CaseDraw]) -> None:
     offsets = [draw.field_mm["t1w"][0] - draw.field_mm["t2w"][0] for draw in draws]
-    assert np.std(offsets) > 1  # along the slices, so that T1W slices lie between T2W slices
+    assert np.std(offsets) > 1  # across the slices, so that T1W slices lie between T2W slices
     assert len({draw.t1w.matrix for draw in draws}) > 1
     assert len({draw.t1w.samples for draw in draws} | {draw.t2w.samples for draw in draws}) == 2 * len(VENDORS)
     assert {draw.t2w.reverse for draw in draws} == {draw.t1w.reverse for draw in draws} == {True, False}
@@ -180,7 +180,7 @@ def test_series_differ_in_matrix_offset_plane_and_order(draws: list[CaseDraw]) -
     assert 1.5 < np.std([draw.oblique_deg["t2w"][2] for draw in draws]) < 3.5
 
 
-def test_the_field_dial_doubles_the_shift_and_lowers_the_noise() -> None:
+def test_3_t_doubles_the_chemical_shift_and_lowers_the_noise() -> None:
     for low, high in zip(*(drawn(PhantomSettings(patients=9, field_t=field), 9) for field in (1.5, 3.0)), strict=True):
         for series in ("t1w", "t2w"):
             one, two = getattr(low, series), getattr(high, series)
@@ -211,7 +211,7 @@ def test_one_vendor_can_be_fixed() -> None:
 def test_every_artefact_has_a_recorded_number_and_an_off_switch(name: str) -> None:
     numbers: dict[str, Callable[[CaseDraw], object]] = {
         "chemical_shift": lambda d: (d.t1w.fat_shift_mm, d.t2w.fat_offset_hz),
-        "coil": lambda d: d.coil == Coil.even() or None,
+        "coil": lambda d: d.coil == Coil.uniform() or None,
         "ghosts": lambda d: (d.t1w.ghost, d.t2w.ghost, d.stir.ghost),
         "partial_volume": lambda d: d.t1w.thin * d.t2w.thin,
         "saturation_band": lambda d: (d.t1w.saturation, d.t2w.saturation),
@@ -259,14 +259,14 @@ def test_a_patient_outside_the_cohort_is_refused() -> None:
         draw_case(PhantomSettings(patients=3), 4)
 
 
-def test_names_and_numbers_belong_together() -> None:
-    assert [number_of(name) for name in ("phantom-001", "phantom-042", "phantom-10000")] == [1, 42, 10000]
+def test_case_names_and_numbers_are_inverse() -> None:
+    assert [case_number(name) for name in ("phantom-001", "phantom-042", "phantom-10000")] == [1, 42, 10000]
     for wrong in ("phantom-1", "PHANTOM001", "phantom-", "phantom-0x1", "phantom-\u0661\u0661\u0661", "7"):
         with pytest.raises(RecipeError, match="phantom-017"):
-            number_of(wrong)
+            case_number(wrong)
 
 
-def test_streams_of_randomness_do_not_meet() -> None:
+def test_random_streams_are_independent() -> None:
     settings = PhantomSettings()
     firsts = {float(settings.generator(number, stream).random()) for number in range(1, 40) for stream in Stream}
     assert len(firsts) == 39 * len(Stream)

@@ -1,4 +1,4 @@
-"""Signs dealt to a cohort: Table 1's counts exactly, the joint rules behind them, and signs forced or forbidden."""
+"""Signs of a whole cohort: exactly the counts of Table 1, the joint rules behind them, forced and forbidden signs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from spinefx.errors import RecipeError
 from spinefx.phantom import sign_assignment
-from spinefx.phantom.rules import allowed_cells, joint
 from spinefx.phantom.settings import ByClass, PhantomSettings
-from spinefx.phantom.sign_assignment import Dealt, deal
+from spinefx.phantom.sign_assignment import SignAssignment, assign_signs
+from spinefx.phantom.sign_rules import allowed_cells, joint
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
 # Yeh 2022, Table 1: malignant of 50, benign of 140.
@@ -37,40 +37,40 @@ APART = [
 ]
 
 
-def cohort(settings: PhantomSettings) -> dict[Diagnosis, list[Dealt]]:
-    cards = [deal(settings, number) for number in range(1, settings.patients + 1)]
-    return {kind: [card for card in cards if card.diagnosis is kind] for kind in Diagnosis}
+def cohort(settings: PhantomSettings) -> dict[Diagnosis, list[SignAssignment]]:
+    assigned = [assign_signs(settings, number) for number in range(1, settings.patients + 1)]
+    return {kind: [patient for patient in assigned if patient.diagnosis is kind] for kind in Diagnosis}
 
 
-def count(cards: list[Dealt], sign: str) -> int:
-    return sum(card.signs[sign] for card in cards)
+def count(assigned: list[SignAssignment], sign: str) -> int:
+    return sum(patient.signs[sign] for patient in assigned)
 
 
 @pytest.fixture(scope="module")
-def many() -> dict[Diagnosis, list[Dealt]]:
+def many() -> dict[Diagnosis, list[SignAssignment]]:
     return cohort(PhantomSettings(patients=2 * MANY, malignant=MANY, seed=9))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7, 42, 2**40])
 def test_counts_are_exactly_those_of_table_1(seed: int) -> None:
-    cards = cohort(PhantomSettings(seed=seed))
-    assert {kind: len(found) for kind, found in cards.items()} == SIZES
+    assigned = cohort(PhantomSettings(seed=seed))
+    assert {kind: len(found) for kind, found in assigned.items()} == SIZES
     for sign, (malignant, benign) in zip(SIGN_IDENTIFIERS, COUNTS, strict=True):
-        assert (count(cards[MALIGNANT], sign), count(cards[BENIGN], sign)) == (malignant, benign), sign
+        assert (count(assigned[MALIGNANT], sign), count(assigned[BENIGN], sign)) == (malignant, benign), sign
 
 
 @pytest.mark.parametrize("patients", [1, 9, 48, 95, 131, 380, 570])
-def test_other_sizes_get_their_share_rounded(patients: int) -> None:
-    cards = cohort(PhantomSettings(patients=patients, seed=3))
+def test_other_cohort_sizes_get_the_rounded_share(patients: int) -> None:
+    assigned = cohort(PhantomSettings(patients=patients, seed=3))
     for sign, counts in zip(SIGN_IDENTIFIERS, COUNTS, strict=True):
         for kind, expected in zip((MALIGNANT, BENIGN), counts, strict=True):
-            share = expected / SIZES[kind] * len(cards[kind])
-            assert abs(count(cards[kind], sign) - share) < 1
-            assert patients % 190 or count(cards[kind], sign) == round(share)
+            share = expected / SIZES[kind] * len(assigned[kind])
+            assert abs(count(assigned[kind], sign) - share) < 1
+            assert patients % 190 or count(assigned[kind], sign) == round(share)
 
 
-def given(cards: list[Dealt], sign: str, condition: Callable[[Dealt], bool]) -> float:
-    return float(np.mean([card.signs[sign] for card in cards if condition(card)]))
+def given(assigned: list[SignAssignment], sign: str, condition: Callable[[SignAssignment], bool]) -> float:
+    return float(np.mean([patient.signs[sign] for patient in assigned if condition(patient)]))
 
 
 @pytest.mark.parametrize(
@@ -101,22 +101,26 @@ def given(cards: list[Dealt], sign: str, condition: Callable[[Dealt], bool]) -> 
     ],
 )
 def test_joint_rules_hold_over_many_draws(
-    kind: Diagnosis, sign: str, condition: tuple[str, object], expected: float, many: dict[Diagnosis, list[Dealt]]
+    kind: Diagnosis,
+    sign: str,
+    condition: tuple[str, object],
+    expected: float,
+    many: dict[Diagnosis, list[SignAssignment]],
 ) -> None:
     what, value = condition
 
-    def chosen(card: Dealt) -> bool:
+    def chosen(patient: SignAssignment) -> bool:
         if what in SIGN_IDENTIFIERS:
-            return card.signs[what] is value
-        return str(getattr(card, what)).startswith(str(value))
+            return patient.signs[what] is value
+        return str(getattr(patient, what)).startswith(str(value))
 
     assert given(many[kind], sign, chosen) == pytest.approx(expected, abs=0.01)
 
 
-def test_marrow_and_shape_attract_each_other(many: dict[Diagnosis, list[Dealt]]) -> None:
+def test_marrow_and_shape_are_associated(many: dict[Diagnosis, list[SignAssignment]]) -> None:
     def odds(shape: str, marrow: str, other_shape: str, other_marrow: str) -> float:
         def cell(one: str, two: str) -> int:
-            return sum(card.shape == one and card.marrow == two for card in many[BENIGN])
+            return sum(patient.shape == one and patient.marrow == two for patient in many[BENIGN])
 
         return (cell(shape, marrow) * cell(other_shape, other_marrow)) / (
             cell(shape, other_marrow) * cell(other_shape, marrow)
@@ -127,8 +131,8 @@ def test_marrow_and_shape_attract_each_other(many: dict[Diagnosis, list[Dealt]])
     assert odds("entire_concave", "partial", "entire", "homogeneous") == pytest.approx(1.8, rel=0.06)
 
 
-def test_cells_are_right_on_average() -> None:
-    """Controlled rounding favours no cell: over many cohorts each has its expectation."""
+def test_cells_are_unbiased() -> None:
+    """Controlled rounding favours no cell: over many cohorts each has its expected count."""
     total = np.zeros((6, 5))
     rounds = 300
     for seed in range(rounds):
@@ -139,34 +143,36 @@ def test_cells_are_right_on_average() -> None:
     assert np.abs(total / rounds - 140 * joint(BENIGN)).max() < 4.5 * 0.5 / np.sqrt(rounds)
 
 
-def test_signs_that_exclude_each_other_never_meet(many: dict[Diagnosis, list[Dealt]]) -> None:
-    for cards in many.values():
+def test_signs_that_exclude_each_other_never_occur_together(many: dict[Diagnosis, list[SignAssignment]]) -> None:
+    for assigned in many.values():
         for one, other in APART:
-            assert not any(card.signs[one] and card.signs[other] for card in cards), (one, other)
+            assert not any(patient.signs[one] and patient.signs[other] for patient in assigned), (one, other)
 
 
-def test_a_deal_depends_on_settings_and_number_alone() -> None:
+def test_an_assignment_depends_on_settings_and_number_alone() -> None:
     settings = PhantomSettings(patients=60, seed=7)
-    forward = [deal(settings, number) for number in range(1, 61)]
-    sign_assignment._deck.cache_clear()
-    assert [deal(settings, number) for number in range(60, 0, -1)] == forward[::-1]
-    assert [deal(replace(settings, noise=0, motion=0, difficulty=1), number) for number in range(1, 61)] == forward
-    assert [deal(replace(settings, seed=8), number) for number in range(1, 61)] != forward
+    forward = [assign_signs(settings, number) for number in range(1, 61)]
+    sign_assignment._class_assignments.cache_clear()
+    assert [assign_signs(settings, number) for number in range(60, 0, -1)] == forward[::-1]
+    assert [
+        assign_signs(replace(settings, noise=0, motion=0, difficulty=1), number) for number in range(1, 61)
+    ] == forward
+    assert [assign_signs(replace(settings, seed=8), number) for number in range(1, 61)] != forward
 
 
 @pytest.mark.parametrize("sign", SIGN_IDENTIFIERS)
 def test_any_sign_can_be_forced_or_forbidden_in_both_classes(sign: str) -> None:
     for settings in (PhantomSettings(force=(sign,)), PhantomSettings(forbid=(sign,))):
-        for kind, cards in cohort(settings).items():
-            assert len(cards) == SIZES[kind]
-            assert count(cards, sign) == (len(cards) if settings.force else 0)
+        for kind, assigned in cohort(settings).items():
+            assert len(assigned) == SIZES[kind]
+            assert count(assigned, sign) == (len(assigned) if settings.force else 0)
             for one, other in APART:
-                assert not any(card.signs[one] and card.signs[other] for card in cards), (one, other)
-            assert all(card.marrow != "nodules" or card.signs["nodular_lesion"] for card in cards)
+                assert not any(patient.signs[one] and patient.signs[other] for patient in assigned), (one, other)
+            assert all(patient.marrow != "nodules" or patient.signs["nodular_lesion"] for patient in assigned)
 
 
 @pytest.mark.parametrize("sign", ["dark_patch", "dark_line_band", "skip_lesions", "pedicle_posterior_element"])
-def test_forcing_a_sign_leaves_what_does_not_depend_on_it(sign: str) -> None:
+def test_forcing_a_sign_does_not_change_independent_signs(sign: str) -> None:
     for free, forced in zip(
         cohort(PhantomSettings()).values(), cohort(PhantomSettings(force=(sign,))).values(), strict=True
     ):
@@ -179,22 +185,26 @@ def test_forcing_a_sign_leaves_what_does_not_depend_on_it(sign: str) -> None:
     ("force", "forbid", "message"),
     [
         (("anterior_wedge", "entire_body_compression"), (), "anterior_wedge and entire_body_compression"),
-        (("nodular_lesion", "homogeneous_marrow"), (), "nodular_lesion and homogeneous_marrow are forced, and exclude"),
+        (
+            ("nodular_lesion", "homogeneous_marrow"),
+            (),
+            "nodular_lesion and homogeneous_marrow are both forced but exclude",
+        ),
         (("absence_of_collapse", "fluid_necrotic_cleft"), (), "exclude each other"),
-        (("dark_patch",), ("dark_patch",), "dark_patch is forced and forbidden"),
-        (("dark_spot",), (), "a sign 'dark_spot'.*dark_patch"),
-        ((), ("absence_of_collapse", "anterior_wedge", "entire_body_compression", "central_concave"), "no shape"),
-        (("fluid_necrotic_cleft",), ("anterior_wedge", "entire_body_compression", "central_concave"), "no shape"),
+        (("dark_patch",), ("dark_patch",), "dark_patch is both forced and forbidden"),
+        (("dark_spot",), (), "force names 'dark_spot'.*dark_patch"),
+        ((), ("absence_of_collapse", "anterior_wedge", "entire_body_compression", "central_concave"), "no combi"),
+        (("fluid_necrotic_cleft",), ("anterior_wedge", "entire_body_compression", "central_concave"), "no combi"),
     ],
 )
-def test_what_cannot_be_had_together_is_refused_by_name(
+def test_impossible_combinations_are_refused_by_name(
     force: tuple[str, ...], forbid: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         PhantomSettings(force=force, forbid=forbid)
 
 
-def test_every_refusal_of_a_pair_is_a_rule_and_every_other_pair_can_be_dealt() -> None:
+def test_exactly_the_pairs_that_exclude_each_other_are_refused() -> None:
     apart = {frozenset(pair) for pair in APART}
     for pair in combinations(SIGN_IDENTIFIERS, 2):
         if frozenset(pair) in apart:
@@ -204,39 +214,39 @@ def test_every_refusal_of_a_pair_is_a_rule_and_every_other_pair_can_be_dealt() -
             assert allowed_cells(pair, ()).any()
 
 
-def test_cement_is_freed_from_the_class_or_tied_to_it() -> None:
+def test_cement_can_be_tied_to_the_class_or_freed_from_it() -> None:
     usual = cohort(PhantomSettings())
-    assert [sum(card.cement for card in usual[kind]) for kind in (BENIGN, MALIGNANT)] == [8, 3]
-    assert all(card.signs["dark_patch"] for cards in usual.values() for card in cards if card.cement)
+    assert [sum(patient.cement for patient in usual[kind]) for kind in (BENIGN, MALIGNANT)] == [8, 3]
+    assert all(patient.signs["dark_patch"] for assigned in usual.values() for patient in assigned if patient.cement)
     tied = cohort(PhantomSettings(cement=ByClass(0.5, 0.0)))
-    assert [sum(card.cement for card in tied[kind]) for kind in (BENIGN, MALIGNANT)] == [70, 0]
+    assert [sum(patient.cement for patient in tied[kind]) for kind in (BENIGN, MALIGNANT)] == [70, 0]
     assert count(tied[BENIGN], "dark_patch") == 70
     assert count(tied[MALIGNANT], "dark_patch") == 5
     few = cohort(PhantomSettings(cement=ByClass(0.0, 0.04)))
     assert [count(few[kind], "dark_patch") for kind in (BENIGN, MALIGNANT)] == [14, 5]
     none = cohort(PhantomSettings(cement=ByClass(1, 1), forbid=("dark_patch",)))
-    assert not any(card.cement or card.signs["dark_patch"] for cards in none.values() for card in cards)
+    assert not any(patient.cement or patient.signs["dark_patch"] for assigned in none.values() for patient in assigned)
 
 
-def test_irradiation_is_the_one_recorded_leak_and_a_dial() -> None:
+def test_irradiation_separates_the_classes_unless_its_dial_is_turned() -> None:
     usual = cohort(PhantomSettings())
-    assert [sum(card.irradiated for card in usual[kind]) for kind in (BENIGN, MALIGNANT)] == [0, 4]
+    assert [sum(patient.irradiated for patient in usual[kind]) for kind in (BENIGN, MALIGNANT)] == [0, 4]
     free = cohort(PhantomSettings(irradiation=ByClass(0.1, 0.1)))
-    assert [sum(card.irradiated for card in free[kind]) for kind in (BENIGN, MALIGNANT)] == [14, 5]
-    assert [card.signs for card in free[BENIGN]] == [card.signs for card in usual[BENIGN]]
+    assert [sum(patient.irradiated for patient in free[kind]) for kind in (BENIGN, MALIGNANT)] == [14, 5]
+    assert [patient.signs for patient in free[BENIGN]] == [patient.signs for patient in usual[BENIGN]]
 
 
 @pytest.mark.parametrize(("benign", "malignant"), [(0.2, 0.2), (0.0, 0.0), (1.0, 0.5)])
 def test_the_share_without_collapse_is_a_dial(benign: float, malignant: float) -> None:
-    cards = cohort(PhantomSettings(no_collapse=ByClass(benign, malignant)))
+    assigned = cohort(PhantomSettings(no_collapse=ByClass(benign, malignant)))
     for kind, share in ((BENIGN, benign), (MALIGNANT, malignant)):
-        assert abs(count(cards[kind], "absence_of_collapse") - share * SIZES[kind]) <= 3
-        assert abs(count(cards[kind], "skip_lesions") - (8 if kind is BENIGN else 39)) <= 1
+        assert abs(count(assigned[kind], "absence_of_collapse") - share * SIZES[kind]) <= 3
+        assert abs(count(assigned[kind], "skip_lesions") - (8 if kind is BENIGN else 39)) <= 1
     if benign < 1:
-        wedges, crushed = (count(cards[BENIGN], sign) for sign in ("anterior_wedge", "entire_body_compression"))
+        wedges, crushed = (count(assigned[BENIGN], sign) for sign in ("anterior_wedge", "entire_body_compression"))
         assert wedges / crushed == pytest.approx(77 / 54, rel=0.12)
 
 
-def test_prevalence_is_a_number_or_a_share() -> None:
+def test_malignant_patients_are_a_number_or_a_share() -> None:
     for given_as, expected in ((None, 50), (12, 12), (0, 0), (0.5, 95), (1.0, 190), (190, 190)):
         assert len(cohort(PhantomSettings(malignant=given_as))[MALIGNANT]) == expected

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from spinefx.cases.patch import PatchStack
+from spinefx.cases.patch import PatchSource, PatchStack
 from spinefx.second_opinion.box_check import FALSE_REFUSALS, FEWEST, BoxViews, Placement
+from spinefx.vocabulary import Weighting
 
 SIDE = 40
 REACH = 32  # pixels from the box's centre, one a millimetre
@@ -22,9 +25,15 @@ def stack_of(number: int, back_mm: float = 0.0, up_mm: float = 0.0, noise: float
     image = 1.0 * body - 1.0 * canal + noise * rng.standard_normal(down.shape)
     plane = np.array([[0, 0, 1.0], [SIDE, 0, REACH], [0, SIDE, REACH]])
     array = np.repeat(image[None], 3, axis=0).astype(np.float32)
-    matrices = np.repeat(plane[None, None], 6, axis=1)
+    matrices = np.repeat(plane[None, None], 3, axis=1)
     name = f"sub-{number:03d}"
-    return PatchStack(f"{name}_L1", name, (1,), array, array.copy(), matrices, float(SIDE))
+    return PatchStack(
+        f"{name}_L1",
+        name,
+        (1,),
+        tuple(PatchSource(one, array, matrices) for one in (Weighting.T1W, Weighting.T2W)),
+        float(SIDE),
+    )
 
 
 def views_of(numbers: range) -> list[BoxViews]:
@@ -41,7 +50,9 @@ def placement() -> Placement:
 
 
 @pytest.mark.parametrize("way", [(-30, 0), (-15, 0), (15, 0), (30, 0), (0, 15), (0, -15)])
-def test_a_box_that_misses_is_told_from_one_that_does_not(placement: Placement, way: tuple[float, float]) -> None:
+def test_a_box_that_misses_is_distinguished_from_one_that_does_not(
+    placement: Placement, way: tuple[float, float]
+) -> None:
     strangers = range(100, 140)
     right = [placement.score(stack_of(number)) for number in strangers]
     missed = [placement.score(stack_of(number, *way)) for number in strangers]
@@ -49,19 +60,19 @@ def test_a_box_that_misses_is_told_from_one_that_does_not(placement: Placement, 
     assert sum(score < placement.limit for score in missed) >= 36
 
 
-def test_a_box_on_the_next_vertebra_is_not_told(placement: Placement) -> None:
+def test_a_box_on_the_next_vertebra_is_not_detected(placement: Placement) -> None:
     above = [placement.score(stack_of(number, up_mm=34)) for number in range(100, 140)]
     assert sum(score < placement.limit for score in above) <= 4
 
 
-def test_the_limit_refuses_about_the_share_that_it_names(placement: Placement) -> None:
+def test_the_limit_refuses_about_the_stated_share(placement: Placement) -> None:
     strangers = views_of(range(1000, 1150))
     again = np.concatenate([placement.whole.scores(one.again) for one in strangers])
     # 600 boxes of 150 strangers; three standard errors of a share of 150 are 4 points.
     assert np.mean(again < placement.limit) == pytest.approx(FALSE_REFUSALS, abs=0.04)
 
 
-def test_somebody_of_the_cohort_is_judged_by_the_rule_that_has_not_seen_them(placement: Placement) -> None:
+def test_a_participant_is_judged_by_the_rule_that_was_not_learned_from_them(placement: Placement) -> None:
     own = stack_of(7)
     assert placement.score(own, "sub-007") == pytest.approx(placement.own["sub-007_L1"])
     assert placement.score(own, "sub-007") != placement.score(own)
@@ -71,15 +82,16 @@ def test_somebody_of_the_cohort_is_judged_by_the_rule_that_has_not_seen_them(pla
     assert placement.score(own, "sub-007") == pytest.approx(without.score(own))
 
 
-def test_few_participants_teach_nothing_and_a_flat_case_is_left_out() -> None:
+def test_few_participants_yield_no_rule_and_a_flat_case_is_left_out() -> None:
     assert Placement.of(views_of(range(FEWEST - 1))) is None
     assert Placement.of(views_of(range(FEWEST))) is not None
     whole = stack_of(1)
-    flat = PatchStack("c", "p", (1,), np.ones_like(whole.t1w), whole.t2w, whole.matrices, whole.side_mm)
+    t1w, t2w = whole.sources
+    flat = replace(whole, sources=(replace(t1w, voxels=np.ones_like(t1w.voxels)), t2w))
     assert BoxViews.of(flat) is None
 
 
-def test_the_same_cohort_in_any_order_gives_the_same_rule() -> None:
+def test_the_rule_does_not_depend_on_the_order_of_the_cohort() -> None:
     views = views_of(range(20))
     one, other = Placement.of(views), Placement.of(views[::-1])
     assert one is not None

@@ -1,74 +1,36 @@
-"""Clustered areas and proportions against Obuchowski's own code, and against what holds without clusters."""
+"""Clustered areas and proportions against closed forms; the values of mitoticFigureCounts are in test_reference."""
 
 from __future__ import annotations
 
-import csv
-import json
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from spinefx.errors import InputError
-from spinefx.statistics.accuracy import wilson
 from spinefx.statistics.clustered import (
-    ClusteredResult,
     clustered_auc,
-    clustered_auc_difference,
     clustered_proportion,
     clustered_proportion_difference,
     clustered_sensitivity,
     clustered_specificity,
 )
+from spinefx.statistics.estimate import wilson
 from spinefx.statistics.mrmc.covariance import delong_covariance, structural_components
 
 
-def scanner_a(folder: Path) -> list[dict[str, str]]:
-    with (folder / "statistics" / "clustered_mitotic.csv").open() as file:
-        return [row for row in csv.DictReader(file) if row["modalityID"] == "scanner.A"]
-
-
-def matches(result: ClusteredResult, published: dict[str, float], suffix: str = "") -> None:
-    effect = result.effect
-    value = abs(effect.estimate.value) if suffix == ".AminusB" else effect.estimate.value
-    assert value == pytest.approx(published[f"auc{suffix}"], rel=1e-8)
-    assert effect.standard_error**2 == pytest.approx(published[f"auc.var{suffix}"], rel=1e-8)
-    assert effect.estimate.low == pytest.approx(published[f"ci.bot{suffix}"], rel=1e-8)
-    assert effect.estimate.high == pytest.approx(published[f"ci.top{suffix}"], rel=1e-8)
-
-
-@pytest.mark.parametrize("cluster", ["no_cluster", "cluster_roi", "cluster_wsi"])
-def test_clustered_areas_match_mitotic_figure_counts(shared_data: Path, cluster: str) -> None:
-    """DIDSR/mitoticFigureCounts, R/doAUCcluster.R (Obuchowski 1997; CC0) on its own data, scanner A."""
-    published = json.loads((shared_data / "statistics" / "clustered_mitotic_expected.json").read_text())
-    rows = scanner_a(shared_data)
-    truth = [row["truth"] == "1" for row in rows]
-    column = {"cluster_roi": "roiID", "cluster_wsi": "wsiName"}.get(cluster)
-    member = [row[column] if column else str(number) for number, row in enumerate(rows)]
-    observers = {number: [float(row[f"observer.{number}"]) for row in rows] for number in range(1, 6)}
-    total = np.sum(list(observers.values()), axis=0)
-    result = clustered_auc(total, truth, member, scale="plain")
-    matches(result, published["scanner.A_sum_of_5_observers"][cluster])
-    assert bool(result.notes) == (cluster == "cluster_wsi")
-    if cluster == "no_cluster":
-        return
-    pair = published["scanner.A_observer.1_vs_observer.4"][cluster]
-    matches(clustered_auc(observers[1], truth, member, scale="plain"), pair, ".A")
-    matches(clustered_auc(observers[4], truth, member, scale="plain"), pair, ".B")
-    difference = clustered_auc_difference(observers[1], observers[4], truth, member, reach="normal")
-    matches(difference, pair, ".AminusB")
-    assert difference.effect.p_value == pytest.approx(pair["p.value"], rel=1e-8)
-
-
-def test_few_clusters_are_counted_by_class_and_warned_of(shared_data: Path) -> None:
-    rows = scanner_a(shared_data)
+def test_few_clusters_are_counted_by_class_with_a_warning(
+    reference_table: Callable[[str], list[dict[str, str]]],
+) -> None:
+    rows = reference_table("clustered_mitotic")
+    rows = [row for row in rows if row["modalityID"] == "scanner.A"]
     scores, truth = [float(row["observer.1"]) for row in rows], [row["truth"] == "1" for row in rows]
     result = clustered_auc(scores, truth, [row["wsiName"] for row in rows])
     assert (result.findings, result.clusters, result.malignant_clusters, result.benign_clusters) == (155, 4, 4, 4)
     assert result.notes[0].startswith("Only 4 clusters with malignant findings")
 
 
-def test_without_clusters_it_is_delong() -> None:
+def test_one_finding_per_cluster_has_delongs_variance() -> None:
     rng = np.random.default_rng(1)
     truth = np.arange(50) < 20
     scores = truth + rng.normal(0, 1, 50)
@@ -76,7 +38,7 @@ def test_without_clusters_it_is_delong() -> None:
     assert clustered_auc(scores, truth, range(50)).effect.standard_error ** 2 == pytest.approx(variance)
 
 
-def test_the_logit_interval_stays_within_bounds_around_the_same_error() -> None:
+def test_the_logit_interval_stays_within_0_and_1_with_the_same_standard_error() -> None:
     rng = np.random.default_rng(4)
     truth, patient = np.arange(60) < 24, np.repeat(np.arange(20), 3)
     scores = 3 * truth + rng.normal(0, 1, 60)
@@ -90,8 +52,8 @@ def test_the_logit_interval_stays_within_bounds_around_the_same_error() -> None:
     assert half == pytest.approx(2.364624251592785 * logit.standard_error / slope)
 
 
-def test_copied_findings_add_nothing_once_clustered() -> None:
-    """Every finding three times in one patient: the same area, the same error but for the count of clusters."""
+def test_copies_of_findings_within_clusters_add_nothing() -> None:
+    """With every finding three times in its cluster, estimates and standard errors are the same."""
     rng = np.random.default_rng(2)
     truth = np.arange(60) < 25
     scores = truth + rng.normal(0, 1, 60)
@@ -108,26 +70,26 @@ def test_copied_findings_add_nothing_once_clustered() -> None:
     assert tripled.effect.estimate.low == pytest.approx(single.effect.estimate.low)
 
 
-def test_a_proportion_without_clusters_is_wilsons_and_the_binomial_error() -> None:
+def test_a_proportion_of_one_finding_per_cluster_is_binomial() -> None:
     right = np.arange(80) < 60
-    result = clustered_proportion(right, range(80), "sensitivity", reach="normal")
+    result = clustered_proportion(right, range(80), "sensitivity", distribution="normal")
     assert result.effect.standard_error == pytest.approx(np.sqrt(0.75 * 0.25 / 79))
     assert result.effect.estimate.low == pytest.approx(wilson(60, 80).low, abs=1e-3)
     assert (result.effect.estimate.k, result.effect.estimate.n, result.clusters) == (60, 80, 80)
 
 
 def test_the_ratio_estimator_follows_rao_and_scott() -> None:
-    """Residuals of cluster totals: v = m / (m - 1) / n^2 * sum (x - p n)^2."""
+    """The variance is m / (m - 1) / n^2 times the sum of squared residuals of cluster totals."""
     right = [1, 1, 0, 1, 1, 1, 0, 0, 1, 1]
     patient = ["a", "a", "a", "b", "b", "c", "c", "d", "d", "d"]
     p, residuals = 0.7, np.array([2 - 0.7 * 3, 2 - 0.7 * 2, 1 - 0.7 * 2, 2 - 0.7 * 3])
     result = clustered_proportion(right, patient)
     assert result.effect.estimate.value == pytest.approx(p)
     assert result.effect.standard_error == pytest.approx(np.sqrt(4 / 3 * (residuals**2).sum() / 100))
-    assert result.notes == ("Only 4 clusters: below 20 the standard error itself is uncertain.",)
+    assert result.notes == ("Only 4 clusters: with fewer than 20 the standard error itself is uncertain.",)
 
 
-def test_sensitivity_and_specificity_count_their_own_findings_and_both_classes_of_clusters() -> None:
+def test_sensitivity_and_specificity_count_findings_of_their_class() -> None:
     called = [1, 1, 0, 1, 0, 0, 1, 0]
     malignant = [1, 1, 1, 1, 0, 0, 0, 0]
     patient = ["a", "a", "b", "c", "c", "d", "d", "e"]
@@ -139,13 +101,13 @@ def test_sensitivity_and_specificity_count_their_own_findings_and_both_classes_o
         clustered_sensitivity([1, 0], [0, 0], ["a", "b"])
 
 
-def test_all_right_counts_each_cluster_once() -> None:
-    result = clustered_proportion([True] * 40, np.repeat(range(10), 4), reach="normal")
+def test_if_all_findings_are_correct_each_cluster_counts_once() -> None:
+    result = clustered_proportion([True] * 40, np.repeat(range(10), 4), distribution="normal")
     assert result.effect.estimate.high == pytest.approx(1)
     assert result.effect.estimate.low == pytest.approx(wilson(10, 10).low)
 
 
-def test_paired_proportions() -> None:
+def test_the_difference_of_paired_proportions() -> None:
     rng = np.random.default_rng(3)
     patient = np.repeat(range(30), 2)
     first, second = rng.random(60) < 0.9, rng.random(60) < 0.6
@@ -158,12 +120,12 @@ def test_paired_proportions() -> None:
     assert np.isnan(same.p_value)
 
 
-def test_edges_are_refused_by_name_or_answered() -> None:
-    with pytest.raises(InputError, match="malignant and benign findings"):
+def test_too_few_clusters_or_classes_are_refused() -> None:
+    with pytest.raises(InputError, match="findings of one class"):
         clustered_auc([1, 2], [True, True], ["a", "b"])
     with pytest.raises(InputError, match="a class with a single cluster"):
         clustered_auc([1, 2, 3], [True, False, False], ["a", "b", "c"])
-    with pytest.raises(InputError, match="the scale 'log'"):
+    with pytest.raises(InputError, match="scale 'log'"):
         clustered_auc([1, 2], [True, False], ["a", "b"], scale="log")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no findings"):
         clustered_proportion([], [])

@@ -1,4 +1,4 @@
-"""Parts and points of ROC curves, binormal curves and power, beyond the values of pROC in test_reference_coverage."""
+"""Binormal curves, and power and sample size of ROC studies, beyond the values of pROC in test_reference."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from spinefx.errors import InputError
@@ -21,79 +19,10 @@ from spinefx.statistics.roc_power import (
     binormal_covariance,
     fit_binormal,
 )
-from spinefx.statistics.roc_regions import partial_auc, youden_point
-
-scores_of = st.lists(st.integers(0, 9), min_size=2, max_size=25)
 
 
-def joined(positives: list[int], negatives: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    scores = np.array([*positives, *negatives], float)
-    return scores, np.arange(scores.size) < len(positives)
-
-
-@given(scores_of, scores_of)
-def test_the_whole_part_is_the_whole_area(positives: list[int], negatives: list[int]) -> None:
-    scores, truth = joined(positives, negatives)
-    area = Roc.of(scores, truth).auc.value
-    for region in ("specificity", "sensitivity"):
-        whole = partial_auc(scores, truth, 0.0, region=region)
-        assert whole.value == pytest.approx(area)
-        assert partial_auc(scores, truth, 0.0, region=region, corrected=True).value == pytest.approx(area)
-        assert np.isnan(whole.low) == bool(whole.note)
-        assert whole.note or 0 < whole.low < whole.value < whole.high < 1
-
-
-@given(scores_of, scores_of, st.floats(0.05, 0.95))
-def test_a_part_is_what_the_curve_interpolated_gives(positives: list[int], negatives: list[int], at: float) -> None:
-    """Another route: the curve read off at 20,000 places of the part."""
-    scores, truth = joined(positives, negatives)
-    curve = Roc.of(scores, truth)
-    places = (np.arange(20_000) + 0.5) / 20_000 * (1 - at)
-    read = np.interp(places, curve.false_positive_rate, curve.true_positive_rate)
-    assert partial_auc(scores, truth, at).value == pytest.approx(read.mean() * (1 - at), abs=1e-4)
-
-
-def test_the_jackknife_of_a_part_is_what_redrawn_studies_scatter() -> None:
-    rng = np.random.default_rng(8)
-    truth = np.arange(190) < 50
-    found = [partial_auc(2 * truth + rng.standard_normal(190), truth) for _ in range(300)]
-    logit = [np.log(np.array([e.low, e.value, e.high]) / (0.1 - np.array([e.low, e.value, e.high]))) for e in found]
-    reach = np.mean([(high - low) / 2 / 1.96 for low, _, high in logit])
-    assert reach == pytest.approx(np.std([value for _, value, _ in logit]), rel=0.12)
-
-
-def test_perfect_and_hopeless_parts_say_why_there_is_no_interval() -> None:
-    truth = np.array([True, True, False, False])
-    perfect = partial_auc([3, 4, 1, 2], truth)
-    assert perfect.value == pytest.approx(0.1)
-    assert "no variance" in perfect.note
-    assert partial_auc([3, 4, 1, 2], truth, corrected=True).value == pytest.approx(1)
-    assert partial_auc([1, 2, 3, 4], truth).value == 0
-    assert partial_auc([2, 1, 3], [True, False, False]).note
-    for settings in ({"region": "accuracy"}, {"at_least": 1.0}, {"at_least": -0.1}):
-        with pytest.raises(InputError):
-            partial_auc([1, 2, 3], [True, False, False], **settings)
-    with pytest.raises(InputError, match="malignant and benign"):
-        partial_auc([1, 2], [True, True])
-
-
-@given(scores_of, scores_of)
-def test_no_threshold_has_a_larger_youden_index(positives: list[int], negatives: list[int]) -> None:
-    scores, truth = joined(positives, negatives)
-    best = youden_point(scores, truth)
-    sensitivity, specificity = best.confusion.sensitivity.value, best.confusion.specificity.value
-    assert best.index == pytest.approx(sensitivity + specificity - 1)
-    called = scores > best.threshold
-    assert (int(np.sum(called & truth)), int(np.sum(called & ~truth))) == (best.confusion.tp, best.confusion.fp)
-    for at in (*np.unique(scores), np.inf):
-        other = np.mean(scores[truth] >= at) - np.mean(scores[~truth] >= at)
-        assert other <= best.index + 1e-12
-        # Of equal thresholds the lowest: it misses fewest.
-        assert other < best.index - 1e-12 or np.mean(scores[truth] >= at) <= sensitivity
-
-
-def test_a_binormal_curve_is_found_again() -> None:
-    """Sensitivity Phi(1.2 + 0.8 probit FPR): malignant spread 1, benign 0.8."""
+def test_a_binormal_curve_is_recovered_from_its_scores() -> None:
+    """Sensitivity Phi(1.2 + 0.8 probit FPR): standard deviation 1 of malignant and 0.8 of benign cases."""
     rng = np.random.default_rng(1)
     truth = np.arange(40_000) < 20_000
     scores = np.where(truth, 1.2 + rng.standard_normal(40_000), 0.8 * rng.standard_normal(40_000))
@@ -110,7 +39,7 @@ def test_a_binormal_curve_is_found_again() -> None:
     )
 
 
-def test_binormal_errors_are_near_delongs_and_obuchowskis_later_figures(
+def test_binormal_errors_are_close_to_delongs_and_power_is_that_of_proc(
     reference_table: Callable[[str], list[dict[str, str]]],
 ) -> None:
     """pROC after 1.18, tests/testthat/test-power.roc.test.R: 0.7842276, 56.10898 and 98.53285 cases for ndka, wfns."""
@@ -135,7 +64,7 @@ def test_power_and_sample_size_of_two_areas_agree() -> None:
     assert stronger == sorted(stronger)
 
 
-def test_power_of_one_area_is_what_simulated_studies_find() -> None:
+def test_power_of_one_area_agrees_with_simulated_studies() -> None:
     """300 studies of 25 + 40 binormal cases with a true area of 0.7, tested by DeLong's z against 0.5."""
     rng = np.random.default_rng(6)
     truth, distance = np.arange(65) < 25, stats.norm.ppf(0.7) * np.sqrt(2)
@@ -162,6 +91,6 @@ def test_power_of_one_area_is_what_simulated_studies_find() -> None:
         lambda: binormal_covariance([1, 2, 1, 3], [False, False, True, True], []),
     ],
 )
-def test_what_has_no_power_is_refused_by_name(refused: Callable[[], object]) -> None:
+def test_impossible_plans_are_refused(refused: Callable[[], object]) -> None:
     with pytest.raises(InputError):
         refused()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import threading
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -38,11 +39,13 @@ from spinefx.app.receiving import receive
 from spinefx.app.state import ServerState, state_of
 from spinefx.app.users import Role, User
 from spinefx.cases.lesion import Lesion
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.sheet import centre_picture
 from spinefx.errors import AccessError, SpinefxError
 from spinefx.learning.scoring import score
 from spinefx.second_opinion.intake import Opened, open_safely, open_volumes
 from spinefx.second_opinion.opinion import Opinion, Panel, load_panel, second_opinion
+from spinefx.vocabulary import Weighting
 from spinefx.workspace.stacks import sheet_path
 
 __all__ = ["UPLOAD_PATH", "add_deciding"]
@@ -54,7 +57,7 @@ BROUGHT = "Your study"
 MOST_READING = 2
 # Why no number is given, in plain words.
 CANNOT_TELL = {
-    "PairError": "Without a sagittal T1W and a sagittal T2W series there is nothing to score.",
+    "SelectionError": "Without a sagittal T1W and a sagittal T2W series there is nothing to score.",
     "RegistrationError": "T1W and T2W could not be aligned, so the model would see two different places.",
     "BoxError": "The box or its slices do not lie on the image.",
     "PatchError": "In one of the series the box shows nothing that could be scored.",
@@ -130,7 +133,10 @@ def _add_opinions(app: FastAPI, desk: _Desk) -> None:
     def alignment(study: str, wanted: LesionExtent, user: Reader) -> ExplainedMapping:
         """Align T1W with T2W at a box, as the model gets it."""
         found = desk.studies.find(study, user.code)
-        return to_mapping(found.alignment(_lesion(wanted, found), desk.registration))
+        aligned = found.aligned(_lesion(wanted, found), desk.registration)
+        placed = next(one.alignment for one in aligned if one.weighting is Weighting.T1W)
+        assert placed is not None
+        return to_mapping(placed)
 
     @app.post("/api/decide/opinion", response_model_exclude_unset=True)
     def opinion(wanted: OpinionRequest, user: Reader) -> SecondOpinion | CannotTell:
@@ -142,8 +148,9 @@ def _add_opinions(app: FastAPI, desk: _Desk) -> None:
         """Map which places of a slice the opinion rests on, and check the map."""
         study, given = desk.studies.opinion(wanted.opinion, user.code)
         found = given.map(wanted.position).to_json()
-        patch = given.opinion.scored.stack.cut(wanted.position).array
-        return SaliencyReply(**found, picture=study.show(partial(centre_picture, patch)))
+        stack = given.opinion.scored.stack
+        patch = stack.cut(wanted.position).array
+        return SaliencyReply(**found, picture=study.show(partial(centre_picture, patch, stack.settings)))
 
 
 def _add_reports(app: FastAPI, desk: _Desk) -> None:
@@ -195,6 +202,15 @@ class _Desk:
         except SpinefxError:
             return "rigid"
 
+    @property
+    def sequences(self) -> tuple[Weighting, ...]:
+        """The series that are read: the two that the page shows, and what the model reads besides."""
+        try:
+            needed = self.panel.models[0].card.settings.sequences
+        except SpinefxError:
+            needed = PROTOCOL_SEQUENCES
+        return (*PROTOCOL_SEQUENCES, *(one for one in needed if one not in PROTOCOL_SEQUENCES))
+
     def overview(self, user: User) -> DecideOverview:
         try:
             model, trouble = _identity(self.panel), ""
@@ -211,7 +227,7 @@ class _Desk:
 
     def open_participant(self, user: User, participant_id: str) -> OpenedStudy:
         folder = self.state.workspace.image(participant_id, "T2w").parent
-        opened = open_volumes((folder, None, None))
+        opened = open_volumes((folder, self.sequences, {}))
         self.state.log.append(STUDY_OPENED, user.code, participant_id)
         study = self.studies.add(user.code, participant_id, opened, participant_id)
         return study.describe(self.state.imagery)
@@ -225,7 +241,7 @@ class _Desk:
     def choose(self, study: OpenStudy, t1w: int, t2w: int) -> OpenedStudy:
         if study.folder is None:
             raise AccessError("The series of a participant cannot be chosen here: the workspace names them")
-        study.opened = self._read(Path(study.folder.name), t1w, t2w)
+        study.opened = self._read(Path(study.folder.name), {Weighting.T1W: t1w, Weighting.T2W: t2w})
         study.participant_id = self._recognised(study.opened)
         study.alignments = {}
         return study.describe(self.state.imagery)
@@ -233,13 +249,13 @@ class _Desk:
     def opinion(self, user: User, study: OpenStudy, wanted: LesionExtent) -> SecondOpinion | CannotTell:
         subject = study.participant_id if study.folder is None else None
         try:
-            # The pair comes first: a study without one is not the same trouble as a box that misses the image.
-            pair, panel = study.pair, self.panel
+            # The series come first: a study without them is not the same trouble as a box that misses the image.
+            series, panel = study.volumes, self.panel
             models, said = panel.who_answers(study.participant_id)
             panel.refuse_far(study.opened.measures)
             lesion = _lesion(wanted, study)
-            alignment = study.alignment(lesion, models[0].card.settings.registration)
-            scored = score(models, lesion, pair.t1w, pair.t2w, alignment)
+            aligned = study.aligned(lesion, models[0].card.settings.registration)
+            scored = score(models, lesion, series, aligned=aligned)
             found = second_opinion(
                 panel, scored, said=said, participant_id=study.participant_id, measures=study.opened.measures
             )
@@ -268,21 +284,21 @@ class _Desk:
         case, settings = opinion.nearest[place], opinion.scored.recipe.patch_settings
         sheet = sheet_path(self.state.workspace.patches_folder(settings), case.participant_id, case.case_id)
         assert case.patch is not None  # the nearest cases are those with a patch
-        named = {"picture": study.show(partial(centre_picture, case.patch))}
+        named = {"picture": study.show(partial(centre_picture, case.patch, settings))}
         return named | ({"sheet": study.show(sheet.read_bytes)} if sheet.is_file() else {})
 
-    def _read(self, folder: Path, t1w: int | None = None, t2w: int | None = None) -> Opened:
+    def _read(self, folder: Path, places: Mapping[Weighting, int] | None = None) -> Opened:
         if not self._reading.acquire(timeout=60):
             raise AccessError("Too many studies are being read", remedy="Try again in a minute.")
         try:
-            return open_safely(folder, t1w, t2w)
+            return open_safely(folder, self.sequences, places)
         finally:
             self._reading.release()
 
     def _recognised(self, opened: Opened) -> str | None:
-        volumes = [volume for volume in (opened.t2w, opened.t1w) if volume is not None]
         try:
-            return self.panel.recognise(*volumes)
+            # The marked series first: where two series belong to two participants, it decides.
+            return self.panel.recognise(*sorted(opened.volumes.values(), key=lambda one: one is not opened.marked))
         except SpinefxError:
             return None  # there is no model, so there will be no opinion either
 

@@ -9,19 +9,20 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spinefx.app.contracts.deciding import ListedSeries, OpenedStudy
 from spinefx.app.imagery import Imagery, VolumePair, describe_pair
-from spinefx.cases.alignment import align_lesion
+from spinefx.cases.alignment import AlignedSeries, align_series
 from spinefx.cases.lesion import Lesion
-from spinefx.errors import AccessError, PairError
-from spinefx.imaging.registration import Alignment
+from spinefx.errors import AccessError, SelectionError
+from spinefx.imaging.volume import Volume
 from spinefx.second_opinion.intake import Opened
 from spinefx.second_opinion.opinion import Opinion
 from spinefx.second_opinion.saliency import SaliencyMap, saliency
+from spinefx.vocabulary import Weighting
 
 __all__ = ["GivenOpinion", "OpenStudies", "OpenStudy", "new_folder"]
 
@@ -106,20 +107,31 @@ class OpenStudy:
     handles: list[str] = field(default_factory=list)
     opinions: dict[str, GivenOpinion] = field(default_factory=dict)
     pictures: dict[str, Callable[[], bytes]] = field(default_factory=dict)
-    alignments: dict[tuple[object, ...], Alignment] = field(default_factory=dict)
+    alignments: dict[tuple[object, ...], tuple[AlignedSeries, ...]] = field(default_factory=dict)
 
     @property
-    def pair(self) -> VolumePair:
-        """Both series.
+    def volumes(self) -> Mapping[Weighting, Volume]:
+        """The series that were chosen.
 
         Raises
         ------
-        PairError
-            When the study has no pair.
+        SelectionError
+            If a series that is needed is missing.
         """
-        if self.opened.t1w is None or self.opened.t2w is None:
-            raise PairError(self.opened.trouble, remedy="Choose the two series yourself, or open another study.")
-        return VolumePair(self.opened.t2w, self.opened.t1w)
+        if not self.opened.volumes:
+            raise SelectionError(self.opened.trouble, remedy="Choose the two series yourself, or open another study.")
+        return self.opened.volumes
+
+    @property
+    def pair(self) -> VolumePair:
+        """The two series that the page shows.
+
+        Raises
+        ------
+        SelectionError
+            As :attr:`volumes`.
+        """
+        return VolumePair(self.volumes[Weighting.T2W], self.volumes[Weighting.T1W])
 
     def describe(self, imagery: Imagery) -> OpenedStudy:
         """Describe the study for its page.
@@ -134,7 +146,7 @@ class OpenStudy:
             Without any identifier of the patient.
         """
         imagery.forget(self.handles)
-        pair = describe_pair(imagery, self.owner, self.pair) if self.opened.t1w is not None else None
+        pair = describe_pair(imagery, self.owner, self.pair) if self.opened.volumes else None
         self.handles = [] if pair is None else [pair.t2w.handle, pair.t1w.handle]
         return OpenedStudy(
             study=self.name,
@@ -146,8 +158,8 @@ class OpenStudy:
             pair=pair,
         )
 
-    def alignment(self, lesion: Lesion, method: str) -> Alignment:
-        """Align T1W with T2W at a lesion's box, or return the alignment found before.
+    def aligned(self, lesion: Lesion, method: str) -> tuple[AlignedSeries, ...]:
+        """Align every series at a lesion's box, or return the alignments found before.
 
         Parameters
         ----------
@@ -157,7 +169,7 @@ class OpenStudy:
 
         Returns
         -------
-        Alignment
+        tuple of AlignedSeries
 
         Raises
         ------
@@ -167,7 +179,7 @@ class OpenStudy:
         lesion.check_inside(pair.t2w)
         key = (*box.centre_mm, box.side_mm, lesion.first_slice, lesion.last_slice, method)
         if key not in self.alignments:
-            found = align_lesion(lesion, pair.t2w, pair.t1w, method=method)
+            found = align_series(lesion, self.volumes, method=method)
             self.alignments = {key: found}  # only the last box is ever requested again
         return self.alignments[key]
 

@@ -92,7 +92,7 @@ def _render(study: OpenStudy, given: GivenOpinion, *, style: str) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["picture"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-    opinion, scored, pair = given.opinion, given.opinion.scored, study.pair
+    opinion, scored = given.opinion, given.opinion.scored
     stamp = "phantom" if opinion.content["phantom"] else ""
     return environment.get_template("opinion.html").render(
         opinion=opinion.content,
@@ -100,8 +100,10 @@ def _render(study: OpenStudy, given: GivenOpinion, *, style: str) -> str:
         notice=RESEARCH_USE_ONLY,
         title=study.title,
         series=study.opened.series,
-        sheet=contact_sheet(scored.lesion, pair.t1w, pair.t2w, scored.alignment, scored.stack, stamp=stamp),
-        proven=[centre_picture(case.patch) for case in opinion.nearest if case.patch is not None],
+        sheet=contact_sheet(scored.lesion, scored.series, scored.stack, stamp=stamp),
+        proven=[
+            centre_picture(case.patch, scored.stack.settings) for case in opinion.nearest if case.patch is not None
+        ],
         maps=[given.maps[position].to_json() for position in sorted(given.maps)],
         grid=GRID,
         style=style,

@@ -123,7 +123,7 @@ def _add_answers(app: FastAPI, state: ServerState, session_of: SessionOf) -> Non
     def reveal_prediction(study: str, session: int, handle: str, user: Reader) -> ModelPrediction:
         """Reveal the model's prediction, once your own answer is sealed."""
         reading = session_of(study, session, user)
-        shown = reading.reveal(handle, lambda case: _model_answer(state, reading.trial, case))
+        shown = reading.reveal(handle, lambda case: _model_answer(state, reading.study, case))
         return _prediction(state, reading, handle, shown)
 
     @app.post("/api/read/{study}/{session}/{handle}/revise")
@@ -185,15 +185,15 @@ def _reading_case(state: CaseState) -> ReadingCase:
 def _opened(state: ServerState, reading: Session, found: CaseState, user: User) -> OpenedCase:
     try:
         case = case_of(state, found.task.case_id)
-        if mark_of(case) != reading.trial.marks[case.case_id]:
+        if mark_of(case) != reading.study.marks[case.case_id]:
             raise StaleError("The case's images or box have changed since the study was registered")
         images = show_case(state, user, case)
     except SpinefxError as error:
         # The error's own message names files; the reader must not see it, and the editor finds its kind in the log.
         content = {"handle": found.task.handle, "session": reading.session, "error": type(error).__name__}
-        state.log.append(TROUBLE, user.code, reading.trial.name, content)
+        state.log.append(TROUBLE, user.code, reading.study.name, content)
         raise WorkspaceError("This case cannot be shown as it was registered", remedy="Tell your editor.") from None
-    design, shown = reading.trial.design, found.shown
+    design, shown = reading.study.design, found.shown
     if not design.box and shown is None:
         images = images.model_copy(update={"lesion": None})
     model = None if shown is None else _prediction(state, reading, found.task.handle, shown)
@@ -218,7 +218,7 @@ def _model_answer(state: ServerState, registered: RegisteredStudy, case: str) ->
 
 def _prediction(state: ServerState, reading: Session, handle: str, shown: Mapping[str, Any]) -> ModelPrediction:
     lesion = case_of(state, reading.states()[handle].task.case_id).lesion
-    pin = reading.trial.model
+    pin = reading.study.model
     return ModelPrediction(
         probability=shown["probability"],
         diagnosis=shown["diagnosis"],

@@ -1,4 +1,4 @@
-"""Single values of a DICOM header, checked as they are read."""
+"""Read single values of a DICOM header, and check each."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = [
 ]
 
 MAX_TEXT_CHARACTERS = 1024
-# Philips writes 7.23e75 where a number is not known.
+# Philips writes 7.23e75 for an unknown number.
 LARGEST_NUMBER = 1e9
-NOTHING = Dataset()  # one for all: making one costs more than reading a value
+NOTHING = Dataset()  # shared, because creating one costs more than reading a value
 TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UT"})
 
 
@@ -53,7 +53,7 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset:
 
 
 def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """Read an element's values as texts.
+    """Read the values of an element as texts.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     if raw is None:
         return ()
     if type(raw.value) is bytes:
-        # Plain ASCII and single shorts, the rule in headers, go past pydicom's conversion: it is half a scan's cost.
+        # Most values are ASCII text or single shorts. Bypassing pydicom's conversion halves the cost of a scan.
         kind = raw.VR or dictionary_VR(tag)
         if kind in TEXT_VRS and raw.value.isascii():
             text = raw.value.decode("ascii").strip("\0 ")
@@ -101,7 +101,7 @@ def read_text(dataset: Dataset, keyword: str) -> str:
 
 
 def code_word(text: str) -> str:
-    """Keep a code string only where it is one, so that nothing else is ever shown in its place.
+    """Return a code string unchanged if it is one, so that no free text is ever shown in its place.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def code_word(text: str) -> str:
 
 
 def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Read an element that must hold so many finite numbers.
+    """Read an element that must hold a given number of finite numbers.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...
     Raises
     ------
     FileError
-        When it holds another count, no numbers, or numbers beyond all measure.
+        When it holds another count, a value that is not a number, or an implausibly large number.
     """
     found = read_texts(dataset, keyword)
     if not found:
@@ -140,7 +140,7 @@ def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...
     try:
         values = tuple(float(text) for text in found)
     except ValueError:
-        raise FileError(f"has a {keyword} that is no number") from None
+        raise FileError(f"has a {keyword} that is not a number") from None
     if len(values) != count or not all(math.isfinite(value) and abs(value) < LARGEST_NUMBER for value in values):
         raise FileError(f"has an impossible {keyword}")
     return values
@@ -179,7 +179,7 @@ def read_time_ms(dataset: Dataset, keyword: str) -> float | None:
     Returns
     -------
     float or None
-        None where it is absent, no number, or 0 and less, which mean that it is not known.
+        None where it is absent, not a number, or not positive, which means unknown.
     """
     found = read_texts(dataset, keyword)
     try:
@@ -200,7 +200,7 @@ def read_whole(dataset: Dataset, keyword: str) -> int | None:
     Returns
     -------
     int or None
-        None where it is absent or no whole number.
+        None where it is absent or not a whole number.
     """
     found = read_texts(dataset, keyword)
     try:

@@ -365,8 +365,11 @@ def _names_labels(name: str) -> bool:
 
 
 def _weighting_of_name(name: str) -> Weighting:
+    whole = weighting_from_name(name)
+    if whole is Weighting.STIR:  # BIDS writes it as a T2w suffix with a label of its own
+        return whole
     suffix = weighting_from_name(name.split("_")[-1])
-    return suffix if suffix is not Weighting.UNKNOWN else weighting_from_name(name)
+    return suffix if suffix is not Weighting.UNKNOWN else whole
 
 
 def _header_size(start: bytes) -> int:

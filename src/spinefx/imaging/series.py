@@ -1,4 +1,4 @@
-"""One MR series: its images in order, what its headers say of them, and the way to its voxels."""
+"""One MR series: its images in order, what its headers say about them, and access to its voxels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Instance:
     Parameters
     ----------
     sop_uid : str
-        SOP Instance UID, kept to match tables, never shown.
+        SOP Instance UID, kept to match tables and never shown.
     frame : int
         Frame of the file, from 0.
     shape : tuple of int
@@ -59,38 +59,38 @@ class Series:
     Parameters
     ----------
     uid, study_uid : str
-        DICOM UIDs, kept to match tables, never shown. A series that held several stacks (echoes, dynamics) is split;
-        its parts end in ``#1``, ``#2``.
+        DICOM UIDs, kept to match tables and never shown. A series that holds several stacks (echoes, dynamics) is
+        split into parts whose UIDs end in ``#1``, ``#2``.
     number : int or None
         Series Number, or a running number for NIfTI files.
     weighting : Weighting
-        By timing; by name where no timing is known.
+        By timing; by name where the timing is unknown.
     weighting_is_named : bool
-        Whether the name, not the timing, told the weighting.
+        Whether the name, rather than the timing, determined the weighting.
     plane : Plane
     repetition_time_ms, echo_time_ms, inversion_time_ms : float or None
         Milliseconds.
     flip_angle_deg : float or None
         Degrees.
     fat_suppressed, gradient_echo : bool or None
-        None where the headers do not tell.
+        None where the headers do not say.
     contrast_agent : bool
     modality : str
         ``MR``, ``CT``...; ``SEG`` for a label map.
     body_part, description : str
-        Upper case, and as written; used to refuse and to break ties, never shown.
+        Upper case, and as written; used to refuse series and to break ties, never shown.
     image_type : tuple of str
         Values of Image Type (0008,0008), upper case.
     shape : tuple of int
         Rows and columns.
     spacing_mm : tuple of float
-        Slice, row and column steps, millimetres; of a single slice its thickness.
+        Slice, row and column steps, millimetres; for a single slice its thickness.
     frame_of_reference : str
         Pseudonymous key; empty where the source names none.
     instances : tuple of Instance
         Ordered by position along the normal; for a sagittal series as in the loaded Volume.
     fault : str
-        Why the images make no stack (gaps, doubled places, mixed sizes); empty where they do.
+        Why the images do not form a stack (gaps, repeated positions, mixed sizes); empty where they do.
     nifti : NiftiHeader or None
         Set for a NIfTI file.
     """
@@ -130,7 +130,7 @@ class Series:
 
     @property
     def label(self) -> str:
-        """What messages call the series: its number, plane and timing; no identifier, no text from the header."""
+        """Name of the series in messages: number, plane and timing; no identifier and no text from the header."""
         name = "series" if self.number is None else f"series {self.number}"
         parts = [] if self.modality == "MR" else [self.modality]
         parts.append(f"{self.plane}")
@@ -147,7 +147,7 @@ class Series:
 
     @cached_property
     def affine(self) -> NDArray[np.float64]:
-        """Maps (slice, row, column, 1), in the order of the instances, to LPS millimetres; only without fault."""
+        """Maps (slice, row, column, 1), in the order of the instances, to LPS millimetres; undefined with a fault."""
         return stack_affine(self.instances)
 
     def instance(self, sop_uid: str) -> Instance:
@@ -160,7 +160,7 @@ class Series:
         Returns
         -------
         Instance
-            The first frame, where the UID names an Enhanced file.
+            The first frame, where the UID is that of an Enhanced file.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class Series:
         for instance in self.instances:
             if instance.sop_uid == sop_uid.strip():
                 return instance
-        raise SeriesError("no image of the SOP Instance UID that was asked for", where=self.label)
+        raise SeriesError("no image with the given SOP Instance UID", where=self.label)
 
     def load(self) -> Volume:
         """Read the voxels.
@@ -178,36 +178,36 @@ class Series:
         Returns
         -------
         Volume
-            Slice i is instance i. A sagittal series comes as
-            :meth:`spinefx.imaging.volume.Volume.to_sagittal` gives it.
+            Slice i is instance i. A sagittal series is oriented as
+            :meth:`spinefx.imaging.volume.Volume.to_sagittal` returns it.
 
         Raises
         ------
         SeriesError
-            When the images make no stack: the gaps or doubled places are listed.
+            When the images do not form a stack; the gaps or repeated positions are listed.
         FileError
-            When a file has truncated or broken pixels, or changed since it was scanned.
+            When the pixels of a file are truncated or broken, or the file changed since it was scanned.
         GeometryError
             When the voxels are not finite.
         """
         return self.slices().whole()
 
     def slices(self) -> Slices:
-        """Give the slices of :meth:`load`, each of a DICOM series to be read when it is first asked for.
+        """Return the slices of :meth:`load`; those of a DICOM series are read when they are first used.
 
         Returns
         -------
         Slices
-            Of the same bits as :meth:`load`, however they are encoded. The headers of all were checked; what is never
-            read is never decoded, and broken pixels there go unseen.
+            The same bits as :meth:`load`, whatever the encoding. All headers were checked. A slice that is never used
+            is never decoded, so broken pixels in it go undetected.
 
         Raises
         ------
         SeriesError, FileError, GeometryError
-            As :meth:`load`; the last two for a DICOM series only when slices are read.
+            As :meth:`load`; for a DICOM series the last two only when slices are read.
         """
         if self.fault:
-            raise SeriesError(self.fault, where=self.label, remedy="Export the series again, whole.")
+            raise SeriesError(self.fault, where=self.label, remedy="Export the complete series again.")
         if self.number_of_slices * self.shape[0] * self.shape[1] > MAX_VOXELS:
             raise SeriesError("too many voxels", where=self.label, allowed=f"up to {MAX_VOXELS}")
         if self.nifti is not None:
@@ -225,7 +225,7 @@ class Series:
 
     @contextlib.contextmanager
     def named_errors(self) -> Iterator[None]:
-        """Say in what goes wrong while voxels are read that it is this series."""
+        """Name this series in errors that occur while its voxels are read."""
         try:
             yield
         except (FileError, GeometryError) as error:
@@ -235,18 +235,18 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class StoredSlices(Slices):
-    """The slices of a DICOM series, each read once, when it is first asked for.
+    """The slices of a DICOM series, each read once, when it is first used.
 
     Parameters
     ----------
     series : Series
         Without fault.
     affine : ndarray of float64, shape (4, 4)
-        Of the stack, turned where it is.
+        Of the stack, after the turn.
     frame_of_reference : str
     weighting : Weighting
     turn : SagittalTurn or None
-        What is done to each slice; None leaves it as it is stored.
+        How each slice is turned; None leaves it as stored.
     """
 
     series: Series
@@ -258,7 +258,7 @@ class StoredSlices(Slices):
 
     @classmethod
     def of(cls, series: Series, turn: SagittalTurn | None = None) -> StoredSlices:
-        """Place the slices of a series.
+        """Return the slices of a series.
 
         Parameters
         ----------

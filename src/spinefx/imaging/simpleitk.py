@@ -1,6 +1,6 @@
-"""SimpleITK's rigid registration by Mattes' mutual information: the reference that our own is held to, and an option.
+"""SimpleITK's rigid registration by Mattes mutual information: an option, and the reference for our own registration.
 
-SimpleITK is an optional package (the extra ``simpleitk``), and this is its only home.
+SimpleITK is an optional package (the extra ``simpleitk``), imported in this module alone.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from spinefx.errors import RegistrationError
 from spinefx.imaging.similarity import BINS
 from spinefx.imaging.volume import Volume
 
-__all__ = ["descend"]
+__all__ = ["register_rigid"]
 
 SAMPLED_SHARE = 0.2
 FIRST_STEP_MM, LAST_STEP_MM = 1.0, 1e-3
 MOST_STEPS = 200
 
 
-def descend(
+def register_rigid(
     fixed: Volume, moving: Volume, start: NDArray[np.float64], *, centre_mm: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Refine a map by SimpleITK's regular-step gradient descent on Mattes' mutual information.
+    """Refine a map by SimpleITK's regular-step gradient descent on Mattes mutual information.
 
     Parameters
     ----------
     fixed, moving : Volume
-        Pooled in plane beforehand: SimpleITK's own levels would shrink a few thick slices to fewer.
+        Pooled in plane beforehand, because SimpleITK's own pyramid would also reduce the few thick slices.
     start : ndarray of float64, shape (4, 4)
-        Rigid; maps the fixed volume's millimetres to the moving one's.
+        Rigid; maps the fixed volume's millimetres to the moving volume's.
     centre_mm : ndarray of float64, shape (3,)
-        What turns keep in place, in the fixed volume's frame.
+        Centre of rotation, in the fixed volume's frame.
 
     Returns
     -------
     ndarray of float64, shape (4, 4)
-        Rigid; nothing is promised of its similarity.
+        Rigid; its similarity may be lower than that of ``start``.
 
     Raises
     ------
     RegistrationError
-        When SimpleITK is not installed, or gives up.
+        When SimpleITK is not installed or fails.
 
     Notes
     -----
-    Mattes et al. 2003, 32 bins, one voxel in five drawn with a fixed seed, on one thread: the same twice, up to the
-    last bits. Steps and scales as in SimpleITK's examples.
+    Mattes et al. 2003, 32 bins, one voxel in five sampled with a fixed seed, on one thread: reproducible up to the last
+    bits. Steps and scales follow SimpleITK's examples.
     """
     sitk = _simpleitk()
     transform = sitk.Euler3DTransform()
@@ -69,7 +69,7 @@ def descend(
         method.Execute(_image(sitk, fixed), _image(sitk, moving))
     except RuntimeError:
         raise RegistrationError(
-            "SimpleITK gave up", remedy="Ask for a rigid alignment, which spinefx finds by itself."
+            "the registration by SimpleITK failed", remedy="Use method 'rigid', which needs no SimpleITK."
         ) from None
     found = np.eye(4)
     found[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
@@ -83,14 +83,14 @@ def _simpleitk() -> ModuleType:
         import SimpleITK
     except ImportError:
         raise RegistrationError(
-            "SimpleITK is not installed", remedy="Install spinefx[simpleitk], or ask for a rigid alignment."
+            "SimpleITK is not installed", remedy="Install spinefx[simpleitk], or use method 'rigid'."
         ) from None
     module: ModuleType = SimpleITK
     return module
 
 
 def _image(sitk: ModuleType, volume: Volume) -> Any:
-    """The same voxels in the same place: SimpleITK counts columns, rows, slices, and LPS millimetres as we do."""
+    """Convert a volume; SimpleITK orders axes as column, row, slice, and uses LPS millimetres as we do."""
     image = sitk.GetImageFromArray(volume.array)
     image.SetOrigin(volume.affine[:3, 3].tolist())
     image.SetSpacing(volume.spacing_mm[::-1])

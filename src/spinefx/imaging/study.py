@@ -1,7 +1,7 @@
-"""Studies, as a folder, a ZIP archive, a DICOMDIR or NIfTI files hold them: headers first, pixels on demand.
+"""Studies in a folder, a ZIP archive, a DICOMDIR or NIfTI files: headers first, pixels on demand.
 
-A file that cannot be used becomes one RefusedFile with one sentence, and the rest is read on. What identifies a patient
-is replaced by its hash while the headers are sorted; no name and no date is kept.
+A file that cannot be used becomes one RefusedFile with one sentence, and reading continues. Identifiers of patients are
+replaced by hashes while the headers are sorted; names and dates are not kept.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.errors import FileError, InputError
-from spinefx.imaging import contrast, nifti
+from spinefx.imaging import nifti
 from spinefx.imaging.archive import Listing, Member, MemberReader, list_members, list_referenced
+from spinefx.imaging.contrast import contrast_of, weighting_from_name
 from spinefx.imaging.dicom import Frame, Header, lenient_reading, read_directory, read_header
 from spinefx.imaging.dicom_pixels import read_frames
 from spinefx.imaging.series import Instance, Series
 from spinefx.imaging.stack import fault_of_stack, order_along_normal, plane_of_stack, split_repeats, stack_affine
 from spinefx.imaging.volume import plane_of_normal
-from spinefx.vocabulary import Weighting
 
 __all__ = ["Instance", "RefusedFile", "Scan", "Series", "Study", "only_study", "open_study", "pseudonym", "scan"]
 
@@ -35,13 +35,13 @@ class Study:
     Parameters
     ----------
     uid : str
-        Study Instance UID, kept to match tables, never shown.
+        Study Instance UID, kept to match tables and never shown.
     patient_key, folder_key : str
-        Pseudonyms of the PatientID and of the top folder's name inside the export; empty where there is none.
+        Pseudonyms of the PatientID and of the name of the top folder inside the export; empty where there is none.
     sex : str or None
         ``F``, ``M`` or ``O``.
     age_years : float or None
-        Whole years; above 89 it is 90.
+        Whole years; 90 stands for 90 and above.
     series : tuple of Series
         Sorted by number, then UID.
     """
@@ -65,7 +65,7 @@ class RefusedFile:
     reason : str
         One sentence without identifiers.
     path : Path
-        Where it lies; it may hold a patient's name, so it is shown only when the user asks.
+        May contain a patient's name, so it is shown only on request.
     """
 
     label: str
@@ -75,7 +75,7 @@ class RefusedFile:
 
 @dataclass(frozen=True)
 class Scan:
-    """What an export holds.
+    """The contents of an export.
 
     Parameters
     ----------
@@ -106,12 +106,12 @@ class _Image:
 
 
 def pseudonym(identifier: str) -> str:
-    """Replace a hospital identifier by a key that matches it again without telling it.
+    """Return a key that matches a hospital identifier without revealing it.
 
     Parameters
     ----------
     identifier : str
-        Surrounding white space does not count.
+        Surrounding white space is ignored.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def scan(path: Path, *, progress: Callable[[int, int], None] | None = None) -> S
     Raises
     ------
     FileError
-        When nothing is at the path.
+        When the path does not exist.
     ArchiveError
         When the path is a broken or hostile ZIP archive.
     """
@@ -190,7 +190,7 @@ def open_study(path: Path) -> Study:
 
 
 def only_study(found: Scan) -> Study:
-    """Give the one study of a scan.
+    """Return the only study of a scan.
 
     Parameters
     ----------
@@ -211,13 +211,13 @@ def only_study(found: Scan) -> Study:
         patients = len({study.patient_key for study in found.studies})
         raise InputError(
             f"{len(found.studies)} studies of {patients} patient{'s' * (patients != 1)}",
-            where="what was given",
+            where="input",
             allowed="one study",
             remedy="Give the folder of one study.",
         )
     reasons = sorted({item.reason for item in found.refused})
-    told = f"; {len(found.refused)} files were refused: {', '.join(reasons[:3])}" if reasons else ""
-    raise FileError(f"no study{told}", where="what was given", allowed="DICOM or NIfTI images of one patient")
+    refused = f"; {len(found.refused)} files were refused: {', '.join(reasons[:3])}" if reasons else ""
+    raise FileError(f"no study{refused}", where="input", allowed="DICOM or NIfTI images of one patient")
 
 
 def _list(path: Path, reader: MemberReader) -> Listing:
@@ -229,14 +229,14 @@ def _list(path: Path, reader: MemberReader) -> Listing:
         with reader.open(only) as stream:
             file_ids = read_directory(stream, only)
     except FileError:
-        return listing  # an image, or something that scan() refuses with its reason
+        return listing  # an image, or a file that scan() refuses with a reason
     if not file_ids:
-        raise FileError("a DICOMDIR that lists no files", where=only.label)
+        raise FileError("a DICOMDIR without any files", where=only.label)
     return list_referenced(only, file_ids)
 
 
 def _sidecars(members: Sequence[Member]) -> dict[str, Member]:
-    """Find the sidecar of each NIfTI file by its name."""
+    """Return the sidecar of each NIfTI file by the file's name."""
     by_name = {member.name: member for member in members}
     pairs = ((name, nifti.sidecar_name(name)) for name in by_name if nifti.is_nifti_name(name))
     return {name: by_name[beside] for name, beside in pairs if beside in by_name}
@@ -256,7 +256,7 @@ def _sentence(error: InputError | OSError) -> str:
 
 
 def _without_copies(images: Iterable[_Image], reader: MemberReader) -> list[_Image]:
-    """Drop images that are there twice: the same UID, the same place, the same pixels, however they are encoded."""
+    """Drop copies of images: the same UID, position and pixels, whatever their encoding."""
     kept: dict[tuple[str, str, str, int], list[_Image]] = {}
     for image in images:
         header = image.header
@@ -279,7 +279,7 @@ def _is_copy(image: _Image, other: _Image, reader: MemberReader) -> bool:
 
 
 def _dicom_studies(images: Iterable[_Image]) -> list[Study]:
-    # The patient is part of the key: a study UID that two patients share must not mix them.
+    # The patient is part of the key, so that a study UID shared by two patients does not mix them.
     studies: dict[tuple[str, str], dict[str, list[_Image]]] = {}
     for image in images:
         header = image.header
@@ -309,7 +309,7 @@ def _series_order(series: Series) -> tuple[bool, int, str]:
 
 
 def _make_series(uid: str, images: list[_Image]) -> list[Series]:
-    # A rule, never the order of files, settles every tie, so that shuffled files give the same series.
+    # A rule settles every tie, never the order of files, so that shuffled files result in the same series.
     images = sorted(images, key=lambda image: (image.header.sop_uid, image.frame.number))
     stacks = split_repeats(
         images,
@@ -333,8 +333,17 @@ def _stack_order(stack: list[_Image]) -> tuple[float, tuple[str, ...], int, int]
 def _one_series(uid: str, images: list[_Image]) -> Series:
     header, frame = images[0].header, images[0].frame
     image_type = tuple(word.upper() for word in frame.image_type)
-    timed = contrast.weighting_from_timing(frame.repetition_time_ms, frame.echo_time_ms, frame.inversion_time_ms)
-    named = contrast.weighting_from_name(header.description) if timed is Weighting.UNKNOWN else Weighting.UNKNOWN
+    shown = contrast_of(
+        repetition_time_ms=frame.repetition_time_ms,
+        echo_time_ms=frame.echo_time_ms,
+        inversion_time_ms=frame.inversion_time_ms,
+        scanning_sequence=header.scanning_sequence,
+        scan_options=header.scan_options,
+        scan_options_known=header.scan_options_known,
+        image_type=image_type,
+        name=header.description,
+        named=weighting_from_name(header.description),
+    )
     step = np.linalg.norm(stack_affine(images)[:3, :3], axis=0)
     fault = fault_of_stack(images)
     thickness = header.slice_thickness_mm if fault or len(images) == 1 else None
@@ -342,22 +351,15 @@ def _one_series(uid: str, images: list[_Image]) -> Series:
         uid=uid,
         study_uid=header.study_uid,
         number=header.series_number,
-        weighting=timed if named is Weighting.UNKNOWN else named,
-        weighting_is_named=named is not Weighting.UNKNOWN,
+        weighting=shown.weighting,
+        weighting_is_named=shown.by_name,
         plane=plane_of_stack(images),
         repetition_time_ms=frame.repetition_time_ms,
         echo_time_ms=frame.echo_time_ms,
         inversion_time_ms=frame.inversion_time_ms,
         flip_angle_deg=frame.flip_angle_deg,
-        fat_suppressed=contrast.fat_suppressed(
-            scan_options=header.scan_options,
-            scan_options_known=header.scan_options_known,
-            scanning_sequence=header.scanning_sequence,
-            inversion_time_ms=frame.inversion_time_ms,
-            image_type=image_type,
-            name=header.description,
-        ),
-        gradient_echo=contrast.gradient_echo(header.scanning_sequence),
+        fat_suppressed=shown.fat_suppressed,
+        gradient_echo=shown.gradient_echo,
         contrast_agent=header.contrast_agent,
         modality=header.modality,
         body_part=header.body_part,
@@ -390,7 +392,7 @@ def _nifti_studies(volumes: Sequence[tuple[Member, nifti.NiftiHeader]]) -> list[
 
 
 def _subject_folder(name: str) -> str:
-    """Name the folder that makes a study: a BIDS subject and session, else the file's own folder."""
+    """Return the folder that holds a study: that of a BIDS subject and session, else the file's own."""
     bids = re.match(r"(?:.*/)?sub-[^/]+(?:/ses-[^/]+)?(?=/)", name)
     return bids.group() if bids else name.rpartition("/")[0]
 
@@ -404,29 +406,32 @@ def _nifti_series(study_uid: str, number: int, member: Member, header: nifti.Nif
         affine = np.column_stack([np.append(normal, 0), *header.affine[:, 1:].T])
         affine[:3, 3] += index * header.affine[:3, 0]
         instances.append(Instance(f"{uid}.{index}", index, (rows, columns), affine, member))
-    timed = contrast.weighting_from_timing(header.repetition_time_ms, header.echo_time_ms, header.inversion_time_ms)
     name = nifti.stem_of(member.name.rpartition("/")[2]) + " " + header.text("SeriesDescription")
+    shown = contrast_of(
+        repetition_time_ms=header.repetition_time_ms,
+        echo_time_ms=header.echo_time_ms,
+        inversion_time_ms=header.inversion_time_ms,
+        scanning_sequence=header.words("ScanningSequence"),
+        scan_options=header.words("ScanOptions"),
+        scan_options_known=bool(header.words("ScanOptions")),
+        image_type=header.words("ImageType"),
+        name=name,
+        named=header.weighting_from_name,
+    )
     spacing = np.linalg.norm(header.affine[:3, :3], axis=0)
     return Series(
         uid=uid,
         study_uid=study_uid,
         number=number,
-        weighting=header.weighting,
-        weighting_is_named=timed is Weighting.UNKNOWN and header.weighting is not Weighting.UNKNOWN,
+        weighting=shown.weighting,
+        weighting_is_named=shown.by_name,
         plane=plane_of_normal(normal),
         repetition_time_ms=header.repetition_time_ms,
         echo_time_ms=header.echo_time_ms,
         inversion_time_ms=header.inversion_time_ms,
         flip_angle_deg=header.flip_angle_deg,
-        fat_suppressed=contrast.fat_suppressed(
-            scan_options=header.words("ScanOptions"),
-            scan_options_known=bool(header.words("ScanOptions")),
-            scanning_sequence=header.words("ScanningSequence"),
-            inversion_time_ms=header.inversion_time_ms,
-            image_type=header.words("ImageType"),
-            name=name,
-        ),
-        gradient_echo=contrast.gradient_echo(header.words("ScanningSequence")),
+        fat_suppressed=shown.fat_suppressed,
+        gradient_echo=shown.gradient_echo,
         contrast_agent=bool(header.text("ContrastBolusIngredient") or header.text("ContrastBolusAgent")),
         modality="SEG" if header.is_label_map else header.text("Modality") or "MR",
         body_part=header.text("BodyPartExamined").upper(),

@@ -1,4 +1,4 @@
-"""Data that lie on the device while folds train: voxels for the whole run, one epoch's draws at a time."""
+"""Data on the device while folds train: voxels for the whole run, random draws for one epoch at a time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ from spinefx.learning.training import learning_rate
 
 __all__ = ["EpochDraws", "ResidentBank"]
 
-VIEWS = ("views_t1w", "views_t2w")
-
 
 class ResidentBank:
-    """A cohort's source voxels and unchanged patches, once on the device for all folds.
+    """A cohort's source voxels and unchanged patches, held once on the device for all folds.
 
     Parameters
     ----------
@@ -33,7 +31,7 @@ class ResidentBank:
 
     Attributes
     ----------
-    originals : Tensor, shape (sample, 6, size, size)
+    originals : Tensor, shape (sample, channel, size, size)
         Unchanged patches, by sample number.
     """
 
@@ -41,7 +39,7 @@ class ResidentBank:
         everyone = np.arange(len(bank.samples))
         self.device = device
         self.originals = torch.stack([bank.original(int(number)) for number in everyone]).to(device)
-        self._weightings = tuple(planes.to(device) for planes in bank.weightings)
+        self._sources = tuple(planes.to(device) for planes in bank.sources)
         self._axis = torch.from_numpy(patch_grid(bank.size)).to(device, bank.dtype)
 
     def draw(self, chosen: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -54,14 +52,14 @@ class ResidentBank:
 
         Returns
         -------
-        Tensor, shape (n, 6, size, size)
-            As :meth:`PatchBank.draw` gives.
+        Tensor, shape (n, channel, size, size)
+            As :meth:`PatchBank.draw` returns them.
         Tensor of int64, shape ()
-            Channels that hold one grey level only; there should be none.
+            Number of channels that hold one grey level only; it should be 0.
         """
         parts = [
-            planes.read(chosen["numbers"], chosen[key], self._axis)
-            for key, planes in zip(VIEWS, self._weightings, strict=True)
+            planes.read(chosen["numbers"], chosen[_views_key(place)], self._axis)
+            for place, planes in enumerate(self._sources)
         ]
         patches, is_flat = normalised(torch.cat(parts, dim=1))
         is_moved = chosen["is_moved"][:, None]
@@ -71,7 +69,7 @@ class ResidentBank:
 
 @dataclass(frozen=True, eq=False)
 class EpochDraws:
-    """Everything that chance decides of one fold's epoch, on the host; the same numbers as the plain loop draws.
+    """All random draws of one fold's epoch, on the host; the same numbers as the plain loop draws.
 
     Use :meth:`of`.
 
@@ -81,9 +79,9 @@ class EpochDraws:
     sizes : tuple of int
         Patches in each step.
     patches : dict of str to Tensor
-        By patch of the epoch: sample number, answer, where it is read. The rate of each step beside them.
+        By patch of the epoch: sample number, label and where it is read; also the learning rate of each step.
     chance : Future
-        Of contrast, blends and dropout, by patch of the epoch; they are drawn in another thread.
+        Contrast, blends and dropout, by patch of the epoch, drawn in another thread.
     """
 
     plan: EpochPlan
@@ -102,9 +100,9 @@ class EpochDraws:
         epoch : int
             From 1.
         features : int
-            Of the layer that dropout works on.
+            Inputs of the layer that dropout precedes.
         drawers : ThreadPoolExecutor
-            Torch's draws do not hold Python up; they are most of the work.
+            Torch releases the interpreter while it draws, which is most of the work.
 
         Returns
         -------
@@ -123,18 +121,24 @@ class EpochDraws:
             "rates": torch.tensor(rates, dtype=torch.float64),
         }
         changes = jitter_matrices(plan.jitters)
-        patches |= {key: planes.jittered(numbers, changes) for key, planes in zip(VIEWS, bank.weightings, strict=True)}
+        views = (planes.jittered(numbers, changes) for planes in bank.sources)
+        patches |= {_views_key(place): view for place, view in enumerate(views)}
         return cls(plan, sizes, patches, drawers.submit(_chance, recipe, run.fold, epoch, sizes, features))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give all draws, waiting for the other thread.
+        """Return all draws, once the other thread is done.
 
         Returns
         -------
         dict of str to Tensor
-            One row a patch, but for ``rates`` with one a step.
+            One row per patch, except ``rates`` with one per step.
         """
         return self.patches | self.chance.result()
+
+
+def _views_key(place: int) -> str:
+    """Return the name of the tensor that holds where patches are read in one series."""
+    return f"views_{place}"
 
 
 def _chance(recipe: Recipe, fold: int, epoch: int, sizes: tuple[int, ...], features: int) -> dict[str, Tensor]:

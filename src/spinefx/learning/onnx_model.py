@@ -1,8 +1,8 @@
-"""A trained model that ONNX Runtime computes: what the point of use loads, without torch.
+"""A trained model that ONNX Runtime computes, for use without torch.
 
-Beside ``weights.safetensors`` lie the same network as a standard ONNX graph (``model.onnx``), its weights
-(``model.onnx.data``, mapped into memory, never copied) and ``graph.json``, which names the digests of both and of the
-card that they belong to.
+``weights.safetensors`` is accompanied by the same network as a standard ONNX graph (``model.onnx``), its weights
+(``model.onnx.data``, mapped into memory, never copied) and ``graph.json``, which holds the digests of both and of the
+model card that they belong to.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from spinefx.cases.patch import CHANNELS
 from spinefx.errors import ModelError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.card import ModelCard, read_card, read_json_object
@@ -39,34 +38,34 @@ __all__ = [
 SCHEMA = "spinefx graph 2"
 GRAPH_FILE, DATA_FILE, GRAPH_CARD_FILE = "model.onnx", "model.onnx.data", "graph.json"
 INPUT, OUTPUT = "patches", "log_odds"
-# ResNet50 needs 20 kB and 94 MB; a file far beyond is not one of ours.
+# ResNet50 takes 20 kB and 94 MB; a much larger file was not written by this program.
 LARGEST_BYTES = {GRAPH_FILE: 2**20, DATA_FILE: 2**29}
 EXPORT_AGAIN = "Run `spinefx export MODEL` where torch is installed."
 
 
 @dataclass(frozen=True)
 class GraphCard:
-    """What ``graph.json`` says: which model the graph is of, and how closely it was found to answer alike.
+    """The content of ``graph.json``: the model that the graph belongs to, and how closely the two agree.
 
     Parameters
     ----------
     model_digest : str
-        Of the model card.
+        Digest of the model card.
     graph_digest, data_digest : str
         SHA-256 of ``model.onnx`` and ``model.onnx.data``.
     opset : int
         Version of ONNX's operators.
     software : mapping of str to str
-        Versions at the export.
+        Versions at export.
     filters : mapping of str to sequence of int
-        Where the weights of each layer lie in ``model.onnx.data``, in the order of layers: offset in bytes, then shape,
+        Where the weights of each layer are in ``model.onnx.data``, in the order of layers: offset in bytes, then shape,
         the first axis over filters. Biases are left out.
     inputs : int
-        Seeded random patches that both engines answered.
+        Number of seeded random patches that both engines predicted.
     probability_error : float
-        Largest difference of a probability.
+        Largest difference in probability.
     log_odds_error : float
-        Largest difference of log-odds, relative where they are beyond 1.
+        Largest difference in log-odds, relative where they exceed 1.
     """
 
     model_digest: str
@@ -80,7 +79,7 @@ class GraphCard:
     log_odds_error: float
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values for ``graph.json``.
+        """Return plain values for ``graph.json``.
 
         Returns
         -------
@@ -104,7 +103,7 @@ class GraphCard:
         Raises
         ------
         ModelError
-            For another schema, missing keys, or a text that its digest does not name.
+            For another schema, missing keys, or a content that does not match its digest.
         """
         if values.get("schema") != SCHEMA:
             raise ModelError(
@@ -126,15 +125,15 @@ class GraphCard:
 
 @dataclass(frozen=True, eq=False)
 class Scorer(TrainedModel):
-    """A model's graph, ready to answer.
+    """A model's graph, loaded and ready to predict.
 
     Parameters
     ----------
     card : ModelCard
     session : onnxruntime.InferenceSession
-        Maps patches of shape (n, 6, size, size) to n log-odds.
+        Maps patches of shape (n, channel, size, size) to n log-odds.
     folder : Path
-        Where the graph lies.
+        That holds the graph.
     filters : mapping of str to sequence of int
         As the graph's card has them.
     """
@@ -164,7 +163,7 @@ class Scorer(TrainedModel):
             }
         except (OSError, ValueError, TypeError) as error:
             raise ModelError("weights that cannot be read", where=DATA_FILE, remedy=EXPORT_AGAIN) from error
-        session = _session(self.folder / GRAPH_FILE, self.card.settings.size, 1, False, shuffled)
+        session = _session(self.folder / GRAPH_FILE, self.card, 1, False, shuffled)
         return Scorer(self.card, session, self.folder, self.filters)
 
     @classmethod
@@ -176,10 +175,10 @@ class Scorer(TrainedModel):
         folder : Path
             With ``model.json``, ``graph.json``, ``model.onnx`` and ``model.onnx.data``.
         threads : int
-            Of one computation.
+            For one computation.
         one_study : bool
-            Start sooner and compute slower: leaves out the rearrangement of weights, which pays from about the
-            twentieth study on. Answers differ by rounding only.
+            Start sooner and compute more slowly: skips the rearrangement of weights, which pays off from about the
+            twentieth study. Predictions differ by rounding only.
 
         Returns
         -------
@@ -188,7 +187,7 @@ class Scorer(TrainedModel):
         Raises
         ------
         ModelError
-            When a file is missing, was altered, is another model's, or no graph that ONNX Runtime takes.
+            When a file is missing, was altered or belongs to another model, or when ONNX Runtime refuses the graph.
         """
         card = read_card(folder)
         graph = _check_files(folder, card)
@@ -204,7 +203,7 @@ class Scorer(TrainedModel):
         threads: int = 1,
         one_study: bool = False,
     ) -> Scorer:
-        """Read a graph whose files have been checked already, or written just now.
+        """Read a graph whose files have been checked, or just written.
 
         Parameters
         ----------
@@ -222,14 +221,14 @@ class Scorer(TrainedModel):
         Raises
         ------
         ModelError
-            When it is no graph that ONNX Runtime takes.
+            When ONNX Runtime refuses the graph.
         """
-        session = _session(folder / GRAPH_FILE, card.settings.size, threads, one_study)
+        session = _session(folder / GRAPH_FILE, card, threads, one_study)
         return cls(card, session, folder, filters)
 
 
 def has_graph(folder: Path) -> bool:
-    """Say whether a model folder holds a graph, whole or not.
+    """Return whether a model folder holds a graph, intact or not.
 
     Parameters
     ----------
@@ -243,7 +242,7 @@ def has_graph(folder: Path) -> bool:
 
 
 def graph_is_current(folder: Path) -> bool:
-    """Say whether a model folder holds its own graph, whole and unaltered.
+    """Return whether a model folder holds its own graph, complete and unaltered.
 
     Parameters
     ----------
@@ -261,7 +260,7 @@ def graph_is_current(folder: Path) -> bool:
 
 
 def _check_files(folder: Path, card: ModelCard) -> GraphCard:
-    """Follow the chain: the model's card, the graph's card, the graph, its weights; give the graph's card."""
+    """Check the chain of model card, graph card, graph and weights; return the graph card."""
     graph = GraphCard.from_json(read_json_object(folder / GRAPH_CARD_FILE, remedy=EXPORT_AGAIN))
     if graph.model_digest != card.digest:
         raise ModelError("the graph is of another model", where=GRAPH_CARD_FILE, remedy=EXPORT_AGAIN)
@@ -279,10 +278,10 @@ def _check_files(folder: Path, card: ModelCard) -> GraphCard:
             raise ModelError(f"{size} bytes", where=name, allowed=f"up to {LARGEST_BYTES[name]}", remedy=EXPORT_AGAIN)
         if found != digest:
             raise ModelError(
-                "not the file that its graph card names (SHA-256 differs)", where=name, remedy=EXPORT_AGAIN
+                "a file that does not match the graph card (SHA-256 differs)", where=name, remedy=EXPORT_AGAIN
             )
-    # Whoever wrote the graph also wrote the digests, so what it may open is looked at by itself: in ONNX's encoding
-    # each weight names its file after the key "location".
+    # Whoever forged the graph would also have forged the digests, so the files that it opens are checked separately:
+    # in ONNX's encoding each weight names its file after the key "location".
     structure = (folder / GRAPH_FILE).read_bytes()
     own = b"location\x12" + bytes([len(DATA_FILE)]) + DATA_FILE.encode()
     if structure.count(b"location") != structure.count(own):
@@ -291,12 +290,16 @@ def _check_files(folder: Path, card: ModelCard) -> GraphCard:
 
 
 def _session(
-    path: Path, size: int, threads: int, one_study: bool, weights: Mapping[str, NDArray[np.float32]] | None = None
+    path: Path,
+    card: ModelCard,
+    threads: int,
+    one_study: bool,
+    weights: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> onnxruntime.InferenceSession:
-    """Open a graph; weights that are given stand in for those of the same name in its file."""
+    """Open a graph; given weights replace those of the same name in its file."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3  # what goes wrong is raised; warnings are for its developers
+    options.log_severity_level = 3  # errors are raised; its warnings are for developers
     options.add_session_config_entry("session.load_model_format", "ONNX")
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if one_study else levels.ORT_ENABLE_ALL
@@ -304,16 +307,17 @@ def _session(
         if weights:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in weights.values()]
             options.add_external_initializers(list(weights), values)
-        # No library of custom operators is ever registered, so a graph holds ONNX's own or is refused.
+        # No custom operators are registered, so a graph that uses others than ONNX's own is refused.
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its kinds share no base but Exception
+    except Exception as error:  # its exceptions share no base but Exception
         raise ModelError("a graph that ONNX Runtime refuses", where=GRAPH_FILE, remedy=EXPORT_AGAIN) from error
     inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
     outputs = [(one.name, one.type, len(one.shape)) for one in session.get_outputs()]
-    if inputs != [(INPUT, "tensor(float)", [len(CHANNELS), size, size])] or outputs != [(OUTPUT, "tensor(float)", 1)]:
+    channels, size = len(card.settings.channels), card.settings.size
+    if inputs != [(INPUT, "tensor(float)", [channels, size, size])] or outputs != [(OUTPUT, "tensor(float)", 1)]:
         raise ModelError(
             f"a graph from {inputs} to {outputs}",
             where=GRAPH_FILE,
-            allowed=f"from ({INPUT}, float, n x {len(CHANNELS)} x {size} x {size}) to ({OUTPUT}, float, n)",
+            allowed=f"from ({INPUT}, float, n x {channels} x {size} x {size}) to ({OUTPUT}, float, n)",
         )
     return session

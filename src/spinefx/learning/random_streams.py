@@ -1,7 +1,7 @@
-"""Random draws that depend on their name alone: seed, fold, purpose, epoch, sample, copy.
+"""Random draws that depend only on their key: seed, fold, purpose, epoch, sample and copy.
 
-A counter-based generator gives the same draw in any order, process or resumed run, so every route to a result sees the
-same data, and what was drawn replays from the key.
+A counter-based generator returns the same draw in any order, process or resumed run, so every route to a result sees
+the same data, and every draw can be replayed from its key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PHILOX_ROUNDS = 10
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for; each has its own, so none can disturb another."""
+    """What a stream of random numbers is for; each purpose has its own, so that none disturbs another."""
 
     FOLDS = 1
     INNER_SPLIT = 2
@@ -38,7 +38,7 @@ class Purpose(IntEnum):
 def stream(
     seed: int, purpose: Purpose, *, fold: int = 0, epoch: int = 0, sample: int = 0, copy: int = 0
 ) -> np.random.Generator:
-    """Open the stream of random numbers with a name.
+    """Return the stream of random numbers for a key.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def stream(
     fold, epoch, copy : int
         Zero or more.
     sample : int
-        As :func:`sample_key` gives it.
+        As :func:`sample_key` returns it.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def stream(
 
 
 def sample_key(case_id: str, slice_index: int) -> int:
-    """Name one slice by a number that does not depend on the rest of the cohort.
+    """Return a number that identifies one slice and does not depend on the rest of the cohort.
 
     Parameters
     ----------
@@ -91,8 +91,7 @@ def uniform_draws(
     Returns
     -------
     ndarray of float64, shape (n, 4)
-        In [0, 1); row i is ``stream(seed, purpose, ..., samples[i], copies[i]).random(4)``, bit for bit, without
-        opening each stream.
+        In [0, 1); row i equals ``stream(seed, purpose, ..., samples[i], copies[i]).random(4)``, bit for bit.
     """
     key = np.array([seed, (int(purpose) << 32) + fold], dtype=np.uint64)
     # A stream steps its counter before it draws.
@@ -101,13 +100,13 @@ def uniform_draws(
     for _ in range(PHILOX_ROUNDS):
         high, low = zip(*map(_product, PHILOX_MULTIPLIERS, (words[0], words[2])), strict=True)
         words = [high[1] ^ words[1] ^ key[0], low[1], high[0] ^ words[3] ^ key[1], low[0]]
-        key = key + PHILOX_BUMPS  # modulo 2^64, as meant
+        key = key + PHILOX_BUMPS  # modulo 2^64, as intended
     drawn: NDArray[np.float64] = (np.stack(words, axis=1) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return drawn
 
 
 def _product(factor: np.uint64, values: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """High and low 64 bits of a product of 64-bit numbers, by halves."""
+    """Return the high and low 64 bits of a product of 64-bit numbers, computed by halves."""
     half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
     top, bottom = values >> half, values & mask
     across = (factor >> half) * bottom + ((factor & mask) * bottom >> half)
@@ -125,12 +124,12 @@ def draw_jitters(
     recipe : Recipe
     fold, epoch : int
     samples, copies : ndarray of uint64, shape (n,)
-        The draws' names; copy 0 is the original wherever originals are kept.
+        The keys of the draws; copy 0 is the original wherever originals are kept.
 
     Returns
     -------
     tuple of Jitter
-        One a draw.
+        One per draw.
     """
     drawn = uniform_draws(recipe.seed, Purpose.JITTER, fold=fold, epoch=epoch, samples=samples, copies=copies)
     row, column, scale, angle = drawn.T
@@ -152,20 +151,20 @@ class EpochPlan:
     rows : ndarray of int64, shape (n,)
         Rows of the training side's samples.
     jitters : tuple of Jitter
-        One a row; the original is the jitter that changes nothing.
+        One per row; the original has the identity.
     """
 
     rows: NDArray[np.int64]
     jitters: tuple[Jitter, ...]
 
     def batches(self, size: int) -> list[slice]:
-        """Cut the epoch into batches.
+        """Divide the epoch into batches.
 
         Parameters
         ----------
         size : int
-            Patches in a batch; the last may be smaller, and takes in a single one that would be left over, whose
-            variance batch normalisation could not estimate.
+            Patches in a batch. The last may be smaller; a single patch left over joins it, because batch normalisation
+            cannot estimate a variance from one.
 
         Returns
         -------
@@ -186,7 +185,7 @@ def plan_epoch(
     ----------
     recipe : Recipe
     keys : ndarray of uint64, shape (sample,)
-        As :func:`sample_key` gives them.
+        As :func:`sample_key` returns them.
     malignant : ndarray of bool, shape (sample,)
     fold, epoch : int
         Both count from 1.
@@ -194,7 +193,7 @@ def plan_epoch(
     Returns
     -------
     EpochPlan
-        A pure function of its arguments: it replays.
+        A pure function of the arguments.
     """
     first = 0 if recipe.keep_original else 1
     last = np.where(malignant, recipe.copies_malignant, recipe.copies_benign)

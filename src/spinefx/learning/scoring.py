@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,37 +10,38 @@ from typing import Any
 import numpy as np
 
 from spinefx import __version__
-from spinefx.cases.alignment import align_lesion, alignment_record
+from spinefx.cases.alignment import AlignedSeries, align_series, alignment_record
+from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Lesion
-from spinefx.cases.patch import PatchStack, cut_patches
+from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction, patient_probability
 from spinefx.errors import MissingPackage, ModelError
-from spinefx.imaging.registration import Alignment
 from spinefx.imaging.volume import Slices
 from spinefx.learning.card import MODEL_FILE
 from spinefx.learning.model import TrainedModel
+from spinefx.learning.networks import Network
 from spinefx.learning.onnx_model import Scorer, has_graph
 from spinefx.learning.recipe import Recipe
-from spinefx.vocabulary import Diagnosis
+from spinefx.vocabulary import MARKED, RESEARCH_USE_ONLY, Diagnosis, Weighting
 
 __all__ = ["ENGINES", "NOTE", "Scored", "load_models", "model_folders", "score"]
 
 ENGINES = ("onnxruntime", "torch")
 
 
-NOTE = "Research use only, not a medical device. A probability on images unlike the training cohort's means nothing."
+NOTE = f"{RESEARCH_USE_ONLY} A probability on images unlike the training cohort's means nothing."
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A lesion with every model's answer.
+    """A lesion with every model's predictions.
 
     Parameters
     ----------
     models : tuple of TrainedModel
     lesion : Lesion
-    alignment : Alignment
-        T2W to T1W.
+    series : tuple of AlignedSeries
+        What the patches were cut from.
     stack : PatchStack
     answers : tuple of tuple of Prediction
         By model, then by slice.
@@ -48,7 +49,7 @@ class Scored:
 
     models: tuple[TrainedModel, ...]
     lesion: Lesion
-    alignment: Alignment
+    series: tuple[AlignedSeries, ...]
     stack: PatchStack
     answers: tuple[tuple[Prediction, ...], ...]
 
@@ -58,7 +59,7 @@ class Scored:
         return self.models[0].card.recipe
 
     def to_json(self) -> dict[str, Any]:
-        """Set the answer out.
+        """Return the answer as plain values.
 
         Returns
         -------
@@ -66,20 +67,26 @@ class Scored:
             Ready for JSON; no identifier of the patient in it.
         """
         lesion = self.lesion
-        return {
+        registered = {one.weighting.key: alignment_record(one) for one in self.series if one.alignment is not None}
+        answer = {
             "spinefx": __version__,
             "note": NOTE,
             "patient": _patient(self.answers, self.recipe),
             "slices": _slices(self.stack, self.answers),
             "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
             "flags": list(self.stack.flags),
-            "registration": alignment_record(self.alignment),
+            "registration": next(iter(registered.values()), None),
             "model": _model(self.models),
         }
+        return answer if len(registered) < 2 else answer | {"registrations": registered}
 
 
 def score(
-    models: tuple[TrainedModel, ...], lesion: Lesion, t1w: Slices, t2w: Slices, alignment: Alignment | None = None
+    models: tuple[TrainedModel, ...],
+    lesion: Lesion,
+    series: Mapping[Weighting, Slices],
+    *,
+    aligned: Sequence[AlignedSeries] | None = None,
 ) -> Scored:
     """Align, cut and score one lesion.
 
@@ -88,10 +95,12 @@ def score(
     models : tuple of TrainedModel
         Of one recipe.
     lesion : Lesion
-        Marked on ``t2w``.
-    t1w, t2w : Slices
-    alignment : Alignment, optional
-        Where it is at hand already, as :func:`spinefx.imaging.registration.align` gave it for this lesion's box.
+        Marked on the T2W series.
+    series : mapping of Weighting to Slices
+        At least those that the recipe names.
+    aligned : sequence of AlignedSeries, optional
+        Where the series were aligned for this lesion's box already, as
+        :func:`spinefx.cases.alignment.align_series` does it.
 
     Returns
     -------
@@ -102,14 +111,19 @@ def score(
     BoxError, RegistrationError, PatchError, ModelError
     """
     settings = models[0].card.settings
-    lesion.check_inside(t2w)
-    alignment = alignment or align_lesion(lesion, t2w, t1w, method=settings.registration)
-    stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
+    lesion.check_inside(series[MARKED])
+    if aligned is None:
+        needed = {sequence: series[sequence] for sequence in settings.sequences if sequence in series}
+        aligned = align_series(lesion, needed, method=settings.registration)
+    stack = cut_patches(lesion, aligned, case_id="case", participant_id="case", settings=settings)
     patches = np.stack([stack.cut(position).array for position in range(len(stack.slices))])
-    return Scored(models, lesion, alignment, stack, tuple(one.predictions(stack, patches) for one in models))
+    answers = tuple(one.predictions(stack, patches) for one in models)
+    return Scored(models, lesion, tuple(aligned), stack, answers)
 
 
-def load_models(folder: Path, *, engine: str | None = None, one_study: bool = False) -> tuple[TrainedModel, ...]:
+def load_models(
+    folder: Path, *, engine: str | None = None, one_study: bool = False, network: Network | None = None
+) -> tuple[TrainedModel, ...]:
     """Load a model, or all folds of an experiment.
 
     Parameters
@@ -120,6 +134,9 @@ def load_models(folder: Path, *, engine: str | None = None, one_study: bool = Fa
         What computes; by default ONNX Runtime, or torch where a model has no graph and torch is installed.
     one_study : bool
         Start sooner and compute slower, see :meth:`Scorer.load`.
+    network : Network, optional
+        The network that the models' recipe names, where it is not one of this package and torch computes. ONNX Runtime
+        needs nothing but the graph.
 
     Returns
     -------
@@ -139,14 +156,16 @@ def load_models(folder: Path, *, engine: str | None = None, one_study: bool = Fa
     if engine != "torch" and all(has_graph(one) for one in folders):
         models = tuple(Scorer.load(one, one_study=one_study) for one in folders)
     else:
-        models = _load_with_torch(folders, engine)
+        models = _load_with_torch(folders, engine, network)
     chains = {(one.card.recipe.digest, one.card.cohort_digest) for one in models}
     if len(chains) > 1:
         raise ModelError("folds of different recipes or cohorts", where=folder.name, allowed="those of one experiment")
     return models
 
 
-def _load_with_torch(folders: tuple[Path, ...], engine: str | None) -> tuple[TrainedModel, ...]:
+def _load_with_torch(
+    folders: tuple[Path, ...], engine: str | None, network: Network | None
+) -> tuple[TrainedModel, ...]:
     no_graph = ModelError(
         "a model without a graph (graph.json is missing)",
         where=next((one.name for one in folders if not has_graph(one)), ""),
@@ -159,7 +178,7 @@ def _load_with_torch(folders: tuple[Path, ...], engine: str | None) -> tuple[Tra
         from spinefx.learning.classifier import Classifier
     except ModuleNotFoundError as error:
         raise (MissingPackage.for_training("torch") if engine == "torch" else no_graph) from error
-    return tuple(Classifier.load(one) for one in folders)
+    return tuple(Classifier.load(one, network) for one in folders)
 
 
 def model_folders(folder: Path) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Everything random about one synthetic patient, drawn before anything is rendered."""
+"""All that is random about one synthetic patient, drawn before anything is rendered."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from spinefx.errors import RecipeError
-from spinefx.phantom.anatomy import TARGET_LEVELS, Deformity
-from spinefx.phantom.bodies import Spot
+from spinefx.phantom.habitus import Habitus
 from spinefx.phantom.lesion import LesionDraw, draw_lesion
-from spinefx.phantom.scanner import FAT_OFFSET_HZ_PER_T, Coil, Protocol
+from spinefx.phantom.protocols import draw_field, draw_protocols, with_random_contrast
+from spinefx.phantom.scanner import Coil, Protocol
 from spinefx.phantom.settings import PhantomSettings, Stream, case_name, patient_id
-from spinefx.phantom.sign_assignment import deal
-from spinefx.phantom.surroundings import Habitus
-from spinefx.phantom.tissue import Sequence, draw_brightness
-from spinefx.phantom.vendors import VENDORS, Vendor
+from spinefx.phantom.sign_assignment import assign_signs
+from spinefx.phantom.spine import TARGET_LEVELS
+from spinefx.phantom.variation import Variation, draw_variation
+from spinefx.phantom.vendors import VENDORS
+from spinefx.phantom.vertebra import Deformity
+from spinefx.phantom.vertebral_bodies import FocalChange
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["CaseDraw", "PhantomSettings", "Stream", "draw_case"]
 
 _BODIES = [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)]
-_NOISE_AT_3_T = 0.6
-"""Noise over that at 1.5 T: a design choice between twice the signal in theory and what is traded for speed."""
 
 
 @dataclass(frozen=True)
 class CaseDraw:
-    """All that is random about one patient, before anything is rendered.
+    """All that is random about one patient, drawn before anything is rendered.
 
     Parameters
     ----------
@@ -44,29 +44,33 @@ class CaseDraw:
     sex : str
         ``M`` or ``F``.
     level : str
-        Of the lesion.
+        Level of the lesion.
     lesion : LesionDraw
     habitus : Habitus
     irradiated : bool
-        Whether marrow was turned to fat by irradiation; its ``spots`` say where.
-    spots : tuple of Spot
-        Changes of marrow elsewhere: distractors, skip lesions, irradiation.
+        Whether irradiation has turned marrow to fat; ``spots`` lists where.
+    spots : tuple of FocalChange
+        Focal marrow changes beside the lesion: distractors, skip lesions, irradiated marrow.
     healed : dict of str to Deformity
-        Old fractures of other levels.
+        Healed fractures of other levels.
     vendor : str
-        Preset of the scanner.
+        Scanner preset, a key of :data:`spinefx.phantom.vendors.VENDORS`.
     coil : Coil
     t1w, t2w, stir, localizer : Protocol
     table_mm : tuple of float, length 3
         Scanner coordinates of the lesion vertebra's centre during T2W.
     field_mm : dict of str to tuple of float
-        Middle of each series' field of view relative to that centre.
+        Centre of each series' field of view relative to ``table_mm``.
     oblique_deg : dict of str to tuple of float
-        Rotation of each series' planes.
+        Rotation of each series' planes from the sagittal, degrees.
     motion_mm, motion_deg : tuple of float, length 3
         How the patient moved from T2W to T1W: translation and rotation vector about the lesion vertebra's centre.
     study_date : str
         ``YYYYMMDD``.
+    variation : Variation or None
+        Anatomical variation; None for the usual spine.
+    field_centre : str
+        What the fields of view are centred on, as the dial of that name lists it.
     """
 
     settings: PhantomSettings
@@ -78,7 +82,7 @@ class CaseDraw:
     lesion: LesionDraw
     habitus: Habitus
     irradiated: bool
-    spots: tuple[Spot, ...]
+    spots: tuple[FocalChange, ...]
     healed: dict[str, Deformity]
     vendor: str
     coil: Coil
@@ -92,20 +96,22 @@ class CaseDraw:
     motion_mm: tuple[float, float, float]
     motion_deg: tuple[float, float, float]
     study_date: str
+    variation: Variation | None = None
+    field_centre: str = "lesion"
 
     @property
     def name(self) -> str:
-        """Case identifier, ``phantom-001``."""
+        """Return the case identifier, such as ``phantom-001``."""
         return case_name(self.number)
 
     @property
     def patient_id(self) -> str:
-        """DICOM PatientID, ``PHANTOM001``."""
+        """Return the DICOM PatientID, such as ``PHANTOM001``."""
         return patient_id(self.number)
 
     @property
     def t2w_to_t1w(self) -> NDArray[np.float64]:
-        """Where a point at T2W millimetres lies in T1W millimetres, shape (4, 4)."""
+        """Return the map from T2W to T1W millimetres that the patient's motion causes, shape (4, 4)."""
         centre = np.array(self.table_mm)
         turn = Rotation.from_rotvec(np.deg2rad(self.motion_deg)).as_matrix()
         matrix = np.eye(4)
@@ -114,13 +120,13 @@ class CaseDraw:
         return matrix
 
     def uid(self, *parts: object) -> str:
-        """Unique identifier of something about this case, the same every time."""
-        text = "/".join(str(part) for part in ("spinefx-phantom", self.settings, self.number, *parts))
+        """Return a reproducible DICOM unique identifier for one part of this case."""
+        text = "/".join(str(part) for part in ("spinefx-phantom", self.settings.fingerprint, self.number, *parts))
         return f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
 
 
 def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
-    """Draw one patient; the same for the same settings and number, whatever else was drawn.
+    """Draw one patient.
 
     Parameters
     ----------
@@ -131,6 +137,7 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
     Returns
     -------
     CaseDraw
+        The same for the same settings and number, whichever patients were drawn before.
 
     Raises
     ------
@@ -138,45 +145,51 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
         For a number outside the cohort.
     """
     if not 1 <= number <= settings.patients:
-        raise RecipeError(f"patient {number}", where="phantom", allowed=f"1 to {settings.patients}")
-    dealt = deal(settings, number)
+        raise RecipeError(
+            f"patient {number} is not in this cohort", where="phantom", allowed=f"1 to {settings.patients}"
+        )
+    assignment = assign_signs(settings, number)
     patient = settings.generator(number, Stream.PATIENT)
-    age = int(np.clip(round(patient.normal(settings.age_years.of(dealt.diagnosis), 11)), 35, 92))
+    age = int(np.clip(round(patient.normal(settings.age_years.of(assignment.diagnosis), 11)), 35, 92))
     sex = "F" if patient.random() < 0.6 else "M"
     weights = np.array(list(TARGET_LEVELS.values()), float)
     level = str(patient.choice(list(TARGET_LEVELS), p=weights / weights.sum()))
     habitus = _draw_habitus(age, sex, patient)
-    lesion = draw_lesion(dealt, settings.difficulty, settings.generator(number, Stream.LESION))
-    spots, healed = _draw_elsewhere(level, lesion, settings, settings.generator(number, Stream.SPOTS))
-    if dealt.irradiated:
+    lesion = draw_lesion(assignment, settings.difficulty, settings.generator(number, Stream.LESION))
+    spots, healed = _draw_other_levels(level, lesion, settings, settings.generator(number, Stream.SPOTS))
+    if assignment.irradiated:
         spots = (*_draw_irradiation(level, settings.generator(number, Stream.IRRADIATION)), *spots)
     scan = settings.generator(number, Stream.SCAN)
     any_vendor = str(scan.choice(list(VENDORS)))
     vendor = any_vendor if settings.vendor == "any" else settings.vendor
-    t1w, t2w, stir, localizer, coil = _draw_protocols(settings, VENDORS[vendor], scan)
+    protocols = draw_protocols(settings, VENDORS[vendor], scan)
     if settings.contrast == "random":
-        drawn = settings.generator(number, Stream.CONTRAST)
-        t1w, t2w, stir, localizer = (_with_drawn_contrast(item, drawn) for item in (t1w, t2w, stir, localizer))
+        protocols = with_random_contrast(protocols, settings.generator(number, Stream.CONTRAST))
+    taken = {level, *healed, *(spot.level for spot in spots)}
+    variation = draw_variation(settings, taken, settings.generator(number, Stream.VARIATION))
+    protocols, field_centre = draw_field(settings, protocols, settings.generator(number, Stream.FIELD))
     day = int(scan.integers(0, 2000))
     return CaseDraw(
         settings=settings,
         number=number,
-        diagnosis=dealt.diagnosis,
+        diagnosis=assignment.diagnosis,
         age=age,
         sex=sex,
         level=level,
         lesion=lesion,
         habitus=habitus,
-        irradiated=dealt.irradiated,
+        irradiated=assignment.irradiated,
         spots=spots,
         healed=healed,
         vendor=vendor,
-        coil=coil,
-        t1w=t1w,
-        t2w=t2w,
-        stir=stir,
-        localizer=localizer,
+        coil=protocols.coil,
+        t1w=protocols.t1w,
+        t2w=protocols.t2w,
+        stir=protocols.stir,
+        localizer=protocols.localizer,
         study_date=str(np.datetime64("2012-01-02") + day).replace("-", ""),
+        variation=variation,
+        field_centre=field_centre,
         **_draw_places(settings.motion, scan),
     )
 
@@ -201,9 +214,9 @@ def _draw_habitus(age: int, sex: str, rng: np.random.Generator) -> Habitus:
     )
 
 
-def _draw_elsewhere(
+def _draw_other_levels(
     level: str, lesion: LesionDraw, settings: PhantomSettings, rng: np.random.Generator
-) -> tuple[tuple[Spot, ...], dict[str, Deformity]]:
+) -> tuple[tuple[FocalChange, ...], dict[str, Deformity]]:
     here = _BODIES.index(level)
     others = [name for name in _BODIES if name != level and abs(_BODIES.index(name) - here) <= 6]
     distance = np.array([abs(_BODIES.index(name) - here) for name in others], float)
@@ -211,9 +224,11 @@ def _draw_elsewhere(
     malignant = lesion.diagnosis is Diagnosis.MALIGNANT
     spots = []
 
-    def spot(where: str, kind: str, low_mm: float, high_mm: float, fat: float) -> Spot:
+    def spot(where: str, kind: str, low_mm: float, high_mm: float, fat: float) -> FocalChange:
         centre = rng.uniform([-0.4, -0.55, -0.5], [0.4, 0.55, 0.5])
-        return Spot(where, kind, _triple(centre), float(rng.uniform(low_mm, high_mm)), float(np.clip(fat, 0.0, 0.6)))
+        return FocalChange(
+            where, kind, _triple(centre), float(rng.uniform(low_mm, high_mm)), float(np.clip(fat, 0.0, 0.6))
+        )
 
     for where in rng.choice(others, size=lesion.skips, replace=False, p=weights / weights.sum()):
         fat = rng.normal(0.04 + 0.06 * settings.difficulty, 0.03)
@@ -230,7 +245,7 @@ def _draw_elsewhere(
             spots.append(replace(plate, centre=(plate.centre[0], plate.centre[1], side)))
     healed = {}
     count = int(rng.binomial(4, settings.healed.of(lesion.diagnosis)))
-    for where in rng.choice(free, size=min(count, len(free)), replace=False):  # skip lesions may leave few levels
+    for where in rng.choice(free, size=min(count, len(free)), replace=False):  # skip lesions may leave few free levels
         healed[str(where)] = Deformity(
             anterior=float(rng.uniform(0.15, 0.40)),
             posterior=float(rng.uniform(0, 0.12)),
@@ -240,93 +255,23 @@ def _draw_elsewhere(
     return tuple(spots), healed
 
 
-def _draw_irradiation(level: str, rng: np.random.Generator) -> list[Spot]:
-    """A field that ends within a body above and one below the lesion's, all marrow between its edges fat."""
+def _draw_irradiation(level: str, rng: np.random.Generator) -> list[FocalChange]:
+    """Draw a radiation field: fatty marrow from within a body above the lesion to within one below it."""
     here = _BODIES.index(level)
     top, bottom = here - int(rng.integers(1, 4)), here + int(rng.integers(1, 4))
     fat = float(rng.uniform(0.85, 0.95))
     reach_mm = rng.uniform(6, 14, 2)
     spots = []
     for index in range(max(top, 0), min(bottom, len(_BODIES) - 1) + 1):
-        # From the far plate of an end body to the field's edge; a body between holds no edge.
+        # An end body is irradiated from its far end plate to the edge of the field; those between, throughout.
         height, radius = {top: (-1.0, reach_mm[0]), bottom: (1.0, reach_mm[1])}.get(index, (0.0, 60.0))
-        spots.append(Spot(_BODIES[index], "irradiated", (0.0, 0.0, height), float(radius), fat))
+        spots.append(FocalChange(_BODIES[index], "irradiated", (0.0, 0.0, height), float(radius), fat))
     return spots
 
 
-def _with_drawn_contrast(protocol: Protocol, rng: np.random.Generator) -> Protocol:
-    return replace(protocol, sequence=replace(protocol.sequence, brightness=draw_brightness(rng)))
-
-
-def _draw_protocols(
-    settings: PhantomSettings, vendor: Vendor, rng: np.random.Generator
-) -> tuple[Protocol, Protocol, Protocol, Protocol, Coil]:
-    off = set(settings.without)
-    correction = float(rng.uniform(0.6, 0.85))
-    coil = Coil(
-        depth_mm=float(rng.uniform(75, 140)),
-        length_mm=float(rng.uniform(170, 220)),
-        ripple=float(rng.uniform(0, 0.10)),
-        ripple_phase=float(rng.uniform(0, 6.28)),
-        correction=correction if rng.random() < vendor.corrected else 0.0,
-    )
-    saturated, remains, start = rng.random() < 0.75, rng.uniform(0.1, 0.35), rng.uniform(24, 36)
-    gain = float(rng.uniform(280, 520))
-    noise = settings.noise * (_NOISE_AT_3_T if settings.field_t > 2 else 1.0)
-
-    def protocol(
-        sequence: Sequence, name: str, size: tuple[int, int], matrix: int, band: tuple[float, float]
-    ) -> Protocol:
-        samples = min(size[0], matrix) // 2 * 2, min(size[1], matrix) // 2 * 2
-        if "zero_fill" in off:
-            samples = matrix, matrix
-        ghost = float(rng.uniform(0.01, 0.08))
-        return Protocol(
-            sequence=replace(sequence, field_t=settings.field_t),
-            description=name,
-            samples=samples,
-            matrix=matrix,
-            fov_mm=300.0,
-            slices=int(rng.choice([13, 14, 15], p=[0.25, 0.25, 0.5])),
-            spacing_mm=vendor.spacing_mm,
-            thickness_mm=4.0,
-            # Other samples over the same field: other hertz for each, and the same shift of fat in millimetres.
-            bandwidth_hz=float(rng.uniform(*band)) * size[0] / samples[0],
-            fat_offset_hz=0.0 if "chemical_shift" in off else FAT_OFFSET_HZ_PER_T * settings.field_t,
-            frequency_axis="SI" if rng.random() < 0.6 else "AP",
-            polarity=1 if rng.random() < 0.5 else -1,
-            noise=noise / float(rng.uniform(22, 44)),
-            saturation=float(remains) if saturated and "saturation_band" not in off else 1.0,
-            saturation_mm=float(start),
-            ghost=0.0 if "ghosts" in off else ghost,
-            ghost_shift=float(rng.uniform(0.08, 0.35)),
-            gain=gain * float(rng.uniform(0.85, 1.2)),
-            thin=1 if "partial_volume" in off else 3,
-            painted=min(samples[0], 352),
-            filter_edge=vendor.filter_edge,
-            filter_width=vendor.filter_width,
-            reverse=bool(rng.random() < 0.5),
-        )
-
-    t1 = Sequence("se", float(rng.uniform(380, 460)), float(rng.uniform(11, 16)))
-    train = vendor.train_length, vendor.echo_spacing_ms
-    t2 = Sequence("fse", float(rng.uniform(3000, 3600)), float(rng.uniform(84, 100)), 0, *train)
-    inversion = Sequence("stir", float(rng.uniform(3400, 4200)), float(rng.uniform(36, 48)), 150.0, 10, 9.0)
-    scout = Sequence("gre", 8.0, 2.4, flip_deg=30.0)
-    small = max(64, settings.matrix // 2)
-    own = max(64, int(settings.matrix * vendor.t1w_reconstructed) // 2 * 2)
-    t1w = protocol(t1, "SAG T1", vendor.t1w_samples, own, vendor.t1w_hz)
-    t2w = protocol(t2, "SAG T2", vendor.t2w_samples, settings.matrix, vendor.t2w_hz)
-    stir = protocol(inversion, "SAG STIR", vendor.stir_samples, small, vendor.stir_hz)
-    localizer = protocol(scout, "LOC", (192, 128), small, (300.0, 400.0))
-    localizer = replace(localizer, slices=1, spacing_mm=10.0, thickness_mm=8.0, fov_mm=380.0, ghost=0.0, thin=1)
-    stir = replace(stir, slices=13, thin=1, painted=min(stir.samples[0], 192))
-    return t1w, t2w, stir, localizer, Coil.even() if "coil" in off else coil
-
-
 def _draw_places(motion: float, rng: np.random.Generator) -> dict[str, Any]:
-    """Table position, fields of view, oblique planes, and the motion between T2W and T1W."""
-    spread = rng.choice([0.0, 1.0, 2.0], p=[0.55, 0.35, 0.10])  # most patients lie still, some do not
+    """Draw table position, fields of view, oblique planes, and the motion between T2W and T1W."""
+    spread = rng.choice([0.0, 1.0, 2.0], p=[0.55, 0.35, 0.10])  # most patients lie still
     share = spread / 2 if spread else 0.0
     step = motion * np.array([0.35 + 0.85 * share, 0.9 + 2.2 * share, 1.1 + 2.5 * share]) * rng.standard_normal(3)
     turn = motion * (0.7 + 1.7 * share) * np.array([1.0, 0.35, 0.35]) * rng.standard_normal(3)

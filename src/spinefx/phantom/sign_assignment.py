@@ -1,4 +1,4 @@
-"""Signs dealt to a whole cohort at once, so that its counts are Table 1's and not only near them on average."""
+"""Assignment of signs to a whole cohort at once, so that its counts equal those of Table 1, not only on average."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.phantom.rules import (
+from spinefx.phantom.settings import PhantomSettings, Stream
+from spinefx.phantom.sign_rules import (
     DRAWN_SIGNS,
     MARROWS,
     PATIENTS,
@@ -19,24 +20,24 @@ from spinefx.phantom.rules import (
     chance,
     joint,
 )
-from spinefx.phantom.settings import PhantomSettings, Stream
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
-__all__ = ["Dealt", "deal"]
+__all__ = ["SignAssignment", "assign_signs"]
 
 _Reals = NDArray[np.float64]
 _Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Dealt:
-    """What one patient was dealt.
+class SignAssignment:
+    """The categories and signs that one patient was assigned.
 
     Parameters
     ----------
     diagnosis : Diagnosis
     shape, marrow : str
-        The two joint categories.
+        Joint categories, of :data:`spinefx.phantom.sign_rules.SHAPES` and
+        :data:`spinefx.phantom.sign_rules.MARROWS`.
     signs : dict of str to bool
         The fifteen signs.
     cement : bool
@@ -52,8 +53,8 @@ class Dealt:
     irradiated: bool
 
 
-def deal(settings: PhantomSettings, number: int) -> Dealt:
-    """What one patient of a cohort was dealt; the same for the same settings, whoever else is asked for.
+def assign_signs(settings: PhantomSettings, number: int) -> SignAssignment:
+    """Return the signs that one patient of a cohort is assigned.
 
     Parameters
     ----------
@@ -63,19 +64,20 @@ def deal(settings: PhantomSettings, number: int) -> Dealt:
 
     Returns
     -------
-    Dealt
+    SignAssignment
+        The same for the same settings and number, whichever patients were asked for before.
 
     Notes
     -----
-    Within each class shapes and marrows are dealt as whole numbers with the margins of Table 1 (proportional shares,
-    rounded to a whole, in cohorts of other sizes) by unbiased controlled rounding (Cox 1987, JASA 82:520), then every
-    further sign by systematic sampling: as many patients as the table says, each with the probability that its shape,
-    marrow and earlier signs give. Where signs are forced or forbidden the others follow those probabilities.
+    Within each class, combinations of shape and marrow are assigned as whole numbers with the margins of Table 1 by
+    unbiased controlled rounding (Cox 1987, JASA 82:520); cohorts of other sizes get proportional margins. Every further
+    sign is then assigned by systematic sampling: to as many patients as the table has, each with the probability that
+    shape, marrow and earlier signs imply. Where signs are forced or forbidden, the others follow those probabilities.
     """
     place, malignant = int(_order(settings.seed, settings.patients)[number - 1]), int(settings.malignant or 0)
     if place < malignant:
-        return _deck(settings, Diagnosis.MALIGNANT, malignant).card(place)
-    return _deck(settings, Diagnosis.BENIGN, settings.patients - malignant).card(place - malignant)
+        return _class_assignments(settings, Diagnosis.MALIGNANT, malignant).patient(place)
+    return _class_assignments(settings, Diagnosis.BENIGN, settings.patients - malignant).patient(place - malignant)
 
 
 @lru_cache(maxsize=4)
@@ -84,8 +86,8 @@ def _order(seed: int, patients: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Deck:
-    """All patients of one class, kept small: a cohort may hold many thousands."""
+class _ClassAssignments:
+    """The assignments of all patients of one class, as compact arrays: a cohort may hold many thousands."""
 
     diagnosis: Diagnosis
     cells: NDArray[np.int64]
@@ -93,10 +95,10 @@ class _Deck:
     cement: _Flags
     irradiated: _Flags
 
-    def card(self, place: int) -> Dealt:
+    def patient(self, place: int) -> SignAssignment:
         row, column = divmod(int(self.cells[place]), len(MARROWS))
         signs = {sign: bool(yes) for sign, yes in zip(SIGN_IDENTIFIERS, self.signs[place], strict=True)}
-        return Dealt(
+        return SignAssignment(
             self.diagnosis,
             SHAPES[row],
             MARROWS[column],
@@ -107,11 +109,11 @@ class _Deck:
 
 
 @lru_cache(maxsize=4)
-def _deck(settings: PhantomSettings, diagnosis: Diagnosis, patients: int) -> _Deck:
+def _class_assignments(settings: PhantomSettings, diagnosis: Diagnosis, patients: int) -> _ClassAssignments:
     def rng(purpose: int) -> np.random.Generator:
-        # One stream for each purpose: forcing one sign leaves what does not depend on it as it was.
+        # One stream for each purpose, so that forcing a sign does not change signs that do not depend on it.
         kind = list(Diagnosis).index(diagnosis)
-        return np.random.default_rng([settings.seed, Stream.DEAL, kind + 1, purpose + 1])
+        return np.random.default_rng([settings.seed, Stream.SIGNS, kind + 1, purpose + 1])
 
     cells = rng(0).permutation(
         np.repeat(np.arange(len(SHAPES) * len(MARROWS)), _cells(settings, diagnosis, patients, rng(1)))
@@ -130,13 +132,15 @@ def _deck(settings: PhantomSettings, diagnosis: Diagnosis, patients: int) -> _De
             has[sign] = _sample(chances, cells, round(float(expected)), rng(purpose))
     cement = np.zeros(patients, bool)
     if "dark_patch" not in settings.forbid:
-        # Cement takes the place of sclerotic patches first.
+        # Cement replaces sclerotic patches first.
         first = np.lexsort((rng(2).random(patients), ~has["dark_patch"]))
         cement[first[: round(settings.cement.of(diagnosis) * patients)]] = True
         has["dark_patch"] |= cement
     irradiated = np.zeros(patients, bool)
     irradiated[rng(3).permutation(patients)[: round(settings.irradiation.of(diagnosis) * patients)]] = True
-    return _Deck(diagnosis, cells, np.stack([has[sign] for sign in SIGN_IDENTIFIERS], axis=1), cement, irradiated)
+    return _ClassAssignments(
+        diagnosis, cells, np.stack([has[sign] for sign in SIGN_IDENTIFIERS], axis=1), cement, irradiated
+    )
 
 
 def _names(cell: int) -> tuple[str, str]:
@@ -147,7 +151,7 @@ def _names(cell: int) -> tuple[str, str]:
 def _cells(
     settings: PhantomSettings, diagnosis: Diagnosis, patients: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """How many patients get each shape (outer) with each marrow."""
+    """Number of patients of each shape (slowest index) with each marrow."""
     table = joint(diagnosis)
     left = allowed_cells(settings.force, settings.forbid)
     if settings.no_collapse is None and not (table * ~left).any():
@@ -156,7 +160,7 @@ def _cells(
         share, shown = settings.no_collapse.of(diagnosis), table[:1].sum()
         table = np.concatenate([table[:1] * share / shown, table[1:] * (1 - share) / (1 - shown)])
     if not (table * left).any():
-        # A combination that Table 1 never shows: the shape as in the class, the marrow any that is left.
+        # Table 1 has no such combination: the shapes keep their shares, and every allowed marrow is as likely.
         table = table.sum(axis=1, keepdims=True) * (np.array(MARROWS) != "nodules")
     if not (table * left).any():
         table = np.ones_like(table)
@@ -168,7 +172,7 @@ def _cells(
 
 
 def _climb(weights: _Reals, total: int) -> _Reals:
-    """Running sum that ends at a whole total exactly."""
+    """Cumulative sum, scaled to end exactly at a whole total."""
     sums = np.cumsum(weights)
     result: _Reals = sums * (total / sums[-1])
     result[sums == sums[-1]] = total
@@ -176,7 +180,7 @@ def _climb(weights: _Reals, total: int) -> _Reals:
 
 
 def _rounded(shares: _Reals, total: int) -> NDArray[np.int64]:
-    """Whole numbers nearest to proportional shares that add up to a total: the largest remainders go up."""
+    """Round proportional shares to whole numbers that add up to a total, by the largest remainder."""
     exact = shares * (total / shares.sum())
     down: NDArray[np.int64] = np.floor(exact + 1e-9).astype(np.int64)
     up = np.argsort(down - exact, kind="stable")[: total - int(down.sum())]
@@ -185,7 +189,7 @@ def _rounded(shares: _Reals, total: int) -> NDArray[np.int64]:
 
 
 def _shape_counts(table: _Reals, patients: int) -> NDArray[np.int64]:
-    """Patients of each shape such that none, wedge, entire and concave are all near their shares."""
+    """Number of patients of each shape such that none, wedge, entire and concave all come near their shares."""
     none, wedge, wedge_concave, entire, entire_concave, concave = table.sum(axis=1)
     groups = _rounded(np.array([none, wedge + wedge_concave, entire + entire_concave, concave]), patients)
     both = int(
@@ -198,7 +202,7 @@ def _shape_counts(table: _Reals, patients: int) -> NDArray[np.int64]:
 
 
 def _fitted(table: _Reals, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> _Reals:
-    """Scale a table to whole margins, keeping its odds ratios."""
+    """Scale a table to whole margins without changing its odds ratios."""
     fitted = table.copy()
     for _ in range(2000):
         fitted *= (rows / np.maximum(fitted.sum(axis=1), 1e-300))[:, None]
@@ -209,9 +213,9 @@ def _fitted(table: _Reals, rows: NDArray[np.int64], columns: NDArray[np.int64]) 
 
 
 def _controlled(table: _Reals, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Round a table with whole margins to whole cells: margins kept, every cell down or up, right on average.
+    """Round a table with whole margins to whole cells, up or down, without bias and without changing the margins.
 
-    Along a cycle of fractional cells what one gains the next loses, until one of them is whole.
+    Along a cycle of fractional cells, what one cell gains the next loses, until one of them is whole.
     """
     table = table.copy()
     while True:
@@ -228,7 +232,7 @@ def _controlled(table: _Reals, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def _cycle(part: _Flags, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Cells that form a closed walk, turning at every one; empty where none is fractional."""
+    """Find a closed walk over fractional cells that turns at every cell; empty where no cell is fractional."""
     rows = np.flatnonzero(part.any(axis=1))
     if not len(rows):
         return []
@@ -266,9 +270,10 @@ def _chances(diagnosis: Diagnosis, sign: str, cells: NDArray[np.int64], has: dic
 
 
 def _sample(chances: _Reals, cells: NDArray[np.int64], total: int, rng: np.random.Generator) -> _Flags:
-    """Exactly so many patients, each with its chance scaled to that total; sure ones always, impossible ones never.
+    """Select exactly ``total`` patients by systematic sampling, with probabilities scaled to that total.
 
-    Patients of one chance, shape and marrow stand together in random order, so that each such group too gets its share.
+    Patients of probability 1 are always selected, those of 0 never. Patients of equal probability, shape and marrow are
+    adjacent, in random order, so that each such group gets its share as well.
     """
     picked: _Flags = chances >= 1
     open_places = min(total - int(picked.sum()), int((chances > 0).sum() - picked.sum()))

@@ -1,4 +1,4 @@
-"""How often who is right: Table 2, curves, comparisons case by case, a panel of readers, slices and folds."""
+"""Sections on diagnostic accuracy: Table 2, ROC curves, paired comparisons, the panel of readers, slices and folds."""
 
 from __future__ import annotations
 
@@ -9,26 +9,33 @@ from spinefx.cases.reading import Reading
 from spinefx.errors import InputError
 from spinefx.report.content import Picture, ReportContent, Section
 from spinefx.report.figures import draw_roc
-from spinefx.statistics.answers import confidences_of
 from spinefx.statistics.benefit import discrimination_improvement, reclassification
 from spinefx.statistics.clustered import clustered_auc_difference
 from spinefx.statistics.delong import auc_difference
 from spinefx.statistics.estimate import Pairing, PValue, bare_p
-from spinefx.statistics.measures import agreement_table, measure_table
 from spinefx.statistics.mrmc.anova import mrmc
 from spinefx.statistics.mrmc.panel import ai_vs_readers
 from spinefx.statistics.mrmc.scores import Endpoint, ReaderStudy
 from spinefx.statistics.paired.mcnemar import comparison_table, generalised_mcnemar
 from spinefx.statistics.paired.predictive import compare_predictive_values
 from spinefx.statistics.paired.table import PairedAccuracy
-from spinefx.statistics.performance import fold_table, patient_auc, performance_table, slice_count_table, slice_table
+from spinefx.statistics.performance import (
+    agreement_table,
+    fold_table,
+    measure_table,
+    patient_auc,
+    performance_table,
+    slice_count_table,
+    slice_table,
+)
+from spinefx.statistics.readings import confidences_of
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import Arm, Diagnosis
 
 __all__ = ["comparison_section", "panel_section", "performance_section", "roc_section", "slice_section"]
 
-LEAST_PANEL = 3
-# Diagnoses count as 1 and 0, so that every reader's own threshold lies between.
+SMALLEST_PANEL = 3
+# Diagnoses are scored 1 and 0, so a threshold of 0.5 is each reader's own.
 ENDPOINTS: tuple[tuple[str, Endpoint, float | None], ...] = (
     ("sensitivity", "sensitivity", 0.5),
     ("specificity", "specificity", 0.5),
@@ -41,7 +48,7 @@ PAIRED_COLUMNS = (
 
 
 def performance_section(content: ReportContent) -> Section:
-    """Set readers, models and the majority baseline side by side (Yeh 2022, Table 2).
+    """Build the section on per-patient performance of readers, models and the majority baseline (Yeh 2022, Table 2).
 
     Parameters
     ----------
@@ -52,13 +59,13 @@ def performance_section(content: ReportContent) -> Section:
     Section
     """
     table = performance_table(content.truth, content.readings, content.named_models)
-    measures = measure_table(content.truth, content.answers)
-    text = () if content.humans else ("Nobody has read these cases: the models stand alone.",)
+    measures = measure_table(content.truth, content.diagnoses)
+    text = () if content.human_readings else ("There are no readings of these cases, so the table lists models only.",)
     return Section("table2", table.title, text, (table,), (measures,))
 
 
 def roc_section(content: ReportContent) -> Section:
-    """Draw the models' curves with the readers as points.
+    """Build the section with the models' ROC curves and the readers as points.
 
     Parameters
     ----------
@@ -70,20 +77,22 @@ def roc_section(content: ReportContent) -> Section:
     """
     area = patient_auc(content.truth, content.main.readings)
     if area is None:
-        return Section("roc", "ROC curve", absent="A ROC curve needs malignant and benign cases.")
+        return Section("roc", "ROC curve", absent="A ROC curve requires malignant and benign cases.")
     stamp = "phantom" if content.phantom else ""
     drawing = draw_roc(content.truth, content.named_models, content.readings, stamp=stamp)
-    readers = f" with {len(content.humans)} readers as points" if content.humans else ""
-    values = "All values stand in the table of per-patient diagnosis."
-    alternative = f"ROC curves{readers}. {content.main.name}: area {area}. {values}"
-    caption = "Per patient, pooled over folds. Readers are points at their sensitivity and specificity, crosses their "
-    return Section(
-        "roc", "ROC curve", pictures=(Picture("roc", drawing, f"{caption}Wilson 95% intervals.", alternative),)
+    count = len(content.human_readings)
+    readers = f" with {count} readers as points" if count else ""
+    values = "The table of per-patient diagnosis lists all values."
+    alternative = f"ROC curves{readers}. {content.main.name}: AUC {area}. {values}"
+    caption = (
+        "Per patient, pooled over folds. Points mark the readers' sensitivity and specificity, crosses their Wilson "
+        "95% intervals."
     )
+    return Section("roc", "ROC curve", pictures=(Picture("roc", drawing, caption, alternative),))
 
 
 def comparison_section(content: ReportContent) -> Section:
-    """Compare the model with every reader on the same cases, and all readers with one another.
+    """Build the section that compares the model with every reader, and all readers with one another, on the same cases.
 
     Parameters
     ----------
@@ -94,22 +103,22 @@ def comparison_section(content: ReportContent) -> Section:
     Section
     """
     title, main = "Readers compared, case by case", content.main.name
-    if len(content.answers) < 2:
-        return Section("comparison", title, absent="There is nobody to compare the model with.")
-    paired = comparison_table(content.truth, content.answers, against=main)
+    if len(content.diagnoses) < 2:
+        return Section("comparison", title, absent="There is no reader and no other model to compare with.")
+    paired = comparison_table(content.truth, content.diagnoses, against=main)
     paired = replace(paired, title=f"{main} (first) against every other reader (second)", page_columns=PAIRED_COLUMNS)
-    tests = [(label, test) for label in content.answers if label != main for test in _tests(content, main, label)]
-    text = (f"Differences are {main} minus the other: above 0, {main} is better.",)
-    folded: tuple[ResultTable, ...] = (agreement_table(content.answers),)
-    if len(content.answers) > 2:
-        pairs = comparison_table(content.truth, content.answers)
+    tests = [(label, test) for label in content.diagnoses if label != main for test in _tests(content, main, label)]
+    text = (f"Differences are {main} minus the other reader; a value above 0 favours {main}.",)
+    folded: tuple[ResultTable, ...] = (agreement_table(content.diagnoses),)
+    if len(content.diagnoses) > 2:
+        pairs = comparison_table(content.truth, content.diagnoses)
         columns = ("reader 1", *PAIRED_COLUMNS)
         folded = (replace(pairs, name="comparison_all", title="Every two readers", page_columns=columns), *folded)
     return Section("comparison", title, text, (paired, _test_table(tests)), folded)
 
 
 def panel_section(content: ReportContent) -> Section:
-    """Compare the model with the readers as a panel, and the panel without and with the model.
+    """Build the section that compares the model with the panel of readers, and aided with unaided readings.
 
     Parameters
     ----------
@@ -120,37 +129,39 @@ def panel_section(content: ReportContent) -> Section:
     Section
     """
     title, main = "Readers as a panel (multi-reader, multi-case)", content.main.name
-    alone = [reading for mine in content.humans.values() for reading in mine if reading.arm == Arm.UNAIDED]
-    readers = {reading.reader_id for reading in alone}
-    if len(readers) < LEAST_PANEL:
-        few = f"A panel takes {LEAST_PANEL} readers or more without the model's help; here are {len(readers)}."
+    unaided = [reading for own in content.human_readings.values() for reading in own if reading.arm == Arm.UNAIDED]
+    readers = {reading.reader_id for reading in unaided}
+    if len(readers) < SMALLEST_PANEL:
+        few = (
+            f"A panel needs at least {SMALLEST_PANEL} readers without the model's assistance; there are {len(readers)}."
+        )
         return Section("panel", title, absent=few)
     text = [
-        "Readers and cases are both taken as drawn from many (random): what holds here is meant to hold for others "
-        "like them. The model gives one answer a case and is no random reader."
+        "Readers and cases are both treated as random samples, so conclusions extend to similar readers and cases. "
+        "The model makes one prediction per case and is not a random reader."
     ]
     tables = []
     model = [replace(reading, reader_id=main) for reading in content.main.readings]
     for name, endpoint, threshold in ENDPOINTS:
         try:
-            study = _study([*alone, *model], content.truth, endpoint)
+            study = _study([*unaided, *model], content.truth, endpoint)
             found = ai_vs_readers(study, main, endpoint=endpoint, threshold=threshold, scale="logit")
         except InputError as refusal:
-            text.append(f"No {name} of the panel: {refusal}")
+            text.append(f"The {name} of the panel could not be analysed: {refusal}")
             continue
         note = f"Readers minus {main}, on the same cases. {found.table.note}".strip()
-        said = f"{name}: {main} against {found.counts}"
-        tables.append(replace(found.table, name=f"panel_{endpoint}", title=said, note=note))
-    aided = [reading for mine in content.humans.values() for reading in mine if reading.arm == Arm.AIDED]
+        heading = f"{name}: {main} against {found.counts}"
+        tables.append(replace(found.table, name=f"panel_{endpoint}", title=heading, note=note))
+    aided = [reading for own in content.human_readings.values() for reading in own if reading.arm == Arm.AIDED]
     if aided:
         both = readers & {reading.reader_id for reading in aided}
-        arms = [reading for reading in (*alone, *aided) if reading.reader_id in both]
+        arms = [reading for reading in (*unaided, *aided) if reading.reader_id in both]
         _add_arms(arms, len(both), content.truth, text, tables)
     return Section("panel", title, tuple(text), tuple(tables))
 
 
 def slice_section(content: ReportContent) -> Section:
-    """Count slices as the networks saw them, and look at each fold alone.
+    """Build the section on per-slice performance, on each fold, and on the number of slices.
 
     Parameters
     ----------
@@ -171,19 +182,19 @@ def _add_arms(
     text: list[str],
     tables: list[ResultTable],
 ) -> None:
-    """Compare reading without with reading with the model, or say why not."""
-    if readers < LEAST_PANEL:
-        text.append(f"{readers} readers read without and with the model: too few to compare the arms as a panel.")
+    """Add the comparison of aided with unaided readings, or a sentence on why there is none."""
+    if readers < SMALLEST_PANEL:
+        text.append(f"{readers} readers read both without and with the model, too few to compare the arms.")
         return
     for name, endpoint, threshold in ENDPOINTS:
         try:
             study = _study(readings, truth, endpoint)
             found = mrmc(study, endpoint=endpoint, threshold=threshold, scale="logit")
         except InputError as refusal:
-            text.append(f"No {name} without and with the model: {refusal}")
+            text.append(f"The {name} without and with the model could not be compared: {refusal}")
             continue
-        said = f"{name} without and with the model: {found.counts}"
-        tables.append(replace(found.table, name=f"arms_{endpoint}", title=said))
+        heading = f"{name} without and with the model: {found.counts}"
+        tables.append(replace(found.table, name=f"arms_{endpoint}", title=heading))
 
 
 def _study(readings: Iterable[Reading], truth: Mapping[str, Diagnosis], endpoint: Endpoint) -> ReaderStudy:
@@ -193,10 +204,10 @@ def _study(readings: Iterable[Reading], truth: Mapping[str, Diagnosis], endpoint
 
 
 def _tests(content: ReportContent, first: str, second: str) -> list[PValue]:
-    """What compares two readers beyond McNemar's tests within each class."""
-    pair = PairedAccuracy.of(content.answers[first], content.answers[second], content.truth)
+    """Return the tests that compare two readers beyond McNemar's test within each class."""
+    pair = PairedAccuracy.of(content.diagnoses[first], content.diagnoses[second], content.truth)
     tests = [generalised_mcnemar(pair), *compare_predictive_values(pair)]
-    ours, theirs = (confidences_of(content.everyone[label]) for label in (first, second))
+    ours, theirs = (confidences_of(content.all_readings[label]) for label in (first, second))
     cases = [case for case in ours if case in theirs]
     malignant = [content.truth[case] == Diagnosis.MALIGNANT for case in cases]
     if any(malignant) and not all(malignant):
@@ -206,7 +217,7 @@ def _tests(content: ReportContent, first: str, second: str) -> list[PValue]:
 
 
 def _model_tests(content: ReportContent, first: str, second: str) -> list[PValue]:
-    """What a model adds to another: slices kept within patients, and probabilities moved the right way."""
+    """Return the tests that compare two models only: AUC over slices within patients, and reclassification."""
     models = {model.name: model for model in content.named_models}
     if first not in models or second not in models:
         return []
@@ -214,23 +225,26 @@ def _model_tests(content: ReportContent, first: str, second: str) -> list[PValue
     cases = [case for case in ours if case in theirs]
     malignant = [content.truth[case] == Diagnosis.MALIGNANT for case in cases]
     before, after = ([one[case] for case in cases] for one in (theirs, ours))
-    gained = (reclassification(before, after, malignant).net, discrimination_improvement(before, after, malignant))
-    moved = [replace(one, quantity=f"{one.quantity.split(',')[0]}, first over second") for one in gained]
+    improvements = (
+        reclassification(before, after, malignant).net,
+        discrimination_improvement(before, after, malignant),
+    )
+    added = [replace(one, quantity=f"{one.quantity.split(',')[0]}, first over second") for one in improvements]
     slices = [{(p.case_id, p.slice_index): p.probability for p in models[name].predictions} for name in (first, second)]
     shared = [key for key in slices[0] if key in slices[1]]
     truth, owners = [content.truth[case] == Diagnosis.MALIGNANT for case, _ in shared], [case for case, _ in shared]
     try:
-        mine, other = ([one[key] for key in shared] for one in slices)
-        found = clustered_auc_difference(mine, other, truth, owners)
+        first_scores, second_scores = ([one[key] for key in shared] for one in slices)
+        found = clustered_auc_difference(first_scores, second_scores, truth, owners)
     except InputError:
-        return moved
+        return added
     effect, quantity = found.effect, f"difference of AUC of {found.findings} slices, first minus second"
     note = "" if effect.p_value == effect.p_value else effect.estimate.note
     clusters, df = found.clusters, effect.df
     by_slice = PValue(
         effect.p_value, effect.test, quantity, effect.estimate, clusters, Pairing.PAIRED, df=df, note=note
     )
-    return [by_slice, *moved]
+    return [by_slice, *added]
 
 
 def _test_table(tests: list[tuple[str, PValue]]) -> ResultTable:

@@ -1,6 +1,6 @@
-"""A draft of what reporting guidelines ask for: filled from the data, drafted for a participant, or left to the author.
+"""A draft checklist for reporting guidelines: filled from the data, drafted for confirmation, or left to the author.
 
-CLAIM (2020), TRIPOD+AI (2024) and STARD-AI (2025) ask for much the same; one row stands for one thing that they ask.
+CLAIM (2020), TRIPOD+AI (2024) and STARD-AI (2025) overlap; each row covers one item that they share.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ __all__ = ["Source", "checklist_section"]
 
 
 class Source(StrEnum):
-    """Who has to vouch for a line of the checklist."""
+    """Who is responsible for a line of the checklist."""
 
     DATA = "filled from the data"
     DRAFT = "draft: confirm or correct"
     AUTHOR = "left to the author"
 
 
-# Fields of a recipe by what they decide; the others decide the training.
-PREPARING = ("registration", "margin_percent", "patch_size", "normalisation")
+# Fields of a recipe by what they determine; all others determine the training.
+PREPROCESSING = ("registration", "margin_percent", "patch_size", "normalisation")
 NETWORK = ("network", "stem", "mixing_bias", "dropout", "initialisation", "dtype")
-JUDGING = ("folds", "repeats", "patient_score", "threshold", "threshold_on")
+EVALUATION = ("folds", "repeats", "patient_score", "threshold", "threshold_on")
 
-# What is asked, which items of CLAIM 2020 it stands for (those checked against the list), who vouches, what is known.
+# The item, its numbers in CLAIM 2020 (if checked against the list), who is responsible, and what is known.
 Line = tuple[str, str, Source, str]
 
 
 def checklist_section(content: ReportContent) -> Section:
-    """Draft the lines of a reporting checklist.
+    """Build the section with the draft of a reporting checklist.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def checklist_section(content: ReportContent) -> Section:
     lines = (*_study_lines(content), *_method_lines(content), *_result_lines(content), *AUTHOR_LINES)
     counts = Counter(source for _, _, source, _ in lines)
     text = (
-        "A draft for CLAIM, TRIPOD+AI and STARD-AI, not a finished checklist: "
+        "This is a draft for CLAIM, TRIPOD+AI and STARD-AI, not a finished checklist: "
         + ", ".join(f"{counts[source]} {source}" for source in Source)
         + ".",
     )
-    note = "Items of CLAIM 2020 where the number was checked; look up the others, and the current edition, yourself."
-    rows = tuple((asked, str(source), known, item) for asked, item, source, known in lines)
+    note = "Item numbers are those of CLAIM 2020, where verified. Check the others, and the current editions, yourself."
+    rows = tuple((item, str(source), known, numbers) for item, numbers, source, known in lines)
     columns = ("asked", "who vouches", "what this study folder says", "CLAIM 2020")
     table = ResultTable("checklist", "Reporting checklist, draft", columns, rows, note)
     return Section("checklist", "Reporting checklist (draft)", text, folded=(table,))
@@ -73,14 +73,14 @@ def _study_lines(content: ReportContent) -> tuple[Line, ...]:
     cases, malignant = len(content.truth), len(content.cases_of(Diagnosis.MALIGNANT))
     table = performance_table(content.truth, (), [content.main])
     row = dict(zip(table.columns, table.rows[0], strict=True))
-    readers = f"{len(content.humans)} readers" if content.humans else "no readers"
+    readers = f"{len(content.human_readings)} readers" if content.human_readings else "no readers"
     sources = Counter(participant.truth_source.replace("_", " ") for participant in content.participants)
     truth = ", ".join(f"{count} by {source}" for source, count in sources.most_common()) or "not recorded"
     enrolled = {one.participant_id for one in content.participants}
     unmarked = len(enrolled - {content.owners.get(case, case) for case in content.truth})
     ages_unknown = sum(one.age is None for one in content.participants)
-    unread = sum(len(content.truth) - len(mine) for mine in content.answers.values())
-    unseen = sum(score == Score.NOT_ASSESSABLE for scores in content.scores.values() for score in scores.values())
+    unread = sum(len(content.truth) - len(own) for own in content.diagnoses.values())
+    unassessed = sum(score == Score.NOT_ASSESSABLE for scores in content.scores.values() for score in scores.values())
     numbers = f"Sensitivity {row['sensitivity']}, specificity {row['specificity']}, AUC {row['AUC'] or 'none'}."
     design = (
         f"Diagnostic accuracy of a model beside {readers} on {cases} cases ({malignant} malignant). "
@@ -88,9 +88,9 @@ def _study_lines(content: ReportContent) -> tuple[Line, ...]:
     )
     missing = (
         f"{unmarked} participants without a marked vertebra, {unread} readings missing, "
-        f"{unseen} sign scores not assessable, {ages_unknown} ages unknown."
+        f"{unassessed} sign scores not assessable, {ages_unknown} ages unknown."
     )
-    width = (
+    precision = (
         f"With {malignant} malignant cases the sensitivity is known to {row['sensitivity']}. Say how the size was set."
     )
     return (
@@ -99,16 +99,16 @@ def _study_lines(content: ReportContent) -> tuple[Line, ...]:
         ("flow of participants", "", Source.DATA, "See the flow of participants."),
         ("missing data", "13", Source.DATA, missing),
         ("reference standard, and who established it", "14 to 17", Source.DRAFT, f"Truth: {truth}."),
-        ("sample size", "19", Source.DRAFT, width),
+        ("sample size", "19", Source.DRAFT, precision),
         ("characteristics of participants by diagnosis", "", Source.DATA, "See the cohort."),
     )
 
 
 def _method_lines(content: ReportContent) -> tuple[Line, ...]:
     recipe = {key.removeprefix("recipe: "): value for key, value in content.provenance.items() if "recipe: " in key}
-    training = [name for name in recipe if name not in (*PREPARING, *NETWORK, *JUDGING)]
+    training = [name for name in recipe if name not in (*PREPROCESSING, *NETWORK, *EVALUATION)]
 
-    def said(names: Iterable[str]) -> str:
+    def described(names: Iterable[str]) -> str:
         found = [f"{name.replace('_', ' ')} {recipe[name]}" for name in names if name in recipe]
         return f"{'; '.join(found)}." if found else "No recipe was kept."
 
@@ -123,15 +123,15 @@ def _method_lines(content: ReportContent) -> tuple[Line, ...]:
         "tests with Tango's interval, DeLong, Fisher with Holm's correction; two-sided, 95%."
     )
     return (
-        ("preprocessing, cropping, resampling", "9 to 11", Source.DATA, said(PREPARING)),
+        ("preprocessing, cropping, resampling", "9 to 11", Source.DATA, described(PREPROCESSING)),
         ("de-identification", "12", Source.DRAFT, identity),
         ("partitions, level of the split, leaks", "20", Source.DATA, split),
-        ("model, its parameters, libraries", "", Source.DATA, f"{said(NETWORK)} Software: {software}."),
+        ("model, its parameters, libraries", "", Source.DATA, f"{described(NETWORK)} Software: {software}."),
         (
             "training: augmentation, imbalance, loss, schedule, choice of the model",
             "",
             Source.DATA,
-            said(training),
+            described(training),
         ),
         ("measures, threshold, tests, multiplicity", "", Source.DATA, metrics),
         (
@@ -146,7 +146,7 @@ def _method_lines(content: ReportContent) -> tuple[Line, ...]:
 def _result_lines(content: ReportContent) -> tuple[Line, ...]:
     aided = any(reading.arm == Arm.AIDED for reading in content.readings)
     wrong = sum(reading.diagnosis != content.truth[reading.case_id] for reading in content.main.readings)
-    help_said = (
+    assistance = (
         "See readers as a panel."
         if aided
         else "Nobody read with the model: nothing is known of what its help would do."
@@ -158,6 +158,6 @@ def _result_lines(content: ReportContent) -> tuple[Line, ...]:
         ("failure analysis", "", Source.DATA, f"{wrong} cases were called wrongly. See errors."),
         ("calibration, decision curve", "", Source.DATA, "See calibration and decision curve."),
         ("subgroups", "", Source.DATA, "See subgroups."),
-        ("readers with the model's help", "", Source.DATA, help_said),
+        ("readers with the model's help", "", Source.DATA, assistance),
         ("code and data", "", Source.DRAFT, f"Reported with {version}. Say where code and data can be had."),
     )

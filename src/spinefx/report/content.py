@@ -1,4 +1,4 @@
-"""What a report is made of, and the parts that it comes in."""
+"""The content of a report and the sections that are made from it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cached_property
 
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.report.figures import Drawing
-from spinefx.statistics.answers import answers_of, readings_by_reader
 from spinefx.statistics.performance import ModelResult
+from spinefx.statistics.readings import diagnoses_of, readings_by_reader
 from spinefx.statistics.signs import reference_reader, scores_by_case
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import Diagnosis, Score
@@ -19,15 +19,15 @@ __all__ = ["Finding", "ParticipantSummary", "Picture", "ReportContent", "Section
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the leak audit.
+    """The result of one check of the leak audit.
 
     Parameters
     ----------
     check : str
-        What was asked.
+        What was checked.
     passed : bool
     detail : str
-        What was compared and found.
+        What was compared, and the result.
     """
 
     check: str
@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ParticipantSummary:
-    """One participant, as far as a report needs to know.
+    """The data of one participant that a report needs.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ class ParticipantSummary:
     truth_source : str
         How the diagnosis was established.
     age : float or None
-        Years.
+        Age in years.
     sex, primary_tumor : str
-        Empty where unknown.
+        Empty if unknown.
     """
 
     participant_id: str
@@ -61,16 +61,16 @@ class ParticipantSummary:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure.
+    """A figure with its caption.
 
     Parameters
     ----------
     name : str
-        File name without its ending.
+        File name without its extension.
     drawing : Drawing
     caption : str
     alternative : str
-        What it shows, for those who cannot see it.
+        Text alternative for readers who cannot see the figure.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report.
+    """One section of a report.
 
     Parameters
     ----------
@@ -105,15 +105,15 @@ class Section:
         Its anchor on the page.
     title : str
     text : tuple of str
-        Paragraphs before the rest.
+        Paragraphs at the start of the section.
     tables, folded : tuple of ResultTable
-        Shown, and shown when asked for.
+        Tables that are shown, and tables that are shown on request.
     pictures : tuple of Picture
     sheets : tuple of Sheet
     steps : tuple of (str, tuple of str)
-        Of a flow diagram: what a box holds, and what left on the way to the next.
+        Boxes of a flow diagram, each with what was excluded before the next.
     absent : str
-        Why there is nothing to show; empty where there is.
+        Why the section has no content; empty otherwise.
     """
 
     key: str
@@ -129,7 +129,7 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class ReportContent:
-    """Everything that a report is made of.
+    """Everything from which a report is made.
 
     Parameters
     ----------
@@ -137,28 +137,28 @@ class ReportContent:
     truth : mapping of str to Diagnosis
         By case.
     models : sequence of ModelResult
-        The one reported on first, others of the same study folder after it.
+        The model reported on comes first, followed by others of the same workspace.
     readings : sequence of Reading
-        Human ones, of any number of readers and arms; of other cases they are left out.
+        Readings of any number of readers and arms; those of other cases are left out.
     participants : sequence of ParticipantSummary
-        Everybody enrolled, with or without a case.
+        All participants, with or without a case.
     owners : mapping of str to str
-        Participant of each case; a case that is missing here is its participant.
+        Participant of each case; by default the participant has the identifier of the case.
     levels : mapping of str to str
         Vertebral level of each case.
     signs : sequence of SignScores
-        Of any number of readers.
+        Sign scores of any number of readers.
     refused : mapping of str to int
-        Series that were not used, by reason.
+        Number of series that were not used, by reason.
     audit : sequence of Finding
     provenance : mapping of str to str
         Recipe, digests, versions.
     sheet : callable
-        Gives the contact sheet (PNG) of a case, or None.
+        Returns the contact sheet (PNG) of a case, or None.
     phantom : bool
-        Whether any case is a phantom; then every figure says so.
+        Whether any case is a phantom; every figure then says so.
     stale : bool
-        Whether the study folder has changed since training; then the page says so.
+        Whether the workspace has changed since training; the page then says so.
     """
 
     title: str
@@ -177,15 +177,15 @@ class ReportContent:
     stale: bool = False
 
     @cached_property
-    def humans(self) -> dict[str, tuple[Reading, ...]]:
-        """Readings by reader, ordered by name."""
+    def human_readings(self) -> dict[str, tuple[Reading, ...]]:
+        """Readings by reader, sorted by name; models are not included."""
         return dict(sorted(readings_by_reader(self.readings, self.truth).items()))
 
     @cached_property
     def named_models(self) -> tuple[ModelResult, ...]:
-        """The models; one that is called like a reader is told apart."""
+        """The models; a model with the name of a reader is marked ``(model)``."""
         return tuple(
-            replace(model, name=f"{model.name} (model)") if model.name in self.humans else model
+            replace(model, name=f"{model.name} (model)") if model.name in self.human_readings else model
             for model in self.models
         )
 
@@ -195,29 +195,29 @@ class ReportContent:
         return self.named_models[0]
 
     @cached_property
-    def everyone(self) -> dict[str, tuple[Reading, ...]]:
-        """Readings of readers and models, the model reported on first."""
+    def all_readings(self) -> dict[str, tuple[Reading, ...]]:
+        """Readings by reader or model, the model reported on first."""
         models = {model.name: model.readings for model in self.named_models}
-        return {self.main.name: self.main.readings} | self.humans | models
+        return {self.main.name: self.main.readings} | self.human_readings | models
 
     @cached_property
-    def answers(self) -> dict[str, dict[str, Diagnosis]]:
-        """Diagnoses by reader, then by case, ordered as :attr:`everyone`."""
-        return {label: answers_of(readings) for label, readings in self.everyone.items()}
+    def diagnoses(self) -> dict[str, dict[str, Diagnosis]]:
+        """Diagnoses by reader or model, then by case, in the order of :attr:`all_readings`."""
+        return {label: diagnoses_of(readings) for label, readings in self.all_readings.items()}
 
     @cached_property
     def reference(self) -> str:
-        """Whose sign scores stand for what is to be seen: the phantom's truth, or who scored most cases; or nobody."""
+        """The reader whose sign scores serve as the reference; empty if there are none."""
         return reference_reader(scores for scores in self.signs if scores.case_id in self.truth)
 
     @cached_property
     def scores(self) -> dict[str, Mapping[str, Score]]:
-        """Signs of the reference reader, by case; empty where nobody scored."""
-        mine = [scores for scores in self.signs if scores.case_id in self.truth]
-        return scores_by_case(mine, self.reference) if self.reference else {}
+        """Sign scores of the reference reader by case; empty if there are none."""
+        scored = [scores for scores in self.signs if scores.case_id in self.truth]
+        return scores_by_case(scored, self.reference) if self.reference else {}
 
     def cases_of(self, diagnosis: Diagnosis) -> list[str]:
-        """List the cases of one class.
+        """Return the cases of one class.
 
         Parameters
         ----------

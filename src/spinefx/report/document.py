@@ -1,4 +1,4 @@
-"""One self-contained page, and the tables and figures beside it. Home of Jinja."""
+"""The report as one self-contained HTML page with its tables and figures as files. Home of Jinja."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from spinefx.report.sections import build_sections
 from spinefx.statistics.accuracy import majority_baseline
 from spinefx.statistics.performance import performance_table
 from spinefx.statistics.table import ResultTable
-from spinefx.vocabulary import Diagnosis
+from spinefx.vocabulary import RESEARCH_USE_ONLY, Diagnosis
 
-__all__ = ["render_report"]
+__all__ = ["PHANTOM_NOTICE", "render_report"]
 
-PHANTOM = "Phantom: synthetic images; these figures say nothing about patients."
-RESEARCH = "Research use only. Not a medical device."
-# A longer table is folded, and the page shows so many rows of it; its file holds them all.
+PHANTOM_NOTICE = "Phantom: synthetic images; these figures say nothing about patients."
+# A table with more rows is folded, and the page shows at most this many of them; its file holds all.
 ROWS_OPEN, ROWS_SHOWN = 40, 500
 
 
 def render_report(content: ReportContent) -> dict[str, bytes]:
-    """Make all files of a report.
+    """Render all files of a report.
 
     Parameters
     ----------
@@ -32,8 +31,8 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        By file name: one TSV a table (LaTeX too, of those that the page shows at once), all tables as one Word
-        document, each figure as SVG and PNG, and ``report.html``, which needs no other file and no network.
+        By file name: every table as TSV (those that are not folded also as LaTeX), all tables as one Word document,
+        every figure as SVG and PNG, and ``report.html``, which needs no other file and no network.
     """
     sections = tuple(build_sections(content))
     environment = jinja2.Environment(
@@ -45,13 +44,18 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     page = environment.get_template("report.html").render(
-        content=content, sections=sections, summary=_summary(content), rows_open=ROWS_OPEN, rows_shown=ROWS_SHOWN
+        content=content,
+        sections=sections,
+        summary=_summary(content),
+        research_use_only=RESEARCH_USE_ONLY,
+        rows_open=ROWS_OPEN,
+        rows_shown=ROWS_SHOWN,
     )
-    # Loading python-docx takes longer than any table.
+    # Imported here because loading python-docx takes longer than rendering a table.
     from spinefx.report.word import word_document
 
     def for_paper(table: ResultTable) -> ResultTable:
-        """What leaves the page takes with it that it is of a phantom."""
+        """Return the table for use outside the page, with ``(phantom)`` in its title if it is of one."""
         shown = table.for_page(ROWS_SHOWN)
         return replace(shown, title=f"{shown.title} (phantom)") if content.phantom else shown
 
@@ -59,7 +63,7 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
     files = {f"{table.name}.tsv": table.to_tsv().encode() for table in tables}
     files |= {f"{one.name}.tex": for_paper(one).to_latex().encode() for part in sections for one in part.tables}
     parts = [(part.title, [for_paper(one) for one in (*part.tables, *part.folded)]) for part in sections]
-    stamps = (*([PHANTOM] if content.phantom else []), RESEARCH)
+    stamps = (*([PHANTOM_NOTICE] if content.phantom else []), RESEARCH_USE_ONLY)
     files |= {"tables.docx": word_document(content.title, parts, stamps)}
     for one in (picture for section in sections for picture in section.pictures):
         files |= {f"{one.name}.svg": one.drawing.svg.encode(), f"{one.name}.png": one.drawing.png}
@@ -67,14 +71,14 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
 
 
 def _summary(content: ReportContent) -> str:
-    """The finding in two sentences, with its intervals and what it must be held against."""
+    """Summarise the result in two sentences, with intervals and the majority baseline."""
     table = performance_table(content.truth, (), [content.main])
     row = dict(zip(table.columns, table.rows[0], strict=True))
-    commoner, majority = majority_baseline(content.truth)
+    diagnosis, baseline = majority_baseline(content.truth)
     malignant = len(content.cases_of(Diagnosis.MALIGNANT))
     area = "" if row["AUC"] is None else f", area under the ROC curve {row['AUC']}"
     return (
         f"{len(content.truth)} cases, {malignant} malignant. {content.main.name}: sensitivity {row['sensitivity']}, "
-        f"specificity {row['specificity']}, accuracy {row['accuracy']}{area} (95% intervals). Always answering "
-        f"{commoner} has an accuracy of {majority.accuracy}."
+        f"specificity {row['specificity']}, accuracy {row['accuracy']}{area} (95% intervals). Always diagnosing "
+        f"{diagnosis} would have an accuracy of {baseline.accuracy}."
     )

@@ -1,4 +1,4 @@
-"""Figures of a report, the same to the byte for the same data. Home of matplotlib."""
+"""Figures of a report, byte for byte reproducible from the same data. Home of matplotlib."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from numpy.typing import ArrayLike
 from spinefx.cases.reading import Reading
 from spinefx.errors import InputError
 from spinefx.statistics.accuracy import Confusion, Roc
-from spinefx.statistics.answers import answers_by_reader
 from spinefx.statistics.benefit import DecisionCurve
 from spinefx.statistics.calibration import Calibration
 from spinefx.statistics.performance import ModelResult
+from spinefx.statistics.readings import diagnoses_by_reader
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["CURVES", "Drawing", "draw_calibration", "draw_decision", "draw_roc"]
 
-# Told apart in grey and by readers with colour blindness: hue, dash and marker all differ (Okabe and Ito's palette).
+# Distinct in greyscale and with colour blindness: hue, dash and marker all differ (palette of Okabe and Ito).
 STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
-# So many curves one figure holds.
+# Largest number of curves in one figure.
 CURVES = len(STYLES)
 MARKERS = "osD^vP*X"
 DOTS_PER_INCH = 300
@@ -39,14 +39,14 @@ INK = "#222222"
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure in two formats.
+    """A figure in two formats.
 
     Parameters
     ----------
     svg : str
-        Lines, for the page; names within it are the figure's own.
+        Vector graphics, for the page; its identifiers are unique to the figure.
     png : bytes
-        Dots, for where lines are not taken.
+        Raster graphics, for programs that do not take SVG.
     """
 
     svg: str
@@ -56,7 +56,7 @@ class Drawing:
 def draw_roc(
     truth: Mapping[str, Diagnosis], models: Sequence[ModelResult], readings: Sequence[Reading], *, stamp: str = ""
 ) -> Drawing:
-    """Draw the models' per-patient ROC curves with the human readers as points, their 95% intervals as crosses.
+    """Draw the models' per-patient ROC curves, and the readers as points with 95% intervals as crosses.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def draw_roc(
     models : sequence of ModelResult
     readings : sequence of Reading
     stamp : str
-        Written across the figure, for instance ``phantom``.
+        Watermark across the figure, for example ``phantom``.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def draw_roc(
             label = f"{_short(model.name)}: AUC {roc.auc}"
             x, y = roc.false_positive_rate, roc.true_positive_rate
             axes.plot(x, y, color=colour, linestyle=dash, drawstyle="steps-post", linewidth=1.8, label=label)
-        _draw_readers(axes, truth, answers_by_reader(readings, truth))
+        _draw_readers(axes, truth, diagnoses_by_reader(readings, truth))
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="Sensitivity", aspect="equal")
 
     return _drawn("roc", draw, stamp)
@@ -94,16 +94,17 @@ def draw_roc(
 def draw_calibration(
     calibrations: Mapping[str, Calibration], probabilities: ArrayLike, malignant: ArrayLike, *, stamp: str = ""
 ) -> Drawing:
-    """Draw how often cases of each probability are malignant; of the first with the band, over its probabilities.
+    """Draw calibration curves, with the band and the distribution of probabilities of the first.
 
     Parameters
     ----------
     calibrations : mapping of str to Calibration
-        By whose probabilities they are; those beyond the fourth are left out.
+        By reader or model; those after the fourth are left out.
     probabilities : array_like, shape (case,)
-        Of the first.
+        Probabilities given by the first.
     malignant : array_like of bool, shape (case,)
     stamp : str
+        Watermark across the figure.
 
     Returns
     -------
@@ -126,19 +127,20 @@ def draw_calibration(
             fill = "#bbbbbb" if side > 0 else "#555555"
             axes.bar(edges[:-1], side * heights, 1 / 40, base, align="edge", color=fill, linewidth=0, label=name)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axes.set(xlabel="Predicted probability of malignancy", ylabel="Share malignant")
+        axes.set(xlabel="Predicted probability of malignancy", ylabel="Proportion malignant")
 
     return _drawn("calibration", draw, stamp)
 
 
 def draw_decision(curves: Mapping[str, DecisionCurve], *, stamp: str = "") -> Drawing:
-    """Draw net benefit over thresholds, of the first with its band, beside acting on all its cases and on none.
+    """Draw decision curves, with the band of the first and the lines for acting on all and on no cases.
 
     Parameters
     ----------
     curves : mapping of str to DecisionCurve
-        By whose probabilities they act on; those beyond the fourth are left out.
+        By reader or model; those after the fourth are left out.
     stamp : str
+        Watermark across the figure.
 
     Returns
     -------
@@ -162,15 +164,15 @@ def draw_decision(curves: Mapping[str, DecisionCurve], *, stamp: str = "") -> Dr
     return _drawn("decision", draw, stamp, place="upper right")
 
 
-def _draw_readers(axes: Axes, truth: Mapping[str, Diagnosis], answers: Mapping[str, Mapping[str, Diagnosis]]) -> None:
-    """Each reader a point with a cross; beyond what markers can tell apart, all are dots of one name."""
-    many = len(answers) > len(MARKERS)
-    for number, (reader, mine) in enumerate(sorted(answers.items())):
-        counts = Confusion.of(mine, truth)
+def _draw_readers(axes: Axes, truth: Mapping[str, Diagnosis], diagnoses: Mapping[str, Mapping[str, Diagnosis]]) -> None:
+    """Draw each reader as a point with a cross; more readers than markers are all drawn as dots with one label."""
+    many = len(diagnoses) > len(MARKERS)
+    for number, (reader, own) in enumerate(sorted(diagnoses.items())):
+        counts = Confusion.of(own, truth)
         sensitivity, specificity = counts.sensitivity, counts.specificity
         if np.isnan(sensitivity.value) or np.isnan(specificity.value):
             continue
-        label = (f"{len(answers)} readers" if number == 0 else "_") if many else _short(reader)
+        label = (f"{len(diagnoses)} readers" if number == 0 else "_") if many else _short(reader)
         axes.errorbar(
             [1 - specificity.value],
             [sensitivity.value],
@@ -192,7 +194,7 @@ def _short(name: str) -> str:
 def _drawn(
     name: str, draw: Callable[[Axes], None], stamp: str, place: Literal["lower right", "upper right"] = "lower right"
 ) -> Drawing:
-    # Names come from data: a dollar sign in them is no formula, and a letter that the font lacks is no fault.
+    # Names come from the data: dollar signs are not formulas, and letters that the font lacks are not errors.
     with (
         mpl.rc_context(
             {"svg.hashsalt": "spinefx", "svg.fonttype": "path", "font.size": 10.0, "text.parse_math": False}
@@ -208,9 +210,9 @@ def _drawn(
         if stamp:
             across = axes.text(0.5, 0.5, stamp.upper(), fontsize=34, color="#000000", alpha=0.06, rotation=30)
             across.set(transform=axes.transAxes, horizontalalignment="center", verticalalignment="center")
-        lines, dots = io.StringIO(), io.BytesIO()
-        figure.savefig(lines, format="svg", metadata={"Date": None, "Creator": "spinefx"})
-        figure.savefig(dots, format="png", dpi=DOTS_PER_INCH, metadata={"Software": "spinefx"})
-    # Several figures stand on one page: no two may share a name.
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", lines.getvalue())
-    return Drawing(svg, dots.getvalue())
+        svg, png = io.StringIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "spinefx"})
+        figure.savefig(png, format="png", dpi=DOTS_PER_INCH, metadata={"Software": "spinefx"})
+    # A page holds several figures, and their identifiers must not clash.
+    unique = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg.getvalue())
+    return Drawing(unique, png.getvalue())

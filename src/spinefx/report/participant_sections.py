@@ -1,4 +1,4 @@
-"""Who is in the study: flow of participants, cohort, and how the model does in parts of it."""
+"""Sections on the participants: their flow, the cohort, and performance in subgroups."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from spinefx.report.content import ParticipantSummary, ReportContent, Section
 from spinefx.report.subgroups import subgroup_table
-from spinefx.statistics.answers import confidences_of
+from spinefx.statistics.readings import confidences_of
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import LEVELS, Diagnosis, Score
 
 __all__ = ["cohort_section", "flow_section", "subgroup_section"]
 
-# Last level of each region, from the head down; the thoracolumbar junction is where most of these fractures are.
+# Last level of each region, cranial to caudal; most of these fractures are at the thoracolumbar junction.
 REGIONS = {"C7": "C1 to C7", "T10": "T1 to T10", "L2": "T11 to L2", "L6": "L3 to L6", "S5": "S1 to S5"}
 AGES = ((60, "0 to 59 years"), (75, "60 to 74 years"), (np.inf, "75 years and over"))
 GROUPS = (Diagnosis.MALIGNANT, Diagnosis.BENIGN)
 
 
 def flow_section(content: ReportContent) -> Section:
-    """Count who came, who left on the way, and who was read by whom.
+    """Build the section on enrolment, exclusions and readings.
 
     Parameters
     ----------
@@ -46,29 +46,29 @@ def flow_section(content: ReportContent) -> Section:
     count("Vertebra marked", False, list(content.truth), content.truth, "cases")
     steps: list[tuple[str, tuple[str, ...]]] = []
     for step, kind, malignant, benign, total, unit in rows:
-        said = f"{step}: {total} {unit} ({malignant} malignant, {benign} benign)"
+        text = f"{step}: {total} {unit} ({malignant} malignant, {benign} benign)"
         if kind == "in":
-            steps.append((said, ()))
+            steps.append((text, ()))
         elif total:
-            steps[-1] = (steps[-1][0], (*steps[-1][1], said))
+            steps[-1] = (steps[-1][0], (*steps[-1][1], text))
     before = len(rows)
-    for label, mine in content.answers.items():
-        count(f"Read by {label}", False, list(mine), content.truth, "cases")
-    # Everybody reads the same cases: that is one last step, not a chain of them.
+    for label, own in content.diagnoses.items():
+        count(f"Read by {label}", False, list(own), content.truth, "cases")
+    # All readers and models read the same cases, so this is one last step and not a chain of steps.
     read = tuple(
         f"{step}: {total} of {len(content.truth)} ({malignant} malignant, {benign} benign)"
         for step, _, malignant, benign, total, _ in rows[before:]
     )
-    steps.append(("Read, each reader and model apart", read))
+    steps.append(("Read, by reader or model", read))
     columns = ("step", "in or left", "malignant", "benign", "all", "counted")
     table = ResultTable("flow", "Flow of participants, as counts", columns, tuple(rows))
     refused = ", ".join(f"{number} for: {reason}" for reason, number in content.refused.items())
-    text = (f"Series of these participants that were not used: {refused}.",) if refused else ()
-    return Section("flow", "Flow of participants", text, folded=(table,), steps=tuple(steps))
+    paragraphs = (f"Series of these participants that were not used: {refused}.",) if refused else ()
+    return Section("flow", "Flow of participants", paragraphs, folded=(table,), steps=tuple(steps))
 
 
 def cohort_section(content: ReportContent) -> Section:
-    """Describe the participants by diagnosis.
+    """Build the section that describes the participants by diagnosis.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def cohort_section(content: ReportContent) -> Section:
     Section
     """
     if not content.participants:
-        return Section("cohort", "Cohort", absent="No participants were given.")
+        return Section("cohort", "Cohort", absent="There is no table of participants.")
     participants = [[one for one in content.participants if one.diagnosis == group] for group in GROUPS]
     columns = [*participants, list(content.participants)]
     ages = [[one.age for one in group if one.age is not None] for group in columns]
@@ -106,7 +106,7 @@ def cohort_section(content: ReportContent) -> Section:
 
 
 def subgroup_section(content: ReportContent) -> Section:
-    """Set out how the model, and every reader, does in parts of the cohort.
+    """Build the section on the performance of the model and of every reader in subgroups.
 
     Parameters
     ----------
@@ -127,14 +127,18 @@ def subgroup_section(content: ReportContent) -> Section:
     }
     known = {name: groups for name, groups in divisions.items() if any(groups.values())}
     if not known:
-        return Section("subgroups", "Subgroups", absent="Neither levels, ages, sexes nor signs were recorded.")
+        return Section("subgroups", "Subgroups", absent="No levels, ages, sexes or signs were recorded.")
     shown, folded = [], []
     for name, groups in known.items():
         tables = {
             label: subgroup_table(
-                content.truth, content.answers[label], groups, name=name, scores=confidences_of(content.everyone[label])
+                content.truth,
+                content.diagnoses[label],
+                groups,
+                name=name,
+                scores=confidences_of(content.all_readings[label]),
             )
-            for label in content.everyone
+            for label in content.all_readings
         }
         shown.append(tables[content.main.name])
         if len(tables) > 1:
@@ -143,9 +147,9 @@ def subgroup_section(content: ReportContent) -> Section:
             folded.append(
                 ResultTable(f"{one.name}_all", f"{one.title}, every reader", ("reader", *one.columns), rows, one.note)
             )
-    text = [f"Of {content.main.name}{'; every reader follows, folded' if folded else ''}."]
+    text = [f"Performance of {content.main.name}{'; tables of every reader are folded below' if folded else ''}."]
     if "collapse" in known:
-        text.append(f"Collapse as scored by {content.reference}: a vertebra without collapse is an easier question.")
+        text.append(f"Collapse was scored by {content.reference}. Vertebrae without collapse are easier to diagnose.")
     return Section("subgroups", "Subgroups", tuple(text), tuple(shown), tuple(folded))
 
 

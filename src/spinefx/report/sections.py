@@ -1,4 +1,4 @@
-"""The parts of a report in their order; one that cannot be made says why and leaves the others alone."""
+"""The sections of a report in order; one that cannot be made states why and does not affect the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["build_sections"]
 
 
 def build_sections(content: ReportContent) -> Iterator[Section]:
-    """Make all parts of a report.
+    """Build all sections of a report.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def build_sections(content: ReportContent) -> Iterator[Section]:
         try:
             yield build(content)
         except InputError as refusal:
-            said = str(refusal).rstrip(".")
-            yield Section(key, title, absent=f"{said[:1].upper()}{said[1:]}.")
+            reason = str(refusal).rstrip(".")
+            yield Section(key, title, absent=f"{reason[:1].upper()}{reason[1:]}.")
 
 
 def _audit_section(content: ReportContent) -> Section:
     if not content.audit:
-        return Section("audit", "Leak audit", absent="No audit was kept with this experiment.")
+        return Section("audit", "Leak audit", absent="This experiment has no leak audit.")
     rows = tuple((one.check, "passed" if one.passed else "declared leak", one.detail) for one in content.audit)
     table = ResultTable("leak_audit", "Leak audit", ("check", "result", "what was compared"), rows)
     return Section("audit", "Leak audit", tables=(table,))
@@ -69,6 +69,6 @@ def _audit_section(content: ReportContent) -> Section:
 
 def _provenance_section(content: ReportContent) -> Section:
     if not content.provenance:
-        return Section("provenance", "Provenance", absent="Nothing was kept of how these figures came about.")
+        return Section("provenance", "Provenance", absent="No provenance was recorded.")
     table = ResultTable("provenance", "Provenance", ("what", "value"), tuple(content.provenance.items()))
     return Section("provenance", "Provenance", tables=(table,))

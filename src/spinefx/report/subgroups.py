@@ -1,4 +1,4 @@
-"""How well a reader does in parts of the cohort."""
+"""Performance of a reader within subgroups of the cohort."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ FEW = 10
 
 def subgroup_table(
     truth: Mapping[str, Diagnosis],
-    answers: Mapping[str, Diagnosis],
+    diagnoses: Mapping[str, Diagnosis],
     groups: Mapping[str, str],
     *,
     name: str,
     scores: Mapping[str, float] | None = None,
 ) -> ResultTable:
-    """Count one reader's answers within each subgroup.
+    """Tabulate one reader's performance within each subgroup.
 
     Parameters
     ----------
-    truth, answers : mapping of str to Diagnosis
+    truth, diagnoses : mapping of str to Diagnosis
         By case.
     groups : mapping of str to str
-        The subgroup of each case; a case without one is shown as not recorded.
+        Subgroup of each case; cases without one are listed as not recorded.
     name : str
-        What divides the cases: ``sex``, ``level`` and the like.
+        Name of the subgroup variable, such as ``sex`` or ``level``.
     scores : mapping of str to float, optional
-        Higher means more likely malignant; for the area under the curve.
+        Scores by case for the area under the curve; higher means more likely malignant.
 
     Returns
     -------
     ResultTable
-        A row a subgroup and one for all; a measure without a case stays empty. No test between subgroups is made: the
-        intervals say how little a small one tells.
+        One row per subgroup and one for all cases; a measure without cases is empty. Subgroups are not tested against
+        each other; their intervals show how uncertain small ones are.
 
     Raises
     ------
     InputError
-        For an answer without a truth.
+        If a diagnosed case has no truth.
     """
     members: dict[str, list[str]] = {}
-    for case in answers:
+    for case in diagnoses:
         members.setdefault(groups.get(case) or NOT_RECORDED, []).append(case)
     rows = []
-    for label, cases in [*sorted(members.items()), ("all", list(answers))]:
-        counts = Confusion.of({case: answers[case] for case in cases}, truth)
+    for label, cases in [*sorted(members.items()), ("all", list(diagnoses))]:
+        counts = Confusion.of({case: diagnoses[case] for case in cases}, truth)
         malignant, benign = counts.tp + counts.fn, counts.tn + counts.fp
         area = _area(cases, truth, scores)
         remark = f"fewer than {FEW} of a class" if min(malignant, benign) < FEW else ""

@@ -1,18 +1,20 @@
-"""Open a study that somebody brings along: its series, the pair chosen from them, and why the others were not."""
+"""Open a study that a user brings: its series, those chosen from them, and why the others were not chosen."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spinefx.errors import InputError, PairError
-from spinefx.imaging.selection import choose_pair
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
+from spinefx.errors import InputError, SelectionError
+from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import Study, only_study, scan
 from spinefx.imaging.volume import Volume
 from spinefx.processes.pool import in_child
 from spinefx.second_opinion.reference_cases import image_measures
+from spinefx.vocabulary import MARKED, Weighting
 
 __all__ = ["FoundSeries", "Opened", "open_safely", "open_volumes"]
 
@@ -27,10 +29,11 @@ class FoundSeries:
     Parameters
     ----------
     label : str
-        Number, plane, timing; no identifier, no text from a header.
-    use : {'T1W', 'T2W', ''}
+        Number, plane and timing; no identifier and no text from a header.
+    use : str
+        Label of the weighting that it is used as, such as ``T1W``; empty where it is not used.
     reason : str
-        Why it was not used, or what speaks against the choice; empty where nothing does.
+        Why it was not used, or what is doubtful about the choice; may be empty.
     """
 
     label: str
@@ -40,39 +43,47 @@ class FoundSeries:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A study that was read.
+    """An opened study.
 
     Parameters
     ----------
     series : tuple of FoundSeries
-        In the order of the study; their place in it is how a person names them.
+        In the order of the study; users refer to them by position.
     refused_files : mapping of str to int
-        How many files were not used, by reason.
-    t1w, t2w : Volume or None
-        None where no pair was found.
+        Number of files that were not used, by reason.
+    volumes : mapping of Weighting to Volume
+        Volumes of the chosen series; empty where a needed series is missing.
     trouble : str
-        Why there is no pair; empty where there is.
+        Why there are no volumes; otherwise empty.
     measures : mapping of str to float
         See :func:`spinefx.second_opinion.reference_cases.image_measures`.
     """
 
     series: tuple[FoundSeries, ...]
     refused_files: Mapping[str, int] = field(default_factory=dict)
-    t1w: Volume | None = None
-    t2w: Volume | None = None
+    volumes: Mapping[Weighting, Volume] = field(default_factory=dict)
     trouble: str = ""
     measures: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def marked(self) -> Volume | None:
+        """The T2W series; None where a series that is needed is missing."""
+        return self.volumes.get(MARKED)
 
-def open_safely(folder: Path, t1w: int | None = None, t2w: int | None = None) -> Opened:
-    """Read a study in a process of its own: hostile files can end or hang that one only.
+
+def open_safely(
+    folder: Path, sequences: Sequence[Weighting] = PROTOCOL_SEQUENCES, places: Mapping[Weighting, int] | None = None
+) -> Opened:
+    """Read a study in a process of its own, so that hostile files cannot end or block this one.
 
     Parameters
     ----------
     folder : Path
-        Of one patient's files.
-    t1w, t2w : int, optional
-        Places of series to use whatever the program would choose.
+        Folder with the files of one patient.
+    sequences : sequence of Weighting
+        Series that are needed.
+    places : mapping of Weighting to int, optional
+        Positions of series to use instead of the automatic choice.
 
     Returns
     -------
@@ -81,18 +92,18 @@ def open_safely(folder: Path, t1w: int | None = None, t2w: int | None = None) ->
     Raises
     ------
     InputError
-        When there is no study, or several, or it cannot be read within time and memory.
+        When there is no study or more than one, or reading exceeds the limits of time and memory.
     """
-    return in_child(open_volumes, (folder, t1w, t2w), seconds=SECONDS, memory_bytes=MEMORY_BYTES)
+    return in_child(open_volumes, (folder, sequences, places or {}), seconds=SECONDS, memory_bytes=MEMORY_BYTES)
 
 
-def open_volumes(wanted: tuple[Path, int | None, int | None]) -> Opened:
+def open_volumes(wanted: tuple[Path, Sequence[Weighting], Mapping[Weighting, int]]) -> Opened:
     """Read a study in this process.
 
     Parameters
     ----------
-    wanted : (Path, int or None, int or None)
-        The folder, and places of series to use as T1W and T2W.
+    wanted : (Path, sequence of Weighting, mapping of Weighting to int)
+        The folder, the series that are needed, and positions of series to use instead of the automatic choice.
 
     Returns
     -------
@@ -101,29 +112,33 @@ def open_volumes(wanted: tuple[Path, int | None, int | None]) -> Opened:
     Raises
     ------
     InputError
-        When there is no study, or several.
+        When there is no study or more than one.
     """
-    folder, *places = wanted
+    folder, sequences, places = wanted
     found = scan(folder)
     study, refused = only_study(found), dict(Counter(item.reason for item in found.refused))
-    uids = [None if place is None else _uid(study, place) for place in places]
+    named = {weighting: _uid(study, place) for weighting, place in places.items()}
     try:
-        pair = choose_pair(study, t1w_uid=uids[0], t2w_uid=uids[1])
-        volumes = pair.t1w.load(), pair.t2w.load()
+        found_series = choose_series(study, sequences, named=named)
+        volumes = found_series.load()
     except InputError as error:
         series = tuple(FoundSeries(one.label, "", "") for one in study.series)
         return Opened(series, refused, trouble=str(error))
-    reasons = {one.uid: one.reason for one in pair.refused}
-    uses = {pair.t1w.uid: "T1W", pair.t2w.uid: "T2W"}
-    against = {one.uid: said for one in (pair.t1w, pair.t2w) for said in pair.overrides if said.startswith(one.label)}
+    chosen = found_series.chosen
+    reasons = {one.uid: one.reason for one in found_series.refused}
+    uses = {one.uid: weighting.label for weighting, one in chosen.items()}
+    overrides = found_series.overrides
+    against = {one.uid: said for one in chosen.values() for said in overrides if said.startswith(one.label)}
     series = tuple(
         FoundSeries(one.label, uses.get(one.uid, ""), reasons.get(one.uid, against.get(one.uid, "")))
         for one in study.series
     )
-    return Opened(series, refused, *volumes, measures=image_measures(pair))
+    return Opened(series, refused, volumes, measures=image_measures(found_series))
 
 
 def _uid(study: Study, place: int) -> str:
     if not 0 <= place < len(study.series):
-        raise PairError(f"series {place} of {len(study.series)}", remedy="Choose one that is listed.")
+        raise SelectionError(
+            f"There is no series {place}", allowed=f"0 to {len(study.series) - 1}", remedy="Choose a listed series."
+        )
     return study.series[place].uid

@@ -1,8 +1,8 @@
-"""How often a reader is right: counts, proportions with their intervals, and the ROC curve."""
+"""Measures of diagnostic accuracy: the confusion table, its proportions and ratios, and the ROC curve."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,25 +15,25 @@ from spinefx.vocabulary import Diagnosis
 
 __all__ = [
     "Confusion",
-    "Estimate",
     "Roc",
+    "check_truth",
     "diagnostic_odds_ratio",
     "kappa",
     "likelihood_ratios",
     "majority_baseline",
     "mcc",
     "predictive_values",
-    "wilson",
 ]
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Answers counted against the truth; malignant is positive.
+    """A confusion table; malignant is positive.
 
     Parameters
     ----------
     tp, tn, fn, fp : int
+        True positives, true negatives, false negatives and false positives.
     """
 
     tp: int
@@ -42,13 +42,13 @@ class Confusion:
     fp: int
 
     @classmethod
-    def of(cls, answers: Mapping[str, Diagnosis], truth: Mapping[str, Diagnosis]) -> Confusion:
-        """Count answers against the truth.
+    def of(cls, diagnoses: Mapping[str, Diagnosis], truth: Mapping[str, Diagnosis]) -> Confusion:
+        """Count diagnoses against the truth.
 
         Parameters
         ----------
-        answers, truth : mapping of str to Diagnosis
-            By case, slice or whatever was answered; every answer needs its truth, the truth may know more.
+        diagnoses, truth : mapping of str to Diagnosis
+            By case, or by slice or any other unit; the truth may hold more cases than were diagnosed.
 
         Returns
         -------
@@ -57,12 +57,10 @@ class Confusion:
         Raises
         ------
         InputError
-            For an answer without a truth.
+            If a diagnosed case has no truth.
         """
-        strangers = sorted(set(answers) - set(truth))
-        if strangers:
-            raise InputError(f"{len(strangers)} answers without a truth, the first for {strangers[0]}")
-        pairs = [(answer, truth[key]) for key, answer in answers.items()]
+        check_truth(diagnoses, truth)
+        pairs = [(diagnosis, truth[case]) for case, diagnosis in diagnoses.items()]
         malignant, benign = Diagnosis.MALIGNANT, Diagnosis.BENIGN
         return cls(
             tp=pairs.count((malignant, malignant)),
@@ -73,7 +71,7 @@ class Confusion:
 
     @property
     def proportions(self) -> dict[str, tuple[int, int]]:
-        """Successes and trials of sensitivity, specificity, accuracy, and the predictive values of this cohort."""
+        """Successes and trials of sensitivity, specificity, accuracy and predictive values, by name."""
         return {
             "sensitivity": (self.tp, self.tp + self.fn),
             "specificity": (self.tn, self.tn + self.fp),
@@ -84,36 +82,36 @@ class Confusion:
 
     @property
     def sensitivity(self) -> Estimate:
-        """Share of malignant cases called malignant, Wilson interval."""
+        """Proportion of malignant cases called malignant, with Wilson's interval."""
         return wilson(*self.proportions["sensitivity"])
 
     @property
     def specificity(self) -> Estimate:
-        """Share of benign cases called benign, Wilson interval."""
+        """Proportion of benign cases called benign, with Wilson's interval."""
         return wilson(*self.proportions["specificity"])
 
     @property
     def accuracy(self) -> Estimate:
-        """Share of cases called rightly, Wilson interval."""
+        """Proportion of cases diagnosed correctly, with Wilson's interval."""
         return wilson(*self.proportions["accuracy"])
 
     @property
     def ppv(self) -> Estimate:
-        """Share of malignant among cases called malignant, at this cohort's prevalence, Wilson interval."""
+        """Positive predictive value at this cohort's prevalence, with Wilson's interval."""
         return wilson(*self.proportions["ppv"])
 
     @property
     def npv(self) -> Estimate:
-        """Share of benign among cases called benign, at this cohort's prevalence, Wilson interval."""
+        """Negative predictive value at this cohort's prevalence, with Wilson's interval."""
         return wilson(*self.proportions["npv"])
 
     def exact(self, name: str) -> Estimate:
-        """Give a proportion with the exact (Clopper-Pearson) interval.
+        """Return a proportion with the exact (Clopper-Pearson) interval.
 
         Parameters
         ----------
         name : str
-            One of :attr:`proportions`.
+            A key of :attr:`proportions`.
 
         Returns
         -------
@@ -123,7 +121,7 @@ class Confusion:
 
 
 def likelihood_ratios(confusion: Confusion, confidence: float = 0.95) -> tuple[Estimate, Estimate]:
-    """How much a malignant and a benign call multiply the odds of malignancy.
+    """Estimate the positive and the negative likelihood ratio.
 
     Parameters
     ----------
@@ -133,15 +131,20 @@ def likelihood_ratios(confusion: Confusion, confidence: float = 0.95) -> tuple[E
     Returns
     -------
     positive, negative : Estimate
-        Intervals on the log scale (Simel DL et al. J Clin Epidemiol 1991;44:763-770). Where a cell is empty the value
-        is 0 or infinite and the other limit comes from half a case added to every cell; the note says so.
+        By how much a malignant and a benign call multiply the odds of malignancy. Intervals are symmetric on the log
+        scale. If a cell is empty the value is 0 or infinite, and the other limit is computed with half a case added to
+        every cell; the note says so.
+
+    Notes
+    -----
+    Simel DL et al. J Clin Epidemiol 1991;44:763-770.
     """
     tp, fn, fp, tn = (confusion.tp, confusion.fn, confusion.fp, confusion.tn)
     return _risk_ratio(tp, tp + fn, fp, fp + tn, confidence), _risk_ratio(fn, tp + fn, tn, fp + tn, confidence)
 
 
 def diagnostic_odds_ratio(confusion: Confusion, confidence: float = 0.95) -> Estimate:
-    """Odds of a malignant call in malignant over those in benign cases.
+    """Estimate the diagnostic odds ratio: the odds of a malignant call in malignant over those in benign cases.
 
     Parameters
     ----------
@@ -151,48 +154,52 @@ def diagnostic_odds_ratio(confusion: Confusion, confidence: float = 0.95) -> Est
     Returns
     -------
     Estimate
-        Interval on the log scale; empty cells as in :func:`likelihood_ratios`.
+        The interval is symmetric on the log scale; empty cells as for :func:`likelihood_ratios`.
     """
     cells = np.array([confusion.tp, confusion.fn, confusion.fp, confusion.tn], float)
     tp, fn, fp, tn = cells
     if min(tp + fn, fp + tn) == 0:
-        return Estimate(np.nan, np.nan, np.nan, note="a class without a case")
+        return Estimate(np.nan, np.nan, np.nan, note="a class has no cases")
     shifted = cells if cells.all() else cells + 0.5
     centre = np.log(shifted[0] * shifted[3] / shifted[1] / shifted[2])
     return _log_interval(tp * tn, fn * fp, centre, float(np.sum(1 / shifted)), confidence)
 
 
 def predictive_values(confusion: Confusion, prevalence: float, confidence: float = 0.95) -> tuple[Estimate, Estimate]:
-    """Predictive values where malignancy is as common as stated, not as in this cohort.
+    """Estimate the predictive values at a stated prevalence.
 
     Parameters
     ----------
     confusion : Confusion
     prevalence : float
-        Share of malignant cases, above 0 and below 1; taken as known.
+        Proportion of malignant cases, above 0 and below 1; taken as known.
     confidence : float
 
     Returns
     -------
     ppv, npv : Estimate
-        From the likelihood ratios, hence with their intervals (Mercaldo ND et al. Stat Med 2007;26:2170-2183).
+        Computed from the likelihood ratios and their intervals.
 
     Raises
     ------
     InputError
-        For an impossible prevalence.
+        If the prevalence is not between 0 and 1.
+
+    Notes
+    -----
+    Mercaldo ND et al. Stat Med 2007;26:2170-2183.
     """
     if not 0 < prevalence < 1:
-        raise InputError(f"a prevalence of {prevalence}", allowed="above 0, below 1")
+        raise InputError(f"prevalence {prevalence}", allowed="a value above 0 and below 1")
     odds = prevalence / (1 - prevalence)
     positive, negative = likelihood_ratios(confusion, confidence)
-    ppv, ppv_low, ppv_high = (_share(odds * ratio) for ratio in (positive.value, positive.low, positive.high))
-    npv, npv_low, npv_high = (1 - _share(odds * ratio) for ratio in (negative.value, negative.high, negative.low))
+    ppv, ppv_low, ppv_high = (_probability(odds * ratio) for ratio in (positive.value, positive.low, positive.high))
+    npv, npv_low, npv_high = (1 - _probability(odds * ratio) for ratio in (negative.value, negative.high, negative.low))
     return Estimate(ppv, ppv_low, ppv_high, note=positive.note), Estimate(npv, npv_low, npv_high, note=negative.note)
 
 
 def kappa(confusion: Confusion, confidence: float = 0.95) -> Estimate:
-    """Cohen's kappa of the answers with the truth.
+    """Estimate Cohen's kappa, the chance-corrected agreement of the diagnoses with the truth.
 
     Parameters
     ----------
@@ -202,7 +209,7 @@ def kappa(confusion: Confusion, confidence: float = 0.95) -> Estimate:
     Returns
     -------
     Estimate
-        Interval by the delta method on Fisher's z scale; NaN where one class or one answer is all there is.
+        With an interval by the delta method on Fisher's z scale; NaN if all cases, or all diagnoses, are of one class.
     """
 
     def of(cells: NDArray[np.complex128]) -> complex:
@@ -214,7 +221,7 @@ def kappa(confusion: Confusion, confidence: float = 0.95) -> Estimate:
 
 
 def mcc(confusion: Confusion, confidence: float = 0.95) -> Estimate:
-    """Matthews' correlation of the answers with the truth.
+    """Estimate Matthews' correlation coefficient of the diagnoses with the truth.
 
     Parameters
     ----------
@@ -224,7 +231,7 @@ def mcc(confusion: Confusion, confidence: float = 0.95) -> Estimate:
     Returns
     -------
     Estimate
-        Interval as in :func:`kappa`.
+        With an interval as for :func:`kappa`.
     """
 
     def of(cells: NDArray[np.complex128]) -> complex:
@@ -244,9 +251,9 @@ class Roc:
     false_positive_rate, true_positive_rate : ndarray of float64, shape (threshold,)
         From (0, 0) to (1, 1).
     thresholds : ndarray of float64, shape (threshold,)
-        A case at or above is called malignant; the first is infinite.
+        A case scored at or above a threshold is called malignant; the first is infinite.
     auc : Estimate
-        Area by the trapezoid rule (ties count half) with DeLong's interval on the logit scale.
+        Area under the curve by the trapezoid rule (ties count half), with DeLong's interval on the logit scale.
     """
 
     false_positive_rate: NDArray[np.float64]
@@ -256,7 +263,7 @@ class Roc:
 
     @classmethod
     def of(cls, scores: ArrayLike, malignant: ArrayLike) -> Roc:
-        """Draw the curve.
+        """Compute the curve.
 
         Parameters
         ----------
@@ -271,13 +278,13 @@ class Roc:
         Raises
         ------
         InputError
-            When one of the classes is missing or a score is not finite.
+            If a class is missing or a score is not finite.
         """
         values, truth = np.asarray(scores, float), np.asarray(malignant, bool)
         if not truth.any() or truth.all():
-            raise InputError("a ROC curve needs malignant and benign cases", allowed="at least one of each")
+            raise InputError("a ROC curve of one class", allowed="at least one malignant and one benign case")
         if not np.isfinite(values).all():
-            raise InputError("scores that are not finite")
+            raise InputError("scores that are not finite", allowed="finite scores")
         thresholds = np.concatenate([[np.inf], np.unique(values)[::-1]])
         positives, negatives = np.sort(values[truth]), np.sort(values[~truth])
         tpr = 1 - np.searchsorted(positives, thresholds, side="left") / positives.size
@@ -286,50 +293,73 @@ class Roc:
 
 
 def majority_baseline(truth: Mapping[str, Diagnosis]) -> tuple[Diagnosis, Confusion]:
-    """Count what always giving the commoner diagnosis would score.
+    """Return the confusion table of always choosing the more common diagnosis.
 
     Parameters
     ----------
     truth : mapping of str to Diagnosis
+        By case.
 
     Returns
     -------
-    tuple of Diagnosis and Confusion
-        Benign where both are equally common.
+    diagnosis : Diagnosis
+        The more common one; benign if both are equally common.
+    confusion : Confusion
     """
     malignant = sum(diagnosis == Diagnosis.MALIGNANT for diagnosis in truth.values())
     commoner = Diagnosis.MALIGNANT if malignant > len(truth) / 2 else Diagnosis.BENIGN
     return commoner, Confusion.of(dict.fromkeys(truth, commoner), truth)
 
 
+def check_truth(cases: Iterable[str], truth: Mapping[str, Diagnosis]) -> None:
+    """Check that every diagnosed case has a truth.
+
+    Parameters
+    ----------
+    cases : iterable of str
+    truth : mapping of str to Diagnosis
+        By case.
+
+    Raises
+    ------
+    InputError
+        If a case has no truth.
+    """
+    diagnosed = set(cases)
+    unknown = sorted(diagnosed - set(truth))
+    if unknown:
+        found = f"{len(unknown)} of {len(diagnosed)} diagnosed cases without a truth, the first being {unknown[0]}"
+        raise InputError(found, allowed="a truth for every case")
+
+
 def _agreement(of: Callable[[NDArray[np.complex128]], complex], confusion: Confusion, confidence: float) -> Estimate:
     cells = np.array([confusion.tp, confusion.fn, confusion.fp, confusion.tn], float)
     tp, fn, fp, tn = cells
     if min(tp + fn, fp + tn) == 0 or max(tp + fp, fn + tn) == cells.sum():
-        return Estimate(np.nan, np.nan, np.nan, note="one class, or one answer, is all there is")
+        return Estimate(np.nan, np.nan, np.nan, note="all cases or all diagnoses are of one class")
     value = of(cells.astype(complex)).real
     if abs(value) > 1 - 1e-12:
-        return Estimate(value, np.nan, np.nan, note="agreement is perfect: no variance to estimate from")
-    reach = normal_quantile(confidence) * np.sqrt(delta_variance(of, cells)) / (1 - value**2)
-    low, high = (float(np.tanh(np.arctanh(value) + sign * reach)) for sign in (-1, 1))
+        return Estimate(value, np.nan, np.nan, note="agreement is perfect, so the variance cannot be estimated")
+    half_width = normal_quantile(confidence) * np.sqrt(delta_variance(of, cells)) / (1 - value**2)
+    low, high = (float(np.tanh(np.arctanh(value) + sign * half_width)) for sign in (-1, 1))
     return Estimate(value, low, high)
 
 
 def _risk_ratio(k1: int, n1: int, k2: int, n2: int, confidence: float) -> Estimate:
     if min(n1, n2) == 0:
-        return Estimate(np.nan, np.nan, np.nan, note="a class without a case")
+        return Estimate(np.nan, np.nan, np.nan, note="a class has no cases")
     half = 0.0 if min(k1, k2) > 0 else 0.5
     a, b, m, n = k1 + half, k2 + half, n1 + 2 * half, n2 + 2 * half
     return _log_interval(k1 * n2, k2 * n1, np.log(a / m / (b / n)), 1 / a - 1 / m + 1 / b - 1 / n, confidence)
 
 
 def _log_interval(above: float, below: float, centre: float, variance: float, confidence: float) -> Estimate:
-    """Ratio of two numbers with limits about ``centre``, the logarithm that they were estimated from."""
+    """Return the ratio of two numbers, with limits symmetric about ``centre`` on the log scale."""
     if above == below == 0:
-        return Estimate(np.nan, np.nan, np.nan, note="0 over 0")
-    reach = normal_quantile(confidence) * np.sqrt(variance)
-    low, high = float(np.exp(centre - reach)), float(np.exp(centre + reach))
-    note = "an empty cell: limit from half a case added to each"
+        return Estimate(np.nan, np.nan, np.nan, note="0 divided by 0")
+    half_width = normal_quantile(confidence) * np.sqrt(variance)
+    low, high = float(np.exp(centre - half_width)), float(np.exp(centre + half_width))
+    note = "a cell is empty: limit computed with half a case added to each"
     if above == 0:
         return Estimate(0.0, 0.0, high, note=note)
     if below == 0:
@@ -337,5 +367,5 @@ def _log_interval(above: float, below: float, centre: float, variance: float, co
     return Estimate(above / below, low, high)
 
 
-def _share(odds: float) -> float:
+def _probability(odds: float) -> float:
     return 1.0 if np.isinf(odds) else odds / (1 + odds)

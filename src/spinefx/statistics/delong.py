@@ -1,4 +1,7 @@
-"""Areas under ROC curves with their covariance, and the tests that follow from it (DeLong 1988, Biometrics 44:837)."""
+"""Areas under ROC curves with their covariances, and the tests based on them.
+
+DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from spinefx.errors import InputError
+from spinefx.statistics.effect import Scale, check_scale
 from spinefx.statistics.estimate import Estimate, Pairing, PValue, normal_quantile, normal_test
 from spinefx.statistics.mrmc.covariance import delong_covariance, structural_components
 
@@ -14,7 +18,7 @@ __all__ = ["areas_with_covariance", "auc_difference", "auc_difference_unpaired",
 
 
 def areas_with_covariance(scores: ArrayLike, malignant: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Areas of several curves over the same cases, and the covariance of their estimates.
+    """Estimate the areas under several curves over the same cases, and their covariance matrix.
 
     Parameters
     ----------
@@ -26,20 +30,20 @@ def areas_with_covariance(scores: ArrayLike, malignant: ArrayLike) -> tuple[NDAr
     -------
     areas : ndarray of float64, shape (curve,)
     covariance : ndarray of float64, shape (curve, curve)
-        NaN where a class has one case only.
+        NaN if a class has only one case.
 
     Raises
     ------
     InputError
-        When a class is missing, a score is not finite or the lengths differ.
+        If a class is missing, a score is not finite, or the lengths differ.
     """
     values, truth = np.atleast_2d(np.asarray(scores, float)), np.asarray(malignant, bool)
     if values.shape[1] != truth.size:
-        raise InputError(f"{values.shape[1]} scores for {truth.size} diagnoses")
+        raise InputError(f"{values.shape[1]} scores for {truth.size} diagnoses", allowed="one score per case")
     if not truth.any() or truth.all():
-        raise InputError("a ROC curve needs malignant and benign cases", allowed="at least one of each")
+        raise InputError("a ROC curve of one class", allowed="at least one malignant and one benign case")
     if not np.isfinite(values).all():
-        raise InputError("scores that are not finite")
+        raise InputError("scores that are not finite", allowed="finite scores")
     parts = structural_components(values, truth)
     if min(truth.sum(), (~truth).sum()) < 2:
         return parts.values, np.full((len(values), len(values)), np.nan)
@@ -47,70 +51,71 @@ def areas_with_covariance(scores: ArrayLike, malignant: ArrayLike) -> tuple[NDAr
 
 
 def auc_estimate(
-    scores: ArrayLike, malignant: ArrayLike, *, confidence: float = 0.95, scale: str = "logit"
+    scores: ArrayLike, malignant: ArrayLike, *, confidence: float = 0.95, scale: Scale = "logit"
 ) -> Estimate:
-    """Area under the ROC curve with DeLong's interval.
+    """Estimate the area under a ROC curve with DeLong's interval.
 
     Parameters
     ----------
     scores : array_like, shape (case,)
+        Higher means more likely malignant; ties count half.
     malignant : array_like of bool, shape (case,)
     confidence : float
     scale : {'logit', 'plain'}
-        Where the interval is symmetric. On the logit scale it stays within 0 and 1 and covers better near 1.
+        Scale on which the interval is symmetric. On the logit scale it stays between 0 and 1 and covers better near 1.
 
     Returns
     -------
     Estimate
-        Perfect separation and a class of one leave no variance: then the rule of three on the smaller class bounds what
-        was not seen, and the note says so.
+        Perfect separation, or a class of one case, leaves no variance. The limits then come from the rule of three
+        applied to the smaller class, and the note says so.
 
     Raises
     ------
     InputError
-        See :func:`areas_with_covariance`; or for an unknown scale.
+        As for :func:`areas_with_covariance`; or if the scale is unknown.
     """
-    if scale not in {"logit", "plain"}:
-        raise InputError(f"the scale {scale!r}", allowed="logit, plain")
+    check_scale(scale)
     areas, covariance = areas_with_covariance(scores, malignant)
     area, variance = float(areas[0]), float(covariance[0, 0])
     smaller = int(min(np.sum(np.asarray(malignant, bool)), np.sum(~np.asarray(malignant, bool))))
     if smaller < 2 or not 0 < area < 1:
         slack = min(1.0, 3 / smaller)
-        note = "rule of three: no variance to estimate from"
+        note = "limits by the rule of three: the variance cannot be estimated"
         return Estimate(area, max(0.0, area - slack), min(1.0, area + slack), note=note)
-    reach = normal_quantile(confidence) * np.sqrt(variance)
+    half_width = normal_quantile(confidence) * np.sqrt(variance)
     if scale == "plain":
-        return Estimate(area, float(area - reach), float(area + reach))
-    logit, spread = np.log(area / (1 - area)), reach / (area * (1 - area))
+        return Estimate(area, float(area - half_width), float(area + half_width))
+    logit, spread = np.log(area / (1 - area)), half_width / (area * (1 - area))
     low, high = (float(1 / (1 + np.exp(-(logit + sign * spread)))) for sign in (-1, 1))
     return Estimate(area, low, high)
 
 
 def auc_difference(first: ArrayLike, second: ArrayLike, malignant: ArrayLike, *, confidence: float = 0.95) -> PValue:
-    """Compare two areas over the same cases.
+    """Test the difference of two areas over the same cases.
 
     Parameters
     ----------
     first, second : array_like, shape (case,)
+        Scores by the two readers or models.
     malignant : array_like of bool, shape (case,)
     confidence : float
 
     Returns
     -------
     PValue
-        Of the difference, first minus second; without a p where a class has one case only.
+        Of the difference, first minus second; without a p-value if a class has only one case.
 
     Raises
     ------
     InputError
-        See :func:`areas_with_covariance`.
+        As for :func:`areas_with_covariance`.
     """
     if np.size(first) != np.size(second):
-        raise InputError(f"{np.size(first)} and {np.size(second)} scores", allowed="both of the same cases")
+        raise InputError(f"{np.size(first)} and {np.size(second)} scores", allowed="scores of the same cases")
     areas, covariance = areas_with_covariance(np.vstack([first, second]), malignant)
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    return _tested(areas, variance, np.asarray(malignant).size, Pairing.PAIRED, np.inf, confidence)
+    return _difference_test(areas, variance, np.asarray(malignant).size, Pairing.PAIRED, np.inf, confidence)
 
 
 def auc_difference_unpaired(
@@ -121,33 +126,34 @@ def auc_difference_unpaired(
     *,
     confidence: float = 0.95,
 ) -> PValue:
-    """Compare two areas over different cases, with Satterthwaite's degrees of freedom.
+    """Test the difference of two areas over different cases, with Satterthwaite's degrees of freedom.
 
     Parameters
     ----------
     first, second : array_like, shape (case,)
+        Scores by the two readers or models.
     first_malignant, second_malignant : array_like of bool, shape (case,)
     confidence : float
 
     Returns
     -------
     PValue
-        Of the difference, first minus second; without a p where a class has one case only.
+        Of the difference, first minus second; without a p-value if a class has only one case.
 
     Raises
     ------
     InputError
-        See :func:`areas_with_covariance`.
+        As for :func:`areas_with_covariance`.
     """
     sides = [areas_with_covariance(first, first_malignant), areas_with_covariance(second, second_malignant)]
     areas = np.array([side[0][0] for side in sides])
     variances = np.array([side[1][0, 0] for side in sides])
     sizes = np.array([np.asarray(first_malignant).size, np.asarray(second_malignant).size])
     df = variances.sum() ** 2 / np.sum(variances**2 / (sizes - 1)) if variances.sum() > 0 else np.inf
-    return _tested(areas, float(variances.sum()), int(sizes.sum()), Pairing.UNPAIRED, float(df), confidence)
+    return _difference_test(areas, float(variances.sum()), int(sizes.sum()), Pairing.UNPAIRED, float(df), confidence)
 
 
-def _tested(
+def _difference_test(
     areas: NDArray[np.float64], variance: float, n: int, pairing: Pairing, df: float, confidence: float
 ) -> PValue:
     difference, quantity = float(areas[0] - areas[1]), "difference of AUC, first minus second"
@@ -157,16 +163,16 @@ def _tested(
             np.nan, "DeLong", quantity, Estimate(difference, np.nan, np.nan, note=note), n, pairing, note=note
         )
     error = np.sqrt(max(variance, 0.0))
-    # Rounding leaves about 1e-17 of variance between equal curves.
+    # Between equal curves rounding leaves a variance of about 1e-17.
     if error < 1e-8:
-        note = "the curves order the cases alike" if abs(difference) < 1e-12 else "no variance to estimate from"
+        note = "both curves rank the cases alike" if abs(difference) < 1e-12 else "the variance cannot be estimated"
         p = 1.0 if abs(difference) < 1e-12 else np.nan
         return PValue(p, "DeLong", quantity, Estimate(difference, difference, difference), n, pairing, note=note)
     statistic = difference / error
     if np.isinf(df):
-        p, reach = normal_test(statistic), normal_quantile(confidence) * error
+        p, half_width = normal_test(statistic), normal_quantile(confidence) * error
     else:
-        p, reach = float(2 * stats.t.sf(abs(statistic), df)), stats.t.ppf(0.5 + confidence / 2, df) * error
-    estimate = Estimate(difference, float(difference - reach), float(difference + reach))
+        p, half_width = float(2 * stats.t.sf(abs(statistic), df)), stats.t.ppf(0.5 + confidence / 2, df) * error
+    estimate = Estimate(difference, float(difference - half_width), float(difference + half_width))
     kept_df = None if np.isinf(df) else df
     return PValue(p, "DeLong", quantity, estimate, n, pairing, statistic=float(statistic), df=kept_df)

@@ -1,4 +1,4 @@
-"""A value that a test looked at: estimate, interval, degrees of freedom, p-value; tables of such values."""
+"""Estimates with standard error, degrees of freedom and test, and tables of them."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from spinefx.errors import InputError
 from spinefx.statistics.estimate import Estimate, bare_p
 from spinefx.statistics.table import ResultTable
 
-__all__ = ["Effect", "Scale", "check_scale", "effect_table", "judge"]
+__all__ = ["Effect", "Scale", "check_scale", "effect_table", "infer"]
 
 Scale = Literal["plain", "logit"]
 
-# Below this a variance of proportions or areas (all within 0 to 1) is rounding.
+# A variance of proportions or areas (both between 0 and 1) below this is rounding error.
 NIL_VARIANCE = 1e-15
 
 
 @dataclass(frozen=True)
 class Effect:
-    """An estimate, its uncertainty, and the test of it where there is a null hypothesis.
+    """An estimate with its uncertainty and, where there is a null hypothesis, its test.
 
     Parameters
     ----------
     label : str
-        What was estimated, ``A - B`` for a difference.
+        What was estimated; ``A - B`` for a difference.
     estimate : Estimate
-        Limits are symmetric about the value (or its logit) and never clipped; NaN where the data show no variance.
+        Limits are symmetric about the value (or its logit) and never clipped; NaN if the data show no variance.
     standard_error : float
     df : float
         Degrees of freedom; infinite for a normal interval.
     test : str
-        Name of test and interval.
+        Name of the test and interval.
     statistic, p_value : float
-        t or z and its two-sided p-value; NaN where nothing was tested.
+        t or z with its two-sided p-value; NaN if nothing was tested.
     """
 
     label: str
@@ -50,24 +50,24 @@ class Effect:
     p_value: float = np.nan
 
     def non_inferiority(self, margin: float) -> float:
-        """Test one-sided that a difference is above minus the margin.
+        """Test with one side whether the difference lies above minus the margin.
 
         Parameters
         ----------
         margin : float
-            Positive; stated before the data were seen.
+            Positive; fixed before the data were seen.
 
         Returns
         -------
         float
-            p-value of the null hypothesis that the difference is ``-margin`` or less; NaN without a standard error.
+            p-value of the null hypothesis that the difference is at most ``-margin``; NaN without a standard error.
         """
         if not self.standard_error > 0:
             return float("nan")
         return float(stats.t.sf((self.estimate.value + margin) / self.standard_error, self.df))
 
 
-def judge(
+def infer(
     label: str,
     value: float,
     variance: float,
@@ -78,19 +78,21 @@ def judge(
     scale: Scale = "plain",
     confidence: float = 0.95,
 ) -> Effect:
-    """Make an effect of a value and its variance by Student's or the normal distribution.
+    """Return an effect from a value and its variance, by Student's t or the normal distribution.
 
     Parameters
     ----------
     label : str
     value, variance : float
-        A variance that is NaN, negative or nil gives neither interval nor p-value, and the estimate's note says so.
+        A variance that is NaN, negative or zero leaves no interval and no p-value; the estimate's note says so.
     test : str
+        Name of the test and interval.
     df : float
+        Degrees of freedom; infinite for the normal distribution.
     null : float or None
-        Value under the null hypothesis; None tests nothing.
+        Value under the null hypothesis; without one nothing is tested.
     scale : {'plain', 'logit'}
-        Where the interval is symmetric; the logit is for areas and proportions. The test is plain.
+        Scale on which the interval is symmetric; ``logit`` suits areas and proportions. The test is always plain.
     confidence : float
 
     Returns
@@ -98,14 +100,13 @@ def judge(
     Effect
     """
     if not variance > NIL_VARIANCE:
-        note = "no interval: " + (
-            "nothing to tell a variance from" if np.isnan(variance) else "the data show no variance"
-        )
+        reason = "the variance cannot be estimated" if np.isnan(variance) else "the data show no variance"
+        note = f"no interval: {reason}"
         bare = Estimate(float(value), np.nan, np.nan, note=note)
         return Effect(label, bare, float(np.sqrt(max(variance, 0))), float(df), test)
     error = float(np.sqrt(variance))
-    reach = float(stats.t.ppf((1 + confidence) / 2, df)) * error
-    limits = np.array([value - reach, value + reach])
+    half_width = float(stats.t.ppf((1 + confidence) / 2, df)) * error
+    limits = np.array([value - half_width, value + half_width])
     if scale == "logit" and 0 < value < 1:
         test = f"{test}, logit scale"
         limits = expit(logit(value) + (limits - value) / (value * (1 - value)))
@@ -117,7 +118,7 @@ def judge(
 
 
 def check_scale(scale: str) -> None:
-    """Refuse a word that is none of the scales.
+    """Check the name of a scale.
 
     Parameters
     ----------
@@ -126,17 +127,19 @@ def check_scale(scale: str) -> None:
     Raises
     ------
     InputError
+        If the scale is unknown.
     """
     if scale not in get_args(Scale):
-        raise InputError(f"the scale {scale!r}", allowed=", ".join(get_args(Scale)))
+        raise InputError(f"scale {scale!r}", allowed=", ".join(get_args(Scale)))
 
 
 def effect_table(name: str, title: str, effects: Iterable[Effect], note: str = "") -> ResultTable:
-    """Set effects out as a table: estimate, interval, standard error, degrees of freedom, statistic, p, test.
+    """Tabulate effects: estimate, interval, standard error, degrees of freedom, statistic, p-value and test.
 
     Parameters
     ----------
     name, title, note : str
+        As of :class:`spinefx.statistics.table.ResultTable`.
     effects : iterable of Effect
 
     Returns

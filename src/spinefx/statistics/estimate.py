@@ -1,4 +1,4 @@
-"""What every number is said with: an interval, the counts behind it, and for a p-value the test, the pairing and n."""
+"""Estimates and p-values that carry what they must be reported with: interval, counts, test, pairing and n."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMPLEX_STEP = 1e-100
 
 
 class Pairing(StrEnum):
-    """How the two sides of a comparison hang together."""
+    """How the two samples of a comparison are related."""
 
     PAIRED = "paired"
     UNPAIRED = "unpaired"
@@ -43,16 +43,16 @@ class Pairing(StrEnum):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95% interval, and the counts behind it where it is a proportion.
+    """A value with its confidence interval, and its counts if it is a proportion.
 
     Parameters
     ----------
     value, low, high : float
-        NaN where there is nothing to estimate from.
+        Estimate and limits of its interval, 95% unless another level was asked for; NaN where the data allow none.
     k, n : int or None
         Successes and trials of a proportion.
     note : str
-        Why the value or a limit is not what was asked for; empty where nothing need be said.
+        Why the value or a limit is missing or special; empty otherwise.
     """
 
     value: float
@@ -74,22 +74,23 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PValue:
-    """A p-value in the company that it must not leave.
+    """A p-value together with its test, estimate and sample size.
 
     Parameters
     ----------
     p : float
-        0 to 1, or NaN with a note that says why there is none.
+        Between 0 and 1, or NaN with a note that explains why there is none.
     test : str
-        Its name and variant, for instance ``McNemar, exact``.
+        Name and variant of the test, for example ``McNemar, exact``.
     quantity : str
-        What was estimated, with its direction.
+        What was estimated and in which direction.
     estimate : Estimate
+        Estimate of that quantity.
     n : int
         Cases compared.
     pairing : Pairing
     statistic, df : float or None
-        Of an asymptotic test.
+        Test statistic and degrees of freedom of an asymptotic test.
     sided : str
         ``two-sided`` or ``one-sided``.
     note : str
@@ -97,7 +98,7 @@ class PValue:
     Raises
     ------
     InputError
-        For a p-value out of range, or without a test, a quantity, or a reason for its absence.
+        If the p-value is out of range, or lacks its test, its quantity, or the reason why it is missing.
     """
 
     p: float
@@ -113,22 +114,22 @@ class PValue:
 
     def __post_init__(self) -> None:
         if not (0 <= self.p <= 1 or (np.isnan(self.p) and self.note)):
-            raise InputError(f"a p-value of {self.p}", where=self.test, allowed="0 to 1, or NaN with a note")
+            raise InputError(f"p-value {self.p}", where=self.test, allowed="0 to 1, or NaN with a note")
         if not self.test or not self.quantity:
-            raise InputError("a p-value without the test or the quantity that it is of")
+            raise InputError("p-value without a test or a quantity", allowed="a p-value with the names of both")
 
     def __str__(self) -> str:
-        said = f"no p ({self.note})" if np.isnan(self.p) else format_p(self.p)
-        return f"{said} ({self.test}, {self.sided}, {self.pairing}, n = {self.n}); {self.quantity} {self.estimate}"
+        p = f"no p ({self.note})" if np.isnan(self.p) else format_p(self.p)
+        return f"{p} ({self.test}, {self.sided}, {self.pairing}, n = {self.n}); {self.quantity} {self.estimate}"
 
 
 class ShownP(str):
-    """A p-value as it is written, which still knows the number.
+    """A p-value formatted for a table that keeps the unrounded number.
 
     Parameters
     ----------
     p : float
-        NaN where there is none.
+        NaN if there is none.
     """
 
     p: float
@@ -144,7 +145,7 @@ class ShownP(str):
 
 
 def format_p(p: float) -> str:
-    """Write a p-value with two significant digits, never rounded across 0.05, 0.01 or 0.001.
+    """Format a p-value with two significant digits, never rounded across 0.05, 0.01 or 0.001.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ def format_p(p: float) -> str:
     Returns
     -------
     str
-        ``p = 0.0078``; ``p < 1e-300`` where the machine holds no smaller number.
+        For example ``p = 0.0078``; ``p < 1e-300`` where double precision holds no smaller number.
 
     Examples
     --------
@@ -172,7 +173,7 @@ def format_p(p: float) -> str:
 
 
 def bare_p(p: float) -> ShownP:
-    """Write a p-value for a column that is headed ``p``.
+    """Format a p-value for a table column headed ``p``.
 
     Parameters
     ----------
@@ -181,35 +182,39 @@ def bare_p(p: float) -> ShownP:
     Returns
     -------
     ShownP
-        As :func:`format_p` without ``p =``; ``n/a`` where there is none. Its ``p`` is the number.
+        As by :func:`format_p` without ``p =``; ``n/a`` if there is none. Its attribute ``p`` is the number.
     """
     return ShownP(p)
 
 
 def holm(p_values: Sequence[float], size: int | None = None) -> tuple[float, ...]:
-    """Adjust p-values for their number (Holm S. Scand J Stat 1979;6:65-70).
+    """Adjust p-values for multiplicity by Holm's step-down method.
 
     Parameters
     ----------
     p_values : sequence of float
-        NaN stays NaN and is counted: a test that could not be made was still meant.
+        NaN stays NaN but counts towards the family: the test was planned even if it could not be made.
     size : int, optional
-        Of the family where only some p-values are known; the others are taken as larger than all that are.
+        Number of tests in the family if only some p-values are known; the unknown ones are taken as larger.
 
     Returns
     -------
     tuple of float
-        In the order given.
+        Adjusted p-values in the order given.
 
     Raises
     ------
     InputError
-        For a family smaller than its members.
+        If the family is smaller than the number of p-values.
+
+    Notes
+    -----
+    Holm S. Scand J Stat 1979;6:65-70.
     """
     values = np.asarray(p_values, float)
     family = values.size if size is None else size
     if family < values.size:
-        raise InputError(f"a family of {family} tests with {values.size} p-values")
+        raise InputError(f"a family of {family} tests", allowed=f"{values.size} tests or more, one per p-value")
     order = np.argsort(values, kind="stable")
     stepped = np.maximum.accumulate(values[order] * (family - np.arange(values.size)))
     adjusted = np.empty(values.size)
@@ -229,7 +234,7 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Estimate:
     Returns
     -------
     Estimate
-        NaN for no trials.
+        NaN if there are no trials.
 
     Notes
     -----
@@ -239,7 +244,7 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Estimate:
 
 
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Estimate:
-    """Estimate a proportion with the exact interval, which never covers less than it says.
+    """Estimate a proportion with the exact interval, whose coverage is never below the nominal level.
 
     Parameters
     ----------
@@ -250,7 +255,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Estimate:
     Returns
     -------
     Estimate
-        NaN for no trials.
+        NaN if there are no trials.
 
     Notes
     -----
@@ -260,7 +265,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Estimate:
 
 
 def jeffreys(k: int, n: int, confidence: float = 0.95) -> Estimate:
-    """Estimate a proportion with the equal-tailed interval of Jeffreys' prior.
+    """Estimate a proportion with the equal-tailed credible interval of Jeffreys' prior.
 
     Parameters
     ----------
@@ -271,12 +276,12 @@ def jeffreys(k: int, n: int, confidence: float = 0.95) -> Estimate:
     Returns
     -------
     Estimate
-        NaN for no trials. With no success the lower limit is 0, with no failure the upper is 1.
+        NaN if there are no trials. Without a success the lower limit is 0, without a failure the upper limit is 1.
 
     Raises
     ------
     InputError
-        For a confidence that is not above 0 and below 1.
+        If the confidence level is not between 0 and 1.
 
     Notes
     -----
@@ -285,13 +290,13 @@ def jeffreys(k: int, n: int, confidence: float = 0.95) -> Estimate:
     if n == 0:
         return _proportion(k, n, confidence, "wilson")
     if not 0 < confidence < 1:
-        raise InputError(f"a confidence of {confidence}", allowed="above 0, below 1")
+        raise InputError(f"confidence level {confidence}", allowed="a value above 0 and below 1")
     low, high = stats.beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], k + 0.5, n - k + 0.5)
     return Estimate(k / n, float(low) if k else 0.0, float(high) if k < n else 1.0, k, n)
 
 
 def normal_quantile(confidence: float) -> float:
-    """Give how many standard errors an interval reaches to either side.
+    """Return the half-width of a normal confidence interval in standard errors.
 
     Parameters
     ----------
@@ -306,14 +311,15 @@ def normal_quantile(confidence: float) -> float:
     Raises
     ------
     InputError
+        If the confidence level is not between 0 and 1.
     """
     if not 0 < confidence < 1:
-        raise InputError(f"a confidence of {confidence}", allowed="above 0, below 1")
+        raise InputError(f"confidence level {confidence}", allowed="a value above 0 and below 1")
     return float(stats.norm.ppf(0.5 + confidence / 2))
 
 
 def normal_test(statistic: float) -> float:
-    """Give the two-sided p-value of a standard normal statistic.
+    """Return the two-sided p-value of a standard normal statistic.
 
     Parameters
     ----------
@@ -327,13 +333,13 @@ def normal_test(statistic: float) -> float:
 
 
 def delta_variance(function: Callable[[NDArray[np.complex128]], complex], counts: ArrayLike) -> float:
-    """Variance of a function of multinomial cell counts by the delta method.
+    """Return the variance of a function of multinomial cell counts by the delta method.
 
     Parameters
     ----------
     function : callable
-        Of the cell counts; homogeneous of degree 0 (it depends on shares alone) and analytic. Its gradient is taken by
-        a complex step, exact to the last digits (Squire W, Trapp G. SIAM Rev 1998;40:110-112).
+        Maps cell counts to a number; analytic, and homogeneous of degree 0 (it depends on proportions alone). Its
+        gradient is taken by a complex step, which is exact to rounding (Squire W, Trapp G. SIAM Rev 1998;40:110-112).
     counts : array_like, shape (cell,)
 
     Returns
@@ -345,17 +351,17 @@ def delta_variance(function: Callable[[NDArray[np.complex128]], complex], counts
     gradient = np.array(
         [function(cells + 1j * COMPLEX_STEP * unit).imag / COMPLEX_STEP for unit in np.eye(cells.size)], float
     )
-    # The gradient is orthogonal to the counts, so that the multinomial's second term vanishes.
+    # The gradient is orthogonal to the counts, so the second term of the multinomial variance vanishes.
     return float(gradient**2 @ cells)
 
 
 def _rounded(value: float) -> str:
-    """Three decimals, and fewer for what is large: an odds ratio of 3279.612 claims too much."""
+    """Format with three decimals, fewer for large values: an odds ratio of 3279.612 would claim too much."""
     return f"{value:.{3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}"
 
 
 def _proportion(k: int, n: int, confidence: float, method: str) -> Estimate:
     if n == 0:
-        return Estimate(np.nan, np.nan, np.nan, k, n, "no case to count")
+        return Estimate(np.nan, np.nan, np.nan, k, n, "no cases to count")
     interval = stats.binomtest(k, n).proportion_ci(confidence, method=method)
     return Estimate(k / n, float(interval.low), float(interval.high), k, n)

@@ -1,4 +1,4 @@
-"""A readings table and a truth table in, every analysis of readers and models out."""
+"""Every analysis of readers and models, from one table of readings and one of truths."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any
 
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError
-from spinefx.statistics.answers import answers_by_reader, confidences_of, readings_by_reader
 from spinefx.statistics.benefit import DecisionCurve, decision_curve
 from spinefx.statistics.calibration import Calibration, calibrate
-from spinefx.statistics.frames import readings_from, signs_from, truth_from
-from spinefx.statistics.measures import agreement_table, measure_table
+from spinefx.statistics.inputs import readings_from, signs_from, truth_from
 from spinefx.statistics.mrmc.anova import MrmcResult, mrmc
 from spinefx.statistics.mrmc.panel import PanelResult, ai_vs_readers
 from spinefx.statistics.mrmc.scores import ReaderStudy
 from spinefx.statistics.paired.mcnemar import comparison_table
-from spinefx.statistics.performance import performance_table
+from spinefx.statistics.performance import agreement_table, measure_table, performance_table
+from spinefx.statistics.readings import confidences_of, diagnoses_by_reader, readings_by_reader
 from spinefx.statistics.signs import compare_signs, scores_by_case, sign_table
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import Diagnosis
@@ -27,15 +26,16 @@ __all__ = ["Evaluation"]
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Readers and models on the same cases; make one with :meth:`of`.
+    """Readers and models on the same cases; create one with :meth:`of`.
 
     Parameters
     ----------
     readings : tuple of Reading
-        Of people and of models, a model being one more reader; those of cases without a truth are left out everywhere.
+        Of readers and models; a model counts as one more reader. Readings of cases without a truth are left out.
     truth : mapping of str to Diagnosis
         By case.
     scores : tuple of SignScores
+        Scores of the fifteen signs; may be empty.
     """
 
     readings: tuple[Reading, ...]
@@ -44,16 +44,16 @@ class Evaluation:
 
     @classmethod
     def of(cls, readings: object, truth: object, signs: object = None) -> Evaluation:
-        """Take tables, whatever holds them: pandas, polars, Arrow, columns, rows, or the path of a CSV or TSV.
+        """Create an evaluation from tables: pandas, polars, Arrow, columns, rows, or paths of CSV or TSV files.
 
         Parameters
         ----------
         readings : table
-            ``case_id``, ``reader_id``, ``diagnosis``, and where known ``arm``, ``confidence``, ``seconds``.
+            Columns ``case_id``, ``reader_id``, ``diagnosis``, and if known ``arm``, ``confidence``, ``seconds``.
         truth : table, or mapping of case to diagnosis
-            ``case_id``, ``diagnosis``.
+            Columns ``case_id`` and ``diagnosis``.
         signs : table, optional
-            ``case_id``, ``reader_id`` and the fifteen signs.
+            Columns ``case_id``, ``reader_id`` and the fifteen signs.
 
         Returns
         -------
@@ -62,33 +62,33 @@ class Evaluation:
         Raises
         ------
         TableError
-            For a column missing, a row given twice, or a word or number of another kind.
+            If a column is missing, a row occurs twice, or a word or number is not valid.
         InputError
-            When no reading is of a case with a truth.
+            If none of the readings is of a case with a truth.
         """
         made = cls(readings_from(readings), truth_from(truth), () if signs is None else signs_from(signs))
         if not readings_by_reader(made.readings, made.truth):
-            found = f"none of {len(made.readings)} readings is of one of {len(made.truth)} cases"
-            raise InputError(found, where="readings", remedy="Are case_id of both tables the same names?")
+            found = f"none of {len(made.readings)} readings is of one of the {len(made.truth)} cases with a truth"
+            raise InputError(found, where="readings", remedy="Use the same case_id in both tables.")
         return made
 
     @property
     def performance(self) -> ResultTable:
-        """Counts, sensitivity, specificity, accuracy and area of every reader: Table 2."""
+        """Counts, sensitivity, specificity, accuracy and AUC of every reader (Table 2)."""
         return performance_table(self.truth, self.readings)
 
     @property
     def agreement(self) -> ResultTable:
-        """How far every two readers agree."""
-        return agreement_table(answers_by_reader(self.readings, self.truth))
+        """Agreement of every two readers."""
+        return agreement_table(diagnoses_by_reader(self.readings, self.truth))
 
     def measures(self, *, prevalence: float | None = None) -> ResultTable:
-        """Set all measures of accuracy of every reader side by side.
+        """Tabulate every measure of accuracy by reader.
 
         Parameters
         ----------
         prevalence : float, optional
-            Share of malignant cases elsewhere, for predictive values there.
+            Proportion of malignant cases at which predictive values are given besides those of this cohort.
 
         Returns
         -------
@@ -97,12 +97,12 @@ class Evaluation:
         return measure_table(self.truth, self.readings, prevalence=prevalence)
 
     def comparisons(self, *, against: str | None = None) -> ResultTable:
-        """Compare readers pair by pair on the same cases.
+        """Compare every two readers on the same cases.
 
         Parameters
         ----------
         against : str, optional
-            One reader to compare all others with.
+            The reader with whom to compare all others; by default every two are compared.
 
         Returns
         -------
@@ -110,13 +110,13 @@ class Evaluation:
         """
         return comparison_table(self.truth, self.readings, against=against)
 
-    def study(self, answer: str = "confidence") -> ReaderStudy:
-        """Give the reader study, arms being modalities.
+    def study(self, score: str = "confidence") -> ReaderStudy:
+        """Return the readings as a reader study whose modalities are the arms.
 
         Parameters
         ----------
-        answer : {'confidence', 'diagnosis'}
-            For areas, or for sensitivity and specificity at a threshold of 0.5.
+        score : {'confidence', 'diagnosis'}
+            The confidence, for areas; or the diagnosis, for sensitivity and specificity at a threshold of 0.5.
 
         Returns
         -------
@@ -125,29 +125,30 @@ class Evaluation:
         Raises
         ------
         InputError
-            For another word.
+            If the score is neither.
         """
-        if answer not in {"confidence", "diagnosis"}:
-            raise InputError(f"the answer {answer!r}", allowed="confidence, diagnosis")
-        return ReaderStudy.from_readings(self.readings, self.truth, answer)  # type: ignore[arg-type]
+        if score not in {"confidence", "diagnosis"}:
+            raise InputError(f"score {score!r}", allowed="confidence, diagnosis")
+        return ReaderStudy.from_readings(self.readings, self.truth, score)  # type: ignore[arg-type]
 
     def mrmc(self, *, readers: Sequence[str] | None = None, endpoint: str = "auc", **settings: Any) -> MrmcResult:
-        """Compare the arms over readers and cases.
+        """Compare the arms over readers and cases (multi-reader, multi-case).
 
         Parameters
         ----------
         readers : sequence of str, optional
-            Whose readings count; without it everybody's, a model's too.
+            Whose readings to use; by default those of all readers, models included.
         endpoint : {'auc', 'sensitivity', 'specificity'}
-            The last two are of the diagnoses given.
+            Sensitivity and specificity are those of the diagnoses given.
         **settings
-            Of :func:`spinefx.statistics.mrmc.anova.mrmc`.
+            Further arguments of :func:`spinefx.statistics.mrmc.anova.mrmc`.
 
         Returns
         -------
         MrmcResult
         """
-        return mrmc(self._prepared(endpoint, settings).only(readers=readers), **settings)
+        study, completed = self._prepared(endpoint, settings)
+        return mrmc(study.only(readers=readers), **completed)
 
     def panel(self, model: str, *, arm: str = "unaided", endpoint: str = "auc", **settings: Any) -> PanelResult:
         """Compare one model with the mean of the readers.
@@ -155,26 +156,27 @@ class Evaluation:
         Parameters
         ----------
         model : str
-            Its reader_id.
+            Its ``reader_id``.
         arm : str
-            Which readings count.
+            The arm whose readings to use.
         endpoint : {'auc', 'sensitivity', 'specificity'}
         **settings
-            Of :func:`spinefx.statistics.mrmc.panel.ai_vs_readers`.
+            Further arguments of :func:`spinefx.statistics.mrmc.panel.ai_vs_readers`.
 
         Returns
         -------
         PanelResult
         """
-        study = self._prepared(endpoint, settings)
-        return ai_vs_readers(study.only(modalities=[arm]), model, **settings)
+        study, completed = self._prepared(endpoint, settings)
+        return ai_vs_readers(study.only(modalities=[arm]), model, **completed)
 
     def calibration(self, reader: str) -> Calibration:
-        """Set one reader's or model's confidences, as probabilities, against what happened.
+        """Measure the calibration of one reader's or model's confidences, taken as probabilities.
 
         Parameters
         ----------
         reader : str
+            Its ``reader_id``; followed by ``, aided`` for readings made with the model's assistance.
 
         Returns
         -------
@@ -183,11 +185,12 @@ class Evaluation:
         return calibrate(*self._probabilities(reader))
 
     def decision(self, reader: str) -> DecisionCurve:
-        """Weigh what acting on one reader's or model's confidences, as probabilities, would bring.
+        """Return the decision curve of one reader's or model's confidences, taken as probabilities.
 
         Parameters
         ----------
         reader : str
+            As for :meth:`calibration`.
 
         Returns
         -------
@@ -196,12 +199,12 @@ class Evaluation:
         return decision_curve(*self._probabilities(reader))
 
     def signs(self, reader: str | None = None) -> ResultTable:
-        """Compare the fifteen signs in malignant and benign cases: Table 1.
+        """Compare the fifteen signs between malignant and benign cases (Table 1).
 
         Parameters
         ----------
         reader : str, optional
-            Whose scores; not needed where one reader scored.
+            Whose scores to use; needed only if several readers scored.
 
         Returns
         -------
@@ -213,13 +216,11 @@ class Evaluation:
         ]
         return sign_table(compare_signs(scores_by_case(self.scores, reader), *groups))
 
-    def _prepared(self, endpoint: str, settings: dict[str, Any]) -> ReaderStudy:
-        """The study of what the endpoint needs; completes the settings."""
-        settings["endpoint"] = endpoint
+    def _prepared(self, endpoint: str, settings: dict[str, Any]) -> tuple[ReaderStudy, dict[str, Any]]:
+        """Return the reader study that an endpoint needs, and the settings completed with endpoint and threshold."""
         if endpoint == "auc" or settings.get("threshold") is not None:
-            return self.study()
-        settings["threshold"] = 0.5
-        return self.study("diagnosis")
+            return self.study(), settings | {"endpoint": endpoint}
+        return self.study("diagnosis"), settings | {"endpoint": endpoint, "threshold": 0.5}
 
     def _probabilities(self, reader: str) -> tuple[list[float], list[bool]]:
         by_reader = readings_by_reader(self.readings, self.truth)
@@ -227,6 +228,6 @@ class Evaluation:
             raise InputError(f"no readings of {reader!r}", allowed=", ".join(by_reader))
         confidences = confidences_of(by_reader[reader])
         if not confidences:
-            raise InputError(f"no confidence given by {reader}", allowed="a confidence, 0 to 100, a case")
+            raise InputError(f"no confidences of {reader}", allowed="a confidence of 0 to 100 per case")
         malignant = [self.truth[case] == Diagnosis.MALIGNANT for case in confidences]
         return [confidence / 100 for confidence in confidences.values()], malignant

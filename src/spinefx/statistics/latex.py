@@ -1,4 +1,4 @@
-"""Tables for LaTeX, in any engine: what data hold is set as it stands and never read as a command."""
+"""LaTeX tables for any engine, with text from the data escaped so that it is never read as a command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from spinefx.statistics.columns import LONGEST_WORD, column_widths, fits, is_numeric, printable
+from spinefx.statistics.typesetting import LONGEST_WORD, column_widths, fits, is_numeric, printable
 
 __all__ = ["escape", "latex_table"]
 
@@ -18,34 +18,34 @@ COMMANDS = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    # Some languages make a shorthand of it.
+    # Babel makes it a shorthand in some languages.
     '"': "''",
     "–": "--",
     "—": "---",
-    # After a line's end these would be read as its argument, or as its star.
+    # After a row's end these would be read as its optional argument or its star.
     **{letter: f"{{{letter}}}" for letter in "[]*"},
 }
 SIGNS = dict(zip("±×·≤≥≠≈∞", ("pm", "times", "cdot", "leq", "geq", "neq", "approx", "infty"), strict=True))
 SIGNS |= dict(
     zip("←→↑↓√Λλ", ("leftarrow", "rightarrow", "uparrow", "downarrow", "surd", "Lambda", "lambda"), strict=True)
 )
-# Other capitals look like Latin ones, and LaTeX has no name for them, nor for omicron.
+# The other capitals look like Latin letters, and LaTeX has no command for them, nor for omicron.
 SIGNS |= {letter: unicodedata.name(letter).split()[-1].capitalize() for letter in "ΓΔΘΞΠΣΥΦΨΩ"}
 SIGNS |= {letter: unicodedata.name(letter).split()[-1].lower() for letter in "αβγδεζηθικμνξπρστυφχψω"}
 COMMANDS |= {sign: rf"\ensuremath{{\{name}}}" for sign, name in SIGNS.items()}
 COMMANDS |= {"−": r"\ensuremath{-}", "\xa0": "~"} | dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True))
-# What every engine sets in every encoding, beyond ASCII: most of Latin-1 and Latin Extended-A, quotation marks, dots.
+# Beyond ASCII every engine sets these in every encoding: most of Latin-1 and Latin Extended-A, and some punctuation.
 PLAIN = {chr(code) for code in range(0xA1, 0x17F)} | set("‘’“”…•‰€™")
 PLAIN -= set("\xadÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų")
 # Two of these in a row would become a dash or a quotation mark.
 JOINED = "-',"
-# Paper on its side or not, size, and how many characters a line of that size holds on A4 in the standard classes.
+# Landscape or not, font size, and characters per line of that size on A4 paper in the standard classes.
 SHAPES = ((False, "footnotesize", 72), (True, "footnotesize", 118), (True, "scriptsize", 127), (True, "tiny", 150))
 PACKAGES = "% Needs \\usepackage{array,booktabs,longtable,lscape} in the preamble."
 
 
 def escape(text: str) -> str:
-    """Write text so that LaTeX sets it as it stands.
+    """Escape text so that LaTeX prints it literally.
 
     Parameters
     ----------
@@ -54,35 +54,35 @@ def escape(text: str) -> str:
     Returns
     -------
     str
-        A letter that pdfLaTeX has no font for is set by XeLaTeX and LuaLaTeX; pdfLaTeX sets its number, ``U+738B``.
+        XeLaTeX and LuaLaTeX print letters for which pdfLaTeX has no font; pdfLaTeX prints their code, ``U+738B``.
     """
     words = re.split("( )", printable(text))
-    return "".join(_word(word) for word in words)
+    return "".join(_escape_word(word) for word in words)
 
 
 def latex_table(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
-    """Set a table on as many pages as it takes, its header on each; a wide one lies on its side.
+    """Write a table that runs over as many pages as it needs, with the header on each; wide tables are landscape.
 
     Parameters
     ----------
     name : str
-        Becomes its label.
+        Becomes the label.
     title : str
-        Its caption.
+        Becomes the caption.
     header : sequence of str
     rows : sequence of sequence of str
     note : str
-        Set below it.
+        Printed below the table.
 
     Returns
     -------
     str
-        To be read by ``\\input``, in one column of text.
+        LaTeX source for ``\\input`` in single-column text.
     """
     lines = [list(header), *map(list, rows)]
-    sideways, size, room = next((shape for shape in SHAPES if fits(lines, shape[2])), SHAPES[-1])
-    shares = column_widths(lines, room)
-    whole = max(sum(shares), room)
+    landscape, size, width = next((shape for shape in SHAPES if fits(lines, shape[2])), SHAPES[-1])
+    shares = column_widths(lines, width)
+    whole = max(sum(shares), width)
     columns = "".join(
         rf">{{\{'raggedleft' if is_numeric(rows, place) else 'raggedright'}\arraybackslash}}"
         rf"p{{\dimexpr {share / whole:.4f}\dimexpr\linewidth-{2 * len(header)}\tabcolsep\relax\relax}}"
@@ -92,7 +92,7 @@ def latex_table(name: str, title: str, header: Sequence[str], rows: Sequence[Seq
     return "\n".join(
         (
             PACKAGES,
-            *([r"\begin{landscape}"] if sideways else []),
+            *([r"\begin{landscape}"] if landscape else []),
             rf"\begingroup\{size}\setlength{{\tabcolsep}}{{3pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
             rf"\begin{{longtable}}{{{columns}}}",
             rf"\caption{{{escape(title)}}}\label{{tab:{re.sub('[^a-z0-9]+', '-', name.lower())}}}\\",
@@ -102,15 +102,15 @@ def latex_table(name: str, title: str, header: Sequence[str], rows: Sequence[Seq
             r"\end{longtable}",
             *([rf"\noindent {escape(note)}\par"] if note else []),
             r"\endgroup",
-            *([r"\end{landscape}"] if sideways else []),
+            *([r"\end{landscape}"] if landscape else []),
             "",
         )
     )
 
 
-def _word(word: str) -> str:
+def _escape_word(word: str) -> str:
     letters = [
-        f"{{}}{letter}" if letter in JOINED and word[place - 1 : place] == letter else _letter(letter)
+        f"{{}}{letter}" if letter in JOINED and word[place - 1 : place] == letter else _escape_letter(letter)
         for place, letter in enumerate(word)
     ]
     if len(word) > LONGEST_WORD:
@@ -118,10 +118,10 @@ def _word(word: str) -> str:
     return "".join(letters)
 
 
-def _letter(letter: str) -> str:
+def _escape_letter(letter: str) -> str:
     if letter in COMMANDS:
         return COMMANDS[letter]
     if letter.isascii() or letter in PLAIN:
         return letter
-    # Only these engines know the command, and have fonts for letters of all scripts.
+    # Only XeLaTeX and LuaLaTeX define this command, and they have fonts for letters of all scripts.
     return rf"\ifdefined\Umathchar {letter}\else U+{ord(letter):04X}\fi{{}}"

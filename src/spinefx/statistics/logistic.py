@@ -1,4 +1,4 @@
-"""Logistic regression by Newton steps: Firth's penalty, a ridge, or none."""
+"""Logistic regression by Newton's method: Firth's penalty, a ridge penalty, or none."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["PENALTIES", "LogisticFit", "fit_logistic"]
 
 PENALTIES = ("firth", "l2", "none")
 MOST_STEPS, LONGEST_STEP, HALVINGS = 100, 5.0, 30
-# Beyond it a probability is 0 or 1 to the last digit: the unpenalised fit runs away.
+# Beyond this logit a probability is 0 or 1 to rounding: an unpenalised fit is diverging.
 FARTHEST_LOGIT = 30.0
 
 
 @dataclass(frozen=True, eq=False)
 class LogisticFit:
-    """A fitted model.
+    """A fitted logistic model.
 
     Parameters
     ----------
     coefficients : ndarray of float64, shape (1 + feature,)
-        Intercept first. A feature that the others determine (a constant one, for instance) has 0.
+        Intercept first. A feature that is a linear combination of the others (a constant, for example) has 0.
     covariance : ndarray of float64, shape (1 + feature, 1 + feature)
-        Inverse of the expected information; NaN for the features left out, and all NaN where the classes are separated.
+        Inverse of the expected information; NaN for features left out, and all NaN if the classes are separated.
     log_likelihood : float
         Without the penalty.
     separated : bool
-        Whether the classes are separated: an unpenalised fit then has no finite maximum, and no errors are given.
+        Whether the classes are separated; an unpenalised fit then has no finite maximum and no standard errors.
     """
 
     coefficients: NDArray[np.float64]
@@ -39,12 +39,12 @@ class LogisticFit:
     separated: bool = False
 
     @property
-    def errors(self) -> NDArray[np.float64]:
+    def standard_errors(self) -> NDArray[np.float64]:
         """Standard errors, shape (1 + feature,)."""
         return np.sqrt(np.diag(self.covariance))
 
     def predict(self, features: ArrayLike, offset: ArrayLike = 0.0) -> NDArray[np.float64]:
-        """Give the probability of malignancy.
+        """Return the probability of malignancy.
 
         Parameters
         ----------
@@ -73,14 +73,14 @@ def fit_logistic(
     Parameters
     ----------
     features : array_like, shape (case, feature)
-        May have no feature: then the intercept alone is fitted.
+        Without features only the intercept is fitted.
     malignant : array_like of bool, shape (case,)
     penalty : {'firth', 'l2', 'none'}
-        ``firth`` has a finite answer even where signs separate the classes (Firth D. Biometrika 1993;80:27-38; Heinze
-        G, Schemper M. Stat Med 2002;21:2409-2419); ``l2`` is a ridge on all but the intercept.
+        ``firth`` gives finite estimates even if features separate the classes; ``l2`` is a ridge penalty on all
+        coefficients but the intercept.
     strength : float
-        Of the ridge: half of it times the squared coefficients is taken from the log-likelihood. 1 is what others
-        write as C = 1.
+        Strength of the ridge penalty: half of it times the sum of squared coefficients is subtracted from the
+        log-likelihood. 1 corresponds to scikit-learn's C = 1.
     offset : array_like, shape (case,), optional
         Added to the logit, with a coefficient of 1.
 
@@ -91,15 +91,19 @@ def fit_logistic(
     Raises
     ------
     InputError
-        When a class is missing, a feature is not finite, the lengths differ, or the penalty is unknown.
+        If a class is missing, a feature is not finite, the lengths differ, or the penalty is unknown.
+
+    Notes
+    -----
+    Firth D. Biometrika 1993;80:27-38. Heinze G, Schemper M. Stat Med 2002;21:2409-2419.
     """
     x, y = np.asarray(features, float), np.asarray(malignant, bool).astype(float)
     if penalty not in PENALTIES:
-        raise InputError(f"the penalty {penalty!r}", allowed=", ".join(PENALTIES))
+        raise InputError(f"penalty {penalty!r}", allowed=", ".join(PENALTIES))
     if x.ndim != 2 or len(x) != y.size or not np.isfinite(x).all():
-        raise InputError(f"features of shape {x.shape} for {y.size} cases", allowed="one finite row a case")
+        raise InputError(f"features of shape {x.shape} for {y.size} cases", allowed="one row of finite values per case")
     if not 0 < y.sum() < y.size:
-        raise InputError("a logistic model of one class", allowed="malignant and benign cases")
+        raise InputError("cases of one class", where="logistic model", allowed="malignant and benign cases")
     design = np.column_stack([np.ones(y.size), x])
     kept = _independent(design)
     ridge = np.full(int(kept.sum()), strength if penalty == "l2" else 0.0)
@@ -117,7 +121,7 @@ def _newton(
     x: NDArray[np.float64], y: NDArray[np.float64], offset: NDArray[np.float64], ridge: NDArray[np.float64], firth: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, bool]:
     def state(beta: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64], NDArray[np.float64]]:
-        """Log-likelihood, the penalised one, fitted probabilities, information."""
+        """Return log-likelihood, penalised log-likelihood, fitted probabilities and information matrix."""
         logit = x @ beta + offset
         p = _sigmoid(logit)
         likelihood = float(y @ logit - np.logaddexp(0, logit).sum())
@@ -128,6 +132,8 @@ def _newton(
         return likelihood, likelihood + penalty, p, information
 
     beta = np.zeros(x.shape[1])
+    # An offset far from zero would saturate every probability and leave no information to step by.
+    beta[0] = -float(offset.mean())
     likelihood, goal, p, information = state(beta)
     separated = False
     for _ in range(MOST_STEPS):
@@ -156,12 +162,12 @@ def _newton(
 
 
 def _independent(design: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mark the columns that those before them do not determine."""
+    """Mark the columns that are not linear combinations of those before them."""
     kept = np.zeros(design.shape[1], bool)
     directions: list[NDArray[np.float64]] = []
     for place, column in enumerate(design.T):
         rest = column.astype(float)
-        # Twice, since one pass of Gram-Schmidt leaves rounding behind.
+        # Twice, because a single pass of Gram-Schmidt leaves rounding errors.
         for direction in directions * 2:
             rest = rest - (direction @ rest) * direction
         length = float(np.linalg.norm(rest))

@@ -1,4 +1,4 @@
-"""How many cases a ROC study needs: power of one area against chance, and of two areas over the same cases."""
+"""Power and sample size of ROC studies: one area against chance, and two areas over the same cases."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ __all__ = [
     "fit_binormal",
 ]
 
-# Obuchowski's own figures: the variance of an area of 0.5 per malignant case, and the root of 2 to three places.
+# Obuchowski's rounded constants: the variance of an area of 0.5 per malignant case, the root of 2, and a factor.
 CHANCE_VARIANCE, ROOT_OF_TWO, EXPONENTIAL = 0.0792, 1.414, 0.0099
 
 
 @dataclass(frozen=True)
 class BinormalCurve:
-    """A ROC curve of two normal distributions: sensitivity is Phi(separation + ratio * probit of 1 - specificity).
+    """A binormal ROC curve: sensitivity is Phi(separation + ratio * Phi^-1(1 - specificity)).
 
     Parameters
     ----------
     separation : float
-        Distance of the means over the spread of malignant cases.
+        Difference of the means divided by the standard deviation of malignant cases.
     ratio : float
-        Spread of benign over that of malignant cases, above 0.
+        Standard deviation of benign cases divided by that of malignant ones, above 0.
 
     Raises
     ------
     InputError
-        For a ratio of 0 or less, or a parameter that is not finite.
+        If the ratio is not above 0 or a parameter is not finite.
     """
 
     separation: float
@@ -47,7 +47,8 @@ class BinormalCurve:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.separation) and 0 < self.ratio < np.inf):
-            raise InputError(f"{self}", where="binormal curve", allowed="a finite separation, a ratio above 0")
+            found = f"separation {self.separation} and ratio {self.ratio}"
+            raise InputError(found, where="binormal curve", allowed="a finite separation and a ratio above 0")
 
     @property
     def area(self) -> float:
@@ -56,14 +57,14 @@ class BinormalCurve:
 
     @property
     def gradient(self) -> tuple[float, float]:
-        """Slope of the area by separation and by ratio."""
+        """Derivatives of the area with respect to separation and ratio."""
         spread = 1 + self.ratio**2
         height = float(np.exp(-(self.separation**2) / (2 * spread)) / np.sqrt(2 * np.pi * spread))
         return height, -height * self.separation * self.ratio / spread
 
 
 def fit_binormal(scores: ArrayLike, malignant: ArrayLike) -> BinormalCurve:
-    """Draw a straight line through the ROC points on probit axes.
+    """Fit a binormal curve by a straight line through the ROC points on probit axes.
 
     Parameters
     ----------
@@ -74,18 +75,19 @@ def fit_binormal(scores: ArrayLike, malignant: ArrayLike) -> BinormalCurve:
     Returns
     -------
     BinormalCurve
-        By least squares of specificity on sensitivity over the points inside the square, as pROC fits it.
+        By least squares of specificity on sensitivity over the points inside the unit square, as in pROC.
 
     Raises
     ------
     InputError
-        When a class is missing, a score is not finite, or fewer than two points lie inside the square.
+        If a class is missing, a score is not finite, or fewer than two points lie inside the unit square.
     """
     curve = Roc.of(scores, malignant)
     sensitivity, specificity = stats.norm.ppf([curve.true_positive_rate, 1 - curve.false_positive_rate])
     inside = np.isfinite(sensitivity) & np.isfinite(specificity)
     if np.unique(sensitivity[inside]).size < 2 or np.unique(specificity[inside]).size < 2:
-        raise InputError("fewer than two points inside the ROC square", allowed="classes that overlap, several scores")
+        found = "fewer than two points inside the ROC square"
+        raise InputError(found, allowed="classes that overlap, and several distinct scores")
     slope, constant = np.polyfit(sensitivity[inside], specificity[inside], 1)
     return BinormalCurve(float(-constant / slope), float(-1 / slope))
 
@@ -93,14 +95,14 @@ def fit_binormal(scores: ArrayLike, malignant: ArrayLike) -> BinormalCurve:
 def binormal_covariance(
     scores: ArrayLike, malignant: ArrayLike, curves: Sequence[BinormalCurve] | None = None
 ) -> NDArray[np.float64]:
-    """Covariance of areas under binormal curves over the same cases.
+    """Return the covariance matrix of areas under binormal curves over the same cases.
 
     Parameters
     ----------
     scores : array_like, shape (curve, case) or (case,)
     malignant : array_like of bool, shape (case,)
     curves : sequence of BinormalCurve, optional
-        Fitted to the scores by default.
+        By default fitted to the scores.
 
     Returns
     -------
@@ -109,19 +111,19 @@ def binormal_covariance(
     Raises
     ------
     InputError
-        See :func:`fit_binormal`; or for a number of curves that is not that of the scores.
+        As for :func:`fit_binormal`; or if there is not one curve per row of scores.
 
     Notes
     -----
-    Obuchowski NA, McClish DK. Stat Med 1997;16:1529-1542, formulas 4 and 5. Formula 4 leaves the covariance of the two
-    parameters of one curve out, and so errs to the wide side. Unlike DeLong's it can be had from parameters alone.
+    Obuchowski NA, McClish DK. Stat Med 1997;16:1529-1542, formulas 4 and 5. Formula 4 omits the covariance of the two
+    parameters of a curve and is therefore conservative. Unlike DeLong's it needs only the parameters.
     """
     values, truth = np.atleast_2d(np.asarray(scores, float)), np.asarray(malignant, bool)
     fitted = [fit_binormal(row, truth) for row in values] if curves is None else list(curves)
     if len(fitted) != len(values):
-        raise InputError(f"{len(fitted)} curves for {len(values)} rows of scores", allowed="one a row")
+        raise InputError(f"{len(fitted)} curves for {len(values)} rows of scores", allowed="one curve per row")
     cases, kappa = int(truth.sum()), float((~truth).sum() / truth.sum())
-    alike = [np.atleast_2d(np.corrcoef(values[:, kind])) for kind in (truth, ~truth)]
+    correlation = [np.atleast_2d(np.corrcoef(values[:, kind])) for kind in (truth, ~truth)]
     matrix = np.empty((len(values), len(values)))
     for i, one in enumerate(fitted):
         f1, g1 = one.gradient
@@ -129,7 +131,7 @@ def binormal_covariance(
         matrix[i, i] = f1**2 * (1 + b1**2 / kappa + a1**2 / 2) + g1**2 * b1**2 * (1 + kappa) / (2 * kappa)
         for j, other in enumerate(fitted[:i]):
             f2, g2 = other.gradient
-            a2, b2, ra, rn = other.separation, other.ratio, alike[0][i, j], alike[1][i, j]
+            a2, b2, ra, rn = other.separation, other.ratio, correlation[0][i, j], correlation[1][i, j]
             matrix[i, j] = matrix[j, i] = (
                 f1 * f2 * (ra + rn * b1 * b2 / kappa + ra**2 * a1 * a2 / 2)
                 + g1 * g2 * b1 * b2 * (rn**2 + kappa * ra**2) / (2 * kappa)
@@ -139,26 +141,26 @@ def binormal_covariance(
 
 
 def auc_power(area: float, malignant: int, benign: int, *, alpha: float = 0.05) -> float:
-    """Power to tell an area from 0.5.
+    """Return the power to distinguish an area from 0.5.
 
     Parameters
     ----------
     area : float
-        True area, above 0, below 1.
+        True area, above 0 and below 1.
     malignant, benign : int
-        Cases, one or more of each.
+        Numbers of cases, one or more of each.
     alpha : float
-        Two-sided, above 0, below 1.
+        Two-sided level, above 0 and below 1.
 
     Returns
     -------
     float
-        0 to 1; of the side on which the area lies.
+        0 to 1; that of a result on the side of the true area.
 
     Raises
     ------
     InputError
-        For an impossible area, number of cases or level.
+        If the area, a number of cases or the level is not valid.
 
     Notes
     -----
@@ -166,89 +168,89 @@ def auc_power(area: float, malignant: int, benign: int, *, alpha: float = 0.05) 
     """
     if not 0 < area < 1 or min(malignant, benign) < 1 or not 0 < alpha < 1:
         raise InputError(
-            f"an area of {area:g}, {malignant} and {benign} cases, level {alpha:g}",
+            f"area {area:g}, {malignant} malignant and {benign} benign cases, level {alpha:g}",
             where="power",
-            allowed="an area and a level between 0 and 1, a case of each class",
+            allowed="area and level between 0 and 1, and one or more cases per class",
         )
     kappa, distance = benign / malignant, (ROOT_OF_TWO * float(stats.norm.ppf(area))) ** 2
     variance = EXPONENTIAL * np.exp(-distance / 2) * (5 * distance + 8 + (distance + 8) / kappa)
-    reach = stats.norm.ppf(1 - alpha / 2) * np.sqrt(CHANCE_VARIANCE * (1 + 1 / kappa))
-    return float(stats.norm.cdf((np.sqrt(malignant) * abs(area - 0.5) - reach) / np.sqrt(variance)))
+    critical = stats.norm.ppf(1 - alpha / 2) * np.sqrt(CHANCE_VARIANCE * (1 + 1 / kappa))
+    return float(stats.norm.cdf((np.sqrt(malignant) * abs(area - 0.5) - critical) / np.sqrt(variance)))
 
 
 def auc_difference_power(areas: ArrayLike, covariance: ArrayLike, *, growth: float = 1.0, alpha: float = 0.05) -> float:
-    """Power to tell two areas over the same cases apart, from a pilot.
+    """Return the power to distinguish two areas over the same cases, from a pilot study.
 
     Parameters
     ----------
     areas : array_like, shape (2,)
     covariance : array_like, shape (2, 2)
-        Of the pilot's estimates: :func:`spinefx.statistics.delong.areas_with_covariance`, or
+        Covariance matrix of the pilot's estimates, from :func:`spinefx.statistics.delong.areas_with_covariance` or
         :func:`binormal_covariance`.
     growth : float
-        How many times the pilot's cases the study will have, of both classes, above 0.
+        Factor by which the study has more cases of either class than the pilot, above 0.
     alpha : float
-        Two-sided, above 0, below 1.
+        Two-sided level, above 0 and below 1.
 
     Returns
     -------
     float
-        0 to 1; under the null hypothesis both areas vary as the first does.
+        0 to 1. Under the null hypothesis both areas have the variance of the first.
 
     Raises
     ------
     InputError
-        For equal areas, a covariance that leaves no variance, or an impossible growth or level.
+        If the areas are equal, their difference has no variance, or the growth or the level is not valid.
 
     Notes
     -----
     Obuchowski NA, McClish DK. Stat Med 1997;16:1529-1542; pROC computes the same.
     """
-    gap, null, alternative = _spread(areas, covariance, alpha)
+    gap, null, alternative = _difference(areas, covariance, alpha)
     if not 0 < growth < np.inf:
-        raise InputError(f"a growth of {growth}", where="power", allowed="above 0")
+        raise InputError(f"growth {growth}", where="power", allowed="a finite value above 0")
     return float(stats.norm.cdf((gap * np.sqrt(growth) - stats.norm.ppf(1 - alpha / 2) * null) / alternative))
 
 
 def auc_difference_sample_size(
     areas: ArrayLike, covariance: ArrayLike, *, malignant: int, benign: int, power: float = 0.8, alpha: float = 0.05
 ) -> tuple[float, float]:
-    """Find how many cases tell two areas over the same cases apart.
+    """Return the number of cases that distinguishes two areas over the same cases.
 
     Parameters
     ----------
     areas, covariance : array_like
-        Of a pilot, as in :func:`auc_difference_power`.
+        Results of a pilot study, as for :func:`auc_difference_power`.
     malignant, benign : int
-        Cases of the pilot; the study keeps their ratio.
+        Numbers of cases in the pilot; the study keeps their ratio.
     power : float
-        0.5 or more, below 1.
+        Power to be reached, at least 0.5 and below 1.
     alpha : float
-        Two-sided, above 0, below 1.
+        Two-sided level, above 0 and below 1.
 
     Returns
     -------
     malignant, benign : float
-        Not yet rounded up.
+        Numbers of cases, not rounded up.
 
     Raises
     ------
     InputError
-        As for :func:`auc_difference_power`, or for an impossible power.
+        As for :func:`auc_difference_power`; or if the power is not valid.
     """
-    gap, null, alternative = _spread(areas, covariance, alpha)
+    gap, null, alternative = _difference(areas, covariance, alpha)
     if not 0.5 <= power < 1 or min(malignant, benign) < 1:
         raise InputError(
             f"a power of {power:g} from {malignant} and {benign} cases",
             where="sample size",
-            allowed="0.5 or more, below 1; a case of each class",
+            allowed="a power of 0.5 or more and below 1, and one or more cases per class",
         )
     growth = float((stats.norm.ppf(1 - alpha / 2) * null + stats.norm.ppf(power) * alternative) ** 2 / gap**2)
     return growth * malignant, growth * benign
 
 
-def _spread(areas: ArrayLike, covariance: ArrayLike, alpha: float) -> tuple[float, float, float]:
-    """Difference of the areas, and its standard error with and without the null hypothesis."""
+def _difference(areas: ArrayLike, covariance: ArrayLike, alpha: float) -> tuple[float, float, float]:
+    """Return the difference of the areas, and its standard errors under the null and the alternative hypothesis."""
     (first, second), matrix = np.asarray(areas, float), np.asarray(covariance, float)
     null = 2 * (matrix[0, 0] - matrix[0, 1])
     alternative = matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1]
@@ -256,6 +258,6 @@ def _spread(areas: ArrayLike, covariance: ArrayLike, alpha: float) -> tuple[floa
         raise InputError(
             f"areas {first:g} and {second:g} with variances {null:g} and {alternative:g} at level {alpha:g}",
             where="power of two areas",
-            allowed="areas that differ, variances above 0, a level between 0 and 1",
+            allowed="different areas, variances above 0, and a level between 0 and 1",
         )
     return abs(float(first - second)), float(np.sqrt(null)), float(np.sqrt(alternative))

@@ -1,4 +1,4 @@
-"""Parts and points of a ROC curve: the area where a reader would work, and the threshold that Youden's index picks."""
+"""Partial areas under a ROC curve, and the threshold with the largest Youden index."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ REGIONS = ("specificity", "sensitivity")
 
 @dataclass(frozen=True)
 class YoudenPoint:
-    """The threshold at which sensitivity and specificity add up to most.
+    """The threshold at which the sum of sensitivity and specificity is largest.
 
     Parameters
     ----------
     threshold : float
-        Half way between the two neighbouring scores; a case above it is called malignant. Infinite where no score does
+        Midway between the two neighbouring scores; a case above it is called malignant. Infinite if no threshold is
         better than calling all cases alike.
     index : float
-        Sensitivity plus specificity less 1, 0 to 1. Largest on these very cases, so that it flatters on others; no
-        interval allows for that.
+        Sensitivity plus specificity minus 1, 0 to 1. It was maximised on these cases and is therefore optimistic; no
+        interval accounts for that.
     confusion : Confusion
-        Counts at the threshold. Its intervals take the threshold as given beforehand, which it was not.
+        Counts at the threshold. Its intervals treat the threshold as fixed in advance, which it was not.
     """
 
     threshold: float
@@ -46,7 +46,7 @@ def partial_auc(
     corrected: bool = False,
     confidence: float = 0.95,
 ) -> Estimate:
-    """Area under the part of a ROC curve where specificity, or sensitivity, is high enough.
+    """Estimate the partial area under a ROC curve where specificity, or sensitivity, is high.
 
     Parameters
     ----------
@@ -54,48 +54,48 @@ def partial_auc(
         Higher means more likely malignant; ties count half.
     malignant : array_like of bool, shape (case,)
     at_least : float
-        Lowest specificity (or sensitivity) of interest, 0 or more and below 1.
+        Lowest specificity (or sensitivity) of interest, at least 0 and below 1.
     region : {'specificity', 'sensitivity'}
-        Of which the part is taken.
+        The measure that bounds the region.
     corrected : bool
-        Carry the area over to a scale on which chance is 0.5 and perfection 1; else it is at most ``1 - at_least``.
+        Whether to rescale the area so that chance is 0.5 and perfection 1; otherwise it is at most ``1 - at_least``.
     confidence : float
 
     Returns
     -------
     Estimate
-        With an interval by the jackknife within each class, symmetric on the logit of the area's share of the largest
-        possible. No limits, and the reason, where that share is 0 or 1 or a class has one case.
+        With an interval by the jackknife within each class, symmetric on the logit of the area divided by the largest
+        possible one. Without limits, and with a note, if that ratio is 0 or 1 or a class has only one case.
 
     Raises
     ------
     InputError
-        When a class is missing, a score is not finite, or for an unknown region or an impossible limit.
+        If a class is missing, a score is not finite, or the region or its limit is not valid.
 
     Notes
     -----
-    McClish DK. Med Decis Making 1989;9:190-195, with the correction. The curve is the empirical one, straight between
-    its points.
+    McClish DK. Med Decis Making 1989;9:190-195, including the correction. The curve is the empirical one with straight
+    lines between its points.
     """
     if region not in REGIONS:
-        raise InputError(f"the region {region!r}", allowed=", ".join(REGIONS))
+        raise InputError(f"region {region!r}", allowed=", ".join(REGIONS))
     if not 0 <= at_least < 1:
-        raise InputError(f"a part from {at_least}", where="partial area", allowed="0 or more, below 1")
+        raise InputError(f"a lower limit of {at_least}", where="partial area", allowed="0 or more, below 1")
     z, width = normal_quantile(confidence), 1 - at_least
     values, truth = np.asarray(scores, float), np.asarray(malignant, bool)
-    Roc.of(values, truth)  # refuses what has no curve
+    Roc.of(values, truth)  # raises an error if there is no curve
     if region == "sensitivity":
-        # The curve of the other class, with scores turned round: sensitivity is its specificity.
+        # With classes exchanged and scores negated, specificity is the original sensitivity.
         values, truth = -values, ~truth
     positives, negatives = values[truth], values[~truth]
-    share, variance = _share(positives, negatives, width), _jackknife(positives, negatives, width)
+    ratio, variance = _relative_area(positives, negatives, width), _jackknife(positives, negatives, width)
     low = high = np.nan
-    note = "a class of one case, or an empty or a full area: no variance to estimate from"
-    if 0 < share < 1 and variance > 0:
-        reach = z * np.sqrt(variance) / (share * (1 - share))
-        low, high = (float(1 / (1 + np.exp(-(np.log(share / (1 - share)) + sign * reach)))) for sign in (-1, 1))
+    note = "the variance cannot be estimated: a class of one case, or an area of 0 or the largest possible"
+    if 0 < ratio < 1 and variance > 0:
+        half_width = z * np.sqrt(variance) / (ratio * (1 - ratio))
+        low, high = (float(1 / (1 + np.exp(-(np.log(ratio / (1 - ratio)) + sign * half_width)))) for sign in (-1, 1))
         note = ""
-    value, lowest, highest = (_scaled(width * part, width, corrected) for part in (share, low, high))
+    value, lowest, highest = (_scaled(width * part, width, corrected) for part in (ratio, low, high))
     return Estimate(value, lowest, highest, note=note)
 
 
@@ -111,12 +111,12 @@ def youden_point(scores: ArrayLike, malignant: ArrayLike) -> YoudenPoint:
     Returns
     -------
     YoudenPoint
-        The lowest of such thresholds where several tie, since a missed malignant fracture costs more.
+        Of several equal thresholds the lowest, since missing a malignant fracture is the costlier error.
 
     Raises
     ------
     InputError
-        When a class is missing or a score is not finite.
+        If a class is missing or a score is not finite.
 
     Notes
     -----
@@ -134,11 +134,11 @@ def youden_point(scores: ArrayLike, malignant: ArrayLike) -> YoudenPoint:
     return YoudenPoint(threshold, float(index[best]), Confusion(*counts))
 
 
-def _share(positives: NDArray[np.float64], negatives: NDArray[np.float64], width: float) -> float:
-    """Area up to a false positive rate, as a share of the largest."""
+def _relative_area(positives: NDArray[np.float64], negatives: NDArray[np.float64], width: float) -> float:
+    """Return the area up to a false positive rate, divided by the largest possible one."""
     thresholds = np.concatenate([[np.inf], np.unique(np.concatenate([positives, negatives]))[::-1]])
     false, true = (1 - np.searchsorted(np.sort(kind), thresholds) / kind.size for kind in (negatives, positives))
-    # Of several points straight above one another the highest is the one to leave from.
+    # Of several points at the same false positive rate, the curve continues from the highest.
     inside = false <= width
     end = int(inside.sum())
     area = float(np.trapezoid(true[inside], false[inside]))
@@ -150,14 +150,14 @@ def _share(positives: NDArray[np.float64], negatives: NDArray[np.float64], width
 
 
 def _jackknife(positives: NDArray[np.float64], negatives: NDArray[np.float64], width: float) -> float:
-    """Variance of the share from leaving out each case in turn, class by class; 0 for a class of one."""
+    """Return the variance of the relative area by leaving out each case of each class in turn; 0 for a class of one."""
     if min(positives.size, negatives.size) < 2:
         return 0.0
     without = (
-        [_share(np.delete(positives, i), negatives, width) for i in range(positives.size)],
-        [_share(positives, np.delete(negatives, i), width) for i in range(negatives.size)],
+        [_relative_area(np.delete(positives, i), negatives, width) for i in range(positives.size)],
+        [_relative_area(positives, np.delete(negatives, i), width) for i in range(negatives.size)],
     )
-    return float(sum((len(shares) - 1) * np.var(shares) for shares in without))
+    return float(sum((len(ratios) - 1) * np.var(ratios) for ratios in without))
 
 
 def _scaled(area: float, width: float, corrected: bool) -> float:

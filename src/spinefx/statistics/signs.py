@@ -1,4 +1,4 @@
-"""The fifteen signs: how often each is seen in two groups, and which of them go with a reader's errors."""
+"""The fifteen signs: their frequencies in two groups of cases, and their association with a reader's errors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from spinefx.cases.reading import SignScores
 from spinefx.errors import InputError
-from spinefx.statistics.accuracy import Confusion
+from spinefx.statistics.accuracy import Confusion, check_truth
+from spinefx.statistics.contingency import fisher_exact
 from spinefx.statistics.estimate import Estimate, PValue, bare_p, holm, wilson
-from spinefx.statistics.frames import signs_from
+from spinefx.statistics.inputs import signs_from
 from spinefx.statistics.table import ResultTable
-from spinefx.statistics.twogroups import fisher_exact
 from spinefx.vocabulary import SIGNS, Diagnosis, Score
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "single_sign_baseline",
 ]
 
-# Who "scored" the signs that a phantom was drawn with.
+# Reader name under which the true signs of a phantom are stored.
 PHANTOM_TRUTH = "phantom_truth"
 
 
@@ -40,13 +40,13 @@ class SignComparison:
     identifier, label : str
         As in :data:`spinefx.vocabulary.SIGNS`.
     first, second : Estimate
-        Share with the sign, of the cases where it could be assessed, Wilson interval.
+        Proportion of cases with the sign among those where it could be assessed, with Wilson's interval.
     not_assessable : int
-        Cases of both groups that are in neither share.
+        Cases of both groups where the sign could not be assessed; they are in neither proportion.
     test : PValue
         Fisher's exact test with the conditional odds ratio.
     holm_p : float
-        The same, corrected for all signs compared together.
+        p-value adjusted for all signs compared together.
     """
 
     identifier: str
@@ -59,7 +59,7 @@ class SignComparison:
 
 
 def reference_reader(scores: Iterable[SignScores]) -> str:
-    """Choose whose sign scores stand for what is to be seen.
+    """Return the reader whose sign scores serve as the reference.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def reference_reader(scores: Iterable[SignScores]) -> str:
     Returns
     -------
     str
-        The phantom's truth, else who scored most cases; empty where nobody scored.
+        The true signs if the cases are phantoms, else the reader who scored most cases; empty if there are no scores.
     """
     counts = Counter(one.reader_id for one in scores)
     if PHANTOM_TRUTH in counts:
@@ -77,14 +77,14 @@ def reference_reader(scores: Iterable[SignScores]) -> str:
 
 
 def scores_by_case(scores: object, reader_id: str | None = None) -> dict[str, Mapping[str, Score]]:
-    """Take one reader's scores, by case.
+    """Return one reader's sign scores by case.
 
     Parameters
     ----------
     scores : table, or iterable of SignScores
-        See :func:`spinefx.statistics.frames.signs_from`.
+        See :func:`spinefx.statistics.inputs.signs_from`.
     reader_id : str, optional
-        Whose; not needed where one reader scored.
+        The reader; needed only if several scored.
 
     Returns
     -------
@@ -94,19 +94,23 @@ def scores_by_case(scores: object, reader_id: str | None = None) -> dict[str, Ma
     Raises
     ------
     InputError
-        When several readers scored and none was chosen, the chosen one did not, or scored a case twice.
+        If several readers scored and none was chosen, or the chosen one did not score or scored a case twice.
     """
-    kept = signs_from(scores)
-    readers = sorted({one.reader_id for one in kept})
+    given = signs_from(scores)
+    readers = sorted({one.reader_id for one in given})
     if reader_id is None and len(readers) > 1:
-        raise InputError(f"sign scores of {len(readers)} readers", allowed=", ".join(readers), remedy="Choose one.")
+        raise InputError(
+            f"sign scores of {len(readers)} readers",
+            allowed="those of one",
+            remedy=f"Choose a reader: {', '.join(readers)}.",
+        )
     if reader_id is not None and reader_id not in readers:
-        raise InputError(f"no sign scores of {reader_id}", allowed=", ".join(readers) or "no reader has scored")
+        raise InputError(f"no sign scores of {reader_id}", allowed=", ".join(readers) or "none: there are no scores")
     by_case: dict[str, Mapping[str, Score]] = {}
-    for one in kept:
+    for one in given:
         if reader_id in {None, one.reader_id}:
             if one.case_id in by_case:
-                raise InputError("signs scored twice by one reader", where=one.case_id)
+                raise InputError("signs scored twice by one reader", where=one.case_id, allowed="once")
             by_case[one.case_id] = one.scores
     return by_case
 
@@ -114,12 +118,12 @@ def scores_by_case(scores: object, reader_id: str | None = None) -> dict[str, Ma
 def compare_signs(
     scores: Mapping[str, Mapping[str, Score]], first: Iterable[str], second: Iterable[str]
 ) -> tuple[SignComparison, ...]:
-    """Compare how often each sign is seen in two groups of cases.
+    """Compare the frequency of each sign in two groups of cases.
 
     Parameters
     ----------
     scores : mapping of str to mapping
-        One reader's, by case; see :func:`scores_by_case`. Cases without scores are left out.
+        One reader's scores by case; see :func:`scores_by_case`. Cases without scores are left out.
     first, second : iterable of str
         Cases of the two groups.
 
@@ -141,13 +145,14 @@ def compare_signs(
 def compare_sign_counts(
     counts: Mapping[str, tuple[int, int, int, int]], not_assessable: Mapping[str, int] | None = None
 ) -> tuple[SignComparison, ...]:
-    """Compare signs from counts alone, as a printed Table 1 gives them.
+    """Compare signs from counts alone, as in a published Table 1.
 
     Parameters
     ----------
     counts : mapping of str to tuple of int
-        By sign: with the sign and all of the first group, with the sign and all of the second.
+        By sign: cases with the sign and all cases of the first group, then those of the second.
     not_assessable : mapping of str to int, optional
+        By sign: cases where it could not be assessed.
 
     Returns
     -------
@@ -157,7 +162,7 @@ def compare_sign_counts(
     Raises
     ------
     InputError
-        For impossible counts.
+        If a count is negative or exceeds its total.
     """
     labels = {sign.identifier: sign.label for sign in SIGNS}
     tests = {name: fisher_exact(*cells) for name, cells in counts.items()}
@@ -184,15 +189,15 @@ def sign_table(
     name: str = "table1",
     title: str = "Imaging signs",
 ) -> ResultTable:
-    """Set compared signs out as a table (Yeh 2022, Table 1).
+    """Tabulate compared signs (Yeh 2022, Table 1).
 
     Parameters
     ----------
     comparisons : sequence of SignComparison
     first, second : str
-        What the groups are called.
+        Names of the groups.
     name : str
-        File name without its ending.
+        File name without its extension.
     title : str
 
     Returns
@@ -220,71 +225,71 @@ def sign_table(
 
 
 def error_analysis(
-    scores: Mapping[str, Mapping[str, Score]], answers: Mapping[str, Diagnosis], truth: Mapping[str, Diagnosis]
+    scores: Mapping[str, Mapping[str, Score]], diagnoses: Mapping[str, Diagnosis], truth: Mapping[str, Diagnosis]
 ) -> tuple[tuple[SignComparison, ...], tuple[SignComparison, ...]]:
-    """Compare the signs of a reader's wrong cases with those of its right cases (Yeh 2022, Error analysis).
+    """Compare the signs of the cases that a reader got wrong and right (Yeh 2022, Error analysis).
 
     Parameters
     ----------
     scores : mapping of str to mapping
-        Of the reader whose scores are the reference, by case.
-    answers : mapping of str to Diagnosis
-        Of the reader whose errors are in question; a model is one more reader.
+        Sign scores of the reference reader, by case.
+    diagnoses : mapping of str to Diagnosis
+        By case, of the reader or model whose errors are analysed.
     truth : mapping of str to Diagnosis
+        By case.
 
     Returns
     -------
     benign, malignant : tuple of SignComparison
-        False positives against true negatives, and false negatives against true positives; Holm's correction within
-        each. Where a reader made no such error the tests are without a p, and say why.
+        False positives compared with true negatives, and false negatives with true positives; Holm's correction is
+        within each. If the reader made no such error, the tests have no p-value and a note explains why.
 
     Raises
     ------
     InputError
-        For an answer without a truth.
+        If a diagnosed case has no truth.
     """
-    strangers = sorted(set(answers) - set(truth))
-    if strangers:
-        raise InputError(f"{len(strangers)} answers without a truth, the first for {strangers[0]}")
+    check_truth(diagnoses, truth)
     found = []
-    for diagnosis in (Diagnosis.BENIGN, Diagnosis.MALIGNANT):
-        mine = [case for case in answers if truth[case] == diagnosis]
-        wrong = [case for case in mine if answers[case] != diagnosis]
-        found.append(compare_signs(scores, wrong, [case for case in mine if answers[case] == diagnosis]))
+    for kind in (Diagnosis.BENIGN, Diagnosis.MALIGNANT):
+        of_class = [case for case in diagnoses if truth[case] == kind]
+        wrong = [case for case in of_class if diagnoses[case] != kind]
+        found.append(compare_signs(scores, wrong, [case for case in of_class if diagnoses[case] == kind]))
     return found[0], found[1]
 
 
 def single_sign_baseline(
     scores: Mapping[str, Mapping[str, Score]], truth: Mapping[str, Diagnosis]
 ) -> tuple[str, Diagnosis, Confusion]:
-    """Find the one sign that alone would have been right most often.
+    """Find the single sign that separates the classes best.
 
     Parameters
     ----------
     scores : mapping of str to mapping
-        One reader's, by case; a sign that is not assessable counts as not seen.
+        One reader's scores by case; a sign that could not be assessed counts as absent.
     truth : mapping of str to Diagnosis
+        By case.
 
     Returns
     -------
     identifier : str
-        Of the sign; the first in Table 1's order where several are as good.
-    seen : Diagnosis
-        What the sign speaks for.
+        Identifier of the sign; the first in the order of Table 1 if several are equally good.
+    present : Diagnosis
+        The diagnosis that the sign indicates.
     confusion : Confusion
-        Chosen on the cases that it is counted on, hence flattering.
+        On the same cases on which the sign was chosen, hence optimistic.
 
     Raises
     ------
     InputError
-        When no case has both scores and a truth.
+        If no case has both scores and a truth.
     """
     cases = [case for case in scores if case in truth]
     if not cases:
-        raise InputError("no case with signs and a diagnosis")
+        raise InputError("no case with both sign scores and a truth", allowed="one or more")
     candidates = []
     for sign in SIGNS:
-        for seen, unseen in ((Diagnosis.MALIGNANT, Diagnosis.BENIGN), (Diagnosis.BENIGN, Diagnosis.MALIGNANT)):
-            answers = {case: seen if scores[case][sign.identifier] == Score.YES else unseen for case in cases}
-            candidates.append((sign.identifier, seen, Confusion.of(answers, truth)))
+        for present, absent in ((Diagnosis.MALIGNANT, Diagnosis.BENIGN), (Diagnosis.BENIGN, Diagnosis.MALIGNANT)):
+            diagnoses = {case: present if scores[case][sign.identifier] == Score.YES else absent for case in cases}
+            candidates.append((sign.identifier, present, Confusion.of(diagnoses, truth)))
     return max(candidates, key=lambda candidate: candidate[2].tp + candidate[2].tn)

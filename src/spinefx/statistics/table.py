@@ -1,4 +1,4 @@
-"""A table of results, the same for people and for programs."""
+"""Result tables that people read and programs parse."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spinefx.errors import InputError
-from spinefx.statistics.columns import printable
 from spinefx.statistics.estimate import Estimate, ShownP
 from spinefx.statistics.latex import latex_table
+from spinefx.statistics.typesetting import printable
 
 if TYPE_CHECKING:
     import pandas
@@ -20,20 +20,20 @@ __all__ = ["ResultTable"]
 
 @dataclass(frozen=True)
 class ResultTable:
-    """A table for people and for programs.
+    """A table of results, for display and for export.
 
     Parameters
     ----------
     name : str
-        File name without its ending.
+        File name without its extension.
     title : str
     columns : tuple of str
     rows : tuple of tuple
         Cells: str, int, float, Estimate or None.
     note : str
-        What to know when reading it.
+        What the reader must know to interpret the table.
     page_columns : tuple of str
-        The columns that a page has room for, where that is not all of them.
+        Columns to show on a page if not all of them fit.
     """
 
     name: str
@@ -43,26 +43,26 @@ class ResultTable:
     note: str = ""
     page_columns: tuple[str, ...] = ()
 
-    def for_page(self, most: int | None = None) -> ResultTable:
-        """Keep what a page has room for.
+    def for_page(self, max_rows: int | None = None) -> ResultTable:
+        """Return the table cut to what a page can show.
 
         Parameters
         ----------
-        most : int, optional
-            Rows; the note says how many more the file holds.
+        max_rows : int, optional
+            The note says how many more rows the file holds.
 
         Returns
         -------
         ResultTable
         """
         kept = [self.columns.index(name) for name in self.page_columns or self.columns]
-        rows = tuple(tuple(row[i] for i in kept) for row in self.rows[:most])
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows[:max_rows])
         more = len(self.rows) - len(rows)
-        note = f"{self.note} {more} more rows stand in {self.name}.tsv.".strip() if more else self.note
+        note = f"{self.note} {more} more rows are in {self.name}.tsv.".strip() if more else self.note
         return replace(self, columns=tuple(self.columns[i] for i in kept), rows=rows, note=note, page_columns=())
 
     def to_tsv(self) -> str:
-        """Write as TSV; an estimate becomes three columns (value, ``_low``, ``_high``).
+        """Return the table as TSV; an estimate becomes three columns (value, ``_low``, ``_high``).
 
         Returns
         -------
@@ -81,13 +81,13 @@ class ResultTable:
         return "\n".join(lines) + "\n"
 
     def to_columns(self) -> dict[str, list[Any]]:
-        """Give the cells as numbers, by column.
+        """Return the cells as numbers, by column.
 
         Returns
         -------
         dict of str to list
-            An estimate becomes the columns ``NAME``, ``NAME_low``, ``NAME_high``, and ``NAME_k`` and ``NAME_n`` where
-            it is a proportion; a p-value is its number, unrounded. None where there is nothing.
+            An estimate becomes the columns ``NAME``, ``NAME_low`` and ``NAME_high``, and also ``NAME_k`` and
+            ``NAME_n`` if it is a proportion; a p-value becomes its unrounded number. Empty cells are None.
         """
         columns: dict[str, list[Any]] = {}
         for place, name in enumerate(self.columns):
@@ -97,35 +97,37 @@ class ResultTable:
                 continue
             counted = any(isinstance(cell, Estimate) and cell.n is not None for cell in cells)
             for part in ("value", "low", "high", *(("k", "n") if counted else ())):
-                # A bare number beside estimates is a value without limits.
+                # A bare number in a column of estimates is a value without limits.
                 values = [getattr(cell, part, None if part != "value" else cell) for cell in cells]
                 columns[name if part == "value" else f"{name}_{part}"] = _numbers(values)
         return columns
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Give the table as a pandas DataFrame of numbers; polars takes ``polars.DataFrame(table.to_columns())``.
+        """Return the table as a pandas DataFrame of numbers.
+
+        For polars use ``polars.DataFrame(table.to_columns())``.
 
         Returns
         -------
         pandas.DataFrame
-            The columns of :meth:`to_columns`; title and note are in ``attrs``.
+            The columns of :meth:`to_columns`; ``attrs`` holds title and note.
 
         Raises
         ------
         InputError
-            Where pandas is not installed.
+            If pandas is not installed.
         """
         try:
             import pandas
         except ImportError as error:
-            remedy = "Install pandas, or take to_columns(), which needs nothing."
+            remedy = "Install pandas, or use to_columns(), which needs no other package."
             raise InputError("pandas is not installed", where=self.name, remedy=remedy) from error
         frame = pandas.DataFrame(self.to_columns())
         frame.attrs.update(title=self.title, note=self.note)
         return frame
 
     def to_latex(self) -> str:
-        """Write as a LaTeX table; see :func:`spinefx.statistics.latex.latex_table`.
+        """Return the table as LaTeX; see :func:`spinefx.statistics.latex.latex_table`.
 
         Returns
         -------
@@ -134,7 +136,7 @@ class ResultTable:
         return latex_table(self.name, self.title, self.columns, self.to_text(), self.note)
 
     def to_text(self) -> list[list[str]]:
-        """Give the cells as a person reads them.
+        """Return the cells formatted for display.
 
         Returns
         -------
@@ -144,7 +146,7 @@ class ResultTable:
 
 
 def _numbers(cells: list[Any]) -> list[Any]:
-    """Cells of one kind: p-values and NaN as numbers or None, whole numbers as floats where any is one."""
+    """Return cells of one type: p-values as numbers, NaN as None, integers as floats if any cell is a float."""
     plain = [cell.p if isinstance(cell, ShownP) else cell for cell in cells]
     plain = [None if cell == "" or (isinstance(cell, float) and np.isnan(cell)) else cell for cell in plain]
     plain = [cell.item() if isinstance(cell, np.generic) else cell for cell in plain]

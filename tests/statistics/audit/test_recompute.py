@@ -1,4 +1,4 @@
-"""The audit gives the verdicts of the project's statistics, A1, and refuses what it cannot read."""
+"""The audit reproduces the verdicts on the paper, and refuses what it cannot read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from spinefx.statistics.audit.recompute import audit, audit_table, claims_from, 
 
 Reference = Callable[[str], Any]
 
-# Statistics A1, row by row: the verdict on each kind of row in the words of this program.
-A1 = {
+# The claims of the paper that are not simply confirmed, or are so for any table: verdict, and part of the result.
+VERDICTS = {
     "sensitivity: R1 against MSK": (Verdict.IMPOSSIBLE, "0.0078 to 0.057"),
     "sensitivity: R1 against R4": (Verdict.IMPOSSIBLE, "0.0039 to 0.035"),
     "sensitivity: R1 against ResNet50": (Verdict.IMPOSSIBLE, "unpaired Fisher 0.041"),
@@ -50,25 +50,25 @@ def audited() -> dict[str, AuditedClaim]:
     return {one.claim.claim: one for one in audit(example_claims())}
 
 
-@pytest.mark.parametrize("name", A1)
-def test_the_verdicts_on_the_paper(name: str, audited: dict[str, AuditedClaim]) -> None:
-    verdict, said = A1[name]
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdicts_on_the_paper(name: str, audited: dict[str, AuditedClaim]) -> None:
+    verdict, recomputed = VERDICTS[name]
     assert audited[name].verdict == verdict
-    assert said in audited[name].recomputed
+    assert recomputed in audited[name].recomputed
 
 
 def test_all_other_claims_of_the_paper_are_confirmed(audited: dict[str, AuditedClaim]) -> None:
-    others = [one for name, one in audited.items() if name not in A1]
+    others = [one for name, one in audited.items() if name not in VERDICTS]
     assert len(others) == 35
     assert all(one.verdict == Verdict.CONFIRMED for one in others)
     assert "1 shared: exact, mid-p, chi-square)" in audited["specificity: ResNet50 against MSK"].remark
     assert "[7.7, 28.5] with 3 shared" in audited["Abstract: model improved the sensitivity of R1"].recomputed
-    assert "slip of the decimal point" in audited["Table 1: Fluid or necrotic cleft"].remark
+    assert "misplaced decimal point" in audited["Table 1: Fluid or necrotic cleft"].remark
     assert "significant at 0.05" in audited["Table 1: Anterior/posterior protrusion"].remark
 
 
-def test_the_verdicts_from_the_staged_counts_alone(reference: Reference) -> None:
-    """yeh2022_published.json, with nothing else: its own verdicts are in its words."""
+def test_verdicts_from_the_counts_of_the_paper(reference: Reference) -> None:
+    """The verdicts stored in yeh2022_published.json, which uses other words."""
     published = reference("yeh2022_published")
     n1, n2 = published["n_malignant"], published["n_benign"]
     claims, wanted = [], []
@@ -99,7 +99,7 @@ def test_the_verdicts_from_the_staged_counts_alone(reference: Reference) -> None
     assert ours == {claim.counts for claim in claims if claim.family == "signs" and claim.kind == "groups"}
 
 
-def test_the_table_says_how_many_fell(audited: dict[str, AuditedClaim]) -> None:
+def test_the_table_counts_untenable_claims(audited: dict[str, AuditedClaim]) -> None:
     table = audit_table(list(audited.values()))
     assert table.columns[:4] == ("claim", "published", "recomputed", "verdict")
     assert table.note.startswith("12 of 59 claims")
@@ -141,7 +141,7 @@ def test_each_kind_of_claim(kind: str, printed: str, counts: str, wanted: Verdic
     assert verdict(kind, printed, counts) == wanted
 
 
-def test_text_that_names_the_shared_errors_decides() -> None:
+def test_a_stated_number_of_shared_errors_decides() -> None:
     paired = {"kind": "paired", "printed": "p < 0.001", "counts": "12/140 1/140"}
     assert verdict(**paired) == Verdict.POSSIBLE
     assert verdict(**paired, shared="1") == Verdict.POSSIBLE
@@ -149,7 +149,7 @@ def test_text_that_names_the_shared_errors_decides() -> None:
 
 
 @given(st.integers(1, 400), st.data())
-def test_a_rounded_share_is_always_confirmed(n: int, data: st.DataObject) -> None:
+def test_a_correctly_rounded_percentage_is_confirmed(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))
     digits = data.draw(st.integers(0, 3))
     assert verdict("share", f"{100 * k / n:.{digits}f}%", f"{k}/{n}") == Verdict.CONFIRMED
@@ -157,7 +157,7 @@ def test_a_rounded_share_is_always_confirmed(n: int, data: st.DataObject) -> Non
 
 
 @given(st.integers(1, 60), st.data())
-def test_a_true_paired_p_is_never_called_impossible(n: int, data: st.DataObject) -> None:
+def test_a_true_paired_p_value_is_never_impossible(n: int, data: st.DataObject) -> None:
     from spinefx.statistics.paired.mcnemar import attainable_mcnemar
 
     e1, e2 = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
@@ -170,7 +170,7 @@ def test_a_true_paired_p_is_never_called_impossible(n: int, data: st.DataObject)
     }
 
 
-def test_printed_numbers_are_read_with_their_digits() -> None:
+def test_printed_numbers_keep_their_precision() -> None:
     assert parse_number("41%", "x").half_unit == pytest.approx(0.005)
     assert parse_number("66.50", "x").half_unit == pytest.approx(0.005)
     for text, relation in (("p < = 0.001", "<="), ("P≥.05", ">="), ("0.7", "="), ("<1e-4", "<")):
@@ -196,14 +196,14 @@ def test_printed_numbers_are_read_with_their_digits() -> None:
         {"kind": "gain", "printed": "10%", "counts": "1/2 1/2"},
         {"kind": "mean", "printed": "10", "counts": "5 6"},
         {"kind": "mean", "printed": "10", "counts": "0*5 0*6"},
-        {"kind": "tally", "printed": "3", "counts": "< 0.05", "family": "nobody"},
+        {"kind": "tally", "printed": "3", "counts": "< 0.05", "family": "none"},
         {"kind": "groups", "printed": "0.1", "counts": "1/2 1/2", "family": "a/b"},
         {"kind": "folds", "printed": "> 0.9", "counts": "10 5 14"},
         {"kind": "folds", "printed": "> 0.9", "counts": "10 5*x 14*3"},
         {"kind": "folds", "printed": "> 0.9", "counts": "10 0*3 14*3"},
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(fields: dict[str, str]) -> None:
+def test_unreadable_claims_are_refused(fields: dict[str, str]) -> None:
     whole = {"claim": "x", "kind": "share", "printed": "34%", "counts": "48/140"} | fields
     with pytest.raises(TableError):
         audit(claims_from({"claims": [whole]}, "file"))

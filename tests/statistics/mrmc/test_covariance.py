@@ -1,4 +1,4 @@
-"""Structural components and their covariances against brute force and against one another."""
+"""Structural components and their covariances against brute force and against each other."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ HOLES = ((0, 1), (1, 5), (2, 5), (2, 8))
 
 
 @given(st.integers(0, 1000), st.booleans())
-def test_unbiased_covariance_is_the_brute_force_over_quadruples(seed: int, holes: bool) -> None:
-    """Product of the areas less the mean product over pairs that share neither case; ties and missing readings too."""
+def test_unbiased_covariance_agrees_with_brute_force(seed: int, holes: bool) -> None:
+    """The product of areas minus the mean product over pairs without a common case, with ties and missing readings."""
     scores = draw(seed, *(HOLES if holes else ()))
     ours = unbiased_covariance(structural_components(scores, TRUTH))
     malignant, benign = np.flatnonzero(TRUTH), np.flatnonzero(~TRUTH)
@@ -76,7 +76,7 @@ def test_centred_moments_are_moments_of_shifted_wins(seed: int) -> None:
 
 
 @given(st.integers(0, 1000), st.sampled_from(["auc", "sensitivity", "specificity"]))
-def test_jackknife_is_leaving_out_case_after_case(seed: int, endpoint: str) -> None:
+def test_the_jackknife_agrees_with_leaving_out_each_case(seed: int, endpoint: str) -> None:
     scores, threshold = draw(seed, *HOLES), None if endpoint == "auc" else 3.0
     ours = jackknife_covariance(structural_components(scores, TRUTH, endpoint=endpoint, threshold=threshold))  # type: ignore[arg-type]
     needed = {"auc": TRUTH | True, "sensitivity": TRUTH, "specificity": ~TRUTH}[endpoint]
@@ -89,8 +89,8 @@ def test_jackknife_is_leaving_out_case_after_case(seed: int, endpoint: str) -> N
     assert ours == pytest.approx(wanted, abs=1e-12)
 
 
-def test_delong_of_one_curve_is_the_interval_of_the_roc() -> None:
-    """Two homes of one variance: the curve's interval on the logit scale gives back the matrix's variance."""
+def test_delongs_variance_is_that_of_the_interval_of_the_curve() -> None:
+    """The logit interval of the curve implies the variance in the matrix."""
     rng = np.random.default_rng(8)
     truth = rng.random(60) < 0.4
     scores = np.round(truth + rng.normal(0, 1, 60), 1)
@@ -102,7 +102,7 @@ def test_delong_of_one_curve_is_the_interval_of_the_roc() -> None:
     assert delong_covariance(components)[0, 0] == pytest.approx(error**2)
 
 
-def test_all_three_agree_for_proportions_and_converge_for_areas() -> None:
+def test_all_methods_agree_for_proportions_and_converge_for_areas() -> None:
     rng = np.random.default_rng(9)
     truth = np.arange(400) < 200
     scores = truth + rng.normal(0, 1, (2, 1)) * 0.1 + rng.normal(0, 1, 400) + rng.normal(0, 0.5, (2, 400))
@@ -125,26 +125,26 @@ def test_cells_that_share_no_case_are_independent() -> None:
         assert matrix[0, 2] != 0
 
 
-def test_blocks_of_pairs_leave_no_pair_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_in_blocks_include_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = draw(3, *HOLES)
     whole = pair_moments(structural_components(scores, TRUTH)).sums
     monkeypatch.setattr("spinefx.statistics.mrmc.covariance.BLOCK", 1)
     assert np.array_equal(pair_moments(structural_components(scores, TRUTH)).sums, whole)
 
 
-def test_what_cannot_be_estimated_is_refused_by_name() -> None:
+def test_invalid_inputs_are_refused() -> None:
     scores = draw(2)
     holed = np.where((np.arange(3) == 1)[:, None] & TRUTH, np.nan, scores)
-    with pytest.raises(InputError, match="r2: no malignant case was read: no auc"):
+    with pytest.raises(InputError, match="r2: no malignant case read, so no auc"):
         structural_components(holed, TRUTH, names=("r1", "r2", "r3"))
     single = structural_components(scores[:, 3:], TRUTH[3:])
     with pytest.raises(InputError, match="single malignant case"):
         jackknife_covariance(single)
-    with pytest.raises(InputError, match="a threshold of None for sensitivity"):
+    with pytest.raises(InputError, match="threshold None for sensitivity"):
         structural_components(scores, TRUTH, endpoint="sensitivity")
-    with pytest.raises(InputError, match=r"a threshold of 3.0 for auc"):
+    with pytest.raises(InputError, match=r"threshold 3\.0 for auc"):
         structural_components(scores, TRUTH, threshold=3.0)
-    with pytest.raises(InputError, match="the endpoint 'kappa'"):
+    with pytest.raises(InputError, match="endpoint 'kappa'"):
         structural_components(scores, TRUTH, endpoint="kappa")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="the covariance method 'bootstrap'"):
+    with pytest.raises(InputError, match="covariance method 'bootstrap'"):
         covariance_matrix(structural_components(scores, TRUTH), "bootstrap")  # type: ignore[arg-type]

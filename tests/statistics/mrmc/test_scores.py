@@ -1,4 +1,4 @@
-"""The table of readings, its designs and refusals, and simulated studies of known truth."""
+"""Reader studies from columns and readings, and their designs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pytest
 
 from spinefx.cases.reading import Reading
 from spinefx.errors import InputError, TableError
-from spinefx.statistics.mrmc.covariance import structural_components
-from spinefx.statistics.mrmc.roe_metz import RoeMetz, separation_of
+from spinefx.statistics.mrmc.roe_metz import RoeMetz
 from spinefx.statistics.mrmc.scores import Design, ReaderStudy
 from spinefx.vocabulary import Arm, Diagnosis
 
@@ -35,27 +34,30 @@ def test_columns_become_an_array_in_order_of_appearance() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"case": [7, 9, 7, 9, 7, 7, 7], "malignant": [1, 0, 1, 0, 1, 1, 1]}, "old, r2, 7: a reading given twice"),
+        (
+            {"case": [7, 9, 7, 9, 7, 7, 7], "malignant": [1, 0, 1, 0, 1, 1, 1]},
+            "old, r2, 7: a reading that occurs",
+        ),
         ({"malignant": [1, 0, 1, 0, 1, 1, 1]}, "9: a case with two truths"),
         ({"score": [3, 1, 2, 1, 4, 2]}, "unequal length"),
-        ({"malignant": ["1", "0", "1", "0", "1", "0", "1"]}, "neither true nor false"),
-        ({"malignant": [2, 0, 2, 0, 2, 0, 2]}, "neither true nor false"),
-        ({"score": [3, 1, 2, "high", 4, 2, 5]}, "no number"),
-        ({"score": [3, 1, 2, np.inf, 4, 2, 5]}, "infinite"),
-        ({"score": [3, np.nan, 2, np.nan, 4, np.nan, 5]}, "9: a case without a single reading"),
+        ({"malignant": ["1", "0", "1", "0", "1", "0", "1"]}, "truth that is not binary"),
+        ({"malignant": [2, 0, 2, 0, 2, 0, 2]}, "truth that is not binary"),
+        ({"score": [3, 1, 2, "high", 4, 2, 5]}, "not a number"),
+        ({"score": [3, 1, 2, np.inf, 4, 2, 5]}, "an infinite score"),
+        ({"score": [3, np.nan, 2, np.nan, 4, np.nan, 5]}, "9: a case without a reading"),
     ],
 )
-def test_broken_columns_are_refused_by_name(change: dict[str, list[float]], message: str) -> None:
+def test_invalid_columns_are_refused(change: dict[str, list[float]], message: str) -> None:
     with pytest.raises(TableError, match=message):
         ReaderStudy.from_columns(**(COLUMNS | change))  # type: ignore[arg-type]
 
 
 def test_an_empty_table_is_refused() -> None:
-    with pytest.raises(TableError, match="modality without a single reading"):
+    with pytest.raises(TableError, match="modality without a reading"):
         ReaderStudy.from_columns(reader=[], case=[], malignant=[], score=[], modality=[])
 
 
-def test_readings_give_arms_as_modalities() -> None:
+def test_arms_of_readings_become_modalities() -> None:
     truth = {"a": Diagnosis.MALIGNANT, "b": Diagnosis.BENIGN}
     readings = [
         Reading(case, "r", arm, Diagnosis.MALIGNANT if case == "a" else Diagnosis.BENIGN, confidence)
@@ -65,11 +67,11 @@ def test_readings_give_arms_as_modalities() -> None:
     scored = ReaderStudy.from_readings(readings, truth, "diagnosis")
     assert scored.modalities == ("unaided", "aided")
     np.testing.assert_array_equal(scored.scores[0], [[1, 0]])
-    with pytest.raises(TableError, match="b: a case without a single reading"):
+    with pytest.raises(TableError, match="b: a case without a reading"):
         ReaderStudy.from_readings(readings, truth)
 
 
-def test_designs_are_seen_from_the_data() -> None:
+def test_designs_are_recognised_from_the_data() -> None:
     study = RoeMetz((1.0, 1.5)).draw(np.random.default_rng(1), readers=4, malignant=8, benign=8)
 
     def seen(keep: np.ndarray) -> Design:
@@ -87,31 +89,9 @@ def test_designs_are_seen_from_the_data() -> None:
     assert seen(((reader > 0) | (modality == 0)) & (case >= 0)) == Design.ARBITRARY
 
 
-def test_only_keeps_names_and_drops_cases_nobody_read() -> None:
+def test_a_subset_keeps_the_order_given_and_drops_unread_cases() -> None:
     study = ReaderStudy.from_columns(**COLUMNS)  # type: ignore[arg-type]
     part = study.only(readers=["r1"], modalities=["old", "new"])
     assert (part.modalities, part.readers, part.cases) == (("old", "new"), ("r1",), ("7",))
     with pytest.raises(InputError, match="'r3' is in no reading"):
         study.only(readers=["r3"])
-
-
-def test_a_separation_gives_the_area_that_it_is_of() -> None:
-    wanted = (0.5, 0.7, 0.9)
-    separations = tuple(separation_of(area, 1 + 2 * 0.03) for area in wanted)
-    assert RoeMetz(separations, 0.03, 0.03).areas == pytest.approx(wanted, abs=1e-12)
-
-
-def test_simulated_studies_have_the_area_they_promise() -> None:
-    """Roe and Metz 1997: the area is that of two normals whose scores vary by readers and cases."""
-    model, rng = RoeMetz((0.75, 1.5), reader=0.03, modality_reader=0.03), np.random.default_rng(11)
-    values = []
-    for _ in range(150):
-        study = model.draw(rng, readers=10, malignant=60, benign=60)
-        values.append(
-            structural_components(study.scores.reshape(20, -1), study.malignant).values.reshape(2, 10).mean(1)
-        )
-    drawn = np.array(values)
-    assert model.areas == pytest.approx((0.6966, 0.8485), abs=1e-3)
-    assert drawn.mean(axis=0) == pytest.approx(model.areas, abs=4 * drawn.std() / np.sqrt(150))
-    with pytest.raises(InputError, match="no variance below 0"):
-        RoeMetz((1.0,), error=-0.1)

@@ -1,4 +1,4 @@
-"""What holds of every interval of two paired shares: changing readers over, levels, empty cells, small tables."""
+"""Properties of all intervals of paired proportions: exchanged readers, levels, empty cells and small tables."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.statistics.estimate import Estimate, jeffreys
-from spinefx.statistics.paired.intervals import Cells, score_difference, score_ratio, tango_terms
-from spinefx.statistics.paired.table import (
+from spinefx.statistics.estimate import Estimate
+from spinefx.statistics.paired.intervals import (
     DIFFERENCE_METHODS,
     ODDS_METHODS,
     RATIO_METHODS,
-    PairedTable,
     paired_difference,
     paired_odds_ratio,
     paired_ratio,
 )
+from spinefx.statistics.paired.limits import score_difference, score_ratio, tango_terms
+from spinefx.statistics.paired.table import PairedTable
 
 tables = st.builds(PairedTable, *[st.integers(0, 40)] * 4)
 METHODS = (
@@ -34,26 +33,24 @@ def limits(estimate: Estimate) -> tuple[float, float, float]:
     return estimate.low, estimate.value, estimate.high
 
 
-def flipped(table: PairedTable) -> PairedTable:
-    return PairedTable(table.both, table.second_only, table.first_only, table.neither)
-
-
 def same(found: float, wanted: float) -> bool:
     return found == wanted or found == pytest.approx(wanted, rel=1e-6, abs=1e-7, nan_ok=True)
 
 
 @given(tables, every_interval)
-def test_readers_changed_over_turn_the_interval_round(table: PairedTable, interval: tuple[object, str]) -> None:
+def test_exchanging_readers_mirrors_the_interval(table: PairedTable, interval: tuple[object, str]) -> None:
     function, method = interval
     low, value, high = limits(function(table, method))  # type: ignore[operator]
-    other = limits(function(flipped(table), method))[::-1]  # type: ignore[operator]
+    other = limits(function(table.swapped, method))[::-1]  # type: ignore[operator]
     with np.errstate(divide="ignore"):
         wanted = -np.array(other) if function is paired_difference else 1 / np.array(other)
     assert all(same(found, expected) for found, expected in zip((low, value, high), wanted, strict=True))
 
 
 @given(tables, every_interval)
-def test_an_interval_holds_its_estimate_within_bounds(table: PairedTable, interval: tuple[object, str]) -> None:
+def test_intervals_contain_their_estimate_and_stay_within_bounds(
+    table: PairedTable, interval: tuple[object, str]
+) -> None:
     function, method = interval
     estimate = function(table, method)  # type: ignore[operator]
     low, value, high = limits(estimate)
@@ -81,23 +78,23 @@ def test_a_higher_level_gives_a_wider_interval(
 
 
 @given(tables)
-def test_the_score_limits_are_tangos_own_equation(table: PairedTable) -> None:
-    """Two routes: the limits, and Tango's numerator and variance put in at them."""
+def test_score_limits_of_a_difference_solve_tangos_equation(table: PairedTable) -> None:
+
     if table.n == 0:
         return
     z = 1.96
-    for limit in score_difference(table.cells, z):
+    for limit in score_difference(table, z):
         gap, variance = tango_terms(limit, table.first_only, table.second_only, table.n)
         if -1 < limit < 1:
             assert gap**2 == pytest.approx(z**2 * variance, rel=1e-5, abs=1e-6)
 
 
 @given(tables)
-def test_the_score_limits_are_tangs_own_equation(table: PairedTable) -> None:
-    """Another route: Nam and Blackwelder's form of the statistic, its variance from the shares right by one alone."""
+def test_score_limits_of_a_ratio_solve_tangs_equation(table: PairedTable) -> None:
+    """In the form of Nam and Blackwelder, with the variance from the proportions correct by one reader only."""
     (a, b, c, _), n = table.cells, max(table.n, 1)
     z, first, second = 1.96, a + b, a + c
-    for limit in score_ratio(table.cells, z) if first + second else ():
+    for limit in score_ratio(table, z) if first + second else ():
         if 0 < limit < np.inf:
             linear = second * limit**2 - (first + 2 * c)
             constant = 4 * (1 + limit) * c * (1 - limit) * (a + b + c)
@@ -109,18 +106,18 @@ def test_the_score_limits_are_tangs_own_equation(table: PairedTable) -> None:
 
 
 @given(tables)
-def test_the_corrections_fade_with_the_number_of_cases(table: PairedTable) -> None:
-    """A hundred times the cases: skewness and bias of the variance then hardly matter."""
-    cells = Cells(*(100 * (cell + 3) for cell in table.cells))
-    corrected = score_difference(cells, 1.96, skewness=True, inflation=cells.n / (cells.n - 1))
-    assert corrected == pytest.approx(score_difference(cells, 1.96), abs=2e-3)
+def test_corrections_vanish_with_many_cases(table: PairedTable) -> None:
+    """With a hundred times the cases, skewness and the bias of the variance hardly matter."""
+    larger = PairedTable(*(100 * (cell + 3) for cell in table.cells))
+    corrected = score_difference(larger, 1.96, skewness=True, inflation=larger.n / (larger.n - 1))
+    assert corrected == pytest.approx(score_difference(larger, 1.96), abs=2e-3)
     for skewed in (False, True):
-        low, high = score_ratio(cells, 1.96, skewness=skewed)
-        ratio = paired_ratio(PairedTable(*cells), "wald")
+        low, high = score_ratio(larger, 1.96, skewness=skewed)
+        ratio = paired_ratio(larger, "wald")
         assert (low, high) == pytest.approx((ratio.low, ratio.high), rel=0.02)
 
 
-def test_empty_and_concordant_tables() -> None:
+def test_empty_and_concordant_tables_have_notes() -> None:
     empty, alike, one = PairedTable(0, 0, 0, 0), PairedTable(30, 0, 0, 20), PairedTable(1, 0, 0, 0)
     for function, method in METHODS:
         assert function(empty, method).note
@@ -130,7 +127,7 @@ def test_empty_and_concordant_tables() -> None:
         found = paired_difference(alike, method)
         assert found.value == 0
         assert found.low == pytest.approx(-found.high, abs=1e-7)
-        # Without a discordant pair Wald has no variance, corrected or not.
+        # Without discordant pairs Wald has no variance, with or without the correction.
         assert (found.high < 1e-7) == method.startswith("wald")
     for method in ("scas", "mover_wilson"):
         found = paired_ratio(alike, method)
@@ -142,14 +139,14 @@ def test_empty_and_concordant_tables() -> None:
     assert not paired_difference(one, "scas_uncorrected").note
 
 
-def test_a_reader_who_is_never_right_alone() -> None:
+def test_a_reader_who_is_never_the_only_one_to_be_correct() -> None:
     table = PairedTable(39, 0, 8, 3)
     for method in ODDS_METHODS:
         found = paired_odds_ratio(table, method)
         assert found.value == 0
         if method == "wald":
             assert np.isnan(found.low)
-            assert "alone" in found.note
+            assert "only one" in found.note
         else:
             assert 0 == found.low < found.high < 1
     never = PairedTable(0, 0, 8, 3)
@@ -157,12 +154,12 @@ def test_a_reader_who_is_never_right_alone() -> None:
         found = paired_ratio(never, method)
         assert found.value == 0
         assert np.isnan(found.low) if found.note else 0 == found.low < 0.2 < found.high < 1.5
-    # Tang's statistic with no right answer of the first is -sqrt(n * ratio * share of the second), over their sum.
+    # If the first is never correct, Tang's statistic is -sqrt(n * ratio * proportion of the second), over their sum.
     assert paired_ratio(PairedTable(0, 0, 8, 12), "tang").high == pytest.approx(1.959963985**2 / 8, abs=1e-6)
 
 
-def test_scas_misses_as_often_on_either_side() -> None:
-    """Summed over all tables of 40 pairs: skewness makes Tango miss on one side more than on the other (Laud 2017)."""
+def test_scas_misses_equally_often_on_either_side() -> None:
+    """In 1,500 tables of 40 pairs; owing to skewness Tango misses more often on one side (Laud 2017)."""
     n, shares = 40, np.array([0.5, 0.02, 0.15, 0.33])
     rng = np.random.default_rng(3)
     drawn = rng.multinomial(n, shares, size=1500)
@@ -175,18 +172,7 @@ def test_scas_misses_as_often_on_either_side() -> None:
     assert abs(np.subtract(*missed["scas"])) < abs(np.subtract(*missed["tango"])) + 0.002
 
 
-def test_jeffreys_is_the_posterior_of_half_and_half() -> None:
-    """Brown, Cai and DasGupta 2001; the beta distribution holds the level between the limits."""
-    found = jeffreys(7, 20)
-    assert np.diff(stats.beta.cdf([found.low, found.high], 7.5, 13.5)) == pytest.approx(0.95)
-    assert jeffreys(0, 20).low == 0
-    assert jeffreys(20, 20).high == 1
-    assert jeffreys(0, 0).note
-    with pytest.raises(InputError, match="confidence"):
-        jeffreys(1, 2, 1.0)
-
-
 @pytest.mark.parametrize("function", [paired_difference, paired_ratio, paired_odds_ratio])
-def test_an_unknown_method_is_refused_by_name(function: object) -> None:
+def test_an_unknown_method_is_refused(function: object) -> None:
     with pytest.raises(InputError, match="'scass'"):
         function(PairedTable(1, 2, 3, 4), "scass")  # type: ignore[operator]

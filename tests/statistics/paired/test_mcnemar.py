@@ -1,4 +1,4 @@
-"""Paired comparisons against published tables and enumeration; R's values are in test_reference_coverage."""
+"""McNemar's tests and non-inferiority against published values and enumeration; R's values are in test_reference."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinefx.errors import InputError
+from spinefx.statistics.paired.intervals import (
+    ODDS_METHODS,
+    RATIO_METHODS,
+    paired_difference,
+    paired_odds_ratio,
+    paired_ratio,
+)
 from spinefx.statistics.paired.mcnemar import (
     MCNEMAR_METHODS,
     attainable_mcnemar,
-    comparison_table,
     generalised_mcnemar,
     mcnemar,
     mcnemar_p,
@@ -27,26 +33,16 @@ from spinefx.statistics.paired.predictive import (
     compare_predictive_values,
     relative_predictive_values,
 )
-from spinefx.statistics.paired.samplesize import discordant_shares, mcnemar_power, mcnemar_sample_size
-from spinefx.statistics.paired.table import (
-    ODDS_METHODS,
-    RATIO_METHODS,
-    PairedAccuracy,
-    PairedTable,
-    paired_difference,
-    paired_odds_ratio,
-    paired_ratio,
-)
-from spinefx.vocabulary import Diagnosis
+from spinefx.statistics.paired.table import PairedAccuracy, PairedTable
 
-M, B = Diagnosis.MALIGNANT, Diagnosis.BENIGN
 Reference = Callable[[str], Any]
+
 AHR = PairedTable(1, 1, 7, 12)  # Fagerland 2014, airway hyper-responsiveness before and after treatment
 tables = st.builds(PairedTable, *[st.integers(0, 25)] * 4)
 
 
-def test_fagerland_published_to_the_printed_digits() -> None:
-    """Fagerland MW et al. Stat Med 2014;33:2850-2875, and C3 item 3 of the project's statistics."""
+def test_published_values_are_reproduced_to_the_printed_digits() -> None:
+    """Fagerland MW et al. Stat Med 2014;33:2850-2875."""
     p = [mcnemar(AHR, method).p for method in MCNEMAR_METHODS]
     assert p == pytest.approx([0.0703, 0.0391, 0.0339, 0.0771], abs=5e-5)
     for method, limits in (("tango", (-0.517, -0.026)), ("newcombe10", (-0.507, -0.026))):
@@ -59,18 +55,18 @@ def test_fagerland_published_to_the_printed_digits() -> None:
 
 
 @given(st.integers(0, 12), st.integers(0, 12))
-def test_exact_and_mid_p_are_what_enumeration_gives(b: int, c: int) -> None:
+def test_exact_and_mid_p_agree_with_enumeration(b: int, c: int) -> None:
     m = b + c
-    chances = [comb(m, k) / 2**m for k in range(m + 1)]
-    as_far = [abs(k - m / 2) >= abs(b - m / 2) for k in range(m + 1)]
-    at = chances[b] + (chances[c] if b != c else 0)
-    wanted = sum(p for p, far in zip(chances, as_far, strict=True) if far)
+    weights = [comb(m, k) / 2**m for k in range(m + 1)]
+    at_least_as_extreme = [abs(k - m / 2) >= abs(b - m / 2) for k in range(m + 1)]
+    point = weights[b] + (weights[c] if b != c else 0)
+    wanted = sum(p for p, extreme in zip(weights, at_least_as_extreme, strict=True) if extreme)
     assert mcnemar_p(b, c) == pytest.approx(wanted)
-    assert mcnemar_p(b, c, "midp") == pytest.approx(wanted - at / 2 if m else 1.0)
+    assert mcnemar_p(b, c, "midp") == pytest.approx(wanted - point / 2 if m else 1.0)
 
 
 @given(tables)
-def test_no_table_crashes_and_no_ratio_lies_outside_its_limits(table: PairedTable) -> None:
+def test_every_table_has_p_values_or_notes_and_ratios_within_limits(table: PairedTable) -> None:
     pair = PairedAccuracy(table, PairedTable(table.neither, table.first_only, table.both, 0))
     estimates = [paired_ratio(table, method) for method in RATIO_METHODS]
     estimates += [paired_odds_ratio(table, method) for method in ODDS_METHODS]
@@ -95,7 +91,7 @@ def test_non_inferiority_agrees_with_tangos_interval(table: PairedTable, margin:
 
 
 @given(tables)
-def test_each_interval_says_what_its_test_says(table: PairedTable) -> None:
+def test_intervals_agree_with_their_tests(table: PairedTable) -> None:
     """Tango's score at 0 is McNemar's; the exact and mid-p odds ratios invert the exact and mid-p tests."""
     difference = paired_difference(table)
     if table.n == 0 or table.first_only + table.second_only == 0:
@@ -117,7 +113,7 @@ def test_statistics_of_large_tables_are_finite() -> None:
     assert "p < 1e-300" in str(mcnemar(large, "chi2cc"))
 
 
-def test_non_inferiority_of_both_needs_both() -> None:
+def test_joint_non_inferiority_requires_both() -> None:
     pair = PairedAccuracy(PairedTable(45, 2, 2, 1), PairedTable(80, 2, 53, 5))
     sensitivity, specificity, p = non_inferiority_of_both(pair, 0.1, 0.1)
     assert sensitivity.p < 0.05 < specificity.p == p
@@ -127,22 +123,22 @@ def test_non_inferiority_of_both_needs_both() -> None:
 
 
 @given(st.integers(1, 12), st.data())
-def test_attainable_tables_are_all_that_enumeration_finds(n: int, data: st.DataObject) -> None:
+def test_attainable_tables_are_those_of_enumeration(n: int, data: st.DataObject) -> None:
     e1, e2 = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
     found = attainable_mcnemar(e1, e2, n)
     wanted = {(k, e1 - k, e2 - k) for k in range(n + 1) if min(e1 - k, e2 - k) >= 0 and e1 + e2 - k <= n}
     assert {(t.shared, t.first_only, t.second_only) for t in found.tables} == wanted
-    assert sum(t.chance for t in found.tables) == pytest.approx(1)
+    assert sum(t.probability for t in found.tables) == pytest.approx(1)
     with pytest.raises(InputError, match="errors"):
         attainable_mcnemar(n + 1, 0, n)
 
 
-def test_attainable_ranges_of_the_paper(reference: Reference) -> None:
-    """yeh2022_published.json: R1 against ResNet50 in 50 malignant cases, and all its other pairs."""
+def test_attainable_ranges_of_the_paper_are_reproduced(reference: Reference) -> None:
+    """All pairs of readers in yeh2022_published.json."""
     for claim in reference("yeh2022_published")["mcnemar_claims"].values():
         found = attainable_mcnemar(*claim["errors"], claim["n"])
         for method, limits in claim["attainable_min_max"].items():
-            assert found.span(method) == pytest.approx(limits, rel=1e-2, abs=1e-9)
+            assert found.p_range(method) == pytest.approx(limits, rel=1e-2, abs=1e-9)
         for table, wanted in zip(found.tables, claim["tables"], strict=True):
             assert (table.shared, table.first_only, table.second_only) == (
                 wanted["k"],
@@ -154,58 +150,6 @@ def test_attainable_ranges_of_the_paper(reference: Reference) -> None:
             )
 
 
-def test_independent_errors_and_power_of_the_paper() -> None:
-    """Statistics A1: 0.057 (47%), 0.039 (42%), 0.021 (11%); power 0.54 exact, 0.63 mid-p; 0.80 at 80 cases."""
-    chances = [table.chance for table in attainable_mcnemar(11, 3, 50).tables]
-    assert chances[:3] == pytest.approx([0.47, 0.42, 0.11], abs=0.006)
-    shares = discordant_shares(0.78, 0.94)
-    assert mcnemar_power(*shares, 50) == pytest.approx(0.54, abs=0.005)
-    assert mcnemar_power(*shares, 50, method="midp") == pytest.approx(0.63, abs=0.005)
-    assert mcnemar_power(*shares, 80) == pytest.approx(0.80, abs=0.005)
-    assert mcnemar_sample_size(*shares) == 81
-
-
-def test_power_by_enumeration_and_sample_size_without_gaps() -> None:
-    p1, p2, n = 0.35, 0.1, 15
-    wanted = 0.0
-    for b in range(n + 1):
-        for c in range(n + 1 - b):
-            chance = comb(n, b) * comb(n - b, c) * p1**b * p2**c * (1 - p1 - p2) ** (n - b - c)
-            wanted += chance * (mcnemar_p(b, c) <= 0.05)
-    assert mcnemar_power(p1, p2, n) == pytest.approx(wanted, abs=1e-8)
-    size = mcnemar_sample_size(p1, p2)
-    assert all(mcnemar_power(p1, p2, more) >= 0.8 for more in range(size, size + 10))
-    assert mcnemar_power(p1, p2, size - 1) < 0.8
-    # Exact tests saw: 786 cases have the power, some number soon after has not.
-    assert mcnemar_power(0.55, 0.45, 786) >= 0.8
-    assert mcnemar_sample_size(0.55, 0.45) == 820
-    assert discordant_shares(0.78, 0.94, 1.0) == pytest.approx((0.0, 0.16))
-    for refused in (lambda: mcnemar_sample_size(0.1, 0.1), lambda: mcnemar_power(0.6, 0.6, 5)):
-        with pytest.raises(InputError):
-            refused()
-
-
-def test_readers_are_compared_on_what_both_have_read() -> None:
-    truth = {f"m{i}": M for i in range(6)} | {f"b{i}": B for i in range(6)}
-    one = dict.fromkeys(truth, M)
-    other = truth | {"m0": B}
-    half = {case: answer for case, answer in other.items() if case not in {"m1", "b1"}}
-    table = PairedTable.of(one, half, truth, M)
-    assert table == PairedTable(4, 1, 0, 0, left_out=1)
-    assert PairedTable.of(one, half, truth).n == 10
-    shown = comparison_table(truth, {"one": one, "half": half, "other": other})
-    assert len(shown.rows) == 6
-    row = dict(zip(shown.columns, shown.rows[1], strict=True))
-    assert (row["measure"], row["both wrong"], row["only second right"], row["read by one only"]) == (
-        "specificity",
-        0,
-        5,
-        1,
-    )
-    assert row["p exact"] == "0.062"
-    assert "nothing to compare" in comparison_table(truth, {"one": one}).note
-    benign_only = {case: answer for case, answer in truth.items() if answer == B}
-    rows = comparison_table(benign_only, {"a": benign_only, "b": benign_only}).rows
-    assert rows[0][3] == 0
-    with pytest.raises(InputError, match="without a truth"):
-        PairedTable.of({"x": M}, {}, truth)
+def test_probabilities_of_shared_errors_are_hypergeometric() -> None:
+    probabilities = [table.probability for table in attainable_mcnemar(11, 3, 50).tables]
+    assert probabilities[:3] == pytest.approx([0.47, 0.42, 0.11], abs=0.006)

@@ -1,4 +1,4 @@
-"""What a paper prints, as it prints it: claims, the counts beside them, and how exact a printed number is."""
+"""Published claims with the counts printed beside them, and the precision of printed numbers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = [
 
 KINDS = {
     "share": "k/n, or ?/n where the count is not printed",
-    "groups": "k/n k/n: cases with the finding in two groups",
+    "groups": "k/n k/n: cases with the finding in each of two groups",
     "paired": "e/n e/n: errors of two readers of the same cases",
-    "gain": "k/n k/n: cases that two readers of the same cases got right",
-    "sum": "the total that the printed parts must make",
-    "mean": "n*mean n*mean: the groups behind a mean of all",
-    "tally": "< p: how many groups claims of the family fall below",
-    "folds": "folds k*s k*s: patients and slices of two classes in every fold, behind the lowest area printed",
+    "gain": "k/n k/n: correct diagnoses of two readers of the same cases",
+    "sum": "the total to which the printed parts must add up",
+    "mean": "n*mean n*mean: size and mean of each group behind an overall mean",
+    "tally": "< p: the bound below which the group claims of the family are counted",
+    "folds": "folds k*s k*s: number of folds, then patients times slices of each class per fold, behind the lowest AUC",
 }
 CLAIM_FIELDS = ("claim", "kind", "printed", "counts", "family", "shared", "needs", "note")
 LARGEST_COUNT = 1_000_000
@@ -39,7 +39,7 @@ P_PATTERN = re.compile(r"p?(<=|>=|≤|≥|<|>|=)?([0-9.]+(?:e-?[0-9]{1,3})?)", r
 
 
 class Verdict(StrEnum):
-    """What can be said of a printed claim from the counts printed with it."""
+    """What the printed counts imply about a printed claim."""
 
     CONFIRMED = "confirmed"
     POSSIBLE = "possible"
@@ -50,14 +50,14 @@ class Verdict(StrEnum):
     IMPOSSIBLE = "impossible"
 
     @property
-    def stands(self) -> bool:
-        """Whether the claim may be true as printed."""
+    def is_tenable(self) -> bool:
+        """Whether the claim can be true as printed."""
         return self in {Verdict.CONFIRMED, Verdict.POSSIBLE, Verdict.INCOMPLETE}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One printed claim, and the counts that it must agree with.
+    """A printed claim and the counts with which it must agree.
 
     Parameters
     ----------
@@ -66,21 +66,22 @@ class Claim:
     kind : str
         One of :data:`KINDS`.
     printed : str
-        As printed: ``41%``, ``p < 0.001``, ``66.5``, ``86 + 54``.
+        The value as printed: ``41%``, ``p < 0.001``, ``66.5``, ``86 + 54``.
     counts : str
-        In the notation of its kind.
+        In the notation of the kind.
     family : str
-        Name of the tests that belong together, with their number where some are not printed: ``R1 errors/15``.
+        Name of the family of tests to be corrected together, with its size if not all are printed: ``R1 errors/15``.
     shared : str
-        Errors that both readers made, where the text says so; for ``paired``.
+        For ``paired``: the number of errors that both readers made, if the paper states it.
     needs : str
-        What would have to be printed to judge the claim; makes a claim that could be true incomplete.
+        What would have to be printed to verify the claim; a claim that could be true then counts as incomplete.
     note : str
+        A remark for the reader of the audit.
 
     Raises
     ------
     TableError
-        For an unknown kind or an empty field.
+        If the kind is unknown or a required field is empty.
     """
 
     claim: str
@@ -94,7 +95,7 @@ class Claim:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise TableError(f"the kind {self.kind[:30]!r}", where=self.claim, allowed=", ".join(KINDS))
+            raise TableError(f"kind {self.kind[:30]!r}", where=self.claim, allowed=", ".join(KINDS))
         for name in ("claim", "printed", "counts"):
             if not getattr(self, name).strip():
                 raise TableError(f"a claim without {name}", where=self.claim or "claims", allowed=KINDS[self.kind])
@@ -106,7 +107,7 @@ class Claim:
 
     @property
     def family_size(self) -> int | None:
-        """Number of tests in the family, where stated."""
+        """Number of tests in the family; None if not stated."""
         size = self.family.partition("/")[2].strip()
         if not size:
             return None
@@ -115,7 +116,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class AuditedClaim:
-    """A claim beside what its counts give.
+    """A claim with the result recomputed from its counts.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ class AuditedClaim:
     recomputed : str
     verdict : Verdict
     remark : str
-        Under what condition, or what would have fitted; empty where nothing need be said.
+        Under which condition the claim holds, or which value would agree; may be empty.
     """
 
     claim: Claim
@@ -134,38 +135,38 @@ class AuditedClaim:
 
 @dataclass(frozen=True)
 class PrintedNumber:
-    """A number and how finely it was printed.
+    """A number and the precision to which it was printed.
 
     Parameters
     ----------
     value : float
     half_unit : float
-        Half a step of the last printed digit: what rounding may have moved.
+        Half a unit of the last printed digit, the largest rounding error.
     """
 
     value: float
     half_unit: float
 
     def fits(self, value: float, slack: float = 0.0) -> bool:
-        """Say whether a value could have been printed so.
+        """Return whether a value could have been printed as this number.
 
         Parameters
         ----------
         value : float
         slack : float
-            What the value itself is uncertain by.
+            Uncertainty of the value itself.
 
         Returns
         -------
         bool
-            A value exactly between two steps fits both.
+            A value exactly between two printed numbers agrees with both.
         """
         return abs(value - self.value) <= self.half_unit * (1 + 1e-9) + slack + 1e-15
 
 
 @dataclass(frozen=True)
 class PrintedP:
-    """A printed p-value: a number, or a bound.
+    """A printed p-value: a number or a bound.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ class PrintedP:
     number: PrintedNumber
 
     def fits(self, p: float) -> bool:
-        """Say whether a p-value could have been printed so.
+        """Return whether a p-value agrees with the printed one.
 
         Parameters
         ----------
@@ -187,7 +188,7 @@ class PrintedP:
         Returns
         -------
         bool
-            ``<=`` and ``>=`` allow for rounding at their bound, ``<`` and ``>`` do not.
+            ``<=`` and ``>=`` allow for rounding of their bound; ``<`` and ``>`` do not.
         """
         bound = self.number.value
         if self.relation == "=":
@@ -199,12 +200,12 @@ class PrintedP:
         return p > bound or (self.relation == ">=" and self.number.fits(p))
 
     def shifted(self, power: int) -> PrintedP:
-        """Give the same with the point moved.
+        """Return the p-value with its decimal point moved.
 
         Parameters
         ----------
         power : int
-            Of ten.
+            Power of ten by which to multiply.
 
         Returns
         -------
@@ -218,14 +219,14 @@ class PrintedP:
 
 
 def parse_p(text: str, where: str) -> PrintedP:
-    """Read a printed p-value.
+    """Parse a printed p-value.
 
     Parameters
     ----------
     text : str
-        ``p < 0.001``, ``0.045``, ``p = 1``.
+        For example ``p < 0.001``, ``0.045`` or ``p = 1``.
     where : str
-        For the complaint.
+        Place of the text, for error messages.
 
     Returns
     -------
@@ -234,23 +235,24 @@ def parse_p(text: str, where: str) -> PrintedP:
     Raises
     ------
     TableError
+        If the text is not a p-value.
     """
     match = P_PATTERN.fullmatch(re.sub(r"\s", "", text))
     if match is None:
-        raise TableError(f"a printed p of {text[:30]!r}", where=where, allowed="p < 0.001, 0.045, p = 1 and the like")
+        raise TableError(f"printed p-value {text[:30]!r}", where=where, allowed="such as p < 0.001, 0.045 or p = 1")
     relation = {"≤": "<=", "≥": ">=", None: "="}.get(match[1], match[1]) or "="
     return PrintedP(relation, _exact(match[2], where))
 
 
 def parse_number(text: str, where: str) -> PrintedNumber:
-    """Read a printed number or share.
+    """Parse a printed number or percentage.
 
     Parameters
     ----------
     text : str
-        ``41%`` becomes 0.41, ``0.94`` and ``66.5`` stay.
+        ``41%`` is read as 0.41; ``0.94`` and ``66.5`` as they are.
     where : str
-        For the complaint.
+        Place of the text, for error messages.
 
     Returns
     -------
@@ -259,6 +261,7 @@ def parse_number(text: str, where: str) -> PrintedNumber:
     Raises
     ------
     TableError
+        If the text is not a number.
     """
     bare = text.strip().removesuffix("%").strip()
     number = _exact(bare, where)
@@ -268,22 +271,23 @@ def parse_number(text: str, where: str) -> PrintedNumber:
 
 
 def parse_shares(claim: Claim, number: int) -> list[tuple[int | None, int]]:
-    """Read counts written ``k/n``.
+    """Parse the counts of a claim written as ``k/n``.
 
     Parameters
     ----------
     claim : Claim
     number : int
-        How many there must be.
+        Number of counts expected.
 
     Returns
     -------
     list of tuple of int
-        ``None`` for a count that is not printed (``?``).
+        Pairs of ``k`` and ``n``; ``k`` is None if it is not printed (``?``).
 
     Raises
     ------
     TableError
+        If the counts are not written so, or a count exceeds its total.
     """
     parts = claim.counts.split()
     pairs = [part.partition("/") for part in parts]
@@ -292,26 +296,31 @@ def parse_shares(claim: Claim, number: int) -> list[tuple[int | None, int]]:
     shares = [(None if k == "?" else _count(k, claim.claim), _count(n, claim.claim)) for k, _, n in pairs]
     for k, n in shares:
         if n == 0 or (k is not None and k > n):
-            raise TableError(f"counts {claim.counts[:40]!r}", where=claim.claim, allowed="0 to n of n, n above 0")
+            raise TableError(
+                f"counts {claim.counts[:40]!r}", where=claim.claim, allowed="counts from 0 to n, with n above 0"
+            )
     return shares
 
 
 def parse_counts(text: str, claim: Claim) -> tuple[int, str]:
-    """Read a count and what it is multiplied with: ``50*61.7``.
+    """Parse a count and its factor, written as ``50*61.7``.
 
     Parameters
     ----------
     text : str
     claim : Claim
-        For the complaint.
+        The claim that holds the text, for error messages.
 
     Returns
     -------
-    tuple of int and str
+    count : int
+    factor : str
+        Text behind the asterisk.
 
     Raises
     ------
     TableError
+        If the text is not written so.
     """
     count, star, rest = text.partition("*")
     if not star:
@@ -321,7 +330,7 @@ def parse_counts(text: str, claim: Claim) -> tuple[int, str]:
 
 def _count(text: str, where: str) -> int:
     if not text.strip().isdecimal() or int(text) > LARGEST_COUNT:
-        raise TableError(f"a count of {text[:20]!r}", where=where, allowed=f"a whole number up to {LARGEST_COUNT}")
+        raise TableError(f"count {text[:20]!r}", where=where, allowed=f"a whole number up to {LARGEST_COUNT}")
     return int(text)
 
 
@@ -329,8 +338,8 @@ def _exact(text: str, where: str) -> PrintedNumber:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise TableError(f"a printed number of {text[:30]!r}", where=where, allowed="0.94, 41%, 66.5") from None
+        raise TableError(f"printed number {text[:30]!r}", where=where, allowed="such as 0.94, 41% or 66.5") from None
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or not -300 < exponent < 300 or abs(number) > 10**12:
-        raise TableError(f"a printed number of {text[:30]!r}", where=where, allowed="0.94, 41%, 66.5")
+        raise TableError(f"printed number {text[:30]!r}", where=where, allowed="such as 0.94, 41% or 66.5")
     return PrintedNumber(float(number), 0.5 * 10.0**exponent)

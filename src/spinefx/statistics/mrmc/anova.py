@@ -1,4 +1,4 @@
-"""Multi-reader multi-case analysis of variance: Obuchowski and Rockette's, with Hillis' degrees of freedom."""
+"""Multi-reader, multi-case analysis of variance by Obuchowski and Rockette, with Hillis' degrees of freedom."""
 
 from __future__ import annotations
 
@@ -11,75 +11,21 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.statistics.effect import NIL_VARIANCE, Effect, Scale, check_scale, effect_table, judge
+from spinefx.statistics.effect import NIL_VARIANCE, Effect, Scale, check_scale, effect_table, infer
+from spinefx.statistics.mrmc.components import VarianceComponents
 from spinefx.statistics.mrmc.covariance import CovarianceMethod, covariance_matrix, structural_components
 from spinefx.statistics.mrmc.scores import Design, Endpoint, ReaderStudy, StudyCounts
 from spinefx.statistics.table import ResultTable
 
-__all__ = ["Analysis", "DbmComponents", "GlobalTest", "MrmcResult", "VarianceComponents", "check_analysis", "mrmc"]
+__all__ = ["Analysis", "GlobalTest", "MrmcResult", "check_analysis", "mrmc"]
 
 Analysis = Literal["RRRC", "FRRC", "RRFC"]
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class DbmComponents:
-    """Variance components of Dorfman, Berbaum and Metz, those of a single case.
-
-    Parameters
-    ----------
-    reader, case, modality_reader, modality_case, reader_case, error : float
-        ``error`` holds the threefold interaction too. Any may be negative.
-    """
-
-    reader: float
-    case: float
-    modality_reader: float
-    modality_case: float
-    reader_case: float
-    error: float
-
-
-@dataclass(frozen=True)
-class VarianceComponents:
-    """Variance components of Obuchowski and Rockette.
-
-    Parameters
-    ----------
-    reader, modality_reader : float
-        Variances of readers and of their interaction with modalities; negative estimates are reported as they are. For
-        readers nested in modalities ``reader`` is the sum of both.
-    error, cov1, cov2, cov3 : float
-        Variance over cases, and covariances over cases of two values of the same reader by different modalities,
-        different readers by the same modality, and both different. NaN where the study has no such pair.
-    cases : int
-        Cases behind them, of the class that matters for sensitivity or specificity.
-    """
-
-    reader: float
-    modality_reader: float
-    error: float
-    cov1: float
-    cov2: float
-    cov3: float
-    cases: int
-
-    @property
-    def dbm(self) -> DbmComponents:
-        """The same in the model of Dorfman, Berbaum and Metz (Hillis 2005, Stat Med 24:1579); for factorial studies."""
-        return DbmComponents(
-            reader=self.reader,
-            case=self.cases * self.cov3,
-            modality_reader=self.modality_reader,
-            modality_case=self.cases * (self.cov2 - self.cov3),
-            reader_case=self.cases * (self.cov1 - self.cov3),
-            error=self.cases * (self.error - self.cov1 - self.cov2 + self.cov3),
-        )
-
-
-@dataclass(frozen=True)
 class GlobalTest:
-    """Test that all modalities are equal.
+    """Test of the null hypothesis that all modalities are equal.
 
     Parameters
     ----------
@@ -87,7 +33,7 @@ class GlobalTest:
     statistic, df1, df2, p_value : float
         F, or chi-squared with an infinite ``df2``.
     ms_modality, ms_error, error_term : float
-        Mean squares of modality and of its interaction with readers, and the denominator made of it.
+        Mean squares of modalities and of their interaction with readers, and the denominator of the test.
     df_error : float
         Degrees of freedom of ``ms_error``.
     """
@@ -105,32 +51,32 @@ class GlobalTest:
 
 @dataclass(frozen=True)
 class MrmcResult:
-    """What an Obuchowski-Rockette analysis found.
+    """Result of an Obuchowski-Rockette analysis.
 
     Parameters
     ----------
     endpoint : {'auc', 'sensitivity', 'specificity'}
     threshold : float or None
     analysis : {'RRRC', 'FRRC', 'RRFC'}
-        Random or fixed readers (R), random or fixed cases (C).
+        Random or fixed readers, then random or fixed cases.
     covariance : str
-        How covariances over cases were estimated; ``none`` for fixed cases.
+        Estimator of the covariances over cases; ``none`` for fixed cases.
     design : Design
     counts : StudyCounts
     test : GlobalTest or None
-        None for one modality.
+        None if there is only one modality.
     means : tuple of Effect
-        By modality, over readers.
+        Mean over readers of each modality.
     differences : tuple of Effect
-        First minus second, every pair of modalities; p-values not adjusted for the number of pairs.
+        Every pair of modalities, first minus second; p-values are not adjusted for the number of pairs.
     cells : tuple of Effect
-        Every reader by every modality, cases random.
+        Every reader with every modality, cases random.
     reader_differences : tuple of Effect
-        Within each reader, cases random.
+        Differences between modalities within each reader, cases random.
     components : VarianceComponents or None
         None for fixed cases.
     notes : tuple of str
-        What must be known when reading the figures.
+        Remarks needed to interpret the results.
     """
 
     endpoint: Endpoint
@@ -149,7 +95,7 @@ class MrmcResult:
 
     @property
     def table(self) -> ResultTable:
-        """Means and differences of modalities, then the readers, as one table."""
+        """Means and differences of modalities, followed by the individual readers, as one table."""
         rows = (*self.means, *self.differences, *self.cells, *self.reader_differences)
         title = f"{self.endpoint}: {self.counts}"
         return effect_table("mrmc", title, rows, " ".join((f"Design: {self.design}.", *self.notes)))
@@ -171,20 +117,22 @@ def mrmc(
     Parameters
     ----------
     study : ReaderStudy
-        Factorial, cases nested in readers or in modalities, split plot (blocks of readers with their own cases), or
-        readers nested in modalities; which of them is seen from the data.
+        Factorial, with cases nested in readers or in modalities, split-plot (blocks of readers with their own cases),
+        or with readers nested in modalities; the design is recognised from the data.
     endpoint : {'auc', 'sensitivity', 'specificity'}
     threshold : float or None
-        For sensitivity and specificity: a score at or above is called malignant.
+        Only for sensitivity and specificity: a score at or above it counts as malignant.
     analysis : {'RRRC', 'FRRC', 'RRFC'}
-        To whom the conclusion extends: readers and cases like these, these readers only, or these cases only.
+        Population to which the conclusion extends: similar readers and cases, these readers only, or these cases only.
     covariance : {'jackknife', 'delong', 'unbiased'}
+        Estimator of the covariances over cases.
     floor : bool
         Whether, with fixed readers, a negative Cov2 - Cov3 counts as 0 in the test of modalities, as in the textbook
         and OR-DBM MRMC; False follows MRMCaov 0.3. With random readers it always counts as 0 (Hillis 2007).
     scale : {'logit', 'plain'}
-        Of the intervals of means and cells; differences are always plain. Other programs print plain ones, which hold
-        a mean too seldom (92.4% of 2,000 simulated studies); the logit keeps them within 0 to 1 and holds 94.2%.
+        Scale of the intervals of means and cells; differences are always plain. Other programs print plain intervals,
+        which cover the mean in 92.4% of 2,000 simulated studies; logit intervals stay within 0 and 1 and cover it in
+        94.2%.
     confidence : float
 
     Returns
@@ -194,8 +142,8 @@ def mrmc(
     Raises
     ------
     InputError
-        For an arbitrary design, one reader taken as random, a reader without a class of cases that the endpoint needs,
-        or an unknown word.
+        If the design is arbitrary, a single reader is taken as random, a reader lacks cases of a class that the
+        endpoint needs, or an option is unknown.
 
     Notes
     -----
@@ -206,7 +154,7 @@ def mrmc(
     check_scale(scale)
     design = study.design
     read = study.cells
-    _refuse_unfit(study, design, analysis)
+    _check_design(study, design, analysis)
     names = [f"{reader}, {modality}" for modality, reader in _cells(study, read)]
     scores = study.scores[read]
     parts = structural_components(scores, study.malignant, endpoint=endpoint, threshold=threshold, names=names)
@@ -241,7 +189,7 @@ def mrmc(
 
 
 def check_analysis(analysis: str) -> None:
-    """Refuse a word that is none of the three analyses.
+    """Check the name of an analysis.
 
     Parameters
     ----------
@@ -250,16 +198,17 @@ def check_analysis(analysis: str) -> None:
     Raises
     ------
     InputError
+        If the analysis is unknown.
     """
     if analysis not in get_args(Analysis):
-        raise InputError(f"the analysis {analysis!r}", allowed="RRRC, FRRC, RRFC: readers, cases, Random or Fixed")
+        raise InputError(f"analysis {analysis!r}", allowed="RRRC, FRRC, RRFC (Random or Fixed Readers and Cases)")
 
 
 @dataclass(frozen=True, eq=False)
 class _Variance:
-    """Mean squares and averaged covariances of the table of values, whatever the design."""
+    """Mean squares and averaged covariances of the values of readers and modalities, for any design."""
 
-    values: Floats  # (modality, reader), NaN where not read
+    values: Floats  # shape (modality, reader); NaN if not read
     nested_readers: bool
     ms_reader: float
     ms_error: float
@@ -270,7 +219,7 @@ class _Variance:
     covs: tuple[float, float, float]
     error_of: Floats  # variance over cases, by modality
     cov2_of: Floats
-    peers: float  # readers who share their cases with one, on average, that one counted
+    peers: float  # mean number of readers who share their cases, each reader counted with its peers
 
     @classmethod
     def of(cls, study: ReaderStudy, design: Design, flat: Floats, matrix: Floats) -> _Variance:
@@ -317,7 +266,10 @@ class _Variance:
         return list(combinations(range(len(self.values)), 2))
 
     def error_term(self, analysis: Analysis, floor: bool, readers: float) -> tuple[float, float]:
-        """Denominator of the test of modalities and its degrees of freedom, for (the harmonic mean of) readers."""
+        """Return the denominator of the test of modalities and its degrees of freedom.
+
+        ``readers`` is the number of readers per modality, or its harmonic mean.
+        """
         if analysis == "RRFC":
             return self.ms_error, self.df_error
         peers = readers if self.nested_readers else self.peers
@@ -325,7 +277,7 @@ class _Variance:
         shared = cov2 - cov3
         if analysis == "FRRC":
             shared = max(shared, 0.0) if floor else shared
-            # Readers of one modality each: no value shares its reader with another modality's.
+            # If readers are nested in modalities, no two modalities share a reader.
             return self.error - (cov3 if self.nested_readers else cov1) + (peers - 1) * shared, np.inf
         term = self.ms_error + peers * max(shared, 0.0)
         return term, _hillis(term, self.ms_error, self.df_error)
@@ -341,7 +293,7 @@ class _Variance:
 
 
 def _crossed_squares(values: Floats, blocks: NDArray[np.intp]) -> tuple[float, float, int, Floats, Floats]:
-    """Mean squares of readers, interaction and readers by modality, within blocks of readers."""
+    """Return mean squares of readers, of the interaction, and of readers within modality, within blocks of readers."""
     modalities, readers = values.shape
     free = readers - int(blocks.max()) - 1
     reader_sum, error_sum, within = 0.0, 0.0, np.zeros(modalities)
@@ -366,7 +318,7 @@ def _nested_squares(values: Floats) -> tuple[float, float, int, Floats, Floats]:
 
 
 def _hillis(term: float, mean_square: float, df: float) -> float:
-    """Degrees of freedom of a mean square with a covariance added (Hillis 2007); infinite where readers do not vary."""
+    """Return Hillis' (2007) degrees of freedom of a mean square plus a covariance; infinite if readers do not vary."""
     if not df:
         return np.nan
     return df * (term / mean_square) ** 2 if mean_square > NIL_VARIANCE else np.inf
@@ -388,7 +340,7 @@ def _mean(variance: _Variance, number: int, label: str, analysis: Analysis, scal
     else:
         term, test = square + peers * shared, "t interval, Hillis degrees of freedom"
         df = _hillis(term, square, free)
-    return judge(label, value, term / readers, test, df=df, scale=scale, confidence=confidence)
+    return infer(label, value, term / readers, test, df=df, scale=scale, confidence=confidence)
 
 
 def _difference(
@@ -409,7 +361,7 @@ def _difference(
         "RRFC": "t, these cases",
     }
     label = f"{names[first]} - {names[second]}"
-    return judge(label, value, 2 / harmonic * term, kinds[analysis], df=df, null=0.0, confidence=confidence)
+    return infer(label, value, 2 / harmonic * term, kinds[analysis], df=df, null=0.0, confidence=confidence)
 
 
 def _global_test(variance: _Variance, analysis: Analysis, floor: bool) -> GlobalTest | None:
@@ -436,11 +388,11 @@ def _cells(study: ReaderStudy, read: NDArray[np.bool_]) -> list[tuple[str, str]]
 def _by_reader(
     study: ReaderStudy, read: NDArray[np.bool_], values: Floats, matrix: Floats, scale: Scale, confidence: float
 ) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
-    """Each reader alone, cases random: values, and differences between modalities."""
+    """Return the value of each reader with each modality, and the differences between modalities within readers."""
     labels, spread, differences = _cells(study, read), np.diag(matrix), []
     place = {label: number for number, label in enumerate(labels)}
     cells = [
-        judge(f"{reader}, {modality}", value, own, "normal interval", scale=scale, confidence=confidence)
+        infer(f"{reader}, {modality}", value, own, "normal interval", scale=scale, confidence=confidence)
         for (modality, reader), value, own in zip(labels, values, spread, strict=True)
     ]
     for reader in study.readers:
@@ -450,23 +402,23 @@ def _by_reader(
             of_difference = spread[a] + spread[b] - 2 * matrix[a, b]
             label = f"{reader}, {first} - {second}"
             value = values[a] - values[b]
-            differences.append(judge(label, value, of_difference, "z, one reader", null=0.0, confidence=confidence))
+            differences.append(infer(label, value, of_difference, "z, one reader", null=0.0, confidence=confidence))
     return tuple(cells), tuple(differences)
 
 
-def _refuse_unfit(study: ReaderStudy, design: Design, analysis: Analysis) -> None:
+def _check_design(study: ReaderStudy, design: Design, analysis: Analysis) -> None:
     if design == Design.ARBITRARY:
         raise InputError(
-            "a design that analysis of variance does not fit: some readers read some of the modalities",
-            allowed="every reader by every modality, or each reader by one",
+            "an arbitrary design, in which some readers used only some of the modalities",
+            allowed="readers who all used every modality, or one modality each",
             remedy="Use ustat_mrmc, which takes any design.",
         )
     read = study.cells.sum(axis=1)
     if analysis != "FRRC" and read.min() < 2:
         raise InputError(
-            "one reader cannot stand for readers at large",
-            allowed="two or more readers a modality",
-            remedy="Take the reader as fixed (FRRC); for a model against readers use ai_vs_readers.",
+            "a single random reader",
+            allowed="two or more readers per modality",
+            remedy="Take the reader as fixed (FRRC); to compare a model with readers use ai_vs_readers.",
         )
 
 
@@ -479,15 +431,15 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if test is None:
-        notes.append("One modality: nothing to compare.")
+        notes.append("There is only one modality, so there is nothing to compare.")
     missing = study.counts.missing
     if missing and design == Design.FACTORIAL:
-        notes.append(f"{missing} readings are missing: readers' values rest on different cases.")
+        notes.append(f"{missing} readings are missing, so the readers' values are based on different cases.")
     if components is not None:
         for name, value in (("readers", components.reader), ("modality by reader", components.modality_reader)):
             if value < -NIL_VARIANCE:
-                notes.append(f"The variance of {name} came out negative ({value:.3g}); it is reported as it is.")
-    bare = [effect.label for effect in effects if not effect.standard_error**2 > NIL_VARIANCE]
-    if bare and components is not None:
-        notes.append(f"No variance, so no interval: {', '.join(bare)}.")
+                notes.append(f"The estimated variance of {name} is negative ({value:.3g}) and is reported unchanged.")
+    constant = [effect.label for effect in effects if not effect.standard_error**2 > NIL_VARIANCE]
+    if constant and components is not None:
+        notes.append(f"Without variance, and hence without an interval: {', '.join(constant)}.")
     return tuple(notes)

@@ -1,7 +1,7 @@
-"""Covariances of areas or proportions that share cases: structural components, jackknife, DeLong, unbiased.
+"""Covariances of areas or proportions over the same cases: structural components, jackknife, DeLong and unbiased.
 
-A cell is one reader by one modality. Everything follows from two small arrays: how each malignant case fares against
-all benign ones of its cell, and how each benign case fares against all malignant ones.
+A cell is one reader with one modality. All estimators are computed from two arrays per cell: the proportion of benign
+cases that each malignant case outscores, and the proportion of malignant cases that outscore each benign case.
 """
 
 from __future__ import annotations
@@ -31,25 +31,26 @@ __all__ = [
 
 CovarianceMethod = Literal["jackknife", "delong", "unbiased"]
 Floats = NDArray[np.float64]
-# Numbers in one block of the pairwise pass; sums of 0, 1, 2 and 4 over so many stay exact in float32.
+# Numbers per block of the pairwise sums; sums of 0, 1, 2 and 4 over so many are exact in float32.
 BLOCK = 2**20
 
 
 @dataclass(frozen=True, eq=False)
 class StructuralComponents:
-    """What each case contributes to the value of each cell.
+    """Contribution of each case to the value of each cell.
 
     Parameters
     ----------
     values : ndarray of float64, shape (cell,)
         Area under the curve, sensitivity or specificity.
     malignant : ndarray of float64, shape (cell, malignant case)
-        Share of the cell's benign cases that a malignant one outscores (ties half), or whether it was called malignant;
-        NaN where not read. No columns for specificity.
+        Proportion of the cell's benign cases that a malignant case outscores (ties count half), or whether the case was
+        called malignant; NaN if not read. Without columns for specificity.
     benign : ndarray of float64, shape (cell, benign case)
-        Share of malignant cases that outscore it, or whether it was called benign. No columns for sensitivity.
+        Proportion of the cell's malignant cases that outscore a benign case, or whether the case was called benign.
+        Without columns for sensitivity.
     malignant_scores, benign_scores : ndarray of float64
-        The scores behind them, shaped alike.
+        The scores behind them, of the same shapes.
     """
 
     values: Floats
@@ -60,26 +61,28 @@ class StructuralComponents:
 
     @property
     def parts(self) -> tuple[Floats, Floats]:
-        """Both arrays with the value of the cell taken away, 0 where not read."""
+        """Both arrays centred at the value of their cell; 0 if not read."""
         malignant, benign = (np.nan_to_num(part - self.values[:, None]) for part in (self.malignant, self.benign))
         return malignant, benign
 
     @property
     def shared(self) -> tuple[Floats, Floats]:
-        """Malignant and benign cases read by both of two cells, each of shape (cell, cell)."""
+        """Numbers of malignant and of benign cases shared by every two cells, each of shape (cell, cell)."""
         malignant, benign = (np.isfinite(part).astype(float) for part in (self.malignant, self.benign))
         return malignant @ malignant.T, benign @ benign.T
 
 
 @dataclass(frozen=True, eq=False)
 class PairMoments:
-    """Sums of products of wins over pairs of cases, the raw matter of a U-statistic.
+    """Sums of products of wins over pairs of cases, from which U-statistics are computed.
+
+    A win is 1 if the malignant case of a pair outscores the benign one, 1/2 for a tie, and 0 otherwise.
 
     Parameters
     ----------
     sums, counts : ndarray of float64, shape (4, cell, cell)
-        Sum of products of two cells' wins, and how many: over the same malignant and benign case; same malignant, any
-        benign; any malignant, same benign; any of both.
+        Sums of products of two cells' wins, and their numbers: over the same malignant and benign case; the same
+        malignant and any benign case; any malignant and the same benign case; and any cases.
     """
 
     sums: Floats
@@ -94,18 +97,18 @@ def structural_components(
     threshold: float | None = None,
     names: Sequence[str] = (),
 ) -> StructuralComponents:
-    """Work out what each case contributes, by ranks.
+    """Compute the contribution of each case from ranks.
 
     Parameters
     ----------
     scores : array_like, shape (cell, case)
-        NaN where not read.
+        NaN if not read.
     malignant : array_like of bool, shape (case,)
     endpoint : {'auc', 'sensitivity', 'specificity'}
     threshold : float or None
-        A case at or above is called malignant; for sensitivity and specificity, and for them alone.
+        Only for sensitivity and specificity, which need it: a score at or above it counts as malignant.
     names : sequence of str
-        What to call the cells in errors.
+        Names of the cells for error messages.
 
     Returns
     -------
@@ -114,18 +117,19 @@ def structural_components(
     Raises
     ------
     InputError
-        For an unknown endpoint, a threshold missing or idle, or a cell without a case of a class that it needs.
+        If the endpoint is unknown, a threshold is missing or not applicable, or a cell lacks cases of a class that the
+        endpoint needs.
 
     Notes
     -----
-    DeLong ER et al. Biometrics 1988;44:837-845, equations 3 and 4; ranks as in Sun X, Xu W. IEEE Signal Process Lett
-    2014;21:1389-1393.
+    DeLong ER et al. Biometrics 1988;44:837-845, equations 3 and 4; by ranks as in Sun X, Xu W. IEEE Signal Process
+    Lett 2014;21:1389-1393.
     """
     if endpoint not in ("auc", "sensitivity", "specificity"):
-        raise InputError(f"the endpoint {endpoint!r}", allowed="auc, sensitivity, specificity")
+        raise InputError(f"endpoint {endpoint!r}", allowed="auc, sensitivity, specificity")
     if (threshold is None) != (endpoint == "auc"):
         raise InputError(
-            f"a threshold of {threshold} for {endpoint}", allowed="one for sensitivity and specificity only"
+            f"threshold {threshold} for {endpoint}", allowed="a threshold for sensitivity and specificity only"
         )
     values, truth = np.atleast_2d(np.asarray(scores, float)), np.asarray(malignant, bool)
     positive, negative = values[:, truth], values[:, ~truth]
@@ -133,7 +137,7 @@ def structural_components(
         empty = ~np.isfinite(part).any(axis=1)
         if empty.any() and endpoint != idle:
             where = names[int(np.argmax(empty))] if names else ""
-            raise InputError(f"no {kind} case was read: no {endpoint}", where=where, allowed="at least one a reader")
+            raise InputError(f"no {kind} case read, so no {endpoint}", where=where, allowed="one or more per reader")
     if threshold is None:
         wins, losses = np.full_like(positive, np.nan), np.full_like(negative, np.nan)
         for cell in range(len(values)):
@@ -147,7 +151,7 @@ def structural_components(
 
 
 def covariance_matrix(components: StructuralComponents, method: CovarianceMethod) -> Floats:
-    """Estimate the covariances of the cells' values by a named method.
+    """Estimate the covariance matrix of the cells' values by a named method.
 
     Parameters
     ----------
@@ -162,16 +166,16 @@ def covariance_matrix(components: StructuralComponents, method: CovarianceMethod
     Raises
     ------
     InputError
-        For an unknown method, or a cell with a single case of a class, which leaves no variance to estimate.
+        If the method is unknown, or a cell has a single case of a class, which leaves no variance.
     """
     known = {"jackknife": jackknife_covariance, "delong": delong_covariance, "unbiased": unbiased_covariance}
     if method not in known:
-        raise InputError(f"the covariance method {method!r}", allowed=", ".join(known))
+        raise InputError(f"covariance method {method!r}", allowed=", ".join(known))
     return known[method](components)
 
 
 def jackknife_covariance(components: StructuralComponents) -> Floats:
-    """Covariances by leaving out one case at a time, in closed form.
+    """Estimate the covariance matrix by the jackknife over cases, in closed form.
 
     Parameters
     ----------
@@ -184,14 +188,15 @@ def jackknife_covariance(components: StructuralComponents) -> Floats:
     Raises
     ------
     InputError
-        For a cell with a single case of a class.
+        If a cell has a single case of a class.
 
     Notes
     -----
-    Leaving out malignant case i of m moves an area by (area - share i) / (m - 1). The factor (n - 1) / n counts the
-    cases of the study, of the class that matters for sensitivity and specificity, as MRMCaov and RJafroc do.
+    Leaving out malignant case i of m changes an area by (area - component i) / (m - 1). In the factor (n - 1) / n the
+    cases of the study are counted (for sensitivity and specificity those of the class concerned), as in MRMCaov and
+    RJafroc.
     """
-    _refuse_single_cases(components)
+    _check_case_numbers(components)
     cases = components.malignant.shape[1] + components.benign.shape[1]
     total = np.zeros((len(components.values),) * 2)
     for part, shared in zip(components.parts, components.shared, strict=True):
@@ -202,7 +207,7 @@ def jackknife_covariance(components: StructuralComponents) -> Floats:
 
 
 def delong_covariance(components: StructuralComponents) -> Floats:
-    """Covariances of areas by DeLong's structural components; of proportions, the sample covariances.
+    """Estimate the covariance matrix of areas by DeLong's method, and of proportions by their sample covariances.
 
     Parameters
     ----------
@@ -215,14 +220,14 @@ def delong_covariance(components: StructuralComponents) -> Floats:
     Raises
     ------
     InputError
-        For a cell with a single case of a class.
+        If a cell has a single case of a class.
 
     Notes
     -----
-    DeLong ER et al. Biometrics 1988;44:837-845. With unequal case sets a covariance comes from the cases that both
-    cells share.
+    DeLong ER et al. Biometrics 1988;44:837-845. If two cells have different cases, their covariance is estimated from
+    the cases that they share.
     """
-    _refuse_single_cases(components)
+    _check_case_numbers(components)
     total = np.zeros((len(components.values),) * 2)
     for part, shared in zip(components.parts, components.shared, strict=True):
         if part.shape[1]:
@@ -232,7 +237,9 @@ def delong_covariance(components: StructuralComponents) -> Floats:
 
 
 def unbiased_covariance(components: StructuralComponents) -> Floats:
-    """Covariances by U-statistics: product of values less its expectation over cases that are all different.
+    """Estimate the covariance matrix by U-statistics.
+
+    A covariance is the product of two values minus the mean product over pairs of cases that are all different.
 
     Parameters
     ----------
@@ -241,18 +248,18 @@ def unbiased_covariance(components: StructuralComponents) -> Floats:
     Returns
     -------
     ndarray of float64, shape (cell, cell)
-        Unbiased; a variance may come out negative.
+        Unbiased; the estimate of a variance may be negative.
 
     Raises
     ------
     InputError
-        For a cell with a single case of a class.
+        If a cell has a single case of a class.
 
     Notes
     -----
     Gallas BD, Pennello GA, Myers KJ. J Opt Soc Am A 2007;24:B70-B80.
     """
-    _refuse_single_cases(components)
+    _check_case_numbers(components)
     values, shared = components.values, components.shared
     if components.malignant.shape[1] and components.benign.shape[1]:
         moments, signs = pair_moments(components), np.array([1.0, -1.0, -1.0, 1.0])
@@ -274,9 +281,9 @@ def pair_moments(components: StructuralComponents, centre: Floats | float = 0.0)
     Parameters
     ----------
     components : StructuralComponents
-        Of areas.
+        Components of areas.
     centre : ndarray of float64, shape (cell,), or float
-        Taken off each win of the cell beforehand.
+        Subtracted from each win of the cell.
 
     Returns
     -------
@@ -284,7 +291,8 @@ def pair_moments(components: StructuralComponents, centre: Floats | float = 0.0)
 
     Notes
     -----
-    Gallas BD. Acad Radiol 2006;13:353-362. Only the first sum needs all pairs; it runs in blocks of matrix products.
+    Gallas BD. Acad Radiol 2006;13:353-362. Only the first sum needs all pairs; it is computed by matrix products in
+    blocks.
     """
     malignant, benign = components.shared
     positives, negatives = np.diag(malignant), np.diag(benign)
@@ -307,7 +315,7 @@ def pair_moments(components: StructuralComponents, centre: Floats | float = 0.0)
 
 
 def _placements(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
-    """Shares that each malignant case outscores, and that outscore each benign case, NaN where not read."""
+    """Return the proportions that each malignant case outscores and that outscore each benign case; NaN if not read."""
     above, below = np.full_like(positive, np.nan), np.full_like(negative, np.nan)
     has_score, has_rival = np.isfinite(positive), np.isfinite(negative)
     scores, rivals = positive[has_score], negative[has_rival]
@@ -318,7 +326,7 @@ def _placements(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
 
 
 def _sum_over_pairs(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
-    """Sum of products of two cells' wins, and of the first one's wins, over the pairs that both read."""
+    """Return the sums of products of two cells' wins, and of the first cell's wins, over the pairs that both read."""
     cells, total, won = len(positive), np.zeros((len(positive),) * 2), np.zeros((len(positive),) * 2)
     rows = max(1, BLOCK // max(1, negative.size))
     rivals = negative[:, None, :]
@@ -329,7 +337,7 @@ def _sum_over_pairs(positive: Floats, negative: Floats) -> tuple[Floats, Floats]
 
     for start in range(0, positive.shape[1], rows):
         scores = positive[:, start : start + rows, None]
-        # Twice the win: 0, 1 or 2. A score that is missing compares false both times and so counts nothing.
+        # Twice the win: 0, 1 or 2. A missing score compares false both times and adds nothing.
         doubled = (scores > rivals).astype(np.float32)
         doubled += scores >= rivals
         flat = doubled.reshape(cells, -1)
@@ -338,11 +346,11 @@ def _sum_over_pairs(positive: Floats, negative: Floats) -> tuple[Floats, Floats]
     return total / 4, won / 2
 
 
-def _refuse_single_cases(components: StructuralComponents) -> None:
+def _check_case_numbers(components: StructuralComponents) -> None:
     for kind, part in (("malignant", components.malignant), ("benign", components.benign)):
         if part.shape[1] and np.isfinite(part).sum(axis=1).min() < 2:
             raise InputError(
-                f"a reader with a single {kind} case: no variance over cases",
-                allowed="two or more cases of a class",
-                remedy="Leave the reader out, or take cases as fixed (RRFC).",
+                f"a reader with a single {kind} case, which leaves no variance over cases",
+                allowed="two or more cases per class",
+                remedy="Leave the reader out, or take the cases as fixed (RRFC).",
             )

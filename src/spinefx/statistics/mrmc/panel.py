@@ -1,4 +1,4 @@
-"""A single model against a panel of readers on the same cases: the model has no reader variance of its own."""
+"""Comparison of a single model, which has no reader variance, with a panel of readers on the same cases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spinefx.errors import InputError
-from spinefx.statistics.effect import Effect, Scale, effect_table, judge
+from spinefx.statistics.effect import Effect, Scale, effect_table, infer
 from spinefx.statistics.mrmc.anova import Analysis, check_analysis, mrmc
 from spinefx.statistics.mrmc.covariance import CovarianceMethod, covariance_matrix, structural_components
 from spinefx.statistics.mrmc.scores import Design, Endpoint, ReaderStudy, StudyCounts
@@ -18,16 +18,16 @@ __all__ = ["PanelComponents", "PanelResult", "ai_vs_readers"]
 
 @dataclass(frozen=True)
 class PanelComponents:
-    """Where the readers' differences to a model vary.
+    """Variance components of the readers' differences from a model.
 
     Parameters
     ----------
     reader : float
-        Variance of readers, cases apart; a negative estimate is reported as it is.
+        Variance of readers apart from that over cases; a negative estimate is reported unchanged.
     error, cov2 : float
-        Variance over cases of a reader's difference to the model, and covariance of two readers'.
+        Variance over cases of a reader's difference from the model, and covariance of the differences of two readers.
     cases : int
-        Cases behind ``error`` and ``cov2``, of the class that matters for sensitivity or specificity.
+        Number of cases behind ``error`` and ``cov2``; for sensitivity and specificity, of the class concerned.
     """
 
     reader: float
@@ -38,7 +38,7 @@ class PanelComponents:
 
 @dataclass(frozen=True)
 class PanelResult:
-    """A model's value, a panel's mean, and their difference.
+    """Result of comparing a model with a panel of readers.
 
     Parameters
     ----------
@@ -47,19 +47,22 @@ class PanelResult:
     analysis : {'RRRC', 'FRRC', 'RRFC'}
     design : Design
     counts : StudyCounts
-        Readers without the model.
+        The model is not counted among the readers.
     model, panel : Effect
+        Value of the model, and mean of the readers.
     difference : Effect
         Panel minus model; above 0 the readers are better.
     readers : tuple of Effect
-        Each reader alone minus the model, cases random.
+        Each reader minus the model, cases random.
     reader_variance : float
-        Of the readers' values.
+        Sample variance of the readers' values.
     error, cov2 : float
-        Variance over cases of a reader's difference to the model, and covariance of two readers' (mean over readers).
+        Variance over cases of a reader's difference from the model, and covariance of the differences of two readers,
+        both averaged over readers.
     cases : int
-        Cases behind them, of the class that matters for sensitivity or specificity.
+        Number of cases behind them; for sensitivity and specificity, of the class concerned.
     notes : tuple of str
+        Remarks needed to interpret the results.
     """
 
     endpoint: Endpoint
@@ -79,12 +82,12 @@ class PanelResult:
 
     @property
     def components(self) -> PanelComponents:
-        """What a planned study needs to know; for factorial pilots of two or more readers."""
+        """Components for planning a study, from a factorial pilot with two or more readers."""
         return PanelComponents(self.reader_variance - self.error + self.cov2, self.error, self.cov2, self.cases)
 
     @property
     def table(self) -> ResultTable:
-        """Model, panel, difference and each reader as a table."""
+        """Model, panel, their difference and each reader as a table."""
         title = f"{self.endpoint}: {self.counts}"
         rows = (self.model, self.panel, self.difference, *self.readers)
         return effect_table("panel", title, rows, " ".join(self.notes))
@@ -106,20 +109,21 @@ def ai_vs_readers(
     Parameters
     ----------
     study : ReaderStudy
-        One modality, the model among the readers.
+        A study of one modality, with the model among the readers.
     model : str
-        The model's name there.
+        Name of the model among the readers.
     endpoint : {'auc', 'sensitivity', 'specificity'}
     threshold : float or None
-        For sensitivity and specificity: a score at or above is called malignant. One threshold for all; to use each
-        reader's own, give diagnoses as 0 and 1.
+        Only for sensitivity and specificity: a score at or above it counts as malignant, for all readers. To use each
+        reader's own threshold, pass diagnoses as 0 and 1.
     analysis : {'RRRC', 'FRRC', 'RRFC'}
-        Random readers and cases (1T-RRRC), these readers only, or these cases only (1T-RRFC). With fixed cases the
-        model's own uncertainty is left out: a small p-value there speaks of these cases alone.
+        Random readers and cases (1T-RRRC), these readers only, or these cases only (1T-RRFC). Fixed cases ignore the
+        uncertainty of the model, so a small p-value then applies to these cases only.
     covariance : {'jackknife', 'delong', 'unbiased'}
+        Estimator of the covariances over cases.
     scale : {'logit', 'plain'}
-        Of the intervals of the model and the panel's mean, as in :func:`spinefx.statistics.mrmc.anova.mrmc`;
-        differences are always plain.
+        Scale of the intervals of the model and of the panel's mean, as for
+        :func:`spinefx.statistics.mrmc.anova.mrmc`; differences are always plain.
     confidence : float
 
     Returns
@@ -129,18 +133,18 @@ def ai_vs_readers(
     Raises
     ------
     InputError
-        For a model that is not there, more than one modality, nobody to compare with, one reader taken as random, or
-        a reader without a class that the endpoint needs.
+        If the model is not among the readers, there is no other reader or more than one modality, a single reader is
+        taken as random, or a reader lacks cases of a class that the endpoint needs.
 
     Notes
     -----
-    Single-treatment analysis: Hillis SL. Stat Med 2007;26:596-619, section 5.3, on the readers' differences to the
+    Single-treatment analysis (Hillis SL. Stat Med 2007;26:596-619, section 5.3) of the readers' differences from the
     model (Hupse 2013, Eur Radiol 23:93; Chakraborty 2017, Observer Performance Methods).
     """
     check_analysis(analysis)
     panel = tuple(name for name in study.readers if name != model)
     if model not in study.readers or not panel:
-        raise InputError(f"no {model!r} beside readers", allowed=f"a name of: {', '.join(study.readers)}")
+        raise InputError(f"no {model!r} beside other readers", allowed=f"one of {', '.join(study.readers)}")
     if len(study.modalities) > 1:
         remedy = "Choose one: study.only(modalities=[...])."
         raise InputError(f"{len(study.modalities)} modalities", allowed="one", remedy=remedy)
@@ -171,11 +175,11 @@ def ai_vs_readers(
         analysis=analysis,
         design=study.design,
         counts=alone.counts,
-        model=judge(model, parts.values[0], own, kind, scale=scale, confidence=confidence),
+        model=infer(model, parts.values[0], own, kind, scale=scale, confidence=confidence),
         panel=replace(readers.means[0], label="readers"),
         difference=_difference(f"readers - {model}", values, spread, cov2, analysis, confidence),
         readers=tuple(
-            judge(f"{name} - {model}", value, variance, "z, one reader", null=0.0, confidence=confidence)
+            infer(f"{name} - {model}", value, variance, "z, one reader", null=0.0, confidence=confidence)
             for name, value, variance in zip(panel, values, np.diag(spread), strict=True)
         ),
         reader_variance=float(values.var(ddof=1)) if len(panel) > 1 else np.nan,
@@ -191,21 +195,21 @@ def _difference(
 ) -> Effect:
     readers, value = len(values), float(values.mean())
     if analysis == "FRRC":
-        return judge(label, value, float(spread.mean()), "z, these readers", null=0.0, confidence=confidence)
+        return infer(label, value, float(spread.mean()), "z, these readers", null=0.0, confidence=confidence)
     square = float(values.var(ddof=1))
     if analysis == "RRFC":
         test = "t of readers against a constant (1T-RRFC)"
-        return judge(label, value, square / readers, test, df=readers - 1, null=0.0, confidence=confidence)
+        return infer(label, value, square / readers, test, df=readers - 1, null=0.0, confidence=confidence)
     term = square + readers * max(cov2, 0.0)
     df = (readers - 1) * (term / square) ** 2 if square > 0 else np.inf
     test = "single-treatment Obuchowski-Rockette t, Hillis degrees of freedom (1T-RRRC)"
-    return judge(label, value, term / readers, test, df=df, null=0.0, confidence=confidence)
+    return infer(label, value, term / readers, test, df=df, null=0.0, confidence=confidence)
 
 
 def _notes(study: ReaderStudy, analysis: Analysis) -> tuple[str, ...]:
     notes = []
     if analysis == "RRFC":
-        notes.append("Cases fixed: the conclusion holds for these cases alone.")
+        notes.append("The cases are fixed, so the conclusion applies to these cases only.")
     if study.counts.missing:
-        notes.append(f"{study.counts.missing} readings are missing: values rest on different cases.")
+        notes.append(f"{study.counts.missing} readings are missing, so the values are based on different cases.")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""How many readers and cases a reader study needs, from a pilot's variances: two modalities, or a model and a panel."""
+"""Power and size of reader studies from the variances of a pilot: two modalities, or a model and a panel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.statistics.mrmc.anova import Analysis, VarianceComponents, check_analysis
+from spinefx.statistics.mrmc.anova import Analysis, check_analysis
+from spinefx.statistics.mrmc.components import VarianceComponents
 from spinefx.statistics.mrmc.panel import PanelComponents
 
 __all__ = ["Power", "mrmc_power", "mrmc_sample_size", "panel_power", "panel_sample_size"]
@@ -19,7 +20,7 @@ MOST_CASES, MOST_READERS = 10**6, 1000
 
 @dataclass(frozen=True)
 class Power:
-    """Power of a planned study, and what it was computed from.
+    """Power of a planned study, with the quantities from which it was computed.
 
     Parameters
     ----------
@@ -27,10 +28,10 @@ class Power:
     analysis : {'RRRC', 'FRRC', 'RRFC'}
     readers, cases : int
     difference, alpha : float
-        True difference of the two modalities, or of panel and model, and the two-sided level.
+        True difference between the two modalities, or between panel and model; and the two-sided level.
     noncentrality, df2, critical : float
-        Of the F distribution with 1 and ``df2`` degrees of freedom (infinite for fixed readers), and the value that F
-        has to exceed.
+        Noncentrality and second degrees of freedom of the F distribution (infinite for fixed readers; the first is 1),
+        and the value that F has to exceed.
     """
 
     power: float
@@ -53,19 +54,20 @@ def mrmc_power(
     analysis: Analysis = "RRRC",
     alpha: float = 0.05,
 ) -> Power:
-    """Give the power to find a difference of two modalities in a factorial study.
+    """Return the power to detect a difference between two modalities in a factorial study.
 
     Parameters
     ----------
     pilot : VarianceComponents
-        Of a factorial pilot with two modalities, as ``mrmc`` gives them; a negative component counts as 0 here.
+        Components of a factorial pilot with two modalities, as returned by ``mrmc``; negative ones count as 0.
     difference : float
-        True difference sought; better what matters clinically than what the pilot showed.
+        True difference; choose one that matters clinically rather than the one observed in the pilot.
     readers, cases : int
-        Of the planned study, with the pilot's share of malignant cases.
+        Size of the planned study, whose proportion of malignant cases is that of the pilot.
     analysis : {'RRRC', 'FRRC', 'RRFC'}
+        Random or fixed readers and cases, as for ``mrmc``.
     alpha : float
-        Two-sided.
+        Two-sided level.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def mrmc_power(
     Raises
     ------
     InputError
-        For a pilot without two modalities and two readers, too few readers or cases, or variances that leave nothing.
+        If the pilot lacks two modalities and two readers, there are too few readers or cases, or the error term is 0.
 
     Notes
     -----
@@ -83,12 +85,14 @@ def mrmc_power(
     _check_plan(analysis, readers, cases, alpha)
     needed = (pilot.modality_reader, pilot.error, pilot.cov1, pilot.cov2, pilot.cov3)
     if not np.isfinite(needed).all():
-        raise InputError("a pilot without all variance components", allowed="two modalities, two readers, random cases")
+        raise InputError(
+            "a pilot without all variance components", allowed="two modalities, two readers and random cases"
+        )
     scale = pilot.cases / cases
     interaction = max(pilot.modality_reader, 0.0)
     shared = max(pilot.cov2 - pilot.cov3, 0.0)
     own = scale * (pilot.error - pilot.cov1 - shared)
-    # Two means of readers: their difference has twice the variance of one.
+    # The difference of two means over readers has twice the variance of one mean.
     return _power(analysis, readers, cases, difference, alpha, 2.0, (interaction, own, scale * shared))
 
 
@@ -102,35 +106,36 @@ def mrmc_sample_size(
     analysis: Analysis = "RRRC",
     alpha: float = 0.05,
 ) -> Power:
-    """Find the fewest cases for so many readers, or the fewest readers for so many cases.
+    """Return the smallest study that reaches a power, given the number of readers or of cases.
 
     Parameters
     ----------
     pilot : VarianceComponents
     difference : float
+        Both as for :func:`mrmc_power`.
     readers, cases : int or None
-        One of the two; the other is sought.
+        Give one of the two; the smallest sufficient number of the other is returned.
     power : float
-        To be reached.
+        Power to be reached.
     analysis : {'RRRC', 'FRRC', 'RRFC'}
     alpha : float
+        Both as for :func:`mrmc_power`.
 
     Returns
     -------
     Power
-        Of the smallest such study.
 
     Raises
     ------
     InputError
-        When both or neither is given, when no number of cases suffices, since the readers' own variance remains; and
-        as ``mrmc_power``.
+        As for :func:`mrmc_power`; or if both or neither number is given, or no number suffices (with random readers no
+        number of cases removes the variance between readers).
     """
 
     def planned(readers: int, cases: int) -> Power:
         return mrmc_power(pilot, difference=difference, readers=readers, cases=cases, analysis=analysis, alpha=alpha)
 
-    return _sought(planned, readers, cases, power)
+    return _smallest_plan(planned, readers, cases, power)
 
 
 def panel_power(
@@ -142,22 +147,22 @@ def panel_power(
     analysis: Analysis = "RRRC",
     alpha: float = 0.05,
 ) -> Power:
-    """Give the power to find a difference between one model and the mean of a panel of readers.
+    """Return the power to detect a difference between a model and the mean of a panel of readers.
 
     Parameters
     ----------
     pilot : PanelComponents
-        Of a pilot in which the readers and the model read the same cases, as ``ai_vs_readers(...).components`` gives
-        them; a negative component counts as 0 here.
+        Components of a pilot in which the readers and the model read the same cases, from
+        ``ai_vs_readers(...).components``; negative ones count as 0.
     difference : float
-        True difference of the panel's mean and the model; better what matters clinically than what the pilot showed.
+        True difference; choose one that matters clinically rather than the one observed in the pilot.
     readers, cases : int
-        Of the planned study, the model not counted, with the pilot's share of malignant cases.
+        Size of the planned study, not counting the model; its proportion of malignant cases is that of the pilot.
     analysis : {'RRRC', 'FRRC', 'RRFC'}
-        Random readers and cases (1T-RRRC), these readers only, or these cases only (1T-RRFC); the last takes the
-        difference on these cases as the true one.
+        Random readers and cases (1T-RRRC), these readers only, or these cases only (1T-RRFC), for which the difference
+        on these cases is taken as the true one.
     alpha : float
-        Two-sided.
+        Two-sided level.
 
     Returns
     -------
@@ -166,16 +171,16 @@ def panel_power(
     Raises
     ------
     InputError
-        For a pilot of one reader, too few readers or cases, or variances that leave nothing.
+        If the pilot has a single reader, there are too few readers or cases, or the error term is 0.
 
     Notes
     -----
-    The test of :func:`spinefx.statistics.mrmc.panel.ai_vs_readers` with the expected mean squares of Hillis SL. Stat
-    Med 2007;26:596-619. Prediction and simulation are set side by side in benchmarks/panel_power.py.
+    Power of the test of :func:`spinefx.statistics.mrmc.panel.ai_vs_readers`, from the expected mean squares in Hillis
+    SL. Stat Med 2007;26:596-619. benchmarks/panel_power.py compares it with simulations.
     """
     _check_plan(analysis, readers, cases, alpha)
     if not np.isfinite((pilot.reader, pilot.error, pilot.cov2)).all():
-        raise InputError("a pilot without all variances", allowed="two or more readers beside the model")
+        raise InputError("a pilot without all variance components", allowed="two or more readers besides the model")
     scale, shared = pilot.cases / cases, max(pilot.cov2, 0.0)
     parts = (max(pilot.reader, 0.0), scale * (pilot.error - shared), scale * shared)
     return _power(analysis, readers, cases, difference, alpha, 1.0, parts)
@@ -191,43 +196,45 @@ def panel_sample_size(
     analysis: Analysis = "RRRC",
     alpha: float = 0.05,
 ) -> Power:
-    """Find the fewest cases for so many readers, or the fewest readers for so many cases.
+    """Return the smallest study that reaches a power, given the number of readers or of cases.
 
     Parameters
     ----------
     pilot : PanelComponents
     difference : float
+        Both as for :func:`panel_power`.
     readers, cases : int or None
-        One of the two; the other is sought.
+        Give one of the two; the smallest sufficient number of the other is returned.
     power : float
-        To be reached.
+        Power to be reached.
     analysis : {'RRRC', 'FRRC', 'RRFC'}
     alpha : float
+        Both as for :func:`panel_power`.
 
     Returns
     -------
     Power
-        Of the smallest such study.
 
     Raises
     ------
     InputError
-        When both or neither is given, no number suffices, and as :func:`panel_power`.
+        As for :func:`panel_power`; or if both or neither number is given, or no number suffices.
     """
 
     def planned(readers: int, cases: int) -> Power:
         return panel_power(pilot, difference=difference, readers=readers, cases=cases, analysis=analysis, alpha=alpha)
 
-    return _sought(planned, readers, cases, power)
+    return _smallest_plan(planned, readers, cases, power)
 
 
 def _check_plan(analysis: Analysis, readers: int, cases: int, alpha: float) -> None:
     check_analysis(analysis)
     fewest = 1 if analysis == "FRRC" else 2
     if readers < fewest or cases < 2:
-        raise InputError(f"{readers} readers and {cases} cases", allowed=f"{fewest} or more readers, two or more cases")
+        allowed = f"{fewest} or more readers, and two or more cases"
+        raise InputError(f"{readers} readers and {cases} cases", allowed=allowed)
     if not 0 < alpha < 1:
-        raise InputError(f"a level of {alpha}", allowed="above 0, below 1")
+        raise InputError(f"level {alpha}", allowed="a value above 0 and below 1")
 
 
 def _power(
@@ -239,9 +246,9 @@ def _power(
     means: float,
     parts: tuple[float, float, float],
 ) -> Power:
-    """Power of the F test from the variances of readers, of cases for one reader alone, and of cases shared."""
+    """Return the power of the F test from the variances of readers, of cases within readers, and of shared cases."""
     if not np.isfinite(difference):
-        raise InputError(f"a difference of {difference}", allowed="a finite number")
+        raise InputError(f"difference {difference}", allowed="a finite number")
     of_readers, own, shared = parts
     term = {
         "RRRC": of_readers + own + readers * shared,
@@ -250,7 +257,7 @@ def _power(
     }[analysis]
     if term <= 0 or (analysis != "FRRC" and of_readers + own <= 0):
         raise InputError(
-            "a pilot whose variances cancel out", allowed="an error term above 0", remedy="Take a larger pilot."
+            "a pilot whose variances cancel out", allowed="an error term above 0", remedy="Use a larger pilot."
         )
     noncentrality = difference**2 * readers / means / term
     if analysis == "FRRC":
@@ -259,13 +266,13 @@ def _power(
         return Power(power, analysis, readers, cases, difference, alpha, noncentrality, np.inf, critical)
     df2 = (readers - 1) * (term / (of_readers + own)) ** 2
     critical = float(stats.f.isf(alpha, 1, df2))
-    # SciPy 1.17 answers -0.95 for a noncentrality of 0.
+    # SciPy 1.17 returns -0.95 for a noncentrality of 0.
     power = float(stats.ncf.sf(critical, 1, df2, noncentrality)) if noncentrality else alpha
     return Power(power, analysis, readers, cases, difference, alpha, noncentrality, df2, critical)
 
 
-def _sought(planned: Callable[[int, int], Power], readers: int | None, cases: int | None, power: float) -> Power:
-    """The plan of the fewest readers or cases, whichever is not given."""
+def _smallest_plan(planned: Callable[[int, int], Power], readers: int | None, cases: int | None, power: float) -> Power:
+    """Return the plan with the fewest readers or cases, whichever number is not given."""
     if readers is None and cases is not None:
         return _fewest(lambda number: planned(number, cases), MOST_READERS, power, "Add cases.")
     if readers is not None and cases is None:
@@ -274,9 +281,9 @@ def _sought(planned: Callable[[int, int], Power], readers: int | None, cases: in
 
 
 def _fewest(planned: Callable[[int], Power], most: int, power: float, remedy: str) -> Power:
-    """The plan of the smallest number, from 2 up, that reaches a power."""
+    """Return the plan with the smallest number, from 2 upwards, that reaches a power."""
     if not 0 < power < 1:
-        raise InputError(f"a power of {power:g}", where="sample size", allowed="above 0, below 1")
+        raise InputError(f"power {power:g}", where="sample size", allowed="a value above 0 and below 1")
     best = planned(most)
     if not best.power >= power:
         found = f"a power of {best.power:.2f} with {best.readers:,} readers and {best.cases:,} cases"

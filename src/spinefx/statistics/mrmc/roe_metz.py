@@ -1,4 +1,4 @@
-"""Simulated reader studies with known truth, after Roe and Metz: for planning, teaching and testing."""
+"""Simulated reader studies with known truth by the model of Roe and Metz, for planning, teaching and testing."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["RoeMetz", "separation_of"]
 
 @dataclass(frozen=True)
 class RoeMetz:
-    """Scores as a sum of normal effects of readers, cases and modalities, drawn anew for each class.
+    """Scores as sums of normal effects of readers, cases and modalities, independent between the classes.
 
     Parameters
     ----------
     separations : tuple of float
-        By modality: mean score of malignant cases above that of benign ones.
+        Difference between the mean scores of malignant and benign cases, by modality.
     reader, modality_reader : float
-        Variances of readers, and of readers by modality.
+        Variances of readers, and of the interaction of readers and modalities.
     case, modality_case, reader_case, error : float
-        Variances of cases, their interactions and the rest; by custom they sum to 1.
+        Variances of cases, of their interactions, and of the residual; by convention they sum to 1.
 
     Raises
     ------
     InputError
-        For no modality, or a negative variance.
+        If there is no modality or a variance is negative.
 
     Notes
     -----
-    Roe CA, Metz CE. Acad Radiol 1997;4:298-303. The default is their structure HL: high correlation of cases, little
-    variance of readers.
+    Roe CA, Metz CE. Acad Radiol 1997;4:298-303. The defaults are their structure HL: high correlation between scores of
+    a case, low variance between readers.
     """
 
     separations: tuple[float, ...]
@@ -50,11 +50,11 @@ class RoeMetz:
         variances = (self.reader, self.modality_reader, self.case, self.modality_case, self.reader_case, self.error)
         if not self.separations or min(variances) < 0:
             found = f"separations {self.separations} and variances {variances}"
-            raise InputError(found, allowed="a modality, and no variance below 0")
+            raise InputError(found, allowed="one modality or more, and no variance below 0")
 
     @property
     def areas(self) -> tuple[float, ...]:
-        """True area under the curve of each modality, averaged over all readers."""
+        """True area under the curve of each modality, averaged over the population of readers."""
         within = self.case + self.modality_case + self.reader_case + self.error
         spread = np.sqrt(2 * (self.reader + self.modality_reader + within))
         return tuple(float(stats.norm.cdf(separation / spread)) for separation in self.separations)
@@ -70,28 +70,27 @@ class RoeMetz:
         Returns
         -------
         ReaderStudy
-            Modalities ``A``, ``B`` and so on; readers ``reader 1`` and so on; malignant cases first.
+            Modalities are called ``A``, ``B`` and so on, readers ``reader 1`` and so on; malignant cases come first.
         """
         return self._drawn(rng, readers, malignant, benign)
 
     def draw_panel(
         self, rng: np.random.Generator, *, model: float, readers: int, malignant: int, benign: int
     ) -> ReaderStudy:
-        """Draw readers and one model on the same cases, for a study of one modality.
+        """Draw a study of one modality with several readers and one model.
 
         Parameters
         ----------
         rng : numpy.random.Generator
         model : float
-            The model's separation; its true area is the normal distribution function at ``model / sqrt(2 within)``,
-            ``within`` being the sum of the four variances of cases. It shares the cases' effects with the readers and
-            has no variance of readers.
+            Separation of the model. Its true area is Phi(``model / sqrt(2 * within)``), where ``within`` is the sum of
+            the four case variances. It shares the case effects with the readers and has no reader variance.
         readers, malignant, benign : int
 
         Returns
         -------
         ReaderStudy
-            Of the first modality, ``model`` standing before the readers.
+            Of the first modality; ``model`` comes before the readers.
         """
         study = RoeMetz(
             (self.separations[0],),
@@ -136,14 +135,14 @@ class RoeMetz:
 
 
 def separation_of(area: float, variance: float) -> float:
-    """Give the distance of two classes' mean scores at a true area under the curve.
+    """Return the difference between the mean scores of two classes that gives a true area under the curve.
 
     Parameters
     ----------
     area : float
-        Between 0 and 1.
+        Area between 0 and 1.
     variance : float
-        Of the scores of each class.
+        Variance of the scores within each class.
 
     Returns
     -------

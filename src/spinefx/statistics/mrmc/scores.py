@@ -1,4 +1,4 @@
-"""A reader study as one array: who scored which case by which modality, and the truth."""
+"""The data of a reader study: scores by modality, reader and case, and the truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
 from spinefx.errors import InputError, TableError
-from spinefx.statistics.frames import columns_of, readings_from, truth_from
+from spinefx.statistics.inputs import columns_of, readings_from, truth_from
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["Design", "Endpoint", "ReaderStudy", "StudyCounts"]
@@ -21,7 +21,7 @@ Endpoint = Literal["auc", "sensitivity", "specificity"]
 
 
 class Design(StrEnum):
-    """Who read what, as the data themselves show it."""
+    """Design of a reader study, as recognised from its data."""
 
     FACTORIAL = "factorial"
     CASES_IN_READERS = "cases nested in readers"
@@ -33,15 +33,15 @@ class Design(StrEnum):
 
 @dataclass(frozen=True)
 class StudyCounts:
-    """How much a reader study holds.
+    """Size of a reader study.
 
     Parameters
     ----------
     modalities, readers, malignant, benign : int
     readings : int
-        Scores present.
+        Number of scores.
     missing : int
-        Scores that a fully crossed study of these readers, modalities and cases would hold besides.
+        Number of scores lacking for a fully crossed study of these readers, modalities and cases.
     """
 
     modalities: int
@@ -57,21 +57,21 @@ class StudyCounts:
 
 @dataclass(frozen=True, eq=False)
 class ReaderStudy:
-    """Scores of a multi-reader multi-case study.
+    """Scores of a multi-reader, multi-case study.
 
     Parameters
     ----------
     scores : ndarray of float64, shape (modality, reader, case)
-        Higher means more likely malignant; NaN where there is no reading.
+        Higher means more likely malignant; NaN if there is no reading.
     malignant : ndarray of bool, shape (case,)
     modalities, readers, cases : tuple of str
-        Names along the axes, each unique.
+        Names along the axes, each of them unique.
 
     Raises
     ------
     TableError
-        When shapes and names disagree, a name stands twice, a score is infinite, or a reader, modality or case has no
-        reading at all.
+        If shapes and names disagree, a name occurs twice, a score is infinite, or a modality, reader or case has no
+        reading.
     """
 
     scores: NDArray[np.float64]
@@ -85,17 +85,19 @@ class ReaderStudy:
         wanted = tuple(len(names) for names in axes.values())
         if self.scores.shape != wanted or self.malignant.shape != wanted[2:]:
             found = f"scores of shape {self.scores.shape} and {self.malignant.size} truths"
-            raise TableError(found, allowed=f"{wanted} and {wanted[2]}: modalities, readers, cases")
+            raise TableError(found, allowed=f"{wanted} and {wanted[2]} for these modalities, readers, cases")
         if np.isinf(self.scores).any():
-            raise TableError("a score that is infinite", allowed="finite scores; NaN where there is no reading")
+            raise TableError("an infinite score", allowed="finite scores, or NaN if there is no reading")
         read = ~np.isnan(self.scores)
         for axis, (kind, names) in enumerate(axes.items()):
             if len(set(names)) < len(names):
-                raise TableError(f"a {kind} named twice", allowed="each name once")
+                raise TableError(f"a {kind} that occurs twice", allowed="unique names")
             unread = ~read.any(axis=tuple({0, 1, 2} - {axis}))
             if unread.any() or not names:
                 where = names[int(np.argmax(unread))] if names else ""
-                raise TableError(f"a {kind} without a single reading", where=where, remedy="Leave it out.")
+                raise TableError(
+                    f"a {kind} without a reading", where=where, allowed="one or more", remedy="Leave it out."
+                )
 
     @classmethod
     def from_columns(
@@ -107,18 +109,18 @@ class ReaderStudy:
         score: ArrayLike,
         modality: Sequence[object] | None = None,
     ) -> ReaderStudy:
-        """Take the columns of a long table, one row a reading.
+        """Create a study from the columns of a long table with one row per reading.
 
         Parameters
         ----------
         reader, case : sequence
-            Names or numbers, shape (row,); names are kept in order of first appearance.
+            Names or numbers, shape (row,); the order of first appearance is kept.
         malignant : array_like of bool, shape (row,)
             Truth of the row's case.
         score : array_like, shape (row,)
             NaN counts as missing.
         modality : sequence or None
-            None where there is but one.
+            None if there is only one.
 
         Returns
         -------
@@ -127,29 +129,30 @@ class ReaderStudy:
         Raises
         ------
         TableError
-            For columns of unequal length, a reading given twice, a case with two truths, or a score or truth of another
-            kind.
+            If the columns differ in length, a reading occurs twice, a case has two truths, or a score or a truth is not
+            valid.
         """
         values, truth = _numbers(score), np.asarray(malignant)
         if truth.dtype.kind not in "biuf" or not np.isin(truth, (0, 1)).all():
-            raise TableError("a truth that is neither true nor false", allowed="True and False, or 1 and 0")
+            raise TableError("a truth that is not binary", allowed="True and False, or 1 and 0")
         columns = [["all"] * values.size if modality is None else list(modality), list(reader), list(case)]
         if {len(column) for column in columns} | {truth.size} != {values.size}:
-            raise TableError("columns of unequal length", allowed="one row a reading")
+            raise TableError("columns of unequal length", allowed="one row per reading")
         names, places = zip(*(_numbered(column) for column in columns), strict=True)
         scores = np.full([len(of_axis) for of_axis in names], np.nan)
         flat = np.ravel_multi_index(places, scores.shape) if values.size else np.empty(0, int)
         order = np.argsort(flat, kind="stable")
-        twice = order[1:][flat[order][1:] == flat[order][:-1]]
-        if twice.size:
-            where = ", ".join(str(column[int(twice[0])]) for column in columns)
-            raise TableError("a reading given twice (modality, reader, case)", where=where, allowed="each once")
+        repeated = order[1:][flat[order][1:] == flat[order][:-1]]
+        if repeated.size:
+            where = ", ".join(str(column[int(repeated[0])]) for column in columns)
+            raise TableError("a reading that occurs twice (modality, reader, case)", where=where, allowed="each once")
         scores.flat[flat] = values
         of_case = np.zeros(len(names[2]), bool)
         of_case[places[2]] = truth
-        torn = np.flatnonzero(of_case[places[2]] != truth)
-        if torn.size:
-            raise TableError("a case with two truths", where=str(columns[2][int(torn[0])]), allowed="one truth a case")
+        conflicting = np.flatnonzero(of_case[places[2]] != truth)
+        if conflicting.size:
+            where = str(columns[2][int(conflicting[0])])
+            raise TableError("a case with two truths", where=where, allowed="one truth per case")
         return cls(scores, of_case, *names)
 
     @classmethod
@@ -163,16 +166,16 @@ class ReaderStudy:
         malignant: str = "malignant",
         modality: str | None = None,
     ) -> ReaderStudy:
-        """Take a long table, one row a reading, by the names of its columns.
+        """Create a study from a long table with one row per reading, by the names of its columns.
 
         Parameters
         ----------
         table : DataFrame or other table
-            As in :func:`spinefx.statistics.frames.columns_of`; numbers may come as text.
+            As for :func:`spinefx.statistics.inputs.columns_of`; numbers may be given as text.
         reader, case, score, malignant : str
-            Columns; ``score`` may have missing cells, ``malignant`` holds True and False, or 1 and 0.
+            Names of columns; ``score`` may have missing cells, ``malignant`` holds True and False, or 1 and 0.
         modality : str or None
-            None where there is but one.
+            None if there is only one.
 
         Returns
         -------
@@ -181,7 +184,7 @@ class ReaderStudy:
         Raises
         ------
         TableError
-            As :meth:`from_columns`; or for a column missing.
+            As for :meth:`from_columns`; or if a column is missing.
         """
         needed = [reader, case, malignant, *([modality] if modality else [])]
         columns = columns_of(table, required=needed, where="readings")
@@ -200,19 +203,19 @@ class ReaderStudy:
         cls,
         readings: object,
         truth: object,
-        answer: Literal["confidence", "diagnosis"] = "confidence",
+        score: Literal["confidence", "diagnosis"] = "confidence",
     ) -> ReaderStudy:
-        """Take readings, the arms (without and with the model) being the modalities.
+        """Create a study from readings, whose arms (unaided and aided) become the modalities.
 
         Parameters
         ----------
         readings : table, or iterable of Reading
-            Those of cases without a truth are left out; see :func:`spinefx.statistics.frames.readings_from`.
+            Readings of cases without a truth are left out; see :func:`spinefx.statistics.inputs.readings_from`.
         truth : table, or mapping of str to Diagnosis
-            By case; see :func:`spinefx.statistics.frames.truth_from`.
-        answer : {'confidence', 'diagnosis'}
-            What to score: the confidence (missing where not given), or the diagnosis as 1 for malignant and 0 for
-            benign, to be analysed as sensitivity or specificity at a threshold of 0.5.
+            By case; see :func:`spinefx.statistics.inputs.truth_from`.
+        score : {'confidence', 'diagnosis'}
+            The confidence, if given; or the diagnosis as 1 for malignant and 0 for benign, to be analysed as
+            sensitivity or specificity at a threshold of 0.5.
 
         Returns
         -------
@@ -227,11 +230,11 @@ class ReaderStudy:
             modality=[str(reading.arm) for reading in kept],
             case=[reading.case_id for reading in kept],
             malignant=[of_case[reading.case_id] == Diagnosis.MALIGNANT for reading in kept],
-            score=confidence if answer == "confidence" else malignant,
+            score=confidence if score == "confidence" else malignant,
         )
 
     def only(self, *, readers: Sequence[str] | None = None, modalities: Sequence[str] | None = None) -> ReaderStudy:
-        """Keep some readers or modalities, in the order given; cases that nobody of them read go too.
+        """Return the study of some readers or modalities, in the order given, without cases that none of them read.
 
         Parameters
         ----------
@@ -260,12 +263,12 @@ class ReaderStudy:
 
     @property
     def cells(self) -> NDArray[np.bool_]:
-        """Whether a reader read by a modality at all, shape (modality, reader)."""
+        """Whether a reader has read any case with a modality, shape (modality, reader)."""
         return np.asarray(np.isfinite(self.scores).any(axis=2), bool)
 
     @property
     def counts(self) -> StudyCounts:
-        """Readers, modalities, cases by class, readings present and missing."""
+        """Numbers of modalities, readers, cases by class, and present and missing readings."""
         readings = int(np.isfinite(self.scores).sum())
         malignant = int(self.malignant.sum())
         return StudyCounts(
@@ -279,13 +282,13 @@ class ReaderStudy:
 
     @property
     def reader_blocks(self) -> NDArray[np.intp]:
-        """Number of the block each reader belongs to, shape (reader,): readers linked by cases that both read."""
+        """Index of the block of each reader, shape (reader,); a block is linked by cases that its readers share."""
         by_reader = np.isfinite(self.scores).any(axis=0).astype(float)
         return np.asarray(connected_components(by_reader @ by_reader.T, directed=False)[1], np.intp)
 
     @property
     def design(self) -> Design:
-        """What was crossed with what."""
+        """Design of the study."""
         read, cells = np.isfinite(self.scores), self.cells
         if cells.all():
             if len(self.readers) > 1 and read.any(axis=0).sum(axis=0).max() == 1:
@@ -300,11 +303,11 @@ def _numbers(score: ArrayLike, kind: str = "score") -> NDArray[np.float64]:
     try:
         return np.asarray(score, float)
     except (TypeError, ValueError) as error:
-        raise TableError(f"a {kind} that is no number ({error})", allowed="numbers; NaN where missing") from error
+        raise TableError(f"a {kind} that is not a number", allowed="numbers, or NaN if missing") from error
 
 
 def _numbered(column: Sequence[object]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """Names in order of first appearance, and the place of each row's name among them."""
+    """Return the names in order of first appearance, and the index of the name of each row."""
     texts = [str(value) for value in column]
     place = {name: number for number, name in enumerate(dict.fromkeys(texts))}
     return tuple(place), np.fromiter((place[text] for text in texts), np.intp, len(texts))

@@ -1,335 +1,232 @@
-"""Limits of paired differences, ratios and odds from counts: score, square-and-add and adjusted intervals."""
+"""Differences, ratios and odds ratios of paired proportions, with intervals."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
 
-from spinefx.statistics.estimate import Estimate
+from spinefx.errors import InputError
+from spinefx.statistics.estimate import Estimate, clopper_pearson, jeffreys, normal_quantile, wilson
+from spinefx.statistics.paired.limits import (
+    bonett_price_ratio,
+    mover_difference,
+    mover_ratio,
+    score_difference,
+    score_odds,
+    score_ratio,
+)
+from spinefx.statistics.paired.table import PairedTable
 
 __all__ = [
-    "Cells",
-    "bonett_price_ratio",
-    "mover_difference",
-    "mover_ratio",
-    "score_difference",
-    "score_odds",
-    "score_ratio",
-    "tango_terms",
+    "DIFFERENCE_METHODS",
+    "ODDS_METHODS",
+    "RATIO_METHODS",
+    "paired_difference",
+    "paired_odds_ratio",
+    "paired_ratio",
 ]
 
-# A statistic beyond this is as good as infinite, and a root search can still take it.
-FARTHEST = 1e6
-FARTHEST_LOG_RATIO = 50.0
-Limits = tuple[float, float]
-Marginal = Callable[[int, int, float], Estimate]
+DIFFERENCE_METHODS = (
+    "tango",
+    "newcombe10",
+    "mover_jeffreys",
+    "scas",
+    "scas_uncorrected",
+    "bonett_price",
+    "agresti_min",
+    "wald",
+    "wald_cc",
+)
+RATIO_METHODS = (
+    "tang",
+    "scas",
+    "scas_uncorrected",
+    "mover_wilson",
+    "mover_newcombe",
+    "mover_jeffreys",
+    "bonett_price",
+    "bonett_price_jeffreys",
+    "wald",
+)
+ODDS_METHODS = ("exact", "midp", "wilson", "scas", "jeffreys", "wald")
+# Score intervals: whether skewness is corrected, and whether the bias of the variance is.
+SCORES = {
+    "tango": (False, False),
+    "tang": (False, False),
+    "scas": (True, True),
+    "scas_uncorrected": (True, False),
+}
+# What is added to both discordant counts, and to the number of cases.
+ADDED = {"wald": (0.0, 0.0), "wald_cc": (0.0, 0.0), "agresti_min": (0.5, 2.0), "bonett_price": (1.0, 2.0)}
+ONE_CASE = "the bias of the variance cannot be corrected for a single case"
 
 
-class Cells(NamedTuple):
-    """Counts of one paired table.
-
-    Parameters
-    ----------
-    both, first_only, second_only, neither : int
-        Cases read rightly by both readers, by one alone, by none.
-    """
-
-    both: int
-    first_only: int
-    second_only: int
-    neither: int
-
-    @property
-    def n(self) -> int:
-        """All cases."""
-        return sum(self)
-
-    @property
-    def right(self) -> tuple[int, int]:
-        """Cases that the first, and the second, read rightly."""
-        return self.both + self.first_only, self.both + self.second_only
-
-    @property
-    def swapped(self) -> Cells:
-        """The same table with the readers changed over."""
-        return Cells(self.both, self.second_only, self.first_only, self.neither)
-
-
-def tango_terms(delta: float, b: Any, c: Any, n: int) -> tuple[Any, Any]:
-    """Give numerator and variance of Tango's score statistic at a stated difference.
+def paired_difference(table: PairedTable, method: str = "tango", confidence: float = 0.95) -> Estimate:
+    """Estimate the difference of two paired proportions, first minus second.
 
     Parameters
     ----------
-    delta : float
-        Difference of the two shares, first minus second.
-    b, c : int, or ndarray of int of one shape
-        Cases that the first, and the second, alone read rightly.
-    n : int
-
-    Returns
-    -------
-    tuple of float, or of ndarray
-        ``n`` times the distance of the estimate from ``delta``, and the variance of that with the nuisance share at its
-        maximum of likelihood (Tango T. Stat Med 1998;17:891-908).
-    """
-    variance = n * (2 * _second_only_at(delta, b, c, n) + delta * (1 - delta))
-    return b - c - n * delta, np.maximum(0.0, variance)
-
-
-def score_difference(cells: Cells, z: float, *, skewness: bool = False, inflation: float = 1.0) -> Limits:
-    """Limits of a paired difference where the score statistic reaches ``z``.
-
-    Parameters
-    ----------
-    cells : Cells
-        Of one case or more.
-    z : float
-        Standard normal quantile of the interval.
-    skewness : bool
-        Whether the statistic is corrected for the third moment: Laud's SCAS instead of Tango's interval.
-    inflation : float
-        Factor of the variance; ``n / (n - 1)`` corrects its bias.
-
-    Returns
-    -------
-    tuple of float
-        -1 to 1.
-
-    Notes
-    -----
-    Tango T. Stat Med 1998;17:891-908. Laud PJ. Pharm Stat 2017;16:334-348, carried over to pairs as in ratesci.
-    """
-    ends = [_difference_end(each, z, skewness, inflation) for each in (cells.swapped, cells)]
-    return -ends[0], ends[1]
-
-
-def score_ratio(cells: Cells, z: float, *, skewness: bool = False, inflation: float = 1.0) -> Limits:
-    """Limits of a paired ratio where the score statistic reaches ``z``.
-
-    Parameters
-    ----------
-    cells : Cells
-        With a case that one reader at least read rightly.
-    z : float
-    skewness : bool
-        Laud's SCAS instead of Tang's interval.
-    inflation : float
-
-    Returns
-    -------
-    tuple of float
-        0 where the first is never right, infinite where the second never is.
-
-    Notes
-    -----
-    Tang NS et al. Stat Med 2003;22:1217-1233. Laud PJ. Pharm Stat 2017;16:334-348, carried over to pairs as in ratesci.
-    """
-    first, second = cells.right
-    low = 1 / _ratio_end(cells.swapped, z, skewness, inflation) if first else 0.0
-    return low, _ratio_end(cells, z, skewness, inflation) if second else np.inf
-
-
-def score_odds(cells: Cells, z: float, inflation: float) -> Limits:
-    """Limits of the share of discordant pairs that are the first reader's, corrected for skewness.
-
-    Parameters
-    ----------
-    cells : Cells
-        With a discordant pair.
-    z : float
-    inflation : float
-        Of the variance, by the number of all pairs.
-
-    Returns
-    -------
-    tuple of float
-        0 to 1.
-
-    Notes
-    -----
-    Laud PJ. Pharm Stat 2017;16:334-348, appendix A.4 (SCASp).
-    """
-    m = cells.first_only + cells.second_only
-
-    def end(k: int) -> float:
-        def beyond(share: float) -> float:
-            return z + _statistic(k / m - share, [1.0, 0.0], [share, 1 - share], m, True, inflation)
-
-        return 1.0 if k == m else float(optimize.brentq(beyond, k / m + 1e-12, 1 - 1e-12, xtol=1e-14))
-
-    return 1 - end(cells.second_only), end(cells.first_only)
-
-
-def mover_difference(cells: Cells, marginal: Marginal, confidence: float) -> Limits:
-    """Limits of a paired difference from those of the two shares, by square and add.
-
-    Parameters
-    ----------
-    cells : Cells
-    marginal : callable
-        Interval of a proportion from successes, trials and confidence.
+    table : PairedTable
+    method : str
+        ``tango`` (score interval; the default, and consistent with
+        :func:`spinefx.statistics.paired.mcnemar.non_inferiority`), ``newcombe10`` (square and add), ``mover_jeffreys``
+        (the same from Jeffreys' intervals), ``scas`` (Tango's interval corrected for skewness and for the bias of the
+        variance, so that both limits miss equally often), ``scas_uncorrected`` (corrected for skewness only),
+        ``bonett_price``, ``agresti_min``, ``wald`` or ``wald_cc`` (with a continuity correction).
     confidence : float
 
     Returns
     -------
-    tuple of float
-        -1 to 1.
+    Estimate
+        NaN if there are no cases; without limits by ``scas`` for a single case.
+
+    Raises
+    ------
+    InputError
+        If the method is unknown.
 
     Notes
     -----
-    Newcombe RG. Stat Med 1998;17:2635-2650 (method 10, with Wilson's intervals). Tang ML et al. Stat Methods Med Res
-    2011;20:233-259 (with others).
+    Tango T. Stat Med 1998;17:891-908. Newcombe RG. Stat Med 1998;17:2635-2650 (method 10). Laud PJ. Pharm Stat
+    2017;16:334-348 (SCAS; for pairs as in ratesci). Bonett DG, Price RM. J Educ Behav Stat 2012;37:479-488. Agresti A,
+    Min Y. Stat Med 2005;24:729-740. Fagerland MW et al. Stat Med 2014;33:2850-2875 (Wald with correction).
     """
-    first, second = (marginal(k, cells.n, confidence) for k in cells.right)
-    phi = _correlation(cells, corrected=True)
-    down = (first.value - first.low, second.high - second.value)
-    up = (first.high - first.value, second.value - second.low)
-    reach = [np.sqrt(max(0.0, x**2 - 2 * phi * x * y + y**2)) for x, y in (down, up)]
-    difference = first.value - second.value
-    return max(-1.0, float(difference - reach[0])), min(1.0, float(difference + reach[1]))
+    _check_method(method, DIFFERENCE_METHODS)
+    if table.n == 0:
+        return Estimate(np.nan, np.nan, np.nan, note="no case was read by both")
+    z, b, c, n = normal_quantile(confidence), table.first_only, table.second_only, table.n
+    if method in SCORES:
+        skewness, unbiased = SCORES[method]
+        if unbiased and n == 1:
+            return Estimate(float(b - c), np.nan, np.nan, note=ONE_CASE)
+        inflation = n / (n - 1) if unbiased else 1.0
+        low, high = score_difference(table, z, skewness=skewness, inflation=inflation)
+    elif method in {"newcombe10", "mover_jeffreys"}:
+        low, high = mover_difference(table, wilson if method == "newcombe10" else jeffreys, confidence)
+    else:
+        added, cases = ADDED[method]
+        share_b, share_c, m = (b + added) / (n + cases), (c + added) / (n + cases), n + cases
+        centre = share_b - share_c
+        # The continuity correction takes one pair off the difference, in the variance only.
+        correction = 1 / n if method == "wald_cc" else 0.0
+        half_width = z * np.sqrt(max(0.0, share_b + share_c - (abs(centre) - correction) ** 2) / m)
+        low, high = max(-1.0, float(centre - half_width)), min(1.0, float(centre + half_width))
+    return Estimate((b - c) / n, low, high)
 
 
-def mover_ratio(cells: Cells, marginal: Marginal, confidence: float, *, corrected: bool = True) -> Limits:
-    """Limits of a paired ratio from those of the two shares.
+def paired_ratio(table: PairedTable, method: str = "tang", confidence: float = 0.95) -> Estimate:
+    """Estimate the ratio of two paired proportions, first over second: relative sensitivity or specificity.
 
     Parameters
     ----------
-    cells : Cells
-        With a case that one reader at least read rightly.
-    marginal : callable
-        Interval of a proportion from successes, trials and confidence.
+    table : PairedTable
+    method : str
+        ``tang`` (score interval; the default), ``scas`` and ``scas_uncorrected`` (as for :func:`paired_difference`),
+        ``mover_wilson``, ``mover_newcombe`` and ``mover_jeffreys`` (both with Newcombe's correction of the
+        correlation), ``bonett_price``, ``bonett_price_jeffreys``, or ``wald`` (on the log scale).
     confidence : float
-    corrected : bool
-        Whether a positive correlation is taken down as in Newcombe's method 10.
 
     Returns
     -------
-    tuple of float
-        0 where the first is never right, infinite where the second never is.
+    Estimate
+        0, infinite or NaN if a reader is never correct; only score and MOVER intervals then have limits.
+
+    Raises
+    ------
+    InputError
+        If the method is unknown.
 
     Notes
     -----
-    Tang ML et al. Stat Methods Med Res 2012;21:361-378.
+    Tang NS et al. Stat Med 2003;22:1217-1233. Laud PJ. Pharm Stat 2017;16:334-348 (SCAS; for pairs as in ratesci). Tang
+    ML et al. Stat Methods Med Res 2012;21:361-378 (MOVER). Bonett DG, Price RM. Stat Med 2006;25:3039-3047.
     """
-    first, second = (marginal(k, cells.n, confidence) for k in cells.right)
-    phi = _correlation(cells, corrected=corrected)
-    low = _mover_end(second, first, phi)
-    return (1 / low if low > 0 else np.inf), _mover_end(first, second, phi)
+    _check_method(method, RATIO_METHODS)
+    n, z = table.n, normal_quantile(confidence)
+    first, second = table.correct
+    has_limits = method in SCORES or method.startswith("mover")
+    if max(first, second) == 0 or (min(first, second) == 0 and not has_limits):
+        value = np.nan if max(first, second) == 0 else np.inf if second == 0 else 0.0
+        return Estimate(value, np.nan, np.nan, note="a reader is never correct")
+    ratio = first / second if second else np.inf
+    if method in SCORES:
+        skewness, unbiased = SCORES[method]
+        if unbiased and n == 1:
+            return Estimate(ratio, np.nan, np.nan, note=ONE_CASE)
+        low, high = score_ratio(table, z, skewness=skewness, inflation=n / (n - 1) if unbiased else 1.0)
+    elif method.startswith("mover"):
+        marginal = jeffreys if method == "mover_jeffreys" else wilson
+        low, high = mover_ratio(table, marginal, confidence, corrected=method != "mover_wilson")
+    elif method == "wald":
+        half_width = z * np.sqrt(table.discordant / (first * second))
+        low, high = float(ratio * np.exp(-half_width)), float(ratio * np.exp(half_width))
+    else:
+        low, high = bonett_price_ratio(table, wilson if method == "bonett_price" else jeffreys, z)
+    return Estimate(ratio, low, high)
 
 
-def bonett_price_ratio(cells: Cells, marginal: Marginal, z: float) -> Limits:
-    """Limits of a paired ratio from those of the two shares at a level that their variance asks for.
+def paired_odds_ratio(table: PairedTable, method: str = "exact", confidence: float = 0.95) -> Estimate:
+    """Estimate the odds that the first reader is the correct one where the two differ.
 
     Parameters
     ----------
-    cells : Cells
-        With a right answer of either reader.
-    marginal : callable
-        Interval of a proportion from successes, trials and confidence.
-    z : float
+    table : PairedTable
+    method : str
+        ``exact`` corresponds to the exact test and ``midp`` to the mid-p test; ``wilson`` is the score interval,
+        ``scas`` the same corrected for skewness and bias, ``jeffreys`` the equal-tailed interval of Jeffreys' prior,
+        and ``wald`` is symmetric on the log scale.
+    confidence : float
 
     Returns
     -------
-    tuple of float
+    Estimate
+        NaN without discordant pairs. If a reader was never the only one to be correct, a limit is 0 or infinite, and
+        ``wald`` has no limits.
+
+    Raises
+    ------
+    InputError
+        If the method is unknown.
 
     Notes
     -----
-    Bonett DG, Price RM. Stat Med 2006;25:3039-3047, with Wilson's intervals; ratesci has Jeffreys' as well.
+    Fagerland MW et al. Stat Med 2014;33:2850-2875: all methods but Wald's are intervals of a proportion of the
+    discordant pairs, converted to odds. Laud PJ. Pharm Stat 2017;16:334-348 (SCAS).
     """
-    seen = cells.n - cells.neither
-    right = np.array(cells.right)
-    alone = np.sqrt((1 - (right + 1) / (seen + 2)) / (right + 1))
-    discordant = cells.first_only + cells.second_only
-    shrunk = z * np.sqrt((discordant + 2) / (right + 1).prod()) / alone.sum()
-    first, second = (marginal(k, seen, float(2 * stats.norm.cdf(shrunk) - 1)) for k in cells.right)
-    return first.low / second.high, first.high / second.low if second.low > 0 else np.inf
+    _check_method(method, ODDS_METHODS)
+    b, m = table.first_only, table.discordant
+    if m == 0:
+        return Estimate(np.nan, np.nan, np.nan, note="the readers differ in no case")
+    value = b / (m - b) if b < m else np.inf
+    if method == "wald":
+        if b in {0, m}:
+            return Estimate(value, np.nan, np.nan, note="a reader is never the only one to be correct")
+        factor = float(np.exp(normal_quantile(confidence) * np.sqrt(1 / b + 1 / (m - b))))
+        return Estimate(value, value / factor, value * factor)
+    if method == "scas":
+        if table.n == 1:
+            return Estimate(value, np.nan, np.nan, note=ONE_CASE)
+        proportions = score_odds(table, normal_quantile(confidence), table.n / (table.n - 1))
+    elif method == "midp":
+        proportions = _midp_limits(b, m, confidence)
+    else:
+        found = {"exact": clopper_pearson, "wilson": wilson, "jeffreys": jeffreys}[method](b, m, confidence)
+        proportions = found.low, found.high
+    low, high = (float(share / (1 - share)) if share < 1 else np.inf for share in proportions)
+    return Estimate(value, low, high)
 
 
-def _statistic(gap: float, values: list[float], shares: list[float], n: int, skewness: bool, inflation: float) -> float:
-    """Score statistic of a mean whose summands take the values with the shares."""
-    # Plain floats: a root search calls this some fifty times, and arrays of three would take most of the time.
-    mean = sum(share * value for share, value in zip(shares, values, strict=True))
-    weighed = [(share, value - mean) for share, value in zip(shares, values, strict=True)]
-    variance = inflation * sum(share * off**2 for share, off in weighed) / n
-    if variance <= 1e-300:
-        return math.copysign(FARTHEST, gap) if gap else 0.0
-    plain = gap / math.sqrt(variance)
-    lean = sum(share * off**3 for share, off in weighed) / n**2 / (6 * variance**1.5) if skewness else 0.0
-    root = math.sqrt(max(0.0, 1 + 4 * lean * (plain + lean)))
-    return max(-FARTHEST, min(FARTHEST, 2 * (plain + lean) / (1 + root)))
+def _check_method(method: str, methods: tuple[str, ...]) -> None:
+    if method not in methods:
+        raise InputError(f"interval {method!r}", allowed=", ".join(methods))
 
 
-def _second_only_at(delta: float, b: Any, c: Any, n: int) -> Any:
-    """Share right by the second alone that is likeliest where the difference is ``delta``."""
-    slope = -b - c + (2 * n - b + c) * delta
-    return (np.sqrt(np.maximum(0.0, slope**2 + 8 * n * c * delta * (1 - delta))) - slope) / (4 * n)
+def _midp_limits(b: int, m: int, confidence: float) -> tuple[float, float]:
+    tail = (1 - confidence) / 2
 
+    def below(share: float) -> float:
+        return float(stats.binom.cdf(b, m, share) - stats.binom.pmf(b, m, share) / 2)
 
-def _difference_end(cells: Cells, z: float, skewness: bool, inflation: float) -> float:
-    b, c, n = cells.first_only, cells.second_only, cells.n
-
-    def beyond(delta: float) -> float:
-        second = float(_second_only_at(delta, b, c, n))
-        shares = [max(0.0, delta + second), max(0.0, second)]
-        gap = (b - c) / n - delta
-        return z + _statistic(gap, [1.0, -1.0, 0.0], [*shares, 1 - sum(shares)], n, skewness, inflation)
-
-    # With no discordant pair the estimate itself is a root; the limit is the one beyond it.
-    start = (b - c) / n + 1e-9
-    if start >= 1 or beyond(start) < 0:
-        return min(1.0, start)
-    end = 1 - 1e-12
-    return float(optimize.brentq(beyond, start, end, xtol=1e-13)) if beyond(end) < 0 else 1.0
-
-
-def _ratio_end(cells: Cells, z: float, skewness: bool, inflation: float) -> float:
-    """Upper limit of the ratio: above it the score statistic is below ``-z``."""
-    (a, b, c, d), n = cells, cells.n
-    first, second = cells.right
-
-    def beyond(log_ratio: float) -> float:
-        theta = math.exp(log_ratio)
-        alone2, alone1 = _alone_at(theta, a, b, c, n), _alone_at(1 / theta, a, c, b, n)
-        shares = [max(0.0, 1 - d / n - alone1 - alone2), alone1, alone2, d / n]
-        gap = (first - second * theta) / n
-        return z + _statistic(gap, [1 - theta, 1.0, -theta, 0.0], shares, n, skewness, inflation)
-
-    start = math.log(max(first, 1e-9) / second) + 1e-9
-    if beyond(start) < 0:
-        return math.exp(start)
-    end = start + 1.0
-    while beyond(end) > 0 and end < FARTHEST_LOG_RATIO:
-        end += 1.0
-    return float(np.exp(optimize.brentq(beyond, start, end, xtol=1e-14))) if end < FARTHEST_LOG_RATIO else np.inf
-
-
-def _alone_at(theta: float, both: int, first_only: int, second_only: int, n: int) -> float:
-    """Share right by the second alone that is likeliest where first over second is ``theta``."""
-    linear = (both + second_only) * theta**2 - (both + first_only + 2 * second_only)
-    constant = second_only * (1 - theta) * (both + first_only + second_only) / n
-    root = math.sqrt(max(0.0, linear**2 - 4 * n * (1 + theta) * constant))
-    # Of the two ways to write the root, the one that takes no difference of near equals.
-    share = (root - linear) / (2 * n * (1 + theta)) if linear <= 0 else -2 * constant / (root + linear)
-    return max(0.0, share)
-
-
-def _correlation(cells: Cells, *, corrected: bool) -> float:
-    (k1, k2), n = cells.right, cells.n
-    margins = float(k1) * (n - k1) * k2 * (n - k2)
-    covariance = float(cells.both * cells.neither - cells.first_only * cells.second_only)
-    if corrected and covariance > 0:
-        covariance = max(covariance - n / 2, 0)
-    return covariance / float(np.sqrt(margins)) if margins > 0 else 0.0
-
-
-def _mover_end(first: Estimate, second: Estimate, phi: float) -> float:
-    """Upper limit of first over second."""
-    below = second.low * (2 * second.value - second.low)
-    if below <= 0:
-        return np.inf
-    shared = first.value * second.value - (first.high - first.value) * (second.value - second.low) * phi
-    return (shared + float(np.sqrt(max(0.0, shared**2 - first.high * (2 * first.value - first.high) * below)))) / below
+    low = 0.0 if b == 0 else optimize.brentq(lambda share: below(share) - (1 - tail), 0, 1, xtol=1e-14)
+    high = 1.0 if b == m else optimize.brentq(lambda share: below(share) - tail, 0, 1, xtol=1e-14)
+    return low, high

@@ -1,4 +1,4 @@
-"""Tests of two readers on the same cases: McNemar's, non-inferiority, and what p-values given margins allow."""
+"""Tests of two readers on the same cases: McNemar's test, non-inferiority, and p-values attainable from margins."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.statistics.answers import answers_from
 from spinefx.statistics.estimate import Pairing, PValue, bare_p, holm
-from spinefx.statistics.frames import truth_from
-from spinefx.statistics.paired.table import PairedAccuracy, PairedTable, paired_difference, paired_ratio, tango_terms
+from spinefx.statistics.inputs import truth_from
+from spinefx.statistics.paired.intervals import paired_difference, paired_ratio
+from spinefx.statistics.paired.limits import tango_terms
+from spinefx.statistics.paired.table import PairedAccuracy, PairedTable
+from spinefx.statistics.readings import diagnoses_from
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import Diagnosis
 
@@ -41,36 +43,37 @@ MCNEMAR_METHODS = {
 
 @dataclass(frozen=True)
 class AttainableTable:
-    """One paired table that given margins allow.
+    """One paired table that is compatible with given margins.
 
     Parameters
     ----------
     shared : int
-        Errors that both made.
+        Errors that both readers made.
     first_only, second_only : int
-        Errors of one alone.
+        Errors that only one of them made.
     p : mapping of str to float
-        By method.
-    chance : float
-        Of just so many shared errors if one reader's errors said nothing of the other's.
+        p-value by method.
+    probability : float
+        Probability of this number of shared errors if the readers err independently.
     """
 
     shared: int
     first_only: int
     second_only: int
     p: Mapping[str, float]
-    chance: float
+    probability: float
 
 
 @dataclass(frozen=True)
 class AttainableMcNemar:
-    """Every paired table, and p-value, that two error counts allow.
+    """Every paired table and p-value that is compatible with two error counts.
 
     Parameters
     ----------
     first_errors, second_errors, n : int
+        Errors of the two readers, and number of cases.
     tables : tuple of AttainableTable
-        By the number of shared errors.
+        In ascending order of the number of shared errors.
     """
 
     first_errors: int
@@ -78,48 +81,49 @@ class AttainableMcNemar:
     n: int
     tables: tuple[AttainableTable, ...]
 
-    def span(self, method: str) -> tuple[float, float]:
-        """Give the smallest and the largest attainable p.
+    def p_range(self, method: str) -> tuple[float, float]:
+        """Return the smallest and the largest attainable p-value.
 
         Parameters
         ----------
         method : str
-            One of :data:`MCNEMAR_METHODS`.
+            A key of :data:`MCNEMAR_METHODS`.
 
         Returns
         -------
-        tuple of float
+        low, high : float
         """
         values = [table.p[method] for table in self.tables]
         return min(values), max(values)
 
 
 def mcnemar_p(first_only: ArrayLike, second_only: ArrayLike, method: str = "exact") -> NDArray[np.float64]:
-    """Two-sided p-values of McNemar's test from discordant counts alone.
+    """Return two-sided p-values of McNemar's test from discordant counts.
 
     Parameters
     ----------
     first_only, second_only : array_like of int
-        Cases that one alone read rightly (or wrongly).
+        Cases that only one reader diagnosed correctly (or incorrectly).
     method : str
-        One of :data:`MCNEMAR_METHODS`.
+        A key of :data:`MCNEMAR_METHODS`.
 
     Returns
     -------
     ndarray of float64
-        1 where no pair is discordant.
+        1 if no pair is discordant.
 
     Raises
     ------
     InputError
-        For an unknown method.
+        If the method is unknown.
 
     Notes
     -----
-    Mid-p after Fagerland MW et al. BMC Med Res Methodol 2013;13:91: with equal counts it is 1 - P(X = b) / 2.
+    The mid-p test is that of Fagerland MW et al. BMC Med Res Methodol 2013;13:91; with equal counts it gives
+    1 - P(X = b) / 2.
     """
     if method not in MCNEMAR_METHODS:
-        raise InputError(f"the McNemar method {method!r}", allowed=", ".join(MCNEMAR_METHODS))
+        raise InputError(f"McNemar method {method!r}", allowed=", ".join(MCNEMAR_METHODS))
     b, c = np.broadcast_arrays(np.asarray(first_only, float), np.asarray(second_only, float))
     discordant, smaller = b + c, np.minimum(b, c)
     if method.startswith("chi2"):
@@ -127,29 +131,29 @@ def mcnemar_p(first_only: ArrayLike, second_only: ArrayLike, method: str = "exac
     exact = np.minimum(1.0, 2 * stats.binom.cdf(smaller, discordant, 0.5))
     if method == "exact":
         return np.asarray(exact)
-    at = stats.binom.pmf(smaller, discordant, 0.5)
-    return np.asarray(np.where(discordant == 0, 1.0, np.where(b == c, 1 - at / 2, exact - at)))
+    point = stats.binom.pmf(smaller, discordant, 0.5)
+    return np.asarray(np.where(discordant == 0, 1.0, np.where(b == c, 1 - point / 2, exact - point)))
 
 
 def mcnemar(
     table: PairedTable,
     method: str = "exact",
     *,
-    quantity: str = "share read rightly",
+    quantity: str = "proportion correct",
     interval: str = "tango",
     confidence: float = 0.95,
 ) -> PValue:
-    """Test whether two readers are right equally often.
+    """Test by McNemar's test whether two readers are correct equally often.
 
     Parameters
     ----------
     table : PairedTable
     method : str
-        One of :data:`MCNEMAR_METHODS`.
+        A key of :data:`MCNEMAR_METHODS`.
     quantity : str
-        What the shares are, for the text.
+        Name of the proportions, for example ``sensitivity``.
     interval : str
-        One of :data:`spinefx.statistics.paired.table.DIFFERENCE_METHODS`.
+        One of :data:`spinefx.statistics.paired.intervals.DIFFERENCE_METHODS`.
     confidence : float
 
     Returns
@@ -160,25 +164,25 @@ def mcnemar(
     Raises
     ------
     InputError
-        For an unknown method.
+        If the method or the interval is unknown.
     """
     estimate = paired_difference(table, interval, confidence)
-    said = f"difference of {quantity}, first minus second"
+    quantity = f"difference of {quantity}, first minus second"
     name = MCNEMAR_METHODS.get(method, method)
     p = float(mcnemar_p(table.first_only, table.second_only, method))
     if table.n == 0:
-        note = "no case that both have read"
-        return PValue(np.nan, name, said, estimate, 0, Pairing.PAIRED, note=note)
+        note = "no case was read by both"
+        return PValue(np.nan, name, quantity, estimate, 0, Pairing.PAIRED, note=note)
     discordant = table.first_only + table.second_only
-    note = "no case on which the two differ" if discordant == 0 else ""
+    note = "the readers differ in no case" if discordant == 0 else ""
     if not method.startswith("chi2"):
-        return PValue(p, name, said, estimate, table.n, Pairing.PAIRED, note=note)
+        return PValue(p, name, quantity, estimate, table.n, Pairing.PAIRED, note=note)
     statistic = float(_chi_square(table.first_only, table.second_only, corrected=method == "chi2cc"))
-    return PValue(p, name, said, estimate, table.n, Pairing.PAIRED, statistic=statistic, df=1.0, note=note)
+    return PValue(p, name, quantity, estimate, table.n, Pairing.PAIRED, statistic=statistic, df=1.0, note=note)
 
 
 def generalised_mcnemar(pair: PairedAccuracy) -> PValue:
-    """Test sensitivity and specificity together, so that one test guards both.
+    """Test sensitivity and specificity jointly by the generalised McNemar test.
 
     Parameters
     ----------
@@ -187,8 +191,11 @@ def generalised_mcnemar(pair: PairedAccuracy) -> PValue:
     Returns
     -------
     PValue
-        Chi-square on two degrees of freedom (Lachenbruch PA, Lynch CJ. Stat Med 1998;17:2207-2217); the estimate is
-        the difference of sensitivity.
+        Chi-square with two degrees of freedom; the estimate is the difference of sensitivity.
+
+    Notes
+    -----
+    Lachenbruch PA, Lynch CJ. Stat Med 1998;17:2207-2217.
     """
     tables = (pair.malignant, pair.benign)
     parts = [float(_chi_square(t.first_only, t.second_only)) for t in tables]
@@ -202,7 +209,7 @@ def generalised_mcnemar(pair: PairedAccuracy) -> PValue:
 
 
 def non_inferiority(
-    table: PairedTable, margin: float, *, quantity: str = "share read rightly", confidence: float = 0.95
+    table: PairedTable, margin: float, *, quantity: str = "proportion correct", confidence: float = 0.95
 ) -> PValue:
     """Test whether the first reader is worse than the second by less than a margin.
 
@@ -210,57 +217,61 @@ def non_inferiority(
     ----------
     table : PairedTable
     margin : float
-        Largest loss that would be accepted, above 0 and below 1; to be fixed before the data are seen.
+        Largest acceptable loss, above 0 and below 1; to be fixed before the data are seen.
     quantity : str
-        What the shares are, for the text.
+        Name of the proportions, for example ``sensitivity``.
     confidence : float
-        Of the two-sided interval; non-inferior at half its complement where its lower limit lies above ``-margin``.
+        Level of the two-sided interval. A lower limit above ``-margin`` shows non-inferiority at half the complement
+        of this level.
 
     Returns
     -------
     PValue
-        One-sided, by Tango's score test; p below 0.025 exactly where the 95% interval says so.
+        One-sided, by Tango's score test; p is below 0.025 if and only if the lower limit of the 95% interval lies above
+        ``-margin``.
 
     Raises
     ------
     InputError
-        For an impossible margin.
+        If the margin is not between 0 and 1.
     """
     if not 0 < margin < 1:
-        raise InputError(f"a margin of {margin}", where="non-inferiority", allowed="above 0, below 1")
+        raise InputError(f"margin {margin}", where="non-inferiority", allowed="a value above 0 and below 1")
     estimate = paired_difference(table, "tango", confidence)
     name = f"Tango score, non-inferiority margin {margin:g}"
-    said = f"difference of {quantity}, first minus second"
+    quantity = f"difference of {quantity}, first minus second"
     if table.n == 0:
-        return PValue(np.nan, name, said, estimate, 0, Pairing.PAIRED, sided="one-sided", note="no case read by both")
+        note = "no case was read by both"
+        return PValue(np.nan, name, quantity, estimate, 0, Pairing.PAIRED, sided="one-sided", note=note)
     gap, variance = tango_terms(-margin, table.first_only, table.second_only, table.n)
     statistic = float(gap / np.sqrt(variance))
     p = float(stats.norm.sf(statistic))
-    return PValue(p, name, said, estimate, table.n, Pairing.PAIRED, statistic=statistic, sided="one-sided")
+    return PValue(p, name, quantity, estimate, table.n, Pairing.PAIRED, statistic=statistic, sided="one-sided")
 
 
 def non_inferiority_of_both(
     pair: PairedAccuracy, sensitivity_margin: float, specificity_margin: float, confidence: float = 0.95
 ) -> tuple[PValue, PValue, float]:
-    """Test sensitivity and specificity for non-inferiority together.
+    """Test sensitivity and specificity jointly for non-inferiority.
 
     Parameters
     ----------
     pair : PairedAccuracy
     sensitivity_margin, specificity_margin : float
+        Largest acceptable losses, above 0 and below 1.
     confidence : float
 
     Returns
     -------
     sensitivity, specificity : PValue
     p : float
-        That both are non-inferior: the larger of the two, without correction, since both must hold
-        (intersection-union).
+        Of both being non-inferior: the larger of the two p-values, without correction, since both must hold
+        (intersection-union test).
 
     Raises
     ------
     InputError
-        For an impossible margin.
+        If a margin is not between 0 and 1.
     """
     sensitivity = non_inferiority(pair.malignant, sensitivity_margin, quantity="sensitivity", confidence=confidence)
     specificity = non_inferiority(pair.benign, specificity_margin, quantity="specificity", confidence=confidence)
@@ -268,13 +279,14 @@ def non_inferiority_of_both(
 
 
 def attainable_mcnemar(first_errors: int, second_errors: int, n: int) -> AttainableMcNemar:
-    """Find every p-value that two readers' error counts allow, whatever errors they shared.
+    """Return every p-value that is compatible with two readers' error counts.
 
     Parameters
     ----------
     first_errors, second_errors : int
-        Of the same ``n`` cases.
+        Errors of the two readers.
     n : int
+        Number of cases, the same for both.
 
     Returns
     -------
@@ -283,12 +295,13 @@ def attainable_mcnemar(first_errors: int, second_errors: int, n: int) -> Attaina
     Raises
     ------
     InputError
-        When a reader has fewer than 0 or more than ``n`` errors.
+        If there is no case, or a reader has fewer than 0 or more than ``n`` errors.
     """
     if n < 1 or not (0 <= first_errors <= n and 0 <= second_errors <= n):
-        raise InputError(f"{first_errors} and {second_errors} errors of {n} cases", allowed="0 to n errors, n above 0")
+        found = f"{first_errors} and {second_errors} errors in {n} cases"
+        raise InputError(found, allowed="one or more cases, and no more errors than cases")
     shared = np.arange(max(0, first_errors + second_errors - n), min(first_errors, second_errors) + 1)
-    chances = stats.hypergeom.pmf(shared, n, first_errors, second_errors)
+    probabilities = stats.hypergeom.pmf(shared, n, first_errors, second_errors)
     values = {method: mcnemar_p(first_errors - shared, second_errors - shared, method) for method in MCNEMAR_METHODS}
     tables = tuple(
         AttainableTable(
@@ -296,65 +309,66 @@ def attainable_mcnemar(first_errors: int, second_errors: int, n: int) -> Attaina
             int(first_errors - k),
             int(second_errors - k),
             {method: float(p[i]) for method, p in values.items()},
-            float(chances[i]),
+            float(probabilities[i]),
         )
         for i, k in enumerate(shared)
     )
     return AttainableMcNemar(first_errors, second_errors, n, tables)
 
 
-def comparison_table(truth: object, answers: object, *, against: str | None = None) -> ResultTable:
-    """Compare every two readers, or one with every other, within each class, with the paired table of each comparison.
+def comparison_table(truth: object, diagnoses: object, *, against: str | None = None) -> ResultTable:
+    """Compare every two readers, or one with all others, within each class, and tabulate the paired counts.
 
     Parameters
     ----------
     truth : table, or mapping of str to Diagnosis
         By case.
-    answers : mapping of str to mapping, or table of readings
-        By reader (a model is one more), then by case; see :func:`spinefx.statistics.answers.answers_from`.
+    diagnoses : mapping of str to mapping, or table of readings
+        By reader (each model counts as one), then by case; see
+        :func:`spinefx.statistics.readings.diagnoses_from`.
     against : str, optional
-        The reader to compare all others with, as the first of each pair; by default every two are compared.
+        The reader with whom to compare all others, as the first of each pair; by default every two are compared.
 
     Returns
     -------
     ResultTable
-        Empty for fewer than two readers, and the note says so.
+        Empty, with a note, if there are fewer than two readers.
 
     Raises
     ------
     InputError
-        For an answer without a truth, or a reader who is not among the answers.
+        If a diagnosed case has no truth, or there are no diagnoses of the reader ``against``.
     """
-    of_case = truth_from(truth)
-    by_reader = answers_from(answers, of_case)
+    true_diagnoses = truth_from(truth)
+    by_reader = diagnoses_from(diagnoses, true_diagnoses)
     if against is not None and against not in by_reader:
-        raise InputError(f"no answers of {against!r}", where="comparison", allowed=", ".join(by_reader))
+        raise InputError(f"no diagnoses of {against!r}", where="comparison", allowed=", ".join(by_reader))
     pairs = [(against, other) for other in by_reader if other != against] if against else combinations(by_reader, 2)
     rows: list[tuple[object, ...]] = []
     tests: list[list[float]] = []
     for one, other in pairs:
         for among, measure in ((Diagnosis.MALIGNANT, "sensitivity"), (Diagnosis.BENIGN, "specificity")):
-            table = PairedTable.of(by_reader[one], by_reader[other], of_case, among)
+            table = PairedTable.of(by_reader[one], by_reader[other], true_diagnoses, among)
             cells = (table.n, table.both, table.first_only, table.second_only, table.neither, table.left_out)
             differences = (paired_difference(table), paired_difference(table, "newcombe10"))
-            shares = (table.first, table.second, *differences, paired_ratio(table))
+            estimates = (table.first, table.second, *differences, paired_ratio(table))
             p = [float(mcnemar_p(table.first_only, table.second_only, method)) for method in MCNEMAR_METHODS]
-            rows.append((one, other, measure, *cells, *shares))
+            rows.append((one, other, measure, *cells, *estimates))
             tests.append(p if table.n else [np.nan] * len(p))
     adjusted = holm([p[0] for p in tests])
-    shown = [(*row, *map(bare_p, p), bare_p(last)) for row, p, last in zip(rows, tests, adjusted, strict=True)]
-    cell_names = ("cases", "both right", "only first right", "only second right", "both wrong", "read by one only")
-    names = ("first", "second", "difference (Tango)", "difference (Newcombe 10)", "ratio (Tang)")
-    tests_named = ("p exact", "p mid-p", "p chi-square", "p chi-square, corrected", "p exact, Holm")
+    complete = [(*row, *map(bare_p, p), bare_p(last)) for row, p, last in zip(rows, tests, adjusted, strict=True)]
+    cell_columns = ("cases", "both right", "only first right", "only second right", "both wrong", "read by one only")
+    estimate_columns = ("first", "second", "difference (Tango)", "difference (Newcombe 10)", "ratio (Tang)")
+    test_columns = ("p exact", "p mid-p", "p chi-square", "p chi-square, corrected", "p exact, Holm")
     note = (
         "McNemar's tests on the cases that both have read; differences are first minus second, ratios "
         "first by second, with 95% intervals. "
         "Holm's correction is over this table."
     )
     if len(by_reader) < 2:
-        note = "Fewer than two readers: nothing to compare."
-    columns = ("reader 1", "reader 2", "measure", *cell_names, *names, *tests_named)
-    return ResultTable("comparison", "Readers compared, case by case", columns, tuple(shown), note)
+        note = "There are fewer than two readers, so there is nothing to compare."
+    columns = ("reader 1", "reader 2", "measure", *cell_columns, *estimate_columns, *test_columns)
+    return ResultTable("comparison", "Readers compared, case by case", columns, tuple(complete), note)
 
 
 def _chi_square(b: ArrayLike, c: ArrayLike, *, corrected: bool = False) -> NDArray[np.float64]:
