@@ -10,7 +10,7 @@ _HOMES = {
     "Box": "spinefx.cases.lesion",
     "Evaluation": "spinefx.statistics.evaluation",
     "Lesion": "spinefx.cases.lesion",
-    "Network": "spinefx.learning.network",
+    "Network": "spinefx.learning.networks",
     "PhantomSettings": "spinefx.phantom.settings",
     "ReaderStudy": "spinefx.statistics.mrmc.scores",
     "Recipe": "spinefx.learning.recipe",
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from spinefx.imaging.selection import choose_series
     from spinefx.imaging.study import open_study
     from spinefx.learning.crossvalidation import cross_validate
-    from spinefx.learning.network import Network
+    from spinefx.learning.networks import Network
     from spinefx.learning.recipe import Recipe
     from spinefx.learning.scoring import load_models, score
     from spinefx.phantom.cohort import write_cohort

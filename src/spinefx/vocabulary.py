@@ -51,9 +51,9 @@ class TruthSource(StrEnum):
 class Weighting(StrEnum):
     """Contrast of an MR series.
 
-    A member whose value is no plain word (``other``, ``unknown``) is a sequence that a model may read. To add a
-    sequence, add its member here and say in :mod:`spinefx.imaging.contrast` how a series of it is recognised; images
-    on disk, patches, recipes and models then take it by its name.
+    Models may read the members that :data:`SEQUENCES` lists. To add a sequence, add it here and there, and implement
+    in :mod:`spinefx.imaging.contrast` how its series are recognised; images on disk, patches, recipes and models then
+    accept it by name.
     """
 
     T1W = "T1w"

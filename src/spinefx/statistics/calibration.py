@@ -256,7 +256,7 @@ def _slope(
     logit: NDArray[np.float64], y: NDArray[np.bool_], confidence: float
 ) -> tuple[Estimate, float, float, float, str]:
     """Return slope with profile interval, its standard error and intercept, log-likelihood, and why any is missing."""
-    # Centred and of unit spread: where probabilities hardly differ, slope and intercept are too large for Newton's steps.
+    # Centred and of unit spread: where probabilities hardly differ, the coefficients are too large for Newton's steps.
     centre, spread = float(np.mean(logit)), float(np.std(logit)) if np.ptp(logit) else 1.0
     logit = (logit - centre) / spread
     fit = fit_logistic(logit[:, None], y, "none")

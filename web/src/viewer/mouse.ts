@@ -1,19 +1,19 @@
-/** The mouse on the images: window, pan, zoom and slices by each button, as set; every drag can be undone. */
+/** The mouse on the images: window, pan, zoom and slices by the buttons that the settings name; every drag can be undone. */
 
 import type { History } from "../history";
 import type { Pair } from "./pair";
 import type { Look, Pane } from "./pane";
-import { type Deed, settings } from "./settings";
+import { type MouseAction, settings } from "./settings";
 
-/** Screen pixels of a drag that go to the next slice, that double the zoom, and that span the window as it came. */
+/** Screen pixels of a drag that move one slice, that double the zoom, and that span the initial window. */
 const PIXELS = { slice: 12, double: 120, window: 300 };
-const NAMES: Record<Deed, string> = { window: "window changed", pan: "image moved", zoom: "zoom changed", slices: "" };
-/** Turns of a wheel within this time are one step to undo. */
+const NAMES: Record<MouseAction, string> = { window: "window changed", pan: "image moved", zoom: "zoom changed", slices: "" };
+/** Turns of the wheel within this time are undone as one step. */
 const TOGETHER_MS = 700;
 
 interface Drag {
   pane: Pane;
-  deed: Deed;
+  action: MouseAction;
   button: number;
   x: number;
   y: number;
@@ -21,14 +21,14 @@ interface Drag {
   slice: number;
 }
 
-/** Change how a pane is looked at, as a step that can be undone; steps that join one another count as one. */
+/** Record a change of a pane's look as a step to undo; consecutive steps with the same `joins` count as one. */
 export function lookStep(history: History, pane: Pane, label: string, before: Look, joins?: string): void {
   const after = pane.look;
   if (JSON.stringify(before) === JSON.stringify(after)) return;
   history.remember({ label, joins, redo: () => pane.lookAt(after), undo: () => pane.lookAt(before) });
 }
 
-export class Hands {
+export class Mouse {
   private drag: Drag | undefined;
   private turned = 0;
   private turns = 0;
@@ -45,28 +45,28 @@ export class Hands {
       });
     }
     pair.onCancel(() => this.cancel());
-    // Before the box's own listener: a box that is drawn while the image moves is drawn on the moved image.
+    // In the capturing phase, before the box's own listener: a box that is drawn while the image moves follows the image.
     window.addEventListener("mousemove", (event) => this.pull(event), true);
     window.addEventListener("mouseup", (event) => this.release(event), true);
   }
 
   private press(pane: Pane, event: MouseEvent): void {
     if (this.drag || !pane.isReady || (event.target as Element).closest("button")) return;
-    const deed = deedOf(event);
-    if (!deed) return;
-    // A middle press would scroll the page, a left one mark its text; the pane still takes the focus.
+    const action = actionOf(event);
+    if (!action) return;
+    // The browser would scroll the page or select text; the pane still takes the focus.
     event.preventDefault();
     pane.root.focus({ preventScroll: true });
-    this.drag = { pane, deed, button: event.button, x: event.clientX, y: event.clientY, look: pane.look, slice: pane.slice };
+    this.drag = { pane, action, button: event.button, x: event.clientX, y: event.clientY, look: pane.look, slice: pane.slice };
   }
 
   private pull(event: MouseEvent): void {
     if (!this.drag) return;
-    const { pane, deed, x, y, look, slice } = this.drag;
+    const { pane, action, x, y, look, slice } = this.drag;
     const [right, down] = [event.clientX - x, event.clientY - y];
-    if (deed === "slices") void pane.go(slice + Math.trunc(down / PIXELS.slice));
-    else if (deed === "pan") pane.lookAt({ ...look, pan: [look.pan[0] + right, look.pan[1] + down] });
-    else if (deed === "zoom") {
+    if (action === "slices") void pane.go(slice + Math.trunc(down / PIXELS.slice));
+    else if (action === "pan") pane.lookAt({ ...look, pan: [look.pan[0] + right, look.pan[1] + down] });
+    else if (action === "zoom") {
       pane.lookAt(look);
       pane.magnify(2 ** (-down / PIXELS.double));
     } else pane.lookAt({ ...look, window: windowed(look, pane, right, -down) });
@@ -76,15 +76,15 @@ export class Hands {
     const { drag } = this;
     if (!drag || event.button !== drag.button) return;
     this.drag = undefined;
-    if (drag.deed !== "slices") lookStep(this.history, drag.pane, NAMES[drag.deed], drag.look);
+    if (drag.action !== "slices") lookStep(this.history, drag.pane, NAMES[drag.action], drag.look);
   }
 
-  /** Leave a drag, and what it did. */
+  /** Stop a drag, and take back what it did. */
   private cancel(): void {
     const { drag } = this;
     this.drag = undefined;
     if (!drag?.pane.isReady) return;
-    if (drag.deed === "slices") void drag.pane.go(drag.slice);
+    if (drag.action === "slices") void drag.pane.go(drag.slice);
     else drag.pane.lookAt(drag.look);
   }
 
@@ -102,18 +102,18 @@ export class Hands {
   }
 }
 
-function deedOf(event: MouseEvent): Deed | undefined {
+function actionOf(event: MouseEvent): MouseAction | undefined {
   const { left, middle, right } = settings();
   if (event.button === 0 && event.shiftKey) return "pan";
   if (event.button === 0 && (event.ctrlKey || event.metaKey)) return "zoom";
   return [left, middle, right][event.button];
 }
 
-/** The window after a drag: one way its width, the other its middle, in shares of the window that the image came with. */
+/** The window after a drag: one direction changes its width, the other its level, in fractions of the initial window. */
 function windowed({ window }: Look, pane: Pane, right: number, up: number): Look["window"] {
   const { width, forward, upward } = settings();
-  const came = pane.series!.window;
-  const unit = (came.high - came.low) / PIXELS.window;
+  const initial = pane.series!.window;
+  const unit = (initial.high - initial.low) / PIXELS.window;
   const [wide, bright] = width === "across" ? [right, up] : [up, right];
   const spread = (window.high - window.low) / 2 + ((forward === "wider" ? 1 : -1) * wide * unit) / 2;
   const half = Math.max(spread, unit / 2);
