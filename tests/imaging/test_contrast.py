@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.uid import LegacyConvertedEnhancedMRImageStorage
 
 from spinefx.errors import SelectionError
 from spinefx.imaging.contrast import SequenceHeader, contrast_of, weighting_from_name
@@ -231,7 +232,7 @@ def as_legacy_enhanced(paths: list[Path], target: Path) -> None:
     """Write the slices of a series as one Legacy Converted Enhanced file, its timing in unassigned sequences."""
     slices = [pydicom.dcmread(path) for path in paths]
     merged = slices[0].copy()
-    merged.SOPClassUID = merged.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4.4"
+    merged.SOPClassUID = merged.file_meta.MediaStorageSOPClassUID = LegacyConvertedEnhancedMRImageStorage
     merged.NumberOfFrames = len(slices)
     merged.PixelData = b"".join(one.PixelData for one in slices)
     kept = Dataset()
@@ -339,7 +340,5 @@ def test_times_of_a_sidecar_are_read_in_either_unit(tmp_path: Path, unit: str) -
         }
         (tmp_path / f"{name}.json").write_text(json.dumps(times))
     chosen = choose_series(open_study(tmp_path)).chosen
-    assert [(one.repetition_time_ms, one.echo_time_ms) for one in chosen.values()] == [
-        (pytest.approx(426.3), pytest.approx(15.9)),
-        (pytest.approx(3378), pytest.approx(87.3)),
-    ]
+    times_ms = [time for one in chosen.values() for time in (one.repetition_time_ms, one.echo_time_ms)]
+    assert times_ms == pytest.approx([426.3, 15.9, 3378, 87.3])
