@@ -294,9 +294,9 @@ def test_the_shell_distinguishes_one_study_from_many(
             "write a tab-separated table with the columns study, case_id, centre_l_mm",
         ),
         ((str(manifest),), "Many studies need --out"),
-        ((str(manifest), "--out", str(tmp_path / "out"), "--slices", "6"), "with what describes one study"),
+        ((str(manifest), "--out", str(tmp_path / "out"), "--slices", "6"), "no flags of a single study"),
         ((str(manifest), "--out", str(tmp_path / "out"), "--on", "dask://x"), "local, ray, or ray://host:port"),
-        ((anat, "--box", "0,0,0,30"), "no --slices"),
+        ((anat, "--box", "0,0,0,30"), "--slices is missing"),
     ):
         with pytest.raises(SystemExit) as end:
             main(["predict", str(model), *arguments])

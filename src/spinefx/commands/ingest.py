@@ -267,7 +267,7 @@ def _unmatched(
     for row in sorted(rows):
         hints = enrolment.similar_keys[rows[row].participant_id]
         for number, study in left.items():
-            for key in filter(None, (study.patient_key, study.folder_key)):
+            for key in filter(None, (study.patient_key, *study.folder_keys, study.folder_key)):
                 if key in hints:
                     near.setdefault(number, (row, hints[key]))
         numbers = [number for number, (other, _) in near.items() if other == row]

@@ -331,7 +331,7 @@ def _serve(pipe: Connection, function: Callable[..., Any], reports: bool, memory
     def send(*content: Any) -> None:
         pipe.send((REPORT, content))
 
-    # A pipe that is closed or broken says that nobody waits for results any more.
+    # A closed or broken pipe means that the parent no longer waits for results.
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             item = pipe.recv()

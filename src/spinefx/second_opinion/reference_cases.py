@@ -262,7 +262,7 @@ def read_evidence(
     Returns
     -------
     LocalEvidence or None
-        None for a bare model folder, for an experiment on another study folder, whose participants have the same
+        None for a single model folder, for an experiment on another workspace, whose participants have the same
         pseudonyms, and where no case was answered.
 
     Raises
