@@ -20,6 +20,7 @@ from spinefx.commands.report import write_report
 from spinefx.commands.train import train
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 
@@ -68,7 +69,7 @@ def test_from_dicom_to_a_report_that_beats_chance(study: Path) -> None:
     assert {row["result"] for row in audit} == {"passed"}
     page = written.page.read_text(encoding="utf-8")
     assert "Phantom." in page
-    assert "Not a medical device" in page
+    assert RESEARCH_USE_ONLY in page
     assert "small_resnet" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""

@@ -176,7 +176,8 @@ def _start(tmp_path: Path, recipe: Recipe, workers: int) -> subprocess.Popen[byt
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a run in the background ignores Ctrl-C
     )
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "run").glob("fold-0*/checkpoint.safetensors")):
+    # Every process is at work, and none is still starting.
+    while len(list((tmp_path / "run").glob("fold-0*/checkpoint.safetensors"))) < workers:
         assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.01)
