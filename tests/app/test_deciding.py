@@ -25,6 +25,7 @@ import pydicom
 import pytest
 from fastapi.testclient import TestClient
 
+from spinefx.app import deciding
 from spinefx.app.access import add_user
 from spinefx.app.guard import Limits
 from spinefx.app.opened import FOLDER, OpenStudies, new_folder
@@ -33,6 +34,7 @@ from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.commands.predict import predict
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.second_opinion.intake import Opened
+from spinefx.second_opinion.opinion import Opinion
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_lesions, sidecar_path
 
@@ -146,6 +148,29 @@ def test_a_case_of_the_cohort_is_predicted_by_the_fold_that_was_not_trained_on_i
     assert answer["histogram"]["benign"]["cases"] + answer["histogram"]["malignant"]["cases"] == 11
     assert case not in {one["case"] for one in answer["nearest"]}
     assert answer["spread"] is None
+
+
+def test_an_opinion_of_a_model_that_reads_a_third_series_names_each_registration(
+    client_of: ClientOf, trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = deciding.second_opinion
+
+    def with_stir(*given: Any, **more: Any) -> Opinion:
+        opinion = plain(*given, **more)
+        record = opinion.content["registration"]
+        matrix = record["t2w_mm_to_t1w_mm"]
+        stir = {name: value for name, value in record.items() if name != "t2w_mm_to_t1w_mm"}
+        registrations = {"t1w": record, "stir": stir | {"t2w_mm_to_stir_mm": matrix}}
+        return Opinion(opinion.scored, opinion.content | {"registrations": registrations}, opinion.nearest)
+
+    monkeypatch.setattr(deciding, "second_opinion", with_stir)
+    client = client_of(trained.study)
+    opened = client.post("/api/decide/participants/sub-002").json()
+    answer = ask(client, opened, lesion_of(trained.study, "sub-002"))
+    assert list(answer["registrations"]) == ["t1w", "stir"]
+    assert {np.shape(one["matrix"]) for one in answer["registrations"].values()} == {(4, 4)}
+    report = client.get(f"/api/decide/opinions/{answer['opinion']}/report").text
+    assert "STIR, " in report
 
 
 def test_a_model_that_may_have_been_trained_on_the_case_gives_no_opinion(client_of: ClientOf, trained: Any) -> None:

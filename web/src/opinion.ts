@@ -104,20 +104,21 @@ function nearest({ nearest: cases, nearest_by }: SecondOpinion): HTMLElement[] {
   return [element("h2", {}, "Most similar proven cases"), element("p", { class: "quiet" }, nearest_by), ...cases.map(one)];
 }
 
-function quality({ quality: measures, flags, registration }: SecondOpinion): HTMLElement[] {
+function quality({ quality: measures, flags, registration, registrations }: SecondOpinion): HTMLElement[] {
   const outside = measures.filter((one) => one.state === "outside");
   const compared = measures.filter((one) => one.state !== "unknown");
   const summary = !compared.length
     ? "There are no local cases to compare the input with."
     : outside.length
       ? `Outside the cohort's range: ${outside.map((one) => one.what).join("; ")}.`
-      : `All ${compared.length} measures are within the cohort's range.`;
+      : `All measures (${compared.length}) are within the cohort's range.`;
   const range = ({ low, high }: InputMeasure): string => (low == null || high == null ? "" : `${show(low)} to ${show(high)}`);
+  const aligned = registrations ? Object.entries(registrations).map(([name, one]) => `${name.toUpperCase()}, ${one.reason}`).join("; ") : registration?.reason;
   return [
     element("h2", {}, "Input quality"),
     element("p", { class: outside.length ? "alarm" : "", "data-testid": "quality" }, summary),
     ...flags.map((flag) => element("p", { class: "alarm" }, flag)),
-    element("p", {}, `Registration: ${registration.reason}`),
+    ...(aligned ? [element("p", {}, `Registration: ${aligned}`)] : []),
     element(
       "details",
       {},

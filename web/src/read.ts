@@ -1,24 +1,19 @@
 /** The read page: score the signs of blinded cases, answer, seal, and see the model's prediction where the design shows it. */
 
 import { Refusal, get, send } from "./api";
-import type { CurrentUser, DesignKind, Diagnosis, ModelPrediction, OpenedCase, ReadingCase, ReadingOverview, Score, SessionProgress, SignDefinition, Step } from "./contracts";
+import type { CurrentUser, DesignKind, Diagnosis, DraftForm, ModelPrediction, OpenedCase, ReadingCase, ReadingOverview, Score, SessionProgress, SignDefinition, Step } from "./contracts";
 import { element, replace } from "./dom";
 import { History } from "./history";
 import { Keys } from "./keys";
 import { guard } from "./leaving";
 import { type CasePath, PresenceReport } from "./presence";
-import { SCORE_LABELS, type Scores, SignForm } from "./signform";
+import { SCORE_LABELS, SignForm } from "./signform";
 import { editing } from "./studies";
 import { BoxTool } from "./viewer/box";
 import { bindImageKeys } from "./viewer/commands";
 import { Pair } from "./viewer/pair";
 
-interface Form {
-  diagnosis: Diagnosis | null;
-  confidence: number | null;
-  signs: Scores;
-  comment: string;
-}
+type Form = Required<DraftForm>;
 
 const SAVE_AFTER_MS = 400;
 /** Pause before a draft is sent again that the server could not store. */

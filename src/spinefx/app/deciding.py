@@ -23,6 +23,7 @@ from spinefx.app.contracts.deciding import (
     ModelIdentity,
     OpenedStudy,
     OpinionRequest,
+    RegistrationRecord,
     SaliencyReply,
     SaliencyRequest,
     SecondOpinion,
@@ -276,8 +277,7 @@ class _Desk:
         )
         study.keep(given)
         nearest = [one | self._pictures(study, found, place) for place, one in enumerate(found.content["nearest"])]
-        content: dict[str, Any] = found.content | {"opinion": given.name, "given": given.given, "nearest": nearest}
-        return SecondOpinion.model_validate(content)
+        return _described(found.content | {"opinion": given.name, "given": given.given, "nearest": nearest})
 
     def _pictures(self, study: OpenStudy, opinion: Opinion, place: int) -> dict[str, str]:
         """Name the pictures of a proven case."""
@@ -301,6 +301,14 @@ class _Desk:
             return self.panel.recognise(*sorted(opened.volumes.values(), key=lambda one: one is not opened.marked))
         except SpinefxError:
             return None  # there is no model, so there will be no opinion either
+
+
+def _described(content: Mapping[str, Any]) -> SecondOpinion:
+    aligned = content["registration"]
+    shown: dict[str, Any] = {"registration": None if aligned is None else RegistrationRecord.of(aligned)}
+    if "registrations" in content:
+        shown["registrations"] = {name: RegistrationRecord.of(one) for name, one in content["registrations"].items()}
+    return SecondOpinion.model_validate({**content, **shown})
 
 
 def _lesion(wanted: LesionExtent, study: OpenStudy) -> Lesion:

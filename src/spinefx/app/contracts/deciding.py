@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -180,7 +181,7 @@ class OpinionBox(ResponseBody):
 
 
 class RegistrationRecord(ResponseBody):
-    """How T1W was aligned with T2W; the matrix is 4 x 4."""
+    """How one series was aligned with T2W; the matrix is 4 x 4, from T2W millimetres to those of the series."""
 
     method: str
     similarity_before: float
@@ -189,7 +190,21 @@ class RegistrationRecord(ResponseBody):
     rotation_deg: float
     same_frame_of_reference: bool
     reason: str
-    t2w_mm_to_t1w_mm: list[list[float]]
+    matrix: list[list[float]]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> RegistrationRecord:
+        """Return the record of :func:`spinefx.cases.alignment.alignment_record`, whose matrix names the series.
+
+        Parameters
+        ----------
+        record : mapping
+
+        Returns
+        -------
+        RegistrationRecord
+        """
+        return cls(**{"matrix" if name.startswith("t2w_mm_to_") else name: value for name, value in record.items()})
 
 
 class EngineVersion(ResponseBody):
@@ -309,7 +324,10 @@ class SecondOpinion(ResponseBody):
     slices : list of SliceProbability
     lesion : OpinionBox
     flags : list of str
-    registration : RegistrationRecord
+    registration : RegistrationRecord or None
+        Of T1W, or of the first series that the model reads beside T2W; None where it reads T2W alone.
+    registrations : dict of str to RegistrationRecord
+        By series, where the model reads several beside T2W.
     model : OpinionModel
     answered_by : str
     phantom : bool
@@ -331,7 +349,8 @@ class SecondOpinion(ResponseBody):
     slices: list[SliceProbability]
     lesion: OpinionBox
     flags: list[str]
-    registration: RegistrationRecord
+    registration: RegistrationRecord | None
+    registrations: dict[str, RegistrationRecord] | None = None
     model: OpinionModel
     answered_by: str
     phantom: bool
