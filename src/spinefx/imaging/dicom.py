@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pydicom.filereader import read_dataset
 from spinefx.errors import FileError
 from spinefx.imaging.archive import Member
 from spinefx.imaging.dicom_elements import Outline, outline
+from spinefx.imaging.dicom_layout import PixelLayout, StoredPixels, lost_in_compression, read_layout
 from spinefx.imaging.dicom_values import (
     code_word,
     first_item,
@@ -32,22 +32,9 @@ from spinefx.imaging.dicom_values import (
     read_whole,
 )
 
-__all__ = ["Frame", "Header", "PixelLayout", "StoredPixels", "lenient_reading", "read_directory", "read_header"]
+__all__ = ["Frame", "Header", "lenient_reading", "read_directory", "read_header"]
 
-MAX_ROWS = 4096
-MAX_FRAMES = 10_000
 OLDEST_SHOWN_YEARS = 89.0
-# What pydicom lets through on broken bytes: one bad file stays one bad file.
-PARSE_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 
 TAGS = frozenset(
@@ -57,7 +44,7 @@ TAGS = frozenset(
     | {0x00180082, 0x00180086, 0x00181030, 0x00181314, 0x00189005, 0x00189008, 0x00189018, 0x00189025}
     | {0x0020000D, 0x0020000E, 0x00200011, 0x00200012, 0x00200032, 0x00200037, 0x00200052, 0x00200100}
     | {0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030}
-    | {0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00281052, 0x00281053}
+    | {0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00281052, 0x00281053, 0x00282110, 0x00282114}
     | {0x52009229, 0x52009230}
 )
 NO_IMAGES = {
@@ -71,46 +58,6 @@ NO_IMAGES = {
     "SEG": "a segmentation",
     "REG": "a registration",
 }
-
-
-@dataclass(frozen=True)
-class PixelLayout:
-    """How the stored pixels of one file are to be read.
-
-    Parameters
-    ----------
-    rows, columns, frames : int
-    bits_allocated, bits_stored, high_bit : int
-    signed, inverted : bool
-        Inverted: MONOCHROME1, where the lowest value is white.
-    """
-
-    rows: int
-    columns: int
-    frames: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-    inverted: bool
-
-
-@dataclass(frozen=True, eq=False)
-class StoredPixels:
-    """Where the pixels of one file lie and what its numbers mean; nothing else of its header.
-
-    Parameters
-    ----------
-    layout : PixelLayout
-    outline : Outline
-        Without values.
-    scaling : tuple of (float, float)
-        Slope and intercept of each frame.
-    """
-
-    layout: PixelLayout
-    outline: Outline
-    scaling: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +107,8 @@ class Header:
     scan_options_known : bool
         Whether the header speaks of fat suppression at all.
     contrast_agent : bool
+    lossy : bool
+        Whether the header says that the image was once compressed with loss.
     slice_thickness_mm : float or None
     pixels : StoredPixels
     frames : tuple of Frame
@@ -180,6 +129,7 @@ class Header:
     scan_options: tuple[str, ...]
     scan_options_known: bool
     contrast_agent: bool
+    lossy: bool
     slice_thickness_mm: float | None
     pixels: StoredPixels
     frames: tuple[Frame, ...]
@@ -218,10 +168,10 @@ def read_header(stream: BinaryIO, member: Member) -> Header | None:
     try:
         dataset = _dataset(found)
         _check_kind(dataset, found)
-        return _header(dataset, _layout(dataset, found), found)
+        return _header(dataset, read_layout(dataset, found, stream), found)
     except FileError:
         raise
-    except PARSE_ERRORS as error:
+    except Exception as error:  # whatever pydicom raises on broken bytes: one bad file stays one bad file
         raise FileError(f"holds a value that cannot be read ({type(error).__name__})") from None
 
 
@@ -249,7 +199,7 @@ def read_directory(stream: BinaryIO, member: Member) -> tuple[tuple[str, ...], .
     try:
         records = _dataset(found).get("DirectoryRecordSequence") or []
         return tuple(read_texts(record, "ReferencedFileID") for record in records if "ReferencedFileID" in record)
-    except PARSE_ERRORS as error:
+    except Exception as error:  # whatever pydicom raises on broken bytes: one bad file stays one bad file
         raise FileError(f"is a DICOMDIR that cannot be read ({type(error).__name__})", where=member.label) from None
 
 
@@ -268,50 +218,6 @@ def _check_kind(dataset: Dataset, found: Outline) -> None:
             raise FileError(f"has no {keyword}")
     if modality != "MR" and "ImagePositionPatient" not in dataset and "PerFrameFunctionalGroupsSequence" not in dataset:
         raise FileError(f"is no MR image (its modality is {code_word(modality)}) and has no position in the patient")
-
-
-def _layout(dataset: Dataset, found: Outline) -> PixelLayout:
-    """Check every number that decoding would trust (bar S3)."""
-    values = {}
-    for keyword, least, most in (
-        ("Rows", 1, MAX_ROWS),
-        ("Columns", 1, MAX_ROWS),
-        ("NumberOfFrames", 1, MAX_FRAMES),
-        ("BitsAllocated", 8, 32),
-        ("BitsStored", 1, 32),
-        ("HighBit", 0, 31),
-        ("PixelRepresentation", 0, 1),
-        ("SamplesPerPixel", 1, 1),
-    ):
-        value = read_whole(dataset, keyword)
-        if not read_texts(dataset, keyword) and keyword in {"NumberOfFrames", "SamplesPerPixel"}:
-            value = 1
-        if value is None or not least <= value <= most:
-            raise FileError(f"has {keyword} {'unknown' if value is None else value}, allowed {least} to {most}")
-        values[keyword] = value
-    allocated, stored, high = values["BitsAllocated"], values["BitsStored"], values["HighBit"]
-    if allocated not in {8, 16, 32} or not stored - 1 <= high < allocated:
-        raise FileError(
-            f"has BitsAllocated {allocated}, BitsStored {stored} and HighBit {high}, which do not fit together"
-        )
-    photometric = read_text(dataset, "PhotometricInterpretation")
-    if photometric not in {"MONOCHROME1", "MONOCHROME2"}:
-        raise FileError("is a colour image, not greyscale")
-    expected = values["Rows"] * values["Columns"] * values["NumberOfFrames"] * allocated // 8
-    present = found.size - found.pixel_offset
-    encapsulated = found.pixel_length == 0xFFFFFFFF
-    if present <= 0 or (not encapsulated and min(present, found.pixel_length) < expected):
-        raise FileError(f"has truncated pixels: {max(0, min(present, found.pixel_length))} of {expected} bytes")
-    return PixelLayout(
-        values["Rows"],
-        values["Columns"],
-        values["NumberOfFrames"],
-        allocated,
-        stored,
-        high,
-        values["PixelRepresentation"] == 1,
-        photometric == "MONOCHROME1",
-    )
 
 
 def _header(dataset: Dataset, layout: PixelLayout, found: Outline) -> Header:
@@ -335,6 +241,7 @@ def _header(dataset: Dataset, layout: PixelLayout, found: Outline) -> Header:
         scan_options=options,
         scan_options_known=known,
         contrast_agent=bool(read_text(dataset, "ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence")),
+        lossy=lost_in_compression(dataset),
         slice_thickness_mm=read_number(dataset, "SliceThickness"),
         pixels=StoredPixels(layout, found.without_values(), tuple((frame.slope, frame.intercept) for frame in frames)),
         frames=frames,

@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from spinefx.errors import FileError
 
-__all__ = ["Outline", "outline", "read_outlined"]
+__all__ = ["UNDEFINED", "Outline", "check_rest", "outline", "read_outlined"]
 
 MAX_DEPTH = 64
 # An Enhanced file of 200 frames holds some 60,000 elements.
@@ -33,6 +33,7 @@ MAX_HEADER_BYTES = 512 * 2**20
 MAX_INFLATED_BYTES = 256 * 2**20
 MAX_RATIO = 200
 FREE_BYTES = 2**20
+MAX_REST_BYTES = 16 * 2**20
 FIRST_READ_BYTES = 16 * 2**10  # a classic header has 2 to 10 kB
 UNDEFINED = 0xFFFFFFFF
 
@@ -191,6 +192,46 @@ def read_outlined(stream: BinaryIO, size: int, found: Outline) -> bytes:
     if len(data) != found.size or _digest(data, found.pixel_offset) != found.header_digest:
         raise FileError("changed since it was scanned")
     return data
+
+
+def check_rest(stream: BinaryIO, position: int, found: Outline) -> None:
+    """Check that whatever follows the pixels of a file is a run of DICOM elements in order.
+
+    Parameters
+    ----------
+    stream : binary file
+        The file, or the data set where it was deflated; seekable forwards.
+    position : int
+        Where the pixels end.
+    found : Outline
+
+    Raises
+    ------
+    FileError
+        When it is not, so that the length of the pixels cannot be believed.
+    """
+    rest = found.size - position
+    if rest <= 0:
+        return
+    if rest > MAX_REST_BYTES:
+        raise FileError(f"has {rest} bytes behind its pixels", allowed=f"up to {MAX_REST_BYTES}")
+    stream.seek(position)
+    data = stream.read(rest)
+    place, last, count, implicit, little = 0, PIXEL_DATA, 0, found.implicit, found.little_endian
+    try:
+        while place < len(data):
+            tag, vr, length, value = _element_at(data, place, implicit=implicit, little=little)
+            if tag <= last:
+                raise FileError("has elements behind its pixels that are out of order")
+            place, last, count = value + length, tag, count + 1
+            if count > MAX_ELEMENTS:
+                raise FileError(f"holds more than {MAX_ELEMENTS} elements")
+            if length == UNDEFINED or vr == b"SQ" or (implicit and _is_sequence(tag)):
+                place, count = _skip_sequence(data, value, length, implicit or vr == b"UN", little, _content(vr), count)
+            if place > len(data):
+                raise _ShortError
+    except _ShortError:
+        raise FileError("is cut off behind its pixels, or holds bytes there that are no DICOM") from None
 
 
 def _digest(data: bytes, end: int) -> bytes:

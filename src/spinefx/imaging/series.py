@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from spinefx.errors import FileError, GeometryError, SeriesError
 from spinefx.imaging.archive import Member, MemberReader
-from spinefx.imaging.dicom import StoredPixels, lenient_reading
+from spinefx.imaging.dicom import lenient_reading
+from spinefx.imaging.dicom_layout import MAX_VOXELS, StoredPixels
 from spinefx.imaging.dicom_pixels import read_frames
 from spinefx.imaging.nifti import NiftiHeader, read_voxels
 from spinefx.imaging.stack import stack_affine
@@ -20,8 +21,6 @@ from spinefx.imaging.volume import SagittalTurn, Slices, Volume
 from spinefx.vocabulary import Plane, Weighting
 
 __all__ = ["Instance", "Series", "StoredSlices"]
-
-MAX_VOXELS = 2**26
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ class Series:
             As :meth:`load`; the last two for a DICOM series only when slices are read.
         """
         if self.fault:
-            raise SeriesError(self.fault, where=self.label, remedy="Export the series again, whole.")
+            raise SeriesError(self.fault, where=self.label, remedy="Export the original series again, whole.")
         if self.number_of_slices * self.shape[0] * self.shape[1] > MAX_VOXELS:
             raise SeriesError("too many voxels", where=self.label, allowed=f"up to {MAX_VOXELS}")
         if self.nifti is not None:
@@ -292,9 +291,13 @@ class StoredSlices(Slices):
             instance = self.series.instances[index]
             if instance.pixels is not None and index not in self._at_hand:
                 files.setdefault((instance.source, instance.pixels), []).append(index)
+        array = np.empty((len(wanted), *self.series.shape), np.float32)
+        for index in wanted:
+            if index in self._at_hand:
+                array[index - first] = self._at_hand[index]
         with MemberReader() as reader, lenient_reading():
             for (source, pixels), indices in files.items():
-                frames = read_frames(reader, source, pixels, [self.series.instances[index].frame for index in indices])
-                self._at_hand.update(zip(indices, frames, strict=True))
-        array = np.stack([self._at_hand[index] for index in wanted])
+                frames = [self.series.instances[index].frame for index in indices]
+                read_frames(reader, source, pixels, frames, into=[array[index - first] for index in indices])
+                self._at_hand.update((index, array[index - first]) for index in indices)
         return array if self.turn is None else np.ascontiguousarray(self.turn.apply(array))

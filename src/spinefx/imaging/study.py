@@ -27,6 +27,8 @@ from spinefx.vocabulary import Weighting
 
 __all__ = ["Instance", "RefusedFile", "Scan", "Series", "Study", "only_study", "open_study", "pseudonym", "scan"]
 
+LOSSY = "images that were compressed with loss (Lossy Image Compression, 0028,2110)"
+
 
 @dataclass(frozen=True)
 class Study:
@@ -336,7 +338,7 @@ def _one_series(uid: str, images: list[_Image]) -> Series:
     timed = contrast.weighting_from_timing(frame.repetition_time_ms, frame.echo_time_ms, frame.inversion_time_ms)
     named = contrast.weighting_from_name(header.description) if timed is Weighting.UNKNOWN else Weighting.UNKNOWN
     step = np.linalg.norm(stack_affine(images)[:3, :3], axis=0)
-    fault = fault_of_stack(images)
+    fault = fault_of_stack(images) or LOSSY * any(image.header.lossy for image in images)
     thickness = header.slice_thickness_mm if fault or len(images) == 1 else None
     return Series(
         uid=uid,
