@@ -11,6 +11,7 @@ __all__ = [
     "LEVELS",
     "SIGNS",
     "SIGN_IDENTIFIERS",
+    "VOXEL_DIGEST",
     "Arm",
     "Diagnosis",
     "Plane",
@@ -20,6 +21,9 @@ __all__ = [
     "Weighting",
     "is_anomalous_level",
 ]
+
+# The key of an image's sidecar that records the digest of its voxels, from ingest on.
+VOXEL_DIGEST = "VoxelSha256"
 
 
 class Diagnosis(StrEnum):

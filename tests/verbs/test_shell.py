@@ -124,8 +124,8 @@ FAULTS: dict[Callable[[Path], tuple[object, ...]], str] = {
     empty_folder: "no study folder",
     text_file_as_study: "neither DICOM nor NIfTI|no model",
     missing_patches: "no current patches",
-    altered_voxels: "its voxels are not those that were ingested",
-    altered_patches: "patches that are not what was written",
+    altered_voxels: "its voxels are not those that its sidecar records",
+    altered_patches: "patches that are not those that were written",
     no_experiment: "no experiment 'absent'",
 }
 

@@ -22,7 +22,6 @@ from spinefx.app.state import ServerState, state_of
 from spinefx.cases.lesion import Box, Lesion, box_agreement
 from spinefx.errors import StaleError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
-from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.selection import kinds_beside
 from spinefx.imaging.volume import Volume
 from spinefx.verbs.patching import align_lesion
@@ -36,6 +35,7 @@ from spinefx.workspace.records import (
     sidecar_path,
     write_lesions,
 )
+from spinefx.workspace.volumes import read_image
 
 __all__ = ["BoxRequest", "add_annotating", "alignment_json", "on_middle_slice", "pair_of", "read_pair"]
 
@@ -103,7 +103,7 @@ def read_pair(workspace: Workspace, participant_id: str) -> VolumePair:
     """
 
     def read(weighting: str) -> Volume:
-        return read_nifti(workspace.image(participant_id, weighting)).to_sagittal()
+        return read_image(workspace, participant_id, weighting).to_sagittal()
 
     with ThreadPoolExecutor(2) as both:  # somebody waits, and unpacking leaves the interpreter free
         t2w, t1w = both.map(read, ("T2w", "T1w"))

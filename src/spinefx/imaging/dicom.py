@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ NO_IMAGES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Frame:
     """One image of a file.
 
@@ -90,7 +91,7 @@ class Frame:
     temporal_position: int | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Header:
     """What one DICOM image file says. It still holds identifiers: it lives only until a Study is made of it.
 
@@ -227,14 +228,17 @@ def _header(dataset: Dataset, layout: PixelLayout, found: Outline) -> Header:
     frames = _enhanced_frames(dataset, shared, layout) if enhanced else _classic_frames(dataset, layout)
     return Header(
         sop_uid=read_text(dataset, "SOPInstanceUID"),
-        series_uid=read_text(dataset, "SeriesInstanceUID"),
-        study_uid=read_text(dataset, "StudyInstanceUID"),
-        frame_of_reference_uid=read_text(dataset, "FrameOfReferenceUID"),
-        patient_id=read_text(dataset, "PatientID"),
+        # Interned: the files of a series share these texts.
+        series_uid=sys.intern(read_text(dataset, "SeriesInstanceUID")),
+        study_uid=sys.intern(read_text(dataset, "StudyInstanceUID")),
+        frame_of_reference_uid=sys.intern(read_text(dataset, "FrameOfReferenceUID")),
+        patient_id=sys.intern(read_text(dataset, "PatientID")),
         sex=read_text(dataset, "PatientSex").upper(),
         modality=code_word(read_text(dataset, "Modality")),
         body_part=read_text(dataset, "BodyPartExamined").upper() or _anatomy(shared),
-        description=" ".join(read_text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName")).strip(),
+        description=sys.intern(
+            " ".join(read_text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName")).strip()
+        ),
         age_years=_age_years(dataset),
         series_number=read_whole(dataset, "SeriesNumber"),
         scanning_sequence=scanning,

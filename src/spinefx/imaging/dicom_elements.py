@@ -24,13 +24,16 @@ from pydicom.uid import (
 
 from spinefx.errors import FileError
 
-__all__ = ["UNDEFINED", "Outline", "check_rest", "outline", "read_outlined"]
+__all__ = ["UNDEFINED", "NoDicomError", "Outline", "check_rest", "outline", "read_outlined"]
 
 MAX_DEPTH = 64
 # An Enhanced file of 200 frames holds some 60,000 elements.
 MAX_ELEMENTS = 200_000
-MAX_HEADER_BYTES = 512 * 2**20
-MAX_INFLATED_BYTES = 256 * 2**20
+MAX_HEADER_BYTES = 48 * 2**20
+# Of one element that is read as a value.
+MAX_VALUE_BYTES = 2**16
+MAX_INFLATED_BYTES = 96 * 2**20
+STEP_BYTES = 2**17
 MAX_RATIO = 200
 FREE_BYTES = 2**20
 MAX_REST_BYTES = 16 * 2**20
@@ -65,7 +68,7 @@ SHORT_VRS = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outline:
     """Where the wanted parts of a DICOM file lie.
 
@@ -112,6 +115,10 @@ class Outline:
         Outline
         """
         return replace(self, wanted=b"", inflated=b"")
+
+
+class NoDicomError(FileError):
+    """A file that does not start as DICOM; it may be something else."""
 
 
 class _ShortError(Exception):
@@ -188,7 +195,7 @@ def read_outlined(stream: BinaryIO, size: int, found: Outline) -> bytes:
         When its size or anything before its pixels is no longer what it was.
     """
     deflated = found.transfer_syntax == DeflatedExplicitVRLittleEndian
-    data = outline(stream, size, frozenset()).inflated if deflated else stream.read()
+    data = outline(stream, size, frozenset()).inflated if deflated else stream.read(size + 1)
     if len(data) != found.size or _digest(data, found.pixel_offset) != found.header_digest:
         raise FileError("changed since it was scanned")
     return data
@@ -242,7 +249,7 @@ def _outline(data: bytes, size: int, wanted: AbstractSet[int], stream: BinaryIO)
     meta = _read_meta(data)
     syntax, start, inflated = meta.transfer_syntax, meta.start, b""
     if syntax == DeflatedExplicitVRLittleEndian:
-        data = inflated = _inflate(data[start:] + stream.read(), size)
+        data = inflated = _inflate(data[start:], stream, size)
         start, size = 0, len(inflated)
     implicit, little = _encoding(data, start, syntax)
     if not syntax:
@@ -261,7 +268,7 @@ def _read_meta(data: bytes) -> _Meta:
         # Without preamble and meta header a data set starts with group 8 (or its length), little or big endian.
         if data[:2] in {b"\x08\0", b"\0\x08"} and len(data) >= 8:
             return _Meta("", "", 0)
-        raise FileError("is neither DICOM nor NIfTI")
+        raise NoDicomError("is neither DICOM nor NIfTI")
     texts = {0x00020010: "", 0x00020002: ""}
     while data[position : position + 2] == b"\x02\0":
         tag, vr, length, value = _element_at(data, position, implicit=False, little=True)
@@ -275,15 +282,26 @@ def _read_meta(data: bytes) -> _Meta:
     return _Meta(texts[0x00020010], texts[0x00020002], position)
 
 
-def _inflate(data: bytes, size: int) -> bytes:
+def _inflate(data: bytes, stream: BinaryIO, size: int) -> bytes:
+    """Inflate a deflated data set (PS3.5 section A.5) step by step, to its end and no further."""
     cap = min(MAX_INFLATED_BYTES, FREE_BYTES + MAX_RATIO * size)
-    try:
-        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, cap + 1)
-    except zlib.error:
-        raise FileError("cannot be inflated") from None
-    if len(inflated) > cap:
-        raise FileError("inflates beyond measure")
-    return inflated
+    inflater, parts, total = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+    pending = data or stream.read(STEP_BYTES)
+    while pending and not inflater.eof:
+        try:
+            parts.append(inflater.decompress(pending, cap + 1 - total))
+        except zlib.error:
+            raise FileError("cannot be inflated") from None
+        total += len(parts[-1])
+        if total > cap:
+            raise FileError("inflates beyond measure")
+        pending = inflater.unconsumed_tail or stream.read(STEP_BYTES)
+    if not inflater.eof:
+        raise FileError("is cut off inside its compression")
+    # A data set has an even length, so that an odd number of bytes is padded by one.
+    if inflater.unused_data + pending not in {b"", b"\0"}:
+        raise FileError("is followed by bytes that do not belong to its compression")
+    return b"".join(parts)
 
 
 def _encoding(data: bytes, start: int, syntax: str) -> tuple[bool, bool]:
@@ -340,6 +358,8 @@ def _walk(
             end, count = _skip_sequence(data, value, length, implicit or vr == b"UN", little, _content(vr), count)
         elif end > len(data):
             raise _ShortError
+        elif tag in wanted and length > MAX_VALUE_BYTES:
+            raise FileError(f"holds a value of {length} bytes in its header", allowed=f"up to {MAX_VALUE_BYTES}")
         if tag in wanted:
             kept.append(data[position:end])
         count += 1

@@ -21,7 +21,7 @@ MAX_FRAMES = 10_000
 MAX_VOXELS = 2**25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PixelLayout:
     """How the stored pixels of one file are to be read.
 
@@ -48,7 +48,7 @@ class PixelLayout:
         return self.rows * self.columns * self.frames * self.bits_allocated // 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class StoredPixels:
     """Where the pixels of one file lie and how to scale them; no other part of its header.
 

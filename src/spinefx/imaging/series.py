@@ -15,7 +15,7 @@ from spinefx.imaging.archive import Member, MemberReader
 from spinefx.imaging.dicom import lenient_reading
 from spinefx.imaging.dicom_layout import MAX_VOXELS, StoredPixels
 from spinefx.imaging.dicom_pixels import read_frames
-from spinefx.imaging.nifti import NiftiHeader, read_voxels
+from spinefx.imaging.nifti import NiftiHeader, read_volume
 from spinefx.imaging.stack import stack_affine
 from spinefx.imaging.volume import SagittalTurn, Slices, Volume
 from spinefx.vocabulary import Plane, Weighting
@@ -23,7 +23,7 @@ from spinefx.vocabulary import Plane, Weighting
 __all__ = ["Instance", "Series", "StoredSlices"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One image: a classic file, a frame of an Enhanced file, or a slice of a NIfTI file.
 
@@ -211,8 +211,7 @@ class Series:
             raise SeriesError("too many voxels", where=self.label, allowed=f"up to {MAX_VOXELS}")
         if self.nifti is not None:
             with self.named_errors(), MemberReader() as reader:
-                array = read_voxels(reader, self.instances[0].source, self.nifti)
-                return self._upright(Volume(array, self.nifti.affine, self.frame_of_reference, self.weighting))
+                return read_volume(reader, self.instances[0].source, self.nifti)
         stored = StoredSlices.of(self)
         if self.plane is not Plane.SAGITTAL:
             return stored

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.errors import FileError, InputError
+from spinefx.errors import ArchiveError, FileError, InputError
 from spinefx.imaging import contrast, nifti
 from spinefx.imaging.archive import Listing, Member, MemberReader, list_members, list_referenced
+from spinefx.imaging.contents import holds_nifti
 from spinefx.imaging.dicom import Frame, Header, lenient_reading, read_directory, read_header
+from spinefx.imaging.dicom_elements import NoDicomError
 from spinefx.imaging.dicom_pixels import read_frames
 from spinefx.imaging.series import Instance, Series
 from spinefx.imaging.stack import fault_of_stack, order_along_normal, plane_of_stack, split_repeats, stack_affine
@@ -27,6 +29,8 @@ from spinefx.vocabulary import Weighting
 
 __all__ = ["Instance", "RefusedFile", "Scan", "Series", "Study", "only_study", "open_study", "pseudonym", "scan"]
 
+# What the headers of an image and its file take in memory, measured on classic files: about 2.5 KiB of an image.
+KEPT_PER_FILE, KEPT_PER_FRAME = 1600, 900
 LOSSY = "images that were compressed with loss (Lossy Image Compression, 0028,2110)"
 
 
@@ -90,7 +94,7 @@ class Scan:
     refused: tuple[RefusedFile, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Image:
     """One frame with the header of its file, while the headers are sorted."""
 
@@ -151,20 +155,26 @@ def scan(path: Path, *, progress: Callable[[int, int], None] | None = None) -> S
     with MemberReader() as reader, lenient_reading():
         listing = _list(path, reader)
         refused = [RefusedFile(item.member.label, item.reason, item.member.path) for item in listing.refused]
+        refused += _left_by_systems(listing, path)
         sidecars = _sidecars(listing.members)
+        passed = set(sidecars.values())
         for done, member in enumerate(listing.members):
             if progress:
                 progress(done, len(listing.members))
+            if member in passed:
+                continue
             try:
-                if member in sidecars.values():
-                    continue
-                if nifti.is_nifti_name(member.name):
-                    beside = sidecars.get(member.name)
-                    volumes.append((member, nifti.read_nifti_header(reader, member, beside)))
-                else:
-                    images += _read_images(reader, member)
-            except (InputError, OSError) as error:
+                found = _read_member(reader, member, sidecars)
+                reader.keep(_kept_bytes(found))
+            except ArchiveError:
+                raise  # a limit of the whole export, not of one file
+            except Exception as error:  # one bad file is one refused file, whatever it does to its reader
                 refused.append(RefusedFile(member.label, _sentence(error), member.path))
+                continue
+            if isinstance(found, nifti.NiftiHeader):
+                volumes.append((member, found))
+            else:
+                images += found
         if progress:
             progress(len(listing.members), len(listing.members))
         studies = [*_dicom_studies(_without_copies(images, reader)), *_nifti_studies(volumes)]
@@ -237,6 +247,13 @@ def _list(path: Path, reader: MemberReader) -> Listing:
     return list_referenced(only, file_ids)
 
 
+def _left_by_systems(listing: Listing, path: Path) -> list[RefusedFile]:
+    """Say in one line how many files macOS or Windows left beside the images."""
+    count = listing.left_by_systems
+    files = "1 file" if count == 1 else f"{count} files"
+    return [RefusedFile(files, "left by macOS or Windows beside the images", path)] if count else []
+
+
 def _sidecars(members: Sequence[Member]) -> dict[str, Member]:
     """Find the sidecar of each NIfTI file by its name."""
     by_name = {member.name: member for member in members}
@@ -244,17 +261,40 @@ def _sidecars(members: Sequence[Member]) -> dict[str, Member]:
     return {name: by_name[beside] for name, beside in pairs if beside in by_name}
 
 
-def _read_images(reader: MemberReader, member: Member) -> list[_Image]:
-    with reader.open(member) as stream:
-        header = read_header(stream, member)
+def _read_member(
+    reader: MemberReader, member: Member, sidecars: Mapping[str, Member]
+) -> nifti.NiftiHeader | list[_Image]:
+    """Read one file's headers: those of a NIfTI volume, or of DICOM images (none for a DICOMDIR)."""
+    if nifti.is_nifti_name(member.name):
+        return nifti.read_nifti_header(reader, member, sidecars.get(member.name))
+    try:
+        with reader.open(member) as stream:
+            header = read_header(stream, member)
+            reader.finish(stream, member)
+    except NoDicomError:
+        if holds_nifti(reader, member):  # under a name of another kind
+            return nifti.read_nifti_header(reader, member, None)
+        raise
     return [_Image(header, frame, member) for frame in header.frames] if header else []
 
 
-def _sentence(error: InputError | OSError) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read ({error.strerror or type(error).__name__})"  # its own text may hold the path
-    allowed = f" (allowed: {error.allowed})" if error.allowed else ""
-    return f"{error.found}{allowed}"
+def _kept_bytes(found: nifti.NiftiHeader | list[_Image]) -> int:
+    """Estimate what the headers of one file take in memory."""
+    if isinstance(found, nifti.NiftiHeader):
+        texts = sum(len(str(value)) for value in found.sidecar.values())
+        return KEPT_PER_FILE + found.volume_shape[0] * KEPT_PER_FRAME + texts
+    if not found:
+        return 0
+    header = found[0].header
+    return KEPT_PER_FILE + len(found) * KEPT_PER_FRAME + len(header.description) + len(header.patient_id)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, InputError):
+        allowed = f" (allowed: {error.allowed})" if error.allowed else ""
+        return f"{error.found}{allowed}" + f". {error.remedy}" * bool(error.remedy)
+    # The text of any other error may hold a path.
+    return f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
 
 
 def _without_copies(images: Iterable[_Image], reader: MemberReader) -> list[_Image]:

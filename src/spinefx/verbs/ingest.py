@@ -30,6 +30,7 @@ from spinefx.verbs.enrolment import (
     read_hospital_readings,
     read_hospital_signs,
 )
+from spinefx.vocabulary import VOXEL_DIGEST
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import (
     LesionRecord,
@@ -304,7 +305,7 @@ def _slice_of(instance: Instance, t2w: Volume) -> int:
 def _sidecar(series: Series, volume: Volume) -> dict[str, object]:
     times_ms = {"RepetitionTime": series.repetition_time_ms, "EchoTime": series.echo_time_ms}
     seconds = {name: value / 1000 for name, value in times_ms.items() if value is not None}
-    return seconds | {"VoxelSha256": volume.voxel_digest}
+    return seconds | {VOXEL_DIGEST: volume.voxel_digest}
 
 
 def _write_tables(

@@ -22,7 +22,7 @@ from spinefx.imaging.selection import SeriesPair, choose_pair
 from spinefx.imaging.study import open_study
 from spinefx.learning.placement import BoxViews, Placement
 from spinefx.learning.recipe import Recipe
-from spinefx.vocabulary import Diagnosis, TruthSource
+from spinefx.vocabulary import VOXEL_DIGEST, Diagnosis, TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_cohort, sidecar_path
@@ -323,7 +323,7 @@ def voxel_owners(workspace: Workspace) -> dict[str, str]:
     for folder in workspace.participant_folders():
         for weighting in ("T1w", "T2w"):
             path = sidecar_path(workspace, folder.name, weighting)
-            noted = read_json(path).get("VoxelSha256") if path.is_file() else None
+            noted = read_json(path).get(VOXEL_DIGEST) if path.is_file() else None
             if isinstance(noted, str):
                 owners[noted] = folder.name
     return owners

@@ -13,7 +13,6 @@ from spinefx.cases.patch import PatchSettings, cut_patches
 from spinefx.cases.sheet import contact_sheet
 from spinefx.errors import InputError, SpinefxError
 from spinefx.files import write_bytes
-from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.registration import Alignment, align
 from spinefx.imaging.volume import Slices
 from spinefx.parallel import map_items
@@ -21,6 +20,7 @@ from spinefx.vocabulary import TruthSource
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
 from spinefx.workspace.stacks import recorded_alignment, save_stack, sheet_path, source_digest, stack_is_current
+from spinefx.workspace.volumes import file_digests, read_image
 
 __all__ = ["PatchReport", "align_lesion", "alignment_record", "patch"]
 
@@ -149,7 +149,9 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     """Align and cut one case; runs in another process."""
     root, case, settings = job
     workspace = Workspace(root)
-    t1w, t2w = (read_nifti(workspace.image(case.participant_id, weighting)) for weighting in ("T1w", "T2w"))
+    # Before the images are read: what is read and found right is then no older than these digests.
+    files = file_digests(workspace, case.participant_id)
+    t1w, t2w = (read_image(workspace, case.participant_id, weighting) for weighting in ("T1w", "T2w"))
     lesion = case.lesion
     lesion.check_inside(t2w)
     alignment = align_lesion(lesion, t2w, t1w, method=settings.registration)
@@ -160,7 +162,7 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     folder = workspace.patches_folder(settings)
     picture = contact_sheet(lesion, t1w, t2w, alignment, stack, stamp=stamp)
     write_bytes(sheet_path(folder, case.participant_id, case.case_id), picture)
-    save_stack(folder, stack, source_digest(case, settings), alignment_record(alignment))
+    save_stack(folder, stack, source_digest(case, settings), alignment_record(alignment), files)
 
 
 def _recorded_method(folder: Path, case: Case) -> str:

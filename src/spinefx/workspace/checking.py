@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from spinefx.errors import SpinefxError
-from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import Plane
-from spinefx.workspace.layout import Workspace, read_json
+from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import (
     read_cohort,
     read_lesions,
     read_participants,
     read_readings,
     read_signs,
-    sidecar_path,
 )
+from spinefx.workspace.volumes import read_image
 
 __all__ = ["check"]
 
@@ -71,13 +70,10 @@ def _image_problems(workspace: Workspace, participant_id: str, volumes: dict[str
             yield f"{path.name}: missing"
             continue
         try:
-            volume = read_nifti(path)
-            noted = read_json(sidecar_path(workspace, participant_id, weighting)).get("VoxelSha256")
+            volume = read_image(workspace, participant_id, weighting)
         except SpinefxError as error:
-            yield f"{path.name}: {error}"
+            yield str(error)
             continue
-        if noted != volume.voxel_digest:
-            yield f"{path.name}: its voxels are not those that were ingested"
         if volume.plane != Plane.SAGITTAL:
             yield f"{path.name}: {volume.plane}, not sagittal"
         if weighting == "T2w":

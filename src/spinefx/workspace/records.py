@@ -10,9 +10,9 @@ from typing import Any
 from spinefx.cases.cohort import Case, Cohort
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Reading, SignScores
-from spinefx.errors import TableError
+from spinefx.errors import TableError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
-from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Arm, Diagnosis, Score, TruthSource
+from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, VOXEL_DIGEST, Arm, Diagnosis, Score, TruthSource
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.tables import Row, read_table, write_tsv
 
@@ -326,7 +326,7 @@ def write_signs(workspace: Workspace, scores: Iterable[SignScores]) -> None:
 
 
 def images_digest(workspace: Workspace, participant_id: str) -> str:
-    """Digest of a participant's two series, from what their sidecars say of the voxels.
+    """Return the digest of a participant's two series, from the digests of their voxels that the sidecars record.
 
     Parameters
     ----------
@@ -340,12 +340,17 @@ def images_digest(workspace: Workspace, participant_id: str) -> str:
     Raises
     ------
     WorkspaceError
-        When a sidecar is missing or says nothing of the voxels.
+        When a sidecar is missing or records no digest.
     """
     named = {}
     for weighting in ("T1w", "T2w"):
-        sidecar = read_json(sidecar_path(workspace, participant_id, weighting))
-        named[weighting] = str(sidecar.get("VoxelSha256", ""))
+        path = sidecar_path(workspace, participant_id, weighting)
+        digest = read_json(path).get(VOXEL_DIGEST)
+        if not isinstance(digest, str):
+            raise WorkspaceError(
+                f"no digest of the voxels ({VOXEL_DIGEST})", where=path.name, remedy="Ingest the participant again."
+            )
+        named[weighting] = digest
     return digest_of(canonical_json(named))
 
 

@@ -1,9 +1,10 @@
-"""Patches on disk: one array file, one JSON and one contact sheet a case."""
+"""Patches on disk: one array file, one JSON and one contact sheet per case."""
 
 from __future__ import annotations
 
-import json
+import io
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from spinefx.errors import InputError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, replacing
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import read_cohort
+from spinefx.workspace.volumes import check_images
 
 __all__ = [
     "load_stack",
@@ -27,8 +29,13 @@ __all__ = [
     "stack_is_current",
 ]
 
+# A lesion of 64 slices at 256 pixels takes 200 MB.
+MAX_ARRAY_BYTES = 256 * 2**20
 
-def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: dict[str, Any]) -> None:
+
+def save_stack(
+    folder: Path, stack: PatchStack, source_digest: str, alignment: dict[str, Any], image_files: Mapping[str, str]
+) -> None:
     """Write one case's patches.
 
     Parameters
@@ -39,7 +46,9 @@ def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: d
     source_digest : str
         Digest of what the patches were made from: images, lesion and settings.
     alignment : dict
-        How T1W was brought to T2W, for the JSON beside.
+        How T1W was aligned to T2W, for the JSON beside.
+    image_files : mapping of str to str
+        Digests of the image files that were read, as :func:`spinefx.workspace.volumes.file_digests` returns them.
     """
     with replacing(_path(folder, stack, "patch.npz")) as temporary:
         np.savez_compressed(
@@ -51,6 +60,7 @@ def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignment: d
             "case_id": stack.case_id,
             "participant_id": stack.participant_id,
             "source": source_digest,
+            "image_files": dict(image_files),
             "arrays": digest_of(_path(folder, stack, "patch.npz").read_bytes()),
             "settings": asdict(stack.settings),
             "side_mm": stack.side_mm,
@@ -76,7 +86,7 @@ def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
     Raises
     ------
     WorkspaceError
-        When they are missing or not what was written.
+        When they are missing, or not those that were written.
     """
     base = folder / participant_id / case_id
     remedy = "Run `spinefx patch` on the study folder."
@@ -84,27 +94,33 @@ def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
     if described is None:
         raise WorkspaceError("no patches", where=case_id, remedy=remedy)
     path = base.with_name(f"{case_id}_patch.npz")
-    if digest_of(path.read_bytes()) != described.get("arrays"):
-        raise WorkspaceError("patches that are not what was written", where=path.name, remedy=remedy)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return PatchStack(
-                case_id=case_id,
-                participant_id=participant_id,
-                slices=tuple(int(number) for number in arrays["slices"]),
-                t1w=arrays["t1w"],
-                t2w=arrays["t2w"],
-                matrices=arrays["matrices"],
-                side_mm=float(described["side_mm"]),
-                flags=tuple(described["flags"]),
-                settings=PatchSettings(**described["settings"]),
-            )
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WorkspaceError(f"cannot be read ({error.strerror})", where=path.name, remedy=remedy) from None
+    if digest_of(data) != described.get("arrays"):
+        raise WorkspaceError("patches that are not those that were written", where=path.name, remedy=remedy)
+    try:
+        arrays = _read_arrays(data)
+        return PatchStack(
+            case_id=case_id,
+            participant_id=participant_id,
+            slices=tuple(int(number) for number in arrays["slices"]),
+            t1w=arrays["t1w"],
+            t2w=arrays["t2w"],
+            matrices=arrays["matrices"],
+            side_mm=float(described["side_mm"]),
+            flags=tuple(described["flags"]),
+            settings=PatchSettings(**described["settings"]),
+        )
+    except WorkspaceError:
+        raise
+    except Exception as error:  # whatever NumPy raises on broken bytes
         raise WorkspaceError("patches that cannot be read", where=path.name, remedy=remedy) from error
 
 
 def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Case, ...], tuple[PatchStack, ...]]:
-    """Read the patches of every case that has them, checked against the images, lesion and settings of today.
+    """Read the patches of every case, and check that its images, lesion and settings are those they were cut from.
 
     Parameters
     ----------
@@ -119,7 +135,8 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
     Raises
     ------
     InputError
-        When patches are missing or were made from other images, boxes or settings.
+        When patches are missing or were made from other images, boxes or settings; FileError when an image is no longer
+        the one that was ingested.
     """
     folder = workspace.patches_folder(settings)
     cases = tuple(read_cohort(workspace))
@@ -134,11 +151,13 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
             f"{len(stale)} of {len(cases)} cases have no current patches (first: {stale[0] if stale else 'none'})",
             remedy=f"Run `spinefx patch WORKSPACE{flag}`; a case that cannot be cut must leave lesions.tsv.",
         )
+    for case in cases:
+        check_images(workspace, case.participant_id, _image_files(folder, case))
     return cases, tuple(load_stack(folder, case.participant_id, case.case_id) for case in cases)
 
 
 def source_digest(case: Case, settings: PatchSettings) -> str:
-    """Name what a case's patches are made from: its images, its lesion and the settings.
+    """Return the digest of all that a case's patches are made from: its images, its lesion and the settings.
 
     Parameters
     ----------
@@ -154,7 +173,7 @@ def source_digest(case: Case, settings: PatchSettings) -> str:
 
 
 def stack_is_current(folder: Path, participant_id: str, case_id: str, source_digest: str) -> bool:
-    """Tell whether a case's patches are there and were made from the same source.
+    """Return whether a case's patches exist and were made from the same source.
 
     Parameters
     ----------
@@ -170,14 +189,13 @@ def stack_is_current(folder: Path, participant_id: str, case_id: str, source_dig
     if not _exists(base):
         return False
     try:
-        described = json.loads(base.with_name(f"{case_id}_patch.json").read_text(encoding="utf-8"))
-    except ValueError:
+        return read_json(base.with_name(f"{case_id}_patch.json")).get("source") == source_digest
+    except WorkspaceError:
         return False
-    return isinstance(described, dict) and described.get("source") == source_digest
 
 
 def recorded_alignment(folder: Path, participant_id: str, case_id: str) -> dict[str, Any]:
-    """Read how T1W was brought to T2W when a case was cut.
+    """Read how T1W was aligned to T2W when a case was cut.
 
     Parameters
     ----------
@@ -198,7 +216,7 @@ def recorded_alignment(folder: Path, participant_id: str, case_id: str) -> dict[
 
 
 def sheet_path(folder: Path, participant_id: str, case_id: str) -> Path:
-    """Place of a case's contact sheet.
+    """Return the place of a case's contact sheet.
 
     Parameters
     ----------
@@ -218,3 +236,17 @@ def _path(folder: Path, stack: PatchStack, ending: str) -> Path:
 
 def _exists(base: Path) -> bool:
     return all(base.with_name(f"{base.name}_patch.{ending}").is_file() for ending in ("npz", "json"))
+
+
+def _image_files(folder: Path, case: Case) -> dict[str, str]:
+    found = read_json(folder / case.participant_id / f"{case.case_id}_patch.json").get("image_files")
+    return found if isinstance(found, dict) else {}  # patches of an earlier version name no files
+
+
+def _read_arrays(data: bytes) -> dict[str, Any]:
+    """Read the arrays of a patch file, which never unpack to more than a limit."""
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+        if sum(entry.file_size for entry in opened.infolist()) > MAX_ARRAY_BYTES:
+            raise ValueError
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in ("slices", "t1w", "t2w", "matrices")}
