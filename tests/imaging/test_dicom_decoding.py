@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,15 @@ def test_a_coding_other_than_the_declared_one_is_refused(image: Path, encode: En
         load(image)
     replace_pixels(image, [codestream(image)], TransferSyntaxUID="1.2.840.10008.1.2.4.100")
     with pytest.raises(FileError, match="in a way that is not read"):
+        load(image)
+
+
+@pytest.mark.skipif(find_spec("openjpeg") is not None, reason="the decoder of High-Throughput JPEG 2000 is installed")
+def test_high_throughput_jpeg_2000_names_the_extra_that_reads_it(image: Path, encode: Encode) -> None:
+    encode(image, CODINGS["JPEG 2000"])
+    whole = altered(codestream(image), b"\xff\x51", 4, 0x40)  # its capabilities name Part 15
+    replace_pixels(image, [whole], TransferSyntaxUID="1.2.840.10008.1.2.4.201")
+    with pytest.raises(FileError, match=r"pip install 'spinefx\[htj2k\]'"):
         load(image)
 
 

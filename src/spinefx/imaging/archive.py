@@ -387,11 +387,14 @@ def _is_zip(member: Member) -> bool:
 def _list_zip(archive: Member, prefix: str) -> Listing:
     try:
         with _open_regular(archive) as file:
-            _check_directory(file, archive)
+            declared = _check_directory(file, archive)
             with zipfile.ZipFile(file) as opened:
-                entries = [entry for entry in opened.infolist() if not _name_of(entry).endswith("/")]
+                listed = opened.infolist()
     except ZIP_ERRORS as error:
         raise ArchiveError(f"a ZIP archive that cannot be read ({_kind_of(error)})", where=archive.label) from None
+    if (len(listed) - declared) % 2**16:  # some writers count no further
+        raise ArchiveError(f"a ZIP archive that lists {len(listed)} files of {declared}", where=archive.label)
+    entries = [entry for entry in listed if not _name_of(entry).endswith("/")]
     total = sum(entry.file_size for entry in entries)
     if len(entries) > MAX_MEMBERS:
         raise ArchiveError(
@@ -415,22 +418,22 @@ def _list_zip(archive: Member, prefix: str) -> Listing:
     return Listing(tuple(members), tuple(refused))
 
 
-def _check_directory(file: BinaryIO, archive: Member) -> None:
-    """Refuse a directory that is too long before zipfile reads it into memory."""
+def _check_directory(file: BinaryIO, archive: Member) -> int:
+    """Return how many entries an archive declares; refuse a list that is too long before zipfile reads it whole."""
     size = file.seek(0, os.SEEK_END)
     first = max(0, size - END_BYTES - MAX_COMMENT_BYTES)
     file.seek(first)
     tail = file.read(size - first)
     end = tail.rfind(END_OF_DIRECTORY)
     if end < 0 or end + END_BYTES > len(tail):
-        return  # zipfile says that it is no archive
-    (length,) = struct.unpack_from("<I", tail, end + 12)
+        raise zipfile.BadZipFile
+    count, length = struct.unpack_from("<HI", tail, end + 10)
     if end >= LOCATOR_BYTES and tail[end - LOCATOR_BYTES :][:4] == LONG_LOCATOR:
         (place,) = struct.unpack_from("<Q", tail, end - LOCATOR_BYTES + 8)
         file.seek(min(place, size))
         record = file.read(LONG_END_BYTES)
         if len(record) == LONG_END_BYTES and record[:4] == LONG_END:
-            (length,) = struct.unpack_from("<Q", record, 40)
+            count, length = struct.unpack_from("<QQ", record, 32)
     if length > MAX_DIRECTORY_BYTES:
         raise ArchiveError(
             f"a ZIP archive whose list of files takes {length} bytes",
@@ -439,6 +442,7 @@ def _check_directory(file: BinaryIO, archive: Member) -> None:
             remedy="Unpack it, or split it into several archives.",
         )
     file.seek(0)
+    return int(count)
 
 
 def _name_of(entry: zipfile.ZipInfo) -> str:

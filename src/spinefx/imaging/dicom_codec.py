@@ -84,16 +84,17 @@ def _decode_by_pydicom(uid: str, encoded: bytes, options: dict[str, int]) -> byt
     """Decode High-Throughput JPEG 2000 by the plugin of the extra ``htj2k``."""
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
 
     named: dict[str, Any] = {
         "number_of_frames": 1,
         "samples_per_pixel": 1,
         "photometric_interpretation": "MONOCHROME2",
         "pixel_keyword": "PixelData",
-        "transfer_syntax_uid": uid,
+        "transfer_syntax_uid": UID(uid),
         **options,
     }
-    pixels, _ = get_decoder(uid).as_buffer(encapsulate([encoded]), index=0, decoding_plugin="pylibjpeg", **named)
+    pixels, _ = get_decoder(UID(uid)).as_buffer(encapsulate([encoded]), index=0, decoding_plugin="pylibjpeg", **named)
     return bytes(pixels)
 
 

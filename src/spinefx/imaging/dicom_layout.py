@@ -88,6 +88,8 @@ def read_layout(dataset: Dataset, found: Outline, stream: BinaryIO) -> PixelLayo
         declared.
     """
     layout = _numbers(dataset)
+    if found.frames and found.frames != layout.frames:  # before pydicom makes a dataset of each
+        raise FileError(f"describes {found.frames} frames but declares {layout.frames}")
     if found.inflated:
         stream = io.BytesIO(found.inflated)
     _check_length(layout, found, stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,8 @@ class _Frames:
 def _decode_codestream(encoded: bytes, layout: PixelLayout, coding: str) -> NDArray[Any]:
     found = read_codestream(encoded)
     _check_codestream(found, layout, coding)
+    if coding == HIGH_THROUGHPUT and find_spec("openjpeg") is None:
+        raise FileError(f"is {coding}", remedy="Install its decoder: pip install 'spinefx[htj2k]'.")
     # GDCM's samples are as wide as JPEG-LS and JPEG 2000 declare, and as the header does for JPEG.
     bits = (
         layout.bits_allocated if coding == JPEG else 8 if found.precision <= 8 else 16 if found.precision <= 16 else 32

@@ -265,6 +265,8 @@ def _read_member(
     reader: MemberReader, member: Member, sidecars: Mapping[str, Member]
 ) -> nifti.NiftiHeader | list[_Image]:
     """Read one file's headers: those of a NIfTI volume, or of DICOM images (none for a DICOMDIR)."""
+    if not member.size:
+        raise FileError("is empty")
     if nifti.is_nifti_name(member.name):
         return nifti.read_nifti_header(reader, member, sidecars.get(member.name))
     try:
