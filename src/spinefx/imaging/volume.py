@@ -256,6 +256,8 @@ class Volume(Slices):
             The same voxels at the same places; slice, row and column axes nearest to R, I and P.
         """
         turn = SagittalTurn.of(self.affine, self.shape)
+        if turn.order == (0, 1, 2) and not turn.flipped:
+            return self
         return replace(self, array=np.ascontiguousarray(turn.apply(self.array)), affine=turn.affine)
 
     def _read(self, first: int, last: int) -> NDArray[np.float32]:
