@@ -1,16 +1,22 @@
 # Two commands for a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
-# Others: `make check` (linters and types), `make slow` (long tests), `make clean`.
-VENV     ?= .venv
-PY       ?= python3
-PIP_ARGS ?=
+# Then `make serve` opens the web app on the demo's workspace. Others: `make check` (linters and types), `make slow`
+# (long tests), `make docs` (the documentation site), `make sbom` and `make vulnerabilities` (the dependencies), `make clean`.
+VENV      ?= .venv
+PY        ?= python3
+PIP_ARGS  ?=
 DEMO_ARGS ?=
+WORKSPACE ?= demo/study
 ENV := $(VENV)/.ok
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow check clean
+.PHONY: demo serve test slow check docs sbom vulnerabilities clean
 
 demo: $(ENV)
 	$(BIN)/spinefx demo demo $(DEMO_ARGS)
+
+# Another workspace: make serve WORKSPACE=path
+serve: $(ENV)
+	$(BIN)/spinefx serve $(WORKSPACE)
 
 test: $(ENV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
@@ -23,12 +29,33 @@ check: $(ENV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The pages land in site/; any web server shows them: python3 -m http.server -d site
+docs: $(VENV)/.docs-ok
+	$(BIN)/python docs/build_site.py
+
+# A list of every installed package with version and licence (CycloneDX): sbom.json
+sbom: $(ENV) .tools-venv/.ok
+	.tools-venv/bin/cyclonedx-py environment --output-reproducible --output-file sbom.json $(BIN)/python
+
+# Known vulnerabilities of the pinned versions; fails where the database cannot be reached.
+vulnerabilities: .tools-venv/.ok
+	.tools-venv/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement constraints.txt
+
 clean:
-	rm -rf $(VENV) .ci-venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .ci-venv .tools-venv build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Installed again only when what it depends on has changed, so that a second run needs no network.
 $(ENV): pyproject.toml constraints.txt
 	$(PY) -c 'import sys; sys.exit("spinefx needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PY) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS) -e '.[test]'
+	@touch $@
+
+$(VENV)/.docs-ok: $(ENV)
+	$(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS) -e '.[docs]'
+	@touch $@
+
+.tools-venv/.ok: Makefile
+	$(PY) -m venv .tools-venv
+	.tools-venv/bin/python -m pip install -q cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@

@@ -1,7 +1,8 @@
-"""Build the pages with the package: `web/` becomes `spinefx/app/pages`, which is never committed.
+"""Build the web app's pages with the package: `web/` becomes `spinefx/app/pages`, which is never committed.
 
-Node and npm of the machine are used where they are there, Node's wheel from PyPI otherwise. An installation for work on
-the code goes on without pages where they cannot be built, and says so; a wheel without pages is not made.
+The machine's own npm is used where there is one, and Node's wheel from PyPI otherwise. A source distribution carries
+the built pages, so that installing from it, or from a wheel, needs no Node. Without pages, an editable installation
+goes on with a warning, while a distribution is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class PagesBuildHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Run npm in `web/`, and take its result into the wheel."""
+    """Run npm in `web/`, and take its result into the distribution."""
 
     PLUGIN_NAME = "custom"
 
@@ -29,12 +30,14 @@ class PagesBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         """Build before the package's files are gathered."""
         root = Path(self.root)
         web, pages = root / "web", root / "src" / "spinefx" / "app" / "pages"
-        if self.target_name != "wheel" or not web.is_dir():
+        if not web.is_dir():
             return
         if not _is_current(web, pages):
             try:
                 command, environment = _npm()
-                for arguments in (["ci", "--ignore-scripts"], ["run", "build"]):
+                # What only the tests of the pages need is for those who work on the code.
+                needed = [] if version == "editable" else ["--omit=dev"]
+                for arguments in (["ci", "--ignore-scripts", *needed], ["run", "build"]):
                     subprocess.run(
                         [*command, *arguments], cwd=web, env=environment, check=True, stdout=subprocess.DEVNULL
                     )
@@ -63,5 +66,7 @@ def _is_current(web: Path, pages: Path) -> bool:
     built = pages / "index.html"
     if not built.is_file():
         return False
-    sources = [*(web / "src").rglob("*"), *web.glob("*.json"), web / "index.html", web / "vite.config.js"]
+    sources = {*(web / "src").rglob("*"), *web.glob("*.json"), web / "index.html", web / "vite.config.js"}
+    # The types are generated anew whenever they are checked.
+    sources -= {web / "src", web / "src" / "contracts.d.ts"}
     return all(source.stat().st_mtime <= built.stat().st_mtime for source in sources)

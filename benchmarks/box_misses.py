@@ -1,4 +1,4 @@
-"""Which misplaced boxes the second opinion refuses, by what the boxes of a cohort taught it.
+"""Which misplaced boxes the second opinion refuses, given the boxes of a cohort.
 
 Run as ``python benchmarks/box_misses.py [patients] [lumbar_AK_t1_t2_tirm]``. The limits are set on phantom patients and
 held against others, on which nothing was chosen; no network. With the folder of a real pair, which needs the extra
@@ -16,18 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from record import record
+from spinefx.cases.alignment import align_series
+from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import PatchStack, cut_patches
+from spinefx.cases.patch import PatchStack
+from spinefx.commands.ingest import ingest
 from spinefx.errors import SpinefxError
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.volume import Volume
-from spinefx.learning.placement import FALSE_REFUSALS, BoxViews, Placement
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.settings import PhantomSettings
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.local_evidence import likeness
-from spinefx.verbs.patching import align_lesion
-from spinefx.verbs.second_opinion import LEAST_LIKENESS
+from spinefx.second_opinion.box_check import FALSE_REFUSALS, BoxViews, Placement
+from spinefx.second_opinion.opinion import LEAST_LIKENESS
+from spinefx.second_opinion.reference_cases import likeness
+from spinefx.vocabulary import Weighting
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
 
@@ -37,7 +39,7 @@ REAL_LEVELS, REAL_SIDE_MM = ("T11", "T12", "L1", "L2", "L3", "L4", "L5"), 40.0
 
 @dataclass(frozen=True)
 class Move:
-    """Millimetres to the back and to the head; then the spread of place and of the side's logarithm."""
+    """Offsets posterior and superior, mm; then the spread of the position and of the logarithm of the side."""
 
     back_mm: float = 0.0
     up_mm: float = 0.0
@@ -68,18 +70,19 @@ class Marked:
     t2w: Volume
 
     def stack(self, move: Move, rng: np.random.Generator) -> PatchStack | None:
-        """What is scored under a moved box; None where it is refused before its content is looked at."""
+        """Return what is scored for a displaced box; None where it is refused before its content is inspected."""
         lesion = replace(self.lesion, box=move.of(self.lesion.box, rng))
         try:
             lesion.check_inside(self.t2w)
-            alignment = align_lesion(lesion, self.t2w, self.t1w, method="rigid")
-            return cut_patches(lesion, self.t1w, self.t2w, alignment, case_id=self.name, participant_id=self.name)
+            volumes = {Weighting.T1W: self.t1w, Weighting.T2W: self.t2w}
+            series = align_series(lesion, volumes, method="rigid")
+            return cut_patches(lesion, series, case_id=self.name, participant_id=self.name)
         except SpinefxError:
             return None
 
 
 class Limits:
-    """What a cohort's boxes allow."""
+    """The limits that follow from the boxes of a cohort."""
 
     def __init__(self, stacks: Sequence[PatchStack], fewest: int) -> None:
         placement = Placement.of([views for one in stacks if (views := BoxViews.of(one)) is not None], fewest)
@@ -100,7 +103,7 @@ class Limits:
 
 
 def phantoms(folder: Path, seed: int, patients: int) -> list[Marked]:
-    """Phantom patients as a study folder gives them."""
+    """Read phantom patients from a workspace."""
     settings = PhantomSettings(patients=patients, seed=seed, malignant=0.5, matrix=192)
     write_cohort(folder / "export", settings, readers=False)
     ingest(folder / "study", folder / "export", table=folder / "export" / "cases.csv")
@@ -116,7 +119,7 @@ def phantoms(folder: Path, seed: int, patients: int) -> list[Marked]:
 
 
 def real(folder: Path) -> list[Marked]:
-    """Sound vertebrae of one patient: a box round each clicked centre, three slices."""
+    """Intact vertebrae of one patient: a box around each clicked centre, on three slices."""
     from registration_peers import read_pngs  # deferred: it needs SimpleITK
 
     t2w, centres = read_pngs(folder / "t2_AKs5", centres=True)
@@ -130,7 +133,7 @@ def real(folder: Path) -> list[Marked]:
 
 
 def count(marked: Sequence[Marked], move: Move, judges: Mapping[str, Limits], seed: int) -> list[str]:
-    """How many boxes are refused before their content is looked at, as missing, as unlike, and in all, by judge."""
+    """Count the boxes refused before their content is inspected, as missed, as unlike training data, and in all."""
     rng, counts = np.random.default_rng(seed), []
     stacks = [one.stack(move, rng) for one in marked]
     for limits in judges.values():

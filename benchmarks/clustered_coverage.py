@@ -1,4 +1,4 @@
-"""How often the intervals of clustered findings, of panels and of single readers hold the truth, on simulated studies.
+"""Coverage of the intervals of clustered findings, panels and single readers, on simulated studies.
 
 Run as ``python benchmarks/clustered_coverage.py [studies]``. Three findings in each patient, alike within a patient
 (correlation 0.6), read by two readers whose scores correlate too; or a panel of readers beside a model. What the
@@ -16,17 +16,17 @@ import numpy as np
 from scipy import stats
 
 from record import record
-from spinefx.evidence.clustered import (
+from spinefx.statistics.clustered import (
     clustered_auc,
     clustered_auc_difference,
     clustered_proportion_difference,
     clustered_sensitivity,
 )
-from spinefx.evidence.effect import Effect
-from spinefx.evidence.mrmc import mrmc
-from spinefx.evidence.mrmc_panel import ai_vs_readers
-from spinefx.evidence.mrmc_ustatistic import ustat_mrmc
-from spinefx.evidence.roe_metz import RoeMetz
+from spinefx.statistics.effect import Effect
+from spinefx.statistics.mrmc.anova import mrmc
+from spinefx.statistics.mrmc.panel import ai_vs_readers
+from spinefx.statistics.mrmc.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.ustatistic import ustat_mrmc
 
 SEED = 9
 SEPARATIONS, CUT, A_PATIENT = np.array([2.0, 1.5]), 0.8, 3
@@ -36,29 +36,29 @@ Answer = Iterable[Effect]
 
 
 def normal_area(separation: float, variance: float = 1.0) -> float:
-    """Area under the curve of two normal distributions of one variance."""
+    """Return the area under the ROC curve of two normal distributions of equal variance."""
     return float(stats.norm.cdf(separation / np.sqrt(2 * variance)))
 
 
 def clustered(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
-    """Two readers' areas and sensitivities of findings within patients."""
+    """Analyse two readers' areas and sensitivities of findings within patients."""
     patient = np.repeat(np.arange(malignant + benign), A_PATIENT)
     truth = patient < malignant
-    # Half of a patient's likeness is what both readers see.
+    # Both readers share half of the correlation within a patient.
     shared = np.sqrt(0.3) * rng.standard_normal(malignant + benign)[patient]
     own = np.sqrt(0.3) * rng.standard_normal((2, malignant + benign))[:, patient]
     scores = SEPARATIONS[:, None] * truth + shared + own + np.sqrt(0.4) * rng.standard_normal((2, patient.size))
     called = scores >= CUT
     yield clustered_auc(scores[0], truth, patient).effect
     for reach in ("t", "normal"):
-        yield clustered_auc_difference(*scores, truth, patient, reach=reach).effect
+        yield clustered_auc_difference(*scores, truth, patient, distribution=reach).effect
     yield clustered_sensitivity(called[0], truth, patient).effect
     for reach in ("t", "normal"):
-        yield clustered_proportion_difference(*called[:, truth], patient[truth].tolist(), reach=reach).effect
+        yield clustered_proportion_difference(*called[:, truth], patient[truth].tolist(), distribution=reach).effect
 
 
 def panel(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
-    """A panel, its model and their difference."""
+    """Analyse a panel, a model and their difference."""
     study = READERS.draw_panel(rng, model=MODEL, readers=5, malignant=malignant, benign=benign)
     for scale in ("logit", "plain"):
         found = ai_vs_readers(study, "model", scale=scale)
@@ -68,7 +68,7 @@ def panel(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
 
 
 def crossed(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
-    """Means and differences of two modalities by five readers."""
+    """Analyse means and differences of two modalities by five readers."""
     study = READERS.draw(rng, readers=5, malignant=malignant, benign=benign)
     yield mrmc(study).means[0]
     yield mrmc(study, scale="plain").means[0]
@@ -79,7 +79,7 @@ def crossed(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
 
 
 def one_reader(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
-    """One reader by two modalities: values and difference, and the same reader taken for a panel of one."""
+    """Analyse one reader by two modalities, directly and as a panel of one."""
     model = RoeMetz(READERS.separations, reader=0.0, modality_reader=0.0)
     study = model.draw(rng, readers=1, malignant=malignant, benign=benign)
     for scale in ("logit", "plain"):
@@ -90,7 +90,7 @@ def one_reader(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
 
 
 def plan() -> list[tuple[Callable[..., Answer], tuple[int, int], list[tuple[str, str, float]]]]:
-    """What is drawn, of how many cases or patients, and what each interval is of and should hold."""
+    """Return the designs, their numbers of cases or patients, and the true value that each interval should cover."""
     within = READERS.case + READERS.modality_case + READERS.reader_case + READERS.error
     areas = [normal_area(separation) for separation in SEPARATIONS]
     shares = stats.norm.cdf(SEPARATIONS - CUT)

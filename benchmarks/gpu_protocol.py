@@ -26,17 +26,17 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from record import record
+from spinefx.commands.train import train
 from spinefx.errors import InputError
 from spinefx.learning.augmentation import PatchBank
 from spinefx.learning.device import choose_route
-from spinefx.learning.draws import plan_epoch
 from spinefx.learning.fitting import Run
 from spinefx.learning.folds import split_folds
 from spinefx.learning.leaks import Ledger, Side
 from spinefx.learning.lockstep import LockstepFold, fit_together
 from spinefx.learning.network import FractureNetwork
+from spinefx.learning.random_streams import plan_epoch
 from spinefx.learning.recipe import Recipe
-from spinefx.verbs.training import train
 from spinefx.vocabulary import Diagnosis
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace

@@ -1,4 +1,4 @@
-"""How often the 95% intervals hold the truth: simulated studies of 190 patients, as many as the paper's.
+"""Coverage of the 95% intervals on simulated studies of 190 patients, the size of the paper's cohort.
 
 Run as ``python benchmarks/interval_coverage.py [studies]``. Two readers with correlated scores and a model with two
 markers read patients of whom 50 in 190 are malignant; what the intervals should hold is known from the distributions.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from record import record
-from spinefx.evidence.accuracy import (
+from spinefx.statistics.accuracy import (
     Confusion,
     diagnostic_odds_ratio,
     kappa,
@@ -24,32 +24,31 @@ from spinefx.evidence.accuracy import (
     mcc,
     predictive_values,
 )
-from spinefx.evidence.benefit import decision_curve, discrimination_improvement, reclassification
-from spinefx.evidence.calibration import calibrate
-from spinefx.evidence.delong import auc_difference, auc_difference_unpaired, auc_estimate
-from spinefx.evidence.estimate import Estimate
-from spinefx.evidence.paired import (
+from spinefx.statistics.benefit import decision_curve, discrimination_improvement, reclassification
+from spinefx.statistics.calibration import calibrate
+from spinefx.statistics.contingency import fisher_exact
+from spinefx.statistics.delong import auc_difference, auc_difference_unpaired, auc_estimate
+from spinefx.statistics.estimate import Estimate
+from spinefx.statistics.paired.intervals import (
     DIFFERENCE_METHODS,
     ODDS_METHODS,
     RATIO_METHODS,
-    PairedAccuracy,
-    PairedTable,
     paired_difference,
     paired_odds_ratio,
     paired_ratio,
 )
-from spinefx.evidence.predictive import (
+from spinefx.statistics.paired.predictive import (
     compare_likelihood_ratios,
     compare_predictive_values,
     relative_predictive_values,
 )
-from spinefx.evidence.roc_regions import partial_auc
-from spinefx.evidence.twogroups import fisher_exact
+from spinefx.statistics.paired.table import PairedAccuracy, PairedTable
+from spinefx.statistics.roc_regions import partial_auc
 
 PATIENTS, PREVALENCE, STATED_PREVALENCE = 190, 50 / 190, 0.1
-# Two readers: distance of their class means, threshold, and how alike their scores are within a class.
+# Two readers: separation of the class means, threshold, and correlation of their scores within a class.
 DISTANCES, THRESHOLDS, LIKENESS = np.array([2.1, 1.6]), np.array([0.9, 0.7]), 0.5
-# The model: logit of the truth by two markers; the probabilities it gives, and those of one marker alone.
+# The model: the true logit from two markers, its probabilities, and those from one marker alone.
 TRUE_LOGIT, GIVEN_LOGIT, FIRST_LOGIT = (-1.3, 1.0, 0.8), (-1.5, 1.3, 1.0), (-1.2, 1.0, 0.0)
 BENEFIT_AT = 0.3
 LEAST_SPECIFICITY = 0.9
@@ -58,7 +57,7 @@ REFERENCE_CASES = 4_000_000
 
 @dataclass(frozen=True)
 class Study:
-    """One simulated study: two readers, and probabilities of two models on patients of their own."""
+    """One simulated study: two readers, and the probabilities of two models for other patients."""
 
     confusion: Confusion
     pair: PairedAccuracy
@@ -96,7 +95,7 @@ def draw(rng: np.random.Generator) -> Study:
 
 
 def model(markers: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Probabilities by one marker, by both, and the true ones."""
+    """Return probabilities from one marker, from both, and the true ones."""
     return tuple(
         1 / (1 + np.exp(-(constant + one * markers[0] + two * markers[1])))
         for constant, one, two in (FIRST_LOGIT, GIVEN_LOGIT, TRUE_LOGIT)
@@ -104,14 +103,14 @@ def model(markers: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
 
 
 def model_truths() -> dict[str, float]:
-    """What the model's intervals should hold, from four million cases weighted by their true probability."""
+    """Return the true values of the model's measures, from four million cases weighted by their true probability."""
     first, given, p = model(np.random.default_rng(0).standard_normal((2, REFERENCE_CASES)))
     share, logit = p.mean(), np.log(given / (1 - given))
     low, high = -5.0, 5.0
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if np.mean(1 / (1 + np.exp(-(middle + logit)))) < share else (low, middle)
-    # Slope: least cross-entropy over intercept and slope, by Newton steps on the weighted cases.
+    # Slope: minimise cross-entropy over intercept and slope by Newton steps on the weighted cases.
     beta, design = np.array([0.0, 1.0]), np.vstack([np.ones_like(logit), logit])
     for _ in range(8):
         fitted = 1 / (1 + np.exp(-(beta @ design)))
@@ -129,7 +128,7 @@ def model_truths() -> dict[str, float]:
 
 
 def intervals() -> list[tuple[str, str, float, Callable[[Study], Estimate]]]:
-    """Name, what it is of, what it should hold, and how a study gives it."""
+    """Return the name, the population, the true value and the estimator of every interval."""
     sens, spec = stats.norm.cdf(DISTANCES - THRESHOLDS), stats.norm.cdf(THRESHOLDS)
     together = stats.multivariate_normal([0, 0], [[1, LIKENESS], [LIKENESS, 1]]).cdf(DISTANCES - THRESHOLDS)
     odds = (sens[0] - together) / (sens[1] - together)
@@ -203,25 +202,25 @@ def intervals() -> list[tuple[str, str, float, Callable[[Study], Estimate]]]:
 
 
 def unpaired(study: Study) -> Estimate:
-    """Area of the first reader on one half of the patients less that of the second on the other."""
+    """Return the area of the first reader on one half of the patients minus that of the second on the other."""
     half, y = np.arange(PATIENTS) < PATIENTS // 2, study.malignant
     return auc_difference_unpaired(study.scores[0, half], y[half], study.scores[1, ~half], y[~half]).estimate
 
 
 def finding(study: Study) -> Estimate:
-    """Odds ratio of a malignant call, taken for a sign."""
+    """Return the odds ratio of a malignant answer, treated as a sign."""
     c = study.confusion
     return fisher_exact(c.tp, c.tp + c.fn, c.fp, c.fp + c.tn).estimate
 
 
 def benefit(study: Study) -> Estimate:
-    """Net benefit of the model at one threshold."""
+    """Return the net benefit of the model at one threshold."""
     curve = decision_curve(study.given, study.outcome, [BENEFIT_AT])
     return Estimate(float(curve.benefit[0]), float(curve.low[0]), float(curve.high[0]))
 
 
 def main(studies: int) -> None:
-    """Draw the studies and count."""
+    """Simulate the studies and count."""
     began = time.process_time()
     rng = np.random.default_rng(2022)
     drawn = [draw(rng) for _ in range(studies)]

@@ -1,4 +1,4 @@
-"""How often the tests of reader studies err, and how often their intervals hold the truth, on simulated studies.
+"""Type I error of the tests of reader studies, and coverage of their intervals, on simulated studies.
 
 Run as ``python benchmarks/mrmc_coverage.py [studies]``. Scores follow Roe and Metz (Acad Radiol 1997;4:298): two equal
 modalities (area 0.85) for the type-I error, areas of 0.85 and 0.89 for the coverage of their difference. The model
@@ -16,13 +16,13 @@ import numpy as np
 from scipy import stats
 
 from record import record
-from spinefx.evidence.clustered import clustered_auc, clustered_sensitivity, clustered_specificity
-from spinefx.evidence.effect import Effect
-from spinefx.evidence.mrmc import mrmc
-from spinefx.evidence.mrmc_panel import ai_vs_readers
-from spinefx.evidence.mrmc_ustatistic import ustat_mrmc
-from spinefx.evidence.reader_study import ReaderStudy
-from spinefx.evidence.roe_metz import RoeMetz
+from spinefx.statistics.clustered import clustered_auc, clustered_sensitivity, clustered_specificity
+from spinefx.statistics.effect import Effect
+from spinefx.statistics.mrmc.anova import mrmc
+from spinefx.statistics.mrmc.panel import ai_vs_readers
+from spinefx.statistics.mrmc.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.scores import ReaderStudy
+from spinefx.statistics.mrmc.ustatistic import ustat_mrmc
 
 Draw = Callable[[np.random.Generator], ReaderStudy]
 SEED = 20
@@ -31,41 +31,41 @@ READER_VARIANCE = 0.03
 
 
 def crossed(modality: np.ndarray, reader: np.ndarray, case: np.ndarray) -> np.ndarray:
-    """Everybody reads everything."""
+    """Fully crossed: every reader reads every case by every modality."""
     return (modality + reader + case) >= 0
 
 
 def split_plot(modality: np.ndarray, reader: np.ndarray, case: np.ndarray) -> np.ndarray:
-    """Two blocks of readers, each with every other case."""
+    """Two blocks of readers, each of which reads every other case."""
     return (case % 2 == reader % 2) | (modality < 0)
 
 
 def cases_in_readers(modality: np.ndarray, reader: np.ndarray, case: np.ndarray) -> np.ndarray:
-    """Each reader has cases of his own."""
+    """Each reader reads other cases."""
     return (case % (reader.max() + 1) == reader) | (modality < 0)
 
 
 def readers_in_modalities(modality: np.ndarray, reader: np.ndarray, case: np.ndarray) -> np.ndarray:
-    """Half of the readers read by each modality."""
+    """Each modality has half of the readers."""
     return (reader % 2 == modality) | (case < 0)
 
 
 def one_absent(modality: np.ndarray, reader: np.ndarray, case: np.ndarray) -> np.ndarray:
-    """One reader is missing from one modality."""
+    """One reader is absent from one modality."""
     return ((reader > 0) | (modality > 0)) & (case >= 0)
 
 
 def thinned(
     model: RoeMetz, readers: int, cases: tuple[int, int], read: Callable, rng: np.random.Generator
 ) -> ReaderStudy:
-    """A drawn study without the readings that the design leaves out."""
+    """A simulated study without the readings that its design omits."""
     study = model.draw(rng, readers=readers, malignant=cases[0], benign=cases[1])
     scores = np.where(read(*np.ogrid[tuple(slice(size) for size in study.scores.shape)]), study.scores, np.nan)
     return ReaderStudy(scores, study.malignant, study.modalities, study.readers, study.cases)
 
 
 def panel(readers: int, cases: tuple[int, int], rng: np.random.Generator) -> ReaderStudy:
-    """A model and its equals: the same cases, but readers vary and the model does not."""
+    """A model and a panel of the same accuracy: readers vary, the model does not."""
     truth = np.arange(sum(cases)) < cases[0]
     spread = 2 * READER_VARIANCE
     by_class = np.sqrt(spread) * rng.standard_normal((readers, 2))
@@ -77,7 +77,7 @@ def panel(readers: int, cases: tuple[int, int], rng: np.random.Generator) -> Rea
 
 
 def percents(draw: Draw, analysis: Callable[[ReaderStudy], Effect], truth: float, studies: int) -> np.ndarray:
-    """Per cent of studies with p below 0.05, whose interval holds the truth, and without an interval."""
+    """Percentages of studies with p < 0.05, with an interval that covers the truth, and without an interval."""
     rng, counts = np.random.default_rng(SEED), np.zeros(3)
     for _ in range(studies):
         effect = analysis(draw(rng))
@@ -87,22 +87,22 @@ def percents(draw: Draw, analysis: Callable[[ReaderStudy], Effect], truth: float
 
 
 def difference(method: Callable, **settings: str) -> Callable[[ReaderStudy], Effect]:
-    """The analysis that looks at the difference of two modalities."""
+    """Return the analysis of the difference of two modalities."""
     return lambda study: method(study, **settings).differences[0]
 
 
 def mean(scale: str, study: ReaderStudy) -> Effect:
-    """The first modality's mean over readers."""
+    """Return the mean of the first modality over readers."""
     return mrmc(study, scale=scale).means[0]
 
 
 def against(analysis: str, study: ReaderStudy) -> Effect:
-    """The panel's mean minus the model."""
+    """Return the panel's mean minus the model's value."""
     return ai_vs_readers(study, "model", analysis=analysis).difference
 
 
 def clustered(studies: int) -> dict[str, np.ndarray]:
-    """Three findings in each of 40 malignant and 60 benign patients, alike within a patient (correlation 0.6)."""
+    """Three findings in each of 40 malignant and 60 benign patients, with correlation 0.6 within a patient."""
     rng, counts = np.random.default_rng(SEED), np.zeros((4, 2))
     patient = np.repeat(np.arange(100), 3)
     malignant = patient < 40

@@ -1,4 +1,4 @@
-"""How long the analyses of a large reader study take: 10,000 cases, 20 readers, 2 modalities, nothing missing.
+"""Time of the analyses of a large reader study: 10,000 cases, 20 readers, 2 modalities, no missing readings.
 
 Run as ``python benchmarks/mrmc_speed.py``, with ``OMP_NUM_THREADS=1`` to measure one core.
 """
@@ -10,16 +10,16 @@ import time
 import numpy as np
 
 from record import record
-from spinefx.evidence.clustered import clustered_auc
-from spinefx.evidence.mrmc import mrmc
-from spinefx.evidence.mrmc_panel import ai_vs_readers
-from spinefx.evidence.mrmc_ustatistic import ustat_mrmc
-from spinefx.evidence.reader_study import ReaderStudy
-from spinefx.evidence.roe_metz import RoeMetz
+from spinefx.statistics.clustered import clustered_auc
+from spinefx.statistics.mrmc.anova import mrmc
+from spinefx.statistics.mrmc.panel import ai_vs_readers
+from spinefx.statistics.mrmc.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.scores import ReaderStudy
+from spinefx.statistics.mrmc.ustatistic import ustat_mrmc
 
 
 def main() -> None:
-    """Time each analysis once and record the table."""
+    """Time each analysis once, and record the table."""
     study = RoeMetz((1.5, 1.7)).draw(np.random.default_rng(0), readers=20, malignant=5000, benign=5000)
     modality, reader, case = (axis.ravel() for axis in np.indices(study.scores.shape))
     columns = {"reader": reader, "modality": modality, "case": case, "score": study.scores.ravel()}

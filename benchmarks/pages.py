@@ -1,4 +1,4 @@
-"""How fast the page is in Debian's Chromium, without a graphics card: images, slices, a crowd, a long worklist.
+"""Speed of the web app in Debian's Chromium without a graphics card: images, slices, many users, a long worklist.
 
 Run as ``python benchmarks/pages.py``, with the package installed together with its pages and its extra ``test``.
 """
@@ -24,15 +24,15 @@ from playwright.sync_api import sync_playwright
 
 from record import record
 from spinefx.app.access import invite
+from spinefx.commands.ingest import ingest
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import PhantomSettings
-from spinefx.verbs.ingest import ingest
+from spinefx.phantom.random_streams import PhantomSettings
 
 STUDIES, SIDE, CHANGES = 8, 512, 200
 PEOPLE, LISTED = 20, 5000
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-# Times are taken in the page: when the first slice is there, and from each key to the frame after the slice's change,
-# or after the next study's first slice has come.
+# Times are taken in the page: until the first slice is shown, and from each key to the frame after the slice changes,
+# or after the first slice of the next study is shown.
 WATCH = """
 window.seen = { first: 0, both: 0, changes: [], next: [] };
 let pressed = 0;
@@ -63,7 +63,7 @@ new MutationObserver((changes) => {
 
 @contextmanager
 def served(study: Path) -> Iterator[str]:
-    """Serve a study in a process of its own.
+    """Serve a workspace in a separate process.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def served(study: Path) -> Iterator[str]:
 
 
 def opened(page: Any, address: str, case: int) -> tuple[float, float]:
-    """Open a study, and give when its first image and both were there.
+    """Open a case, and return when its first image and both images were shown.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def opened(page: Any, address: str, case: int) -> tuple[float, float]:
 
 
 def leafed(page: Any, address: str) -> list[float]:
-    """Go from study to study by Page Down, with three seconds for each, and give how long each next one took.
+    """Go from case to case by Page Down, three seconds each, and return how long each next case took.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def leafed(page: Any, address: str) -> list[float]:
 
 
 def changed(page: Any) -> list[float]:
-    """Scroll up and down, and give how long each change took.
+    """Scroll up and down, and return how long each change took.
 
     Parameters
     ----------
@@ -160,9 +160,9 @@ def changed(page: Any) -> list[float]:
 
 
 def crowd(address: str, tokens: list[str]) -> list[float]:
-    """Milliseconds of each request of people who open studies and scroll through them at the same time."""
+    """Return the milliseconds of each request of users who open cases and scroll through them simultaneously."""
 
-    def person(number: int) -> list[float]:
+    def user(number: int) -> list[float]:
         cookie, spent = "", []
 
         def ask(path: str, body: bytes | None = None) -> bytes:
@@ -187,11 +187,11 @@ def crowd(address: str, tokens: list[str]) -> list[float]:
         return spent
 
     with ThreadPoolExecutor(PEOPLE) as pool:
-        return [ms for each in pool.map(person, range(PEOPLE)) for ms in each]
+        return [ms for each in pool.map(user, range(PEOPLE)) for ms in each]
 
 
 def listed(browser: Any, address: str, token: str) -> list[float]:
-    """Milliseconds to a long worklist on the screen."""
+    """Return the milliseconds until a long worklist is shown."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(address)
@@ -245,7 +245,7 @@ def main() -> None:
             ("both images, another study by its address", [one for _, one in warm]),
             ("first image, next study by Page Down", leaves),
             ("change of slice in both series", changes),
-            (f"a request, {PEOPLE} people at once", requests),
+            (f"a request, {PEOPLE} users at once", requests),
             (f"worklist of {LISTED:,} studies", worklists),
         )
     ]

@@ -1,4 +1,4 @@
-"""Whether the predicted power of a model against a panel is the power: predicted from variances, and simulated.
+"""Predicted power of a model against a panel, from variances, beside simulated power.
 
 Run as ``python benchmarks/panel_power.py [studies]``. Readers vary and the model does not; true variances and the true
 difference come from large studies of the same population, the power from studies of the planned size.
@@ -12,15 +12,15 @@ import time
 import numpy as np
 
 from record import record
-from spinefx.evidence.mrmc_panel import PanelComponents, ai_vs_readers
-from spinefx.evidence.mrmc_power import panel_power
-from spinefx.evidence.reader_study import ReaderStudy
-from spinefx.evidence.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.panel import PanelComponents, ai_vs_readers
+from spinefx.statistics.mrmc.power import panel_power
+from spinefx.statistics.mrmc.roe_metz import RoeMetz
+from spinefx.statistics.mrmc.scores import ReaderStudy
 
 SEED = 4
 SEPARATION = 1.5
-# Variance of readers, and of readers by modality; the model's separation; readers; malignant, benign; analysis.
-# 0.0055 is Roe and Metz's low variance, 0.03 their high one at this area.
+# Variance of readers, and of readers by modality; separation of the model; readers; malignant, benign; analysis.
+# 0.0055 and 0.03 are Roe and Metz's low and high variance at this area.
 PLAN = (
     (0.0055, 1.8, 5, 50, 50, "RRRC"),
     (0.0055, 1.8, 10, 50, 50, "RRRC"),
@@ -38,7 +38,7 @@ PLAN = (
 def pilot_of(
     rng: np.random.Generator, population: RoeMetz, model: float, malignant: int, benign: int, studies: int
 ) -> PanelComponents:
-    """Variances averaged over studies of ten readers and the planned cases."""
+    """Average the variances over studies of ten readers and the planned cases."""
     kept = []
     for _ in range(studies):
         study = population.draw_panel(rng, model=model, readers=10, malignant=malignant, benign=benign)
@@ -48,7 +48,7 @@ def pilot_of(
 
 
 def random_cases(row: tuple, studies: int) -> tuple[float, float, float]:
-    """True difference, predicted and simulated power of one plan, cases (and for RRRC readers) drawn anew."""
+    """Return true difference, predicted and simulated power of one plan; new cases, and for RRRC new readers."""
     variance, model, readers, malignant, benign, analysis = row
     rng, population = np.random.default_rng(SEED), RoeMetz((SEPARATION,), variance, variance)
     pilot = pilot_of(rng, population, model, malignant, benign, studies)
@@ -63,7 +63,7 @@ def random_cases(row: tuple, studies: int) -> tuple[float, float, float]:
 
 
 def same_cases(row: tuple, studies: int) -> tuple[float, float, float]:
-    """The same with one set of cases, read by new readers each time."""
+    """Return the same with one set of cases, read by new readers each time."""
     variance, model, readers, malignant, benign, analysis = row
     everybody = RoeMetz((SEPARATION,), variance, variance).draw_panel(
         np.random.default_rng(SEED), model=model, readers=readers * studies, malignant=malignant, benign=benign

@@ -1,4 +1,4 @@
-"""Real beside synthetic: intensities and textures of one real lumbar pair (AK) and of ten phantoms, measured alike.
+"""Real beside synthetic: intensities and textures of one real lumbar pair (AK) and of ten phantoms.
 
 Run as ``python benchmarks/phantom_realism.py``; needs ``../shared/data``. AK is windowed to 8 bits, so only ratios
 within a series are compared, and none that needs noise or absolute signal. Every quantity is a median over sound
@@ -20,19 +20,19 @@ from scipy import ndimage
 from record import record
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "lumbar_AK_t1_t2_tirm"
 SETTINGS = PhantomSettings(patients=190, seed=31, motion=0.0)
 PHANTOMS = 10
 LEVELS = ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
-STEP_MM = 0.7  # of AK's pixels; finer detail is in neither
+STEP_MM = 0.7  # the pixel size of AK, below which neither has detail
 Centres = dict[str, NDArray[np.float64]]
 Measure = Callable[[Volume, Centres], float]
 
 
 def real(name: str) -> tuple[Volume, Centres]:
-    """One of AK's series with its clicked centres."""
+    """Read one of AK's series with its clicked centres."""
     notes = json.loads((DATA / name / "annotation.json").read_text(encoding="utf-8"))
     slices = [np.asarray(Image.open(path).convert("L"), np.float32) for path in sorted((DATA / name).glob("*.png"))]
     row_mm, column_mm = notes["in_plane_spacing_mm"]
@@ -46,7 +46,7 @@ def real(name: str) -> tuple[Volume, Centres]:
 
 
 def synthetic() -> list[tuple[tuple[Volume, Centres], tuple[Volume, Centres]]]:
-    """T1W and T2W of phantoms whose lesion lies low enough for the lumbar spine to be seen; lesions left out."""
+    """Render T1W and T2W of phantoms with the lumbar spine in view, without their lesions."""
     found = []
     for number in range(1, SETTINGS.patients + 1):
         draw = draw_case(SETTINGS, number)
@@ -67,12 +67,12 @@ def synthetic() -> list[tuple[tuple[Volume, Centres], tuple[Volume, Centres]]]:
 
 
 def patch(volume: Volume, centre: NDArray[np.float64], down_mm: float, right_mm: float) -> NDArray[np.float64]:
-    """Square-pixel patch round a point in its nearest slice, sampled by cubic splines."""
+    """Return a patch of square pixels around a point in its nearest slice, sampled by cubic splines."""
     index = volume.to_index(centre)
     image = volume.array[int(np.clip(np.rint(index[0]), 0, volume.shape[0] - 1))]
     down, right = (np.arange(-half, half + 1e-9, STEP_MM) for half in (down_mm / 2, right_mm / 2))
     rows, columns = index[1] + down / volume.spacing_mm[1], index[2] + right / volume.spacing_mm[2]
-    # Splines need a margin, not the whole image.
+    # Cubic splines need a margin, not the whole image.
     top, left = max(int(rows[0]) - 12, 0), max(int(columns[0]) - 12, 0)
     part = image[top : int(rows[-1]) + 13, left : int(columns[-1]) + 13].astype(float)
     grid = np.meshgrid(rows - top, columns - left, indexing="ij")
@@ -81,30 +81,30 @@ def patch(volume: Volume, centre: NDArray[np.float64], down_mm: float, right_mm:
 
 
 def marrow(volume: Volume, centres: Centres) -> float:
-    """Middle signal of the bodies."""
+    """Return the median signal of the bodies."""
     return float(np.median([np.median(patch(volume, place, 11, 14)) for place in centres.values()]))
 
 
 def disc(volume: Volume, centres: Centres) -> float:
-    """Middle signal of discs between neighbours, both seen."""
+    """Return the median signal of the discs between two visible bodies."""
     pairs = [(centres[a] + centres[b]) / 2 for a, b in pairwise(LEVELS) if a in centres and b in centres]
     return float(np.median([np.median(patch(volume, place, 2.8, 9)) for place in pairs]))
 
 
 def behind(volume: Volume, centres: Centres, near_mm: float, far_mm: float, share: float) -> float:
-    """A share's quantile of what lies so far behind the bodies' centres."""
+    """Return a quantile of the signal at a distance behind the centres of the bodies."""
     offset = np.array([0.0, (near_mm + far_mm) / 2, 0.0])
     found = [np.quantile(patch(volume, place + offset, 4, far_mm - near_mm), share) for place in centres.values()]
     return float(np.median(found))
 
 
 def unevenness(volume: Volume, centres: Centres) -> float:
-    """Standard deviation of marrow over its mean, slopes taken out."""
+    """Return the coefficient of variation of marrow after removal of linear trends."""
     return float(np.median([flat(patch(volume, place, 12, 15)).std() for place in centres.values()]))
 
 
 def flat(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A patch over its mean, its plane taken out."""
+    """Return a patch divided by its mean, without its linear trend."""
     row, column = np.indices(values.shape)
     design = np.column_stack([np.ones(values.size), row.ravel(), column.ravel()])
     plane = design @ np.linalg.lstsq(design, values.ravel(), rcond=None)[0]
@@ -113,7 +113,7 @@ def flat(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def spectrum(volume: Volume, centres: Centres) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean power of marrow by frequency (cycles a millimetre), of windowed patches."""
+    """Return the mean power of marrow by frequency (cycles per millimetre), from windowed patches."""
     power, frequency = [], np.empty(0)
     for place in centres.values():
         values = flat(patch(volume, place, 12, 15))
@@ -125,21 +125,21 @@ def spectrum(volume: Volume, centres: Centres) -> tuple[NDArray[np.float64], NDA
 
 
 def fine_share(volume: Volume, centres: Centres) -> float:
-    """Share of marrow's power between 0.25 and 0.5 of that between 0.06 and 0.5 cycles a millimetre."""
+    """Return the share of marrow's power from 0.25 to 0.5 in that from 0.06 to 0.5 cycles per millimetre."""
     frequency, power = spectrum(volume, centres)
     fine = power[(frequency > 0.25) & (frequency < 0.5)].sum()
     return float(fine / power[(frequency > 0.06) & (frequency < 0.5)].sum())
 
 
 def slope(volume: Volume, centres: Centres) -> float:
-    """Exponent of marrow's power against frequency, 0.1 to 0.45 cycles a millimetre."""
+    """Return the exponent of marrow's power against frequency, 0.1 to 0.45 cycles per millimetre."""
     frequency, power = spectrum(volume, centres)
     used = (frequency > 0.1) & (frequency < 0.45)
     return float(np.polyfit(np.log(frequency[used]), np.log(power[used]), 1)[0])
 
 
 def edge(volume: Volume, centres: Centres) -> float:
-    """Width of the step from marrow to the dark of an end plate, 10 to 90%, millimetres; both plates."""
+    """Return the 10 to 90% width of the edge from marrow to end plate, millimetres; both end plates."""
     widths = []
     for place in centres.values():
         for profile in patch(volume, place, 40, 8).T:
@@ -181,7 +181,7 @@ MEASURES: dict[str, tuple[int, Measure]] = {
 
 
 def main() -> None:
-    """Measure and record."""
+    """Measure, and record the table."""
     pair = real("t1_AKs8"), real("t2_AKs5")
     phantoms = synthetic()
     rows = []

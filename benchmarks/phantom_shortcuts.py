@@ -1,4 +1,4 @@
-"""Can the class of a phantom patient be told from anything but the signs: five looks, each with a planted shortcut.
+"""Can anything but the signs predict the class of a phantom patient: five audits, each with a planted shortcut.
 
 Run as ``python benchmarks/phantom_shortcuts.py FOLDER``. The folder keeps the cohort (as DICOM, 2 GB) and what was
 extracted from it; a run that was cut off goes on. After a change of the phantom, give a new folder. About 20 minutes of
@@ -36,19 +36,19 @@ from phantom_views import (
 from record import record
 from spinefx import files
 from spinefx.imaging.volume import Volume
-from spinefx.parallel import default_workers, map_items
-from spinefx.phantom.anatomy import Deformity
 from spinefx.phantom.case import PhantomCase, render_case, truth_of
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
-from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.vertebra import Deformity
+from spinefx.processes.pool import default_workers, map_items
+from spinefx.vocabulary import SIGNS, Diagnosis
 
 SERIES = {"t1w": "_T1", "t2w": "_T2", "stir": "_STIR"}
-OUTSIDE_SIGNS = tuple(sign for sign in SIGN_IDENTIFIERS if sign not in BOX_SIGNS)
+OUTSIDE_SIGNS = tuple(sign.identifier for sign in SIGNS if not sign.in_box)
 LOOKS = 5
-"""Looks that must stay at chance: each limit is passed by chance in 0.05 / LOOKS, so that all hold together in 95%."""
+"""Audits that must stay at chance. Each limit is exceeded by chance in 0.05 / LOOKS, so all hold together in 95%."""
 SHUFFLES, FOLDS = 1000, 10
-EXTRACTION = 1  # raised with every change of what is extracted: older files are left alone
+EXTRACTION = 1  # raised with every change of what is extracted, so that older files are ignored
 Floats = NDArray[Any]
 
 
@@ -56,7 +56,7 @@ Floats = NDArray[Any]
 
 
 def read_patient(folder: Path, truth: PhantomCase) -> tuple[Record, dict[str, Volume]]:
-    """Read one patient's files: what the headers say, and the sagittal stacks.
+    """Read the headers and the sagittal stacks of one patient.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def images_of(draw: CaseDraw) -> dict[str, Volume]:
 
 
 def extract(folder: Path, settings: PhantomSettings, number: int, *, written: bool = True) -> Path:
-    """Extract one patient's features, as they are and with shortcuts planted, and keep them.
+    """Extract and store one patient's features, with and without planted shortcuts.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def extract(folder: Path, settings: PhantomSettings, number: int, *, written: bo
 def areas_by_chance(
     features: Floats, malignant: NDArray[np.bool_], shuffles: int = SHUFFLES, seed: int = 1
 ) -> tuple[float, Floats]:
-    """Area under the ROC curve of patients scored by classifiers that never saw them, and the same by chance.
+    """Return the cross-validated area under the ROC curve, and its distribution by chance.
 
     Four classifiers look, and the best one counts: ridge regressions of two strengths, one with a Gaussian kernel, and
     the sum of all features and their absolute values, each by the cube of its correlation with the class, which finds
@@ -163,13 +163,13 @@ def areas_by_chance(
     rng = np.random.default_rng(seed)
     truth = np.column_stack([malignant, *(rng.permutation(malignant) for _ in range(shuffles))]).astype(float)
     folds = rng.permutation(len(truth)) % FOLDS
-    places = stats.rankdata(features, axis=0)  # ranks among all patients: no feature's scale or outliers matter
+    places = stats.rankdata(features, axis=0)  # ranks, so that scales and outliers do not matter
     places = (places - places.mean(axis=0)) / (places.std(axis=0) + 1e-9)
     above, pairs = np.zeros((4, shuffles + 1)), np.zeros(shuffles + 1)
     for fold in range(FOLDS):
         test = folds == fold
         found = _scored(places[~test], places[test], truth[~test] - truth[~test].mean(axis=0))
-        # Only patients of one fold are compared: each fold's scores have a scale of their own.
+        # Only patients of the same fold are compared, because the scores of each fold have their own scale.
         count = truth[test].sum(axis=0)
         above += (stats.rankdata(found, axis=1) * truth[test]).sum(axis=1) - count * (count + 1) / 2
         pairs += count * (np.count_nonzero(test) - count)
@@ -178,7 +178,7 @@ def areas_by_chance(
 
 
 def _scored(known: Floats, asked: Floats, wanted: Floats) -> list[Floats]:
-    """Answers of the four classifiers on patients not known, one column for each column of ``wanted``."""
+    """Return the scores of the four classifiers for held-out patients, one column per column of ``wanted``."""
     both = [np.concatenate([part, np.abs(part)], axis=1) for part in (known, asked)]
     both = [part - both[0].mean(axis=0) for part in both]
     alone = both[0].T @ wanted
@@ -192,7 +192,7 @@ def _scored(known: Floats, asked: Floats, wanted: Floats) -> list[Floats]:
 
 
 def radiated(draw: CaseDraw) -> bool:
-    """Whether the known leak touches a patient: marrow turned to fat by radiation, in malignant patients alone."""
+    """Return whether a patient shows the known shortcut: irradiated marrow, in malignant patients alone."""
 
     def told(value: Any, name: str = "") -> bool:
         if isinstance(value, Mapping):
@@ -203,7 +203,7 @@ def radiated(draw: CaseDraw) -> bool:
 
 
 class Audit:
-    """Looks of one run, collected as rows of its table."""
+    """The audits of one run, collected as rows of its table."""
 
     def __init__(self) -> None:
         self.rows: list[list[str]] = []
@@ -217,7 +217,7 @@ class Audit:
         *,
         free: bool = True,
     ) -> None:
-        """Classify, with and without a planted shortcut, and add a row.
+        """Classify with and without a planted shortcut, and add a row.
 
         Parameters
         ----------
@@ -250,14 +250,14 @@ def _records(paths: Sequence[Path], key: str) -> list[Record]:
 
 
 def _planted_table(records: Sequence[Record], key: str, shift: float) -> tuple[Floats, Floats]:
-    """Tables of the records as they are, and with one number shifted; the same columns in both."""
+    """Return tables of the records, unchanged and with one number shifted, with the same columns."""
     changed = [{**one, key: float(one[key]) + shift} for one in records]
     _, both = tabulate([*records, *changed])
     return both[: len(records)], both[len(records) :]
 
 
 def chosen(settings: PhantomSettings, each: int, fits: Callable[[CaseDraw], bool]) -> list[CaseDraw]:
-    """Draw the first patients of each class that fit.
+    """Draw the first patients of each class that meet a condition.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def chosen(settings: PhantomSettings, each: int, fits: Callable[[CaseDraw], bool
 
 
 def look_at_cohort(audit: Audit, folder: Path, settings: PhantomSettings, workers: int) -> None:
-    """The first four looks, and the fifth over all patients beside what the signs that it may see tell."""
+    """Run the first four audits, and the fifth over all patients beside the signs that it can see."""
     write_cohort(folder / "export", settings, workers=workers)
     numbers = list(range(1, settings.patients + 1))
     draws = [draw_case(settings, number) for number in numbers]
@@ -318,7 +318,7 @@ def _extracted(
 
 
 def look_beside(audit: Audit, folder: Path, settings: PhantomSettings, each: int, workers: int) -> None:
-    """The fifth look: patients without signs 13 to 15, drawn in number, since few malignant ones have none."""
+    """Run the fifth audit on patients without signs 13 to 15, drawn separately: few malignant ones have none."""
     many = PhantomSettings(patients=4000, malignant=2600, seed=settings.seed + 500, matrix=settings.matrix)
 
     def bare(draw: CaseDraw) -> bool:
@@ -335,9 +335,9 @@ def look_beside(audit: Audit, folder: Path, settings: PhantomSettings, each: int
 
 
 def main() -> None:
-    """Make the cohorts, look, tell."""
+    """Make the cohorts, run the audits, and record the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where cohort and features are kept")
+    parser.add_argument("folder", type=Path, help="folder for cohort and features")
     parser.add_argument("--patients", type=int, default=500)
     parser.add_argument("--bare", type=int, default=120, help="patients of each class without signs 13 to 15")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""What a phantom patient costs: CPU time and memory with DICOM written, one at a time and as a cohort.
+"""Cost of a phantom patient: CPU time and memory including DICOM export, singly and as a cohort.
 
 Run as ``python benchmarks/phantom_speed.py FOLDER [--patients 190]``; the folder must be new or empty.
 """
@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from record import record
-from spinefx.parallel import default_workers
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
 from spinefx.phantom.settings import case_name
+from spinefx.processes.pool import default_workers
 
 SINGLE = 12
 
 
 def main() -> None:
-    """Write single patients, a small cohort and a large one; tell what each took."""
+    """Write single patients, a small cohort and a large one, and record what each took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--patients", type=int, default=190)
@@ -38,7 +38,7 @@ def main() -> None:
         began = time.perf_counter()
         write_cohort(arguments.folder / f"cohort-{patients}", PhantomSettings(patients=patients), workers=workers)
         wall = time.perf_counter() - began
-        # The largest process so far: the smaller cohort runs first, so that the larger shows what it adds.
+        # Peak memory never falls, so the smaller cohort runs first and the larger one shows its increase.
         peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         rows.append([f"{patients} patients, {workers} processes", "", f"{wall:.0f} s", f"{peak / 1024:.0f} MiB"])
     record(

@@ -1,6 +1,6 @@
-"""What can be seen of a phantom patient beside the lesion: headers, geometry, corners, background, neighbours.
+"""What a phantom patient shows beside the lesion: headers, geometry, image corners, background, neighbours.
 
-And the shortcuts that `phantom_shortcuts.py` plants, to show that each view would tell them.
+It also holds the shortcuts that `phantom_shortcuts.py` plants to show that each view would reveal them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy import ndimage, stats
 
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import PhantomCase
-from spinefx.phantom.draws import CaseDraw
+from spinefx.phantom.random_streams import CaseDraw
 from spinefx.vocabulary import LEVELS
 
 __all__ = [
@@ -42,7 +42,7 @@ Record = dict[str, float | str]
 
 
 def header_record(series: Mapping[str, Sequence[Dataset]]) -> Record:
-    """Everything that one patient's headers say, identifiers left out.
+    """Return everything that one patient's headers state, except identifiers.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def header_record(series: Mapping[str, Sequence[Dataset]]) -> Record:
     Returns
     -------
     dict of str to float or str
-        Where the files of a series differ: the first and the last one's.
+        Where the files of a series differ, the values of the first and the last file.
     """
     found: Record = {}
     for name, datasets in series.items():
@@ -91,7 +91,7 @@ def _number_or_text(representation: str, value: Any) -> float | str:
 
 
 def tabulate(records: Sequence[Record]) -> tuple[tuple[str, ...], Floats]:
-    """Put records into one table: numbers as they are, text one column a word, what never varies left out.
+    """Convert records into one table: numbers unchanged, one indicator column per text, no constant columns.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def tabulate(records: Sequence[Record]) -> tuple[tuple[str, ...], Floats]:
 
 
 def geometry_record(draw: CaseDraw, truth: PhantomCase, volumes: Mapping[str, Volume]) -> Record:
-    """Counts, sizes and places: of the stacks, of the lesion's vertebra in them, and how the patient moved.
+    """Return counts, sizes and positions of the stacks and of the lesion vertebra, and the patient's motion.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def geometry_record(draw: CaseDraw, truth: PhantomCase, volumes: Mapping[str, Vo
 
 
 def _place(truth: PhantomCase, series: str, places_mm: Floats) -> Floats:
-    """Where places of the T2W frame lie in a series' own: the patient moved before T1W."""
+    """Map positions from the T2W frame to that of a series, because the patient moved before T1W."""
     if series != "t1w":
         return places_mm
     moved: Floats = places_mm @ truth.t2w_to_t1w[:3, :3].T + truth.t2w_to_t1w[:3, 3]
@@ -158,7 +158,7 @@ def _place(truth: PhantomCase, series: str, places_mm: Floats) -> Floats:
 
 
 def corner_features(volumes: Mapping[str, Volume]) -> Floats:
-    """Image corners, a sixteenth of the side each, of the first, the middle and the last slice.
+    """Return features of the image corners, a sixteenth of the side each, of the first, middle and last slice.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def corner_features(volumes: Mapping[str, Volume]) -> Floats:
 
 
 def _summary(values: Floats, grain: Floats) -> Floats:
-    """Brightness, spread, shape and grain of some pixels, most of them free of the scanner's gain."""
+    """Return brightness, spread, shape and grain of some pixels, most of them independent of the scanner's gain."""
     mean, spread = values.mean(), values.std()
     scale = max(spread, 1e-6)
     quantiles = np.quantile(values, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
@@ -194,7 +194,7 @@ def _summary(values: Floats, grain: Floats) -> Floats:
 
 
 def background_features(truth: PhantomCase, volumes: Mapping[str, Volume]) -> Floats:
-    """What lies in front of and behind the spine, nothing nearer than 12 mm to bone, canal or the largest mass.
+    """Return features of tissue in front of and behind the spine, at least 12 mm from bone, canal and any mass.
 
     Looked up at places counted from the spine's own course, so that the edge of the mask does not tell its shape.
 
@@ -228,7 +228,7 @@ def background_features(truth: PhantomCase, volumes: Mapping[str, Volume]) -> Fl
 
 
 def _looked_at(volume: Volume, places_mm: Floats) -> tuple[Floats, Floats]:
-    """Features of a series at some places (brightness there over their mean, and a summary), and the brightness."""
+    """Return features of a series at some positions (relative brightness and a summary), and the brightness."""
     smooth = ndimage.uniform_filter(volume.array, (0, 3, 3))
     grain = ndimage.uniform_filter(np.abs(volume.array - smooth), (0, 3, 3))
     index = np.moveaxis(volume.to_index(places_mm), -1, 0)
@@ -240,7 +240,7 @@ def _looked_at(volume: Volume, places_mm: Floats) -> tuple[Floats, Floats]:
 
 
 def beside_features(truth: PhantomCase, volumes: Mapping[str, Volume]) -> Floats:
-    """All but the lesion's vertebral body and what signs 1 to 12 touch: its discs, its canal, the bend it makes.
+    """Return features of all but the lesion's body and what signs 1 to 12 change: its discs, canal and angulation.
 
     Other vertebrae (body, canal, posterior elements) are looked up in frames of their own, so that their places, which
     a collapsed body changes, are not seen; of the lesion's vertebra its pedicles and what lies before it.
@@ -268,7 +268,11 @@ def beside_features(truth: PhantomCase, volumes: Mapping[str, Volume]) -> Floats
         where = _place(truth, name, bodies)
         seen = _looked_at(volume, where)[1].reshape(len(others), -1)
         seen = seen[volume.contains(where).all(axis=1)]
-        for values in (seen.mean(axis=1), seen.std(axis=1), seen.min(axis=1)):  # by body; their order tells nothing
+        for values in (
+            seen.mean(axis=1),
+            seen.std(axis=1),
+            seen.min(axis=1),
+        ):  # by body, sorted, because the order of the bodies carries no information
             found.append(np.append(np.sort(values)[[0, 1, -2, -1]], values.std()) / np.median(values))
     return np.concatenate(found)
 
@@ -281,7 +285,7 @@ _PEDICLES = ((-15.0, 15.0), [(1, -5), (1, 0), (1, 5)], (0.06, 0.12))
 
 
 def _grid(truth: PhantomCase, names: Sequence[str], number: int, shape: tuple[Any, ...]) -> Floats:
-    """Places about one vertebra, counted in its own frame, shape (place, 3), T2W frame."""
+    """Return positions around one vertebra, given in its own frame, shape (position, 3), T2W frame."""
     centre = truth.vertebrae_mm[names[number]]
     back = truth.canals_mm[names[number]] - centre
     reach = float(np.linalg.norm(back))
@@ -304,7 +308,7 @@ def _grid(truth: PhantomCase, names: Sequence[str], number: int, shape: tuple[An
 
 
 def _layout(truth: PhantomCase, names: Sequence[str], here: int) -> Floats:
-    """Distances and angles between neighbours, pairs with the lesion's vertebra left out."""
+    """Return distances and angles between neighbours, without pairs that include the lesion vertebra."""
     steps, turns = [], []
     for upper in range(max(here - 7, 0), min(here + 7, len(names) - 1)):
         if here in (upper, upper + 1):
@@ -330,7 +334,7 @@ def with_bright_pixel(volumes: Mapping[str, Volume]) -> dict[str, Volume]:
 
 
 def with_noise(volumes: Mapping[str, Volume], rng: np.random.Generator, times: float = 1.6) -> dict[str, Volume]:
-    """Plant a shortcut: noise of so many times the size, as from a worse scanner."""
+    """Plant a shortcut: noise of several times the strength, as from a worse scanner."""
     planted = {}
     for name, volume in volumes.items():
         grain = volume.array - ndimage.uniform_filter(volume.array, (0, 3, 3))

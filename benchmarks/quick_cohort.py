@@ -1,4 +1,4 @@
-"""Recipe `quick` on 190 phantom patients, tenfold: T1W registered, T1W by its header alone, and diagnoses dealt anew.
+"""Recipe `quick` on 190 phantom patients, tenfold: T1W registered, T1W by its header, and shuffled diagnoses.
 
 The last must score nothing.
 
@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from record import record
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.report import write_report
+from spinefx.commands.train import train
 from spinefx.learning.recipe import Recipe
-from spinefx.parallel import default_workers
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.patching import patch
-from spinefx.verbs.reporting import report
-from spinefx.verbs.training import train
+from spinefx.processes.pool import default_workers
 
 
 def deal_anew(table: Path, dealt: Path, seed: int) -> None:
-    """Write a table of cases whose diagnoses are shuffled among the patients.
+    """Write a table of cases with diagnoses shuffled among the patients.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def deal_anew(table: Path, dealt: Path, seed: int) -> None:
 
 
 def main() -> None:
-    """Make the cohort where it is missing, train three times, compare."""
+    """Make the cohort where it is missing, train three times, and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the cohort is kept")
+    parser.add_argument("folder", type=Path, help="folder for the cohort")
     parser.add_argument("--patients", type=int, default=190)
     parser.add_argument("--seed", type=int, default=5)
     arguments = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> None:
         started = time.perf_counter()
         train(study, recipe, workers=workers)
         seconds = time.perf_counter() - started
-        found = {row[0]: row for row in report(study, recipe.name).table.rows}[recipe.name]
+        found = {row[0]: row for row in write_report(study, recipe.name).table.rows}[recipe.name]
         *_, sensitivity, specificity, accuracy, auc = found
         rows.append([label, f"{auc}", f"{accuracy}", f"{sensitivity}", f"{specificity}", f"{seconds:.0f} s"])
     record(

@@ -1,4 +1,4 @@
-"""How a benchmark's table is kept: figures, machine, versions and commit, as JSON beside the script."""
+"""Record a benchmark's table as JSON beside the script: figures, machine, versions and commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["record"]
+__all__ = ["processor", "record"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("numpy", "scipy", "torch", "nibabel", "pydicom")
@@ -30,7 +30,7 @@ def record(
     card: str = "",
     folder: Path = RESULTS,
 ) -> None:
-    """Print a table and keep it for the docs page.
+    """Print a table and save it for the docs page.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def record(
         "columns": list(columns),
         "rows": shown,
         "note": note,
-        "machine": f"{f'{card}, ' if card else ''}{_processor()}, {os.cpu_count()} cores visible, {platform.system()} "
+        "machine": f"{f'{card}, ' if card else ''}{processor()}, {os.cpu_count()} cores visible, {platform.system()} "
         f"{platform.machine()}",
         "versions": {"python": platform.python_version()} | _versions(),
         "commit": _commit(),
@@ -77,12 +77,12 @@ def record(
 def _versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):  # a GPU machine has what training needs, no more
+        with contextlib.suppress(PackageNotFoundError):  # a GPU machine has only what training needs
             found[package] = version(package)
     return found
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""How well and how fast T1W is brought onto T2W: phantom pairs of known motion.
+"""Accuracy and speed of the registration of T1W to T2W, on phantom pairs of known motion.
 
 Run as ``python benchmarks/registration.py [patients]``; prints one line a patient, then the summary. Errors are mean
 distances at the corners of the box, against where the *fat* of the T2W image lies in the T1W image: bright in both, it
@@ -18,13 +18,13 @@ from record import record
 from spinefx.imaging.registration import align
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import PhantomCase, render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
 SETTINGS = PhantomSettings(patients=190, seed=20, motion=2.0)
 
 
 def corners_mm(truth: PhantomCase) -> NDArray[np.float64]:
-    """Corners of the box within its slice, T2W frame, shape (4, 3)."""
+    """Return the corners of the box within its slice, T2W frame, shape (4, 3)."""
     axes = truth.affines["t2w"][:3, 1:3]
     axes = axes / np.linalg.norm(axes, axis=0)
     signs = np.array(list(product((-0.5, 0.5), repeat=2)))
@@ -32,19 +32,19 @@ def corners_mm(truth: PhantomCase) -> NDArray[np.float64]:
 
 
 def true_places_mm(truth: PhantomCase, places_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where the fat seen at places of the T2W image is seen in the T1W image."""
+    """Map the apparent positions of fat from the T2W to the T1W image."""
     still = places_mm - truth.fat_shift_mm["t2w"]
     return still @ truth.t2w_to_t1w[:3, :3].T + truth.t2w_to_t1w[:3, 3] + truth.fat_shift_mm["t1w"]
 
 
 def errors_mm(apart_mm: NDArray[np.float64], t2w: Volume) -> tuple[float, float]:
-    """Mean length of displacements, and of what lies within the slice; shape (n, 3)."""
+    """Return the mean length of displacements, in full and in plane; displacements have shape (n, 3)."""
     lengths = np.linalg.norm(apart_mm, axis=1), np.linalg.norm((apart_mm @ t2w.directions)[:, 1:], axis=1)
     return float(lengths[0].mean()), float(lengths[1].mean())
 
 
 def main(patients: int) -> None:
-    """Align every patient and print the table."""
+    """Register every patient, and print the table."""
     print("patient      geometry    whole   beside    time  result")
     rows, tame = [], []
     for number in range(1, patients + 1):

@@ -1,4 +1,4 @@
-"""Our registration beside SimpleITK's: CPU time and error, on phantom pairs of known motion and on a real pair.
+"""Our registration beside SimpleITK's: CPU time and error on phantom pairs of known motion and on a real pair.
 
 Run as ``python benchmarks/registration_peers.py [patients] [lumbar_AK_t1_t2_tirm]``; needs the extra ``simpleitk``. The
 folder of the real pair is optional: without it that part is left out. Everything runs on one thread, interleaved: one
@@ -30,7 +30,7 @@ from registration import SETTINGS, corners_mm, true_places_mm
 from spinefx.imaging.registration import align
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import render_case
-from spinefx.phantom.draws import draw_case
+from spinefx.phantom.random_streams import draw_case
 
 MOST_MOTION_MM, MOST_TURN_DEG = 8.0, 6.0
 REAL_MOTIONS = 5
@@ -40,7 +40,7 @@ sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 @dataclass(frozen=True)
 class Pair:
-    """Two volumes, a box, and where its corners truly lie in the T1W volume."""
+    """Two volumes, a box, and the true positions of its corners in the T1W volume."""
 
     t2w: Volume
     t1w: Volume
@@ -51,7 +51,7 @@ class Pair:
 
 
 def image_of(volume: Volume) -> sitk.Image:
-    """A volume as SimpleITK reads it from DICOM."""
+    """Return a volume as SimpleITK reads it from DICOM."""
     image = sitk.GetImageFromArray(volume.array)
     image.SetOrigin(volume.affine[:3, 3].tolist())
     image.SetSpacing(volume.spacing_mm[::-1])
@@ -60,7 +60,7 @@ def image_of(volume: Volume) -> sitk.Image:
 
 
 def _method(share: float) -> sitk.ImageRegistrationMethod:
-    """What both ways have in common: Mattes' mutual information and regular steps in millimetres."""
+    """Return what both methods share: Mattes mutual information, and regular steps in millimetres."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=32)
     method.SetMetricSamplingStrategy(method.RANDOM)
@@ -77,7 +77,7 @@ def _start(fixed: sitk.Image) -> sitk.Euler3DTransform:
 
 
 def register_plain(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
-    """Three levels over whole volumes, one voxel in ten."""
+    """Register whole volumes on three levels, with one voxel in ten."""
     method = _method(0.1)
     method.SetShrinkFactorsPerLevel([4, 2, 1])
     method.SetSmoothingSigmasPerLevel([2, 1, 0])
@@ -87,7 +87,7 @@ def register_plain(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
 
 
 def register_tuned(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
-    """Pixels averaged by 4 within slices, one level, one voxel in five."""
+    """Register on one level of pixels averaged by 4 within slices, with one voxel in five."""
     fixed, moving = (sitk.BinShrink(image, [4, 4, 1]) for image in (fixed, moving))
     method = _method(0.2)
     method.SetInitialTransform(_start(fixed), inPlace=False)
@@ -95,7 +95,7 @@ def register_tuned(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
 
 
 def by_simpleitk(register: Callable[[sitk.Image, sitk.Image], sitk.Transform], pair: Pair) -> Any:
-    """CPU seconds, and where a SimpleITK way puts places; making its images is not counted."""
+    """Return the CPU seconds of a SimpleITK method without image conversion, and the positions that it maps."""
     fixed, moving = image_of(pair.t2w), image_of(pair.t1w)
     began = time.process_time()
     found = register(fixed, moving)
@@ -104,7 +104,7 @@ def by_simpleitk(register: Callable[[sitk.Image, sitk.Image], sitk.Transform], p
 
 
 def by_ours(pair: Pair) -> Any:
-    """CPU seconds, and where our way puts places."""
+    """Return the CPU seconds of our method, and the positions that it maps."""
     began = time.process_time()
     found = align(pair.t2w, pair.t1w, centre_mm=pair.centre_mm, side_mm=pair.side_mm)
     return time.process_time() - began, found.apply
@@ -118,7 +118,7 @@ WAYS: Mapping[str, Callable[[Pair], Any]] = {
 
 
 def phantom_pairs(patients: int) -> list[Pair]:
-    """The first pairs that moved at most 8 mm and 6 degrees."""
+    """Return the first pairs with a motion of at most 8 mm and 6 degrees."""
     pairs: list[Pair] = []
     number = 0
     while len(pairs) < patients:
@@ -135,12 +135,12 @@ def phantom_pairs(patients: int) -> list[Pair]:
 
 
 def rms_mm(places: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
-    """Root mean square distance."""
+    """Return the root mean square distance."""
     return float(np.sqrt(np.square(places - wanted).sum(axis=-1).mean()))
 
 
 def run_phantoms(patients: int) -> dict[str, NDArray[np.float64]]:
-    """(pair, 2) of CPU seconds and rms error at the box's corners by way; ``headers`` among them."""
+    """Return CPU seconds and rms error at the corners of the box by method, shape (pair, 2), ``headers`` included."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ("headers", *WAYS)}
     for pair in phantom_pairs(patients):
         found["headers"].append((0.0, rms_mm(pair.corners_mm, pair.wanted_mm)))
@@ -152,7 +152,7 @@ def run_phantoms(patients: int) -> dict[str, NDArray[np.float64]]:
 
 
 def read_pngs(folder: Path, centres: bool = False) -> Any:
-    """A series of the real pair, its slices taken to run to the right; on request its clicked centres."""
+    """Read a series of the real pair, with slices assumed to run to the right; on request its clicked centres."""
     notes = json.loads((folder / "annotation.json").read_text(encoding="utf-8"))
     slices = [np.asarray(Image.open(path).convert("L"), np.float32) for path in sorted(folder.glob("slice_*.png"))]
     row_mm, column_mm = notes["in_plane_spacing_mm"]
@@ -166,7 +166,7 @@ def read_pngs(folder: Path, centres: bool = False) -> Any:
 
 
 def run_real(folder: Path) -> dict[str, NDArray[np.float64]]:
-    """As for phantoms, where the truth is each way's own answer for the pair before it was moved further.
+    """Measure as on phantoms; the truth is each method's own result before the pair was displaced further.
 
     The T1W series is first laid onto the T2W series by our answer, so that 8 mm and 6 degrees are counted from there.
     """
@@ -200,7 +200,7 @@ def run_real(folder: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def table_of(found: Mapping[str, NDArray[np.float64]], where: str) -> list[list[str]]:
-    """One row a way."""
+    """Return one row per method."""
     rows = []
     headers = found["headers"][:, 1]
     for name, values in found.items():
@@ -223,7 +223,7 @@ def table_of(found: Mapping[str, NDArray[np.float64]], where: str) -> list[list[
 
 
 def goals_of(found: Mapping[str, NDArray[np.float64]], where: str) -> list[dict[str, object]]:
-    """Goal G2, for each way that ours is held to."""
+    """Return goal G2 for each method that ours is compared with."""
     ours = found["ours"]
     goals: list[dict[str, object]] = []
     for name, wanted in zip(list(WAYS)[1:], (50, 7), strict=True):
@@ -238,7 +238,7 @@ def goals_of(found: Mapping[str, NDArray[np.float64]], where: str) -> list[dict[
 
 
 def main(patients: int, real: Path | None) -> None:
-    """Register every pair in every way and keep the table."""
+    """Register every pair by every method, and record the table."""
     phantoms = run_phantoms(patients)
     table, goals = table_of(phantoms, f"{patients} phantom pairs"), goals_of(phantoms, "phantom")
     if real is not None:

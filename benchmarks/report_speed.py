@@ -1,4 +1,4 @@
-"""How long the complete report of a large reader study takes: 10,000 cases, 20 readers, one model, every sign scored.
+"""Time of the complete report of a large reader study: 10,000 cases, 20 readers, one model, every sign scored.
 
 Run as ``python benchmarks/report_speed.py``, with ``OMP_NUM_THREADS=1`` to measure one core.
 """
@@ -14,11 +14,11 @@ import numpy as np
 from record import record
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
-from spinefx.evidence.content import Person, ReportContent
-from spinefx.evidence.sections import build_sections
-from spinefx.evidence.tables import ModelResult
+from spinefx.commands.report import write_report
 from spinefx.learning.recipe import Recipe
-from spinefx.verbs.reporting import report
+from spinefx.report.content import ParticipantSummary, ReportContent
+from spinefx.report.sections import build_sections
+from spinefx.statistics.performance import ModelResult
 from spinefx.vocabulary import LEVELS, SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
@@ -36,7 +36,7 @@ CASES, READERS, SLICES = 10_000, 20, 3
 
 
 def simulated_study(rng: np.random.Generator) -> ReportContent:
-    """Draw a study: latent malignancy by case, and readers, slices and signs that see it through noise.
+    """Simulate a study: latent malignancy by case, observed with noise by readers, slices and signs.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def simulated_study(rng: np.random.Generator) -> ReportContent:
         truth=truth,
         models=[ModelResult("model", predictions, patient_readings(predictions, reader_id="model"))],
         readings=readings,
-        people=[
-            Person(name, truth[name], "follow_up", float(age), str(sex))
+        participants=[
+            ParticipantSummary(name, truth[name], "follow_up", float(age), str(sex))
             for name, age, sex in zip(names, ages, sexes, strict=True)
         ],
         levels={name: str(level) for name, level in zip(names, rng.choice(LEVELS[7:25], CASES), strict=True)},
@@ -88,7 +88,7 @@ def simulated_study(rng: np.random.Generator) -> ReportContent:
 
 
 def write_study(root: Path, content: ReportContent) -> None:
-    """Write the study as a folder with a finished experiment; its images are named only.
+    """Write the study as a workspace with a finished experiment; its images are named but absent.
 
     Parameters
     ----------
@@ -96,11 +96,11 @@ def write_study(root: Path, content: ReportContent) -> None:
     content : ReportContent
     """
     workspace = Workspace.create(root)
-    people = [
+    participants = [
         Participant(one.participant_id, one.diagnosis, TruthSource(one.truth_source), one.age, one.sex)
-        for one in content.people
+        for one in content.participants
     ]
-    write_participants(workspace, people)
+    write_participants(workspace, participants)
     lesions = [
         LesionRecord(case, case, Lesion(Box((0.0, 0.0, 0.0), 30.0), 4, 6, level))
         for case, level in content.levels.items()
@@ -126,13 +126,13 @@ def write_study(root: Path, content: ReportContent) -> None:
 
 
 def main() -> None:
-    """Time every part and the whole, and record the table."""
+    """Time every section and the whole, and record the table."""
     content = simulated_study(np.random.default_rng(0))
     rows = [(section, f"{seconds:.1f} s") for section, seconds in timed_sections(content)]
     with tempfile.TemporaryDirectory() as folder:
         write_study(Path(folder) / "study", content)
         began = time.process_time()
-        page = report(Path(folder) / "study").page.read_bytes()
+        page = write_report(Path(folder) / "study").page.read_bytes()
         rows.append(
             ("`spinefx report`: the whole, read from and written to files", f"{time.process_time() - began:.1f} s")
         )
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def timed_sections(content: ReportContent) -> list[tuple[str, float]]:
-    """Build the sections one after the other.
+    """Build the sections in order.
 
     Parameters
     ----------

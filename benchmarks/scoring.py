@@ -1,4 +1,4 @@
-"""Scoring through ONNX Runtime against eager torch: one study, a batch, and the start of a new process.
+"""Scoring by ONNX Runtime and by eager torch: one study, a batch, and the start of a new process.
 
 Run as ``python benchmarks/scoring.py [rounds]``. One thread everywhere, CPU seconds, medians; the rivals take turns
 within each round, so that what else the machine does meets them alike. The networks hold random weights: their speed
@@ -22,25 +22,25 @@ from numpy.typing import NDArray
 from record import record
 from spinefx.imaging.nifti import write_nifti
 from spinefx.learning.classifier import Classifier
-from spinefx.learning.export import export_graph
-from spinefx.learning.graph import Scorer
 from spinefx.learning.network import build_network
+from spinefx.learning.onnx_export import export_graph
+from spinefx.learning.onnx_model import Scorer
 from spinefx.learning.pretrained import initialise
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.case import render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
 STUDY, BATCH = 3, 96
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 COLD = {
     "torch": "from spinefx.learning.classifier import Classifier as Model",
-    "onnx": "from functools import partial; from spinefx.learning.graph import Scorer as Model; "
+    "onnx": "from functools import partial; from spinefx.learning.onnx_model import Scorer as Model; "
     "Model.load = partial(Model.load, one_study=True)",
 }
 COLD_END = "import sys; from pathlib import Path; import numpy; "
 COLD_END += "Model.load(Path(sys.argv[1])).probabilities(numpy.load(sys.argv[2]))"
 
-# Starts a command and says what it used. A small process of its own, for a child's peak memory begins at its parent's.
+# Starts a command and reports what it used. A small process, because a child's peak memory starts at its parent's.
 WATCH = """
 import os, sys
 silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
@@ -51,7 +51,7 @@ print(status, used.ru_utime + used.ru_stime, used.ru_maxrss)
 
 
 def save_model(name: str, folder: Path) -> None:
-    """Write a model of random weights, its normalisation fed with noise, and its graph."""
+    """Write a model of random weights with normalisation statistics from noise, and its ONNX graph."""
     recipe = Recipe.preset(name)
     network = build_network(recipe, fold=1)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def save_model(name: str, folder: Path) -> None:
 
 
 def in_turn(rivals: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Median of what each rival returns, called one after the other in each round."""
+    """Return the median of each engine's result, with the engines called in turn in each round."""
     found: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, run in rivals.items():
@@ -71,14 +71,14 @@ def in_turn(rivals: dict[str, Callable[[], float]], rounds: int) -> dict[str, fl
 
 
 def cpu_ms(call: Callable[[], object]) -> float:
-    """CPU milliseconds of one call."""
+    """Return the CPU milliseconds of one call."""
     began = time.process_time()
     call()
     return (time.process_time() - began) * 1e3
 
 
 def warm(folder: Path, patches: NDArray[np.float32], rounds: int) -> tuple[dict[str, float], float]:
-    """CPU ms of each engine once it is warm, and the largest difference of log-odds to torch."""
+    """Return the CPU ms of each engine after warm-up, and its largest difference in log odds from torch."""
     plain, ours = Classifier.load(folder), Classifier.load(folder)
     plain.network.to(memory_format=torch.contiguous_format)
     inputs = torch.from_numpy(patches)
@@ -102,13 +102,13 @@ def warm(folder: Path, patches: NDArray[np.float32], rounds: int) -> tuple[dict[
 
 
 class Commands:
-    """New processes: their CPU time and, at most, their memory."""
+    """New processes, their CPU time and their peak memory."""
 
     def __init__(self) -> None:
         self.peak_mb: dict[str, float] = {}
 
     def rival(self, name: str, *arguments: str) -> Callable[[], float]:
-        """Make what runs one command once and gives its CPU ms."""
+        """Return a function that runs one command once and returns its CPU ms."""
 
         def run() -> float:
             command = [sys.executable, "-c", WATCH, *arguments]
@@ -123,7 +123,7 @@ class Commands:
 
 
 def cold(folder: Path, scratch: Path, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
-    """CPU ms and peak MB of new processes up to the first study's scores."""
+    """Return CPU ms and peak MB of new processes up to the scores of the first study."""
     patches = scratch / "patches.npy"
     np.save(patches, np.random.default_rng(1).standard_normal((STUDY, 6, 64, 64), np.float32))
     case = render_case(draw_case(PhantomSettings(seed=20), 1))
@@ -150,7 +150,7 @@ def cold(folder: Path, scratch: Path, rounds: int) -> tuple[dict[str, float], di
 
 
 def main(rounds: int) -> None:
-    """Measure, and record the table and the goals."""
+    """Measure, and record the table with its goals."""
     torch.set_num_threads(1)
     rows: list[list[object]] = []
     gains: dict[tuple[str, str], float] = {}

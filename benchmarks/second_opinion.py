@@ -1,4 +1,4 @@
-"""The second opinion: what an answer and its saliency cost, by network, on one thread.
+"""Cost of a second opinion and its saliency map, by network, on one thread.
 
 Run as ``python benchmarks/second_opinion.py [rounds]``. One phantom patient of 512 x 512 pixels, ten models of random
 weights, held against 190 made-up local cases.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +16,16 @@ import numpy as np
 
 from record import record
 from scoring import cpu_ms, save_model
-from spinefx.imaging.registration import Alignment
-from spinefx.imaging.selection import choose_pair
+from spinefx.cases.alignment import AlignedSeries
+from spinefx.commands.ingest import ingest
+from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
+from spinefx.learning.scoring import load_models, score
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.settings import PhantomSettings
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.local_evidence import LocalEvidence, ProvenCase, image_measures
-from spinefx.verbs.predicting import load_models, score
-from spinefx.verbs.saliency import saliency
-from spinefx.verbs.second_opinion import Panel, second_opinion
+from spinefx.second_opinion.opinion import Panel, second_opinion
+from spinefx.second_opinion.reference_cases import LocalEvidence, ProvenCase, image_measures
+from spinefx.second_opinion.saliency import saliency
 from spinefx.vocabulary import Diagnosis, TruthSource
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
@@ -34,7 +34,7 @@ FOLDS, LOCAL = 10, 190
 
 
 def made_up_evidence(rng: np.random.Generator) -> LocalEvidence:
-    """Cases that cost as much as real ones."""
+    """Return cases of the cost of real ones."""
     cases = []
     for number in range(LOCAL):
         diagnosis = Diagnosis.MALIGNANT if number < 50 else Diagnosis.BENIGN
@@ -46,22 +46,22 @@ def made_up_evidence(rng: np.random.Generator) -> LocalEvidence:
 
 
 def tasks_of(folder: Path, study: Workspace) -> dict[str, Callable[[], object]]:
-    """What the page asks for, by what it is called in the table."""
+    """Return the requests of the page, by their names in the table."""
     (case,) = read_cohort(study)
-    pair = choose_pair(open_study(study.image(case.participant_id, "T2w").parent))
-    t1w, t2w, measures = pair.t1w.load(), pair.t2w.load(), image_measures(pair)
+    found = choose_series(open_study(study.image(case.participant_id, "T2w").parent))
+    volumes, measures = found.load(), image_measures(found)
     models = load_models(folder)
     panel = Panel(models, made_up_evidence(np.random.default_rng(1)), "", phantom=True)
-    first = score(models, case.lesion, t1w, t2w)
+    first = score(models, case.lesion, volumes)
 
-    def answer(alignment: Alignment | None = None) -> object:
-        scored = score(models, case.lesion, t1w, t2w, alignment)
+    def answer(aligned: Sequence[AlignedSeries] | None = None) -> object:
+        scored = score(models, case.lesion, volumes, aligned=aligned)
         return second_opinion(panel, scored, said="", participant_id=None, measures=measures)
 
     return {
         f"load {FOLDS} models": lambda: load_models(folder),
         f"answer of {FOLDS} models, registration included": answer,
-        f"answer of {FOLDS} models, registered while the box was drawn": lambda: answer(first.alignment),
+        f"answer of {FOLDS} models, registered while the box was drawn": lambda: answer(first.series),
         "first saliency of a server: weights shuffled, then as below": lambda: saliency(
             tuple(replace(one) for one in models), first.stack, 0
         ),

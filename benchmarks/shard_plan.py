@@ -1,4 +1,4 @@
-"""What a long manifest costs before and after the studies: reading, checking for doubled cases, cutting, joining."""
+"""Cost of a long manifest before and after the studies: reading, checking for duplicates, sharding, joining."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from array import array
 from pathlib import Path
 
 from record import record
-from spinefx.verbs.manifest import REQUIRED, Manifest, short_digest
-from spinefx.verbs.shards import Shard, cut
+from spinefx.second_opinion.manifest import REQUIRED, Manifest, short_digest
+from spinefx.second_opinion.many_studies import Shard, cut
 
 SIZES = (10_000, 100_000, 1_000_000)
 
 
 def write_manifest(path: Path, rows: int) -> None:
-    """Write rows as an archive's would be, one by one."""
+    """Write manifest rows one by one, as an archive would."""
     with path.open("w", encoding="utf-8") as file:
         file.write("\t".join(REQUIRED) + "\n")
         for number in range(rows):
@@ -29,7 +29,7 @@ def write_manifest(path: Path, rows: int) -> None:
 
 
 def run_once(path: Path) -> None:
-    """Check and cut in this process, as a run does first; called in a process of its own."""
+    """Check and shard in this process, which a run does first; called in a separate process."""
     manifest, seen, names = Manifest.open(path), array("Q"), []
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""Many studies through the shard runner: cost and memory at 100, 1,000 and 10,000, processes killed on the way, Ray.
+"""Many studies through the shard runner: cost and memory at 100, 1,000 and 10,000, with killed processes, and on Ray.
 
 Six small phantom studies are repeated under new case names. Each run is a fresh program; its whole processor time,
 start and workers included, is compared with that of the studies alone, as their worker measured it in the same run.
@@ -23,24 +23,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from record import record
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.train import train
 from spinefx.learning.classifier import Classifier
-from spinefx.learning.export import export_graph
+from spinefx.learning.onnx_export import export_graph
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.manifest import REQUIRED
-from spinefx.verbs.patching import patch
-from spinefx.verbs.shards import predict_many
-from spinefx.verbs.training import train
+from spinefx.second_opinion.manifest import REQUIRED
+from spinefx.second_opinion.many_studies import predict_many
+from spinefx.tables.writing import write_tsv
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
-from spinefx.workspace.tables import write_tsv
 
 MATRIX, PATIENTS, SIZES, KILLED_OF, KILLS = 64, 6, (100, 1_000, 10_000), 2_000, 4
 
 
 def prepare(folder: Path) -> None:
-    """Make the phantom studies, a small model, and the same one without registration, whose studies are cheap."""
+    """Make the phantom studies, a small model, and a copy of it without registration, which is cheap to run."""
     export, study = folder / "export", folder / "study"
     write_cohort(export, PhantomSettings(patients=PATIENTS, seed=5, malignant=2, matrix=MATRIX))
     ingest(study, export, table=export / "cases.csv")
@@ -54,7 +54,7 @@ def prepare(folder: Path) -> None:
 
 
 def write_manifest(folder: Path, studies: int) -> Path:
-    """Repeat the studies under new names."""
+    """Copy the studies under new names."""
     marked = read_lesions(Workspace(folder / "study"))
     path = folder / f"manifest-{studies}.tsv"
 
@@ -68,7 +68,7 @@ def write_manifest(folder: Path, studies: int) -> Path:
 
 
 def memory_mb(pid: int | None) -> float:
-    """Resident memory of a process now."""
+    """Return the resident memory of a process."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
     except (OSError, IndexError):
@@ -77,7 +77,7 @@ def memory_mb(pid: int | None) -> float:
 
 
 def run_once(folder: Path, method: str, studies: int, out: Path, kills: int, on: str, size: int) -> None:
-    """Run in this process and print what it took; called in a process of its own."""
+    """Run in this process and print its cost; called in a separate process."""
     parent, worker, killed = 0.0, 0.0, []
 
     def kill() -> None:
@@ -90,7 +90,7 @@ def run_once(folder: Path, method: str, studies: int, out: Path, kills: int, on:
         parent = max(parent, memory_mb(os.getpid()))
         worker = max([worker, *(memory_mb(child.pid) for child in multiprocessing.active_children())])
         if done < total and len(killed) < kills:
-            threading.Timer(1.0, kill).start()  # in the midst of the next shard
+            threading.Timer(1.0, kill).start()  # during the next shard
 
     manifest = folder / f"manifest-{studies}.tsv"
     done = predict_many(folder / method, manifest, out, shard_size=size, workers=1, on=on, progress=watch)
@@ -101,7 +101,7 @@ def run_once(folder: Path, method: str, studies: int, out: Path, kills: int, on:
 def measured(
     folder: Path, method: str, studies: int, kills: int = 0, on: str = "local", size: int = 256
 ) -> dict[str, float]:
-    """Run in a fresh process, and add its processor time to what it says."""
+    """Run in a new process, and add its CPU time to its report."""
     write_manifest(folder, studies)
     out = folder / f"out-{method}-{studies}-{kills}-{size}"
     shutil.rmtree(out, ignore_errors=True)
@@ -132,7 +132,7 @@ def measured(
 
 
 def on_two_nodes(folder: Path) -> str:
-    """Answer a hundred studies on a Ray cluster of two nodes, and compare."""
+    """Score a hundred studies on a Ray cluster of two nodes, and compare."""
     if importlib.util.find_spec("ray") is None:
         return "Ray is not installed here: not compared."
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0"}
@@ -151,18 +151,18 @@ def on_two_nodes(folder: Path) -> str:
 
 
 def table(folder: Path, out: str) -> bytes:
-    """The joined table of a run."""
+    """Return the joined table of a run."""
     return (folder / out / "predictions.tsv").read_bytes()
 
 
 def main() -> None:
-    """Measure, compare, record."""
+    """Measure, compare, and record the table."""
     folder = Path(tempfile.mkdtemp(prefix="spinefx-shards-"))
     prepare(folder)
     starts = [measured(folder, "rigid", 1) for _ in range(3)]
     start_s = sorted(start["cpu_s"] - start["studies_cpu_s"] for start in starts)[1]
     runs = {("rigid", KILLED_OF, kills): measured(folder, "rigid", KILLED_OF, kills) for kills in (0, KILLS)}
-    # A kill that lost or doubled a study, or changed an answer, would show here.
+    # A kill that loses or repeats a study, or changes an answer, would show here.
     same = table(folder, f"out-rigid-{KILLED_OF}-{KILLS}-256") == table(folder, f"out-rigid-{KILLED_OF}-0-256")
     assert same
     assert runs["rigid", KILLED_OF, KILLS]["killed"] == KILLS

@@ -1,4 +1,4 @@
-"""Does training in bfloat16 change the answer: out-of-fold AUC and decisions against float32, paired by seed.
+"""Does training in bfloat16 change results: out-of-fold AUC and decisions against float32, paired by seed.
 
 Run as ``python benchmarks/short_arithmetic.py FOLDER``; a run that was cut off goes on where it stopped, and what is
 finished is recorded after every seed. The folder is that of ``quick_cohort.py``, or gets its cohort here. About an hour
@@ -20,12 +20,12 @@ from record import record
 from spinefx.cases.cohort import Cohort
 from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import patient_readings
-from spinefx.evidence.accuracy import Roc
+from spinefx.commands.ingest import ingest
+from spinefx.commands.patch import patch
 from spinefx.learning.crossvalidation import cross_validate
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.verbs.ingest import ingest
-from spinefx.verbs.patching import patch
+from spinefx.statistics.accuracy import Roc
 from spinefx.vocabulary import Diagnosis
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.stacks import load_stacks
@@ -37,7 +37,7 @@ ARITHMETICS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Answers:
-    """What one cross-validation said of every patient.
+    """The out-of-fold results of one cross-validation.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Answers:
 
 
 def run(stacks: Sequence[PatchStack], cohort: Cohort, recipe: Recipe, folder: Path) -> Answers:
-    """Cross-validate, or read what an earlier run left.
+    """Cross-validate, or read the result of an earlier run.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def run(stacks: Sequence[PatchStack], cohort: Cohort, recipe: Recipe, folder: Pa
 
 
 def summarise(pairs: Sequence[tuple[Answers, Answers]], seeds: Sequence[int], what: str) -> None:
-    """Record the seeds that are finished.
+    """Record the finished seeds.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def summarise(pairs: Sequence[tuple[Answers, Answers]], seeds: Sequence[int], wh
         low, high = differences.mean() - half, differences.mean() + half
         verdict = "inside" if max(abs(low), abs(high)) <= LIMIT else "NOT inside"
         shown = f"[{low:+.4f}, {high:+.4f}]"
-        # The yardstick of decisions: how many change between two seeds of float32 alone.
+        # The reference for decisions: how many change between two seeds of float32.
         other = [
             sum(a != b for a, b in zip(one.is_malignant, two.is_malignant, strict=True))
             for i, (one, _) in enumerate(pairs)
@@ -141,12 +141,12 @@ def summarise(pairs: Sequence[tuple[Answers, Answers]], seeds: Sequence[int], wh
 
 
 def main() -> None:
-    """Make the cohort where it is missing, train each seed twice, compare."""
+    """Make the cohort where it is missing, train each seed twice, and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where cohort and models are kept")
+    parser.add_argument("folder", type=Path, help="folder for cohort and models")
     parser.add_argument("--patients", type=int, default=190)
     parser.add_argument("--cohort-seed", type=int, default=5)
-    # Five gave +0.0019 [-0.0085, +0.0123], too few to tell. Ten were then fixed on and run anew, those five among them.
+    # Five seeds gave +0.0019 [-0.0085, +0.0123]: inconclusive. Ten were then fixed and run, including those five.
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12)
     arguments = parser.parse_args()

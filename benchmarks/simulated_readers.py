@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from record import record
-from spinefx.phantom.draws import PhantomSettings, draw_case
-from spinefx.phantom.readers import READERS, readings_of
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
+from spinefx.phantom.simulated_readers import READERS, readings_of
 from spinefx.vocabulary import Diagnosis
 
 SEEDS = range(1, 21)
-# Table 2: right answers in malignant and in benign cases.
+# Table 2: correct answers in malignant and in benign cases.
 TABLE_2 = {"msk_senior": (47, 139), "resident_r4": (47, 135), "resident_r1": (39, 86)}
-# Error analysis of the first-year resident: of 54 false positives, of 86 true negatives.
+# Error analysis of the first-year resident: counts in 54 false positives and in 86 true negatives.
 ERROR_ANALYSIS = {
     "diffuse_signal_change": (20, 11),
     "band_pattern_oedema": (24, 20),
@@ -29,7 +29,7 @@ Figures = dict[tuple[str, str], float]
 
 
 def figures_of(seed: int) -> Figures:
-    """Every figure of one cohort, by reader and name."""
+    """Return every figure of one cohort, by reader and name."""
     settings = PhantomSettings(patients=190, seed=seed)
     draws = [draw_case(settings, number) for number in range(1, 191)]
     said = [readings_of(draw) for draw in draws]
@@ -59,7 +59,7 @@ def figures_of(seed: int) -> Figures:
 
 
 def published() -> dict[tuple[str, str], str]:
-    """The paper's value of those figures that it gives."""
+    """Return the figures that the paper reports."""
     known = {}
     for name, (of_50, of_140) in TABLE_2.items():
         counts = {"sensitivity": (of_50, 50), "specificity": (of_140, 140), "accuracy": (of_50 + of_140, 190)}
@@ -71,7 +71,7 @@ def published() -> dict[tuple[str, str], str]:
 
 
 def main() -> None:
-    """Read twenty cohorts, give means and their spread."""
+    """Simulate the readings of twenty cohorts, and record means and spread."""
     cohorts = [figures_of(seed) for seed in SEEDS]
     paper = published()
     rows = []

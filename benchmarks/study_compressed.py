@@ -1,4 +1,4 @@
-"""One study in every usual encoding: CPU time with every slice decoded, and with those that its patches touch.
+"""One study in every usual transfer syntax: CPU time with all slices decoded, and with only those that patches need.
 
 Run as ``python benchmarks/study_compressed.py [patients]``; needs the extra ``train``. One thread, interleaved, in CPU
 seconds of one process. The exports of phantom patients are encoded anew by GDCM. From headers to patches: scoring is
@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 
 from record import record
 from registration import SETTINGS
+from spinefx.cases.alignment import AlignedSeries
+from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import cut_patches
 from spinefx.imaging.registration import align
-from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.phantom.case import PhantomCase, truth_of
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import draw_case
+from spinefx.phantom.random_streams import draw_case
 from spinefx.phantom.settings import case_name
+from spinefx.vocabulary import Weighting
 
 SYNTAXES = {
     "uncompressed": "",
@@ -39,7 +41,7 @@ SYNTAXES = {
 
 
 def encode(source: Path, target: Path, syntax: str) -> None:
-    """Write a patient's export again in another transfer syntax."""
+    """Write a patient's export in another transfer syntax."""
     for path in source.rglob("*.dcm"):
         reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
         reader.SetFileName(str(path))
@@ -57,32 +59,34 @@ def encode(source: Path, target: Path, syntax: str) -> None:
 
 
 def lesion_of(t2w: Slices, truth: PhantomCase) -> Lesion:
-    """The box on the slice of its centre and one slice either side."""
+    """Return the box on the slice of its centre and one slice on either side."""
     middle = round(float(t2w.to_index(truth.box_centre_mm)[0]))
     left, posterior, superior = (float(value) for value in truth.box_centre_mm)
     return Lesion(Box((left, posterior, superior), truth.box_side_mm), middle - 1, middle + 1)
 
 
 def patches(folder: Path, truth: PhantomCase, *, lean: bool) -> NDArray[np.float32]:
-    """From a study's folder to its patches: every slice read and compared, or those that the patches touch."""
-    pair = choose_pair(open_study(folder))
-    t1w, t2w = (pair.t1w.slices(), pair.t2w.slices()) if lean else (pair.t1w.load(), pair.t2w.load())
+    """Cut the patches of a study, reading and comparing all slices, or only those that the patches need."""
+    found = choose_series(open_study(folder))
+    voxels = found.slices() if lean else found.load()
+    t1w, t2w = voxels[Weighting.T1W], voxels[Weighting.T2W]
     lesion = lesion_of(t2w, truth)
     beside = (lesion.first_slice, lesion.last_slice) if lean else None
     alignment = align(t2w, t1w, centre_mm=truth.box_centre_mm, side_mm=truth.box_side_mm, lesion_slices=beside)
-    stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case")
+    series = (AlignedSeries(Weighting.T1W, t1w, alignment), AlignedSeries(Weighting.T2W, t2w))
+    stack = cut_patches(lesion, series, case_id="case", participant_id="case")
     return np.stack([stack.cut(position).array for position in range(len(lesion.slices))])
 
 
 def timed(folder: Path, truth: PhantomCase, *, lean: bool) -> tuple[float, NDArray[np.float32]]:
-    """CPU seconds, and the patches."""
+    """Return the CPU seconds and the patches."""
     began = time.process_time()
     made = patches(folder, truth, lean=lean)
     return time.process_time() - began, made
 
 
 def main(patients: int) -> None:
-    """Run every study in every encoding and keep the table."""
+    """Run every study in every transfer syntax, and record the table."""
     seconds: dict[tuple[str, bool], list[float]] = {}
     bytes_of: dict[str, list[int]] = {}
     with tempfile.TemporaryDirectory() as place:
@@ -98,7 +102,7 @@ def main(patients: int) -> None:
                     encode(source, study, syntax)
                 bytes_of.setdefault(name, []).append(sum(path.stat().st_size for path in study.rglob("*.dcm")))
                 for lean in (False, True):
-                    if number == 0:  # what the first call of a library costs is not a study's cost
+                    if number == 0:  # the first call of a library costs extra
                         patches(study, truth, lean=lean)
                     spent, found = timed(study, truth, lean=lean)
                     seconds.setdefault((name, lean), []).append(spent)
@@ -109,7 +113,7 @@ def main(patients: int) -> None:
 
 
 def report(median_s: dict[tuple[str, bool], float], bytes_of: dict[str, list[int]], patients: int) -> None:
-    """Keep the table and the goals."""
+    """Record the table and the goals."""
     table = []
     for name in SYNTAXES:
         whole, lean = median_s[name, False], median_s[name, True]

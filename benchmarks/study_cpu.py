@@ -1,4 +1,4 @@
-"""One study from two DICOM series and a box to three probabilities: CPU time beside what a user would write.
+"""One study from two DICOM series and a box to three probabilities: CPU time beside a user's own script.
 
 Run as ``python benchmarks/study_cpu.py [patients]``; needs the extras ``simpleitk`` and ``train``. One thread,
 interleaved, in CPU seconds of one process, everything imported and every model loaded beforehand.
@@ -28,23 +28,25 @@ from scipy import ndimage
 from record import record
 from registration import SETTINGS
 from registration_peers import register_plain, register_tuned
+from spinefx.cases.alignment import AlignedSeries
+from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import cut_patches
 from spinefx.imaging.registration import Alignment, align
-from spinefx.imaging.selection import choose_pair
+from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.learning.classifier import Classifier
-from spinefx.learning.export import export_graph
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.network import FractureNetwork
+from spinefx.learning.onnx_export import export_graph
 from spinefx.learning.pretrained import Initialisation
 from spinefx.learning.recipe import Recipe
+from spinefx.learning.scoring import load_models
 from spinefx.phantom.case import PhantomCase, truth_of
 from spinefx.phantom.cohort import write_cohort
-from spinefx.phantom.draws import draw_case
+from spinefx.phantom.random_streams import draw_case
 from spinefx.phantom.settings import case_name
-from spinefx.verbs.predicting import load_models
+from spinefx.vocabulary import Weighting
 
 STAGES = ("read", "register", "cut", "score")
 SIZE = 64
@@ -55,7 +57,7 @@ Register = Callable[[sitk.Image, sitk.Image], sitk.Transform]
 
 @dataclass
 class Run:
-    """What one path took and made of one study."""
+    """Cost and result of one path for one study."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     patches: NDArray[np.float32] | None = None
@@ -70,13 +72,13 @@ class Run:
 
 
 def by_ours(folder: Path, truth: PhantomCase, model: TrainedModel) -> Run:
-    """The path of ``spinefx predict``."""
+    """Run the path of ``spinefx predict``."""
     run = Run()
     with run.stage("read"):
-        pair = choose_pair(open_study(folder))
-        t1w, t2w = pair.t1w.slices(), pair.t2w.slices()
+        slices = choose_series(open_study(folder)).slices()
+        t1w, t2w = slices[Weighting.T1W], slices[Weighting.T2W]
     lesion = lesion_of(t2w, truth)
-    with run.stage("register"):  # slices are read as it asks for them
+    with run.stage("register"):  # slices are read on demand
         alignment = align(
             t2w,
             t1w,
@@ -86,7 +88,8 @@ def by_ours(folder: Path, truth: PhantomCase, model: TrainedModel) -> Run:
         )
     with run.stage("cut"):
         settings = model.card.settings
-        stack = cut_patches(lesion, t1w, t2w, alignment, case_id="case", participant_id="case", settings=settings)
+        series = (AlignedSeries(Weighting.T1W, t1w, alignment), AlignedSeries(Weighting.T2W, t2w))
+        stack = cut_patches(lesion, series, case_id="case", participant_id="case", settings=settings)
     with run.stage("score"):  # each slice is sampled here
         predictions = model.predict(stack)
     run.patches = np.stack([stack.cut(position).array for position in range(3)])
@@ -95,25 +98,26 @@ def by_ours(folder: Path, truth: PhantomCase, model: TrainedModel) -> Run:
 
 
 def true_patches(folder: Path, truth: PhantomCase) -> NDArray[np.float32]:
-    """What our patches would be if the registration were exact for fat, which is what it can see."""
-    pair = choose_pair(open_study(folder))
-    t1w, t2w = pair.t1w.load(), pair.t2w.load()
+    """Return our patches under an exact registration of fat, which is what registration can see."""
+    volumes = choose_series(open_study(folder)).load()
+    t1w, t2w = volumes[Weighting.T1W], volumes[Weighting.T2W]
     before, after = np.eye(4), np.eye(4)
     before[:3, 3], after[:3, 3] = -truth.fat_shift_mm["t2w"], truth.fat_shift_mm["t1w"]
     exact = Alignment(after @ truth.t2w_to_t1w @ before, "rigid", 0.0, 0.0, 0.0, 0.0, True, "the truth")
-    stack = cut_patches(lesion_of(t2w, truth), t1w, t2w, exact, case_id="case", participant_id="case")
+    series = (AlignedSeries(Weighting.T1W, t1w, exact), AlignedSeries(Weighting.T2W, t2w))
+    stack = cut_patches(lesion_of(t2w, truth), series, case_id="case", participant_id="case")
     return np.stack([stack.cut(position).array for position in range(3)])
 
 
 def lesion_of(t2w: Slices, truth: PhantomCase) -> Lesion:
-    """The box on the slice of its centre and one slice either side."""
+    """Return the box on the slice of its centre and one slice on either side."""
     middle = round(float(t2w.to_index(truth.box_centre_mm)[0]))
     left, posterior, superior = (float(value) for value in truth.box_centre_mm)
     return Lesion(Box((left, posterior, superior), truth.box_side_mm), middle - 1, middle + 1)
 
 
 def read_series(folder: Path) -> sitk.Image:
-    """SimpleITK's series reader, as in its example DicomSeriesReader."""
+    """Read a series as SimpleITK's example DicomSeriesReader does."""
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     reader.SetOutputPixelType(sitk.sitkFloat32)
@@ -121,7 +125,7 @@ def read_series(folder: Path) -> sitk.Image:
 
 
 def by_simpleitk(register: Register, folder: Path, truth: PhantomCase, network: torch.nn.Module) -> Run:
-    """The path that a user would write."""
+    """Run the path that a user would write."""
     run = Run()
     with run.stage("read"):
         (t1w_folder,), (t2w_folder,) = folder.glob("*_SAG_T1"), folder.glob("*_SAG_T2")
@@ -132,7 +136,7 @@ def by_simpleitk(register: Register, folder: Path, truth: PhantomCase, network: 
         onto = sitk.Resample(t1w, t2w, transform, sitk.sitkLinear, 0.0)
         volumes = [sitk.GetArrayViewFromImage(image) for image in (onto, t2w)]
         column, row, middle = t2w.TransformPhysicalPointToContinuousIndex(truth.box_centre_mm.tolist())
-        # Slices count to the patient's right, as in the network's channels; GDCM's order may be the other one.
+        # Slices run to the patient's right, as the network's channels do; GDCM may order them the other way.
         step = 1 if t2w.GetDirection()[2] < 0 else -1
         half = truth.box_side_mm / t2w.GetSpacing()[0] / 2
         rows, columns = (slice(round(at - half + 0.5), round(at + half + 0.5)) for at in (row, column))
@@ -152,7 +156,7 @@ def by_simpleitk(register: Register, folder: Path, truth: PhantomCase, network: 
 
 
 def random_model(folder: Path) -> tuple[TrainedModel, torch.nn.Module]:
-    """One random network twice: loaded as `predict` loads it, and as plain torch."""
+    """Return one random network twice: loaded as `predict` loads it, and as plain torch."""
     torch.manual_seed(0)
     recipe = Recipe.preset("honest")
     network = FractureNetwork(recipe).eval()
@@ -164,12 +168,12 @@ def random_model(folder: Path) -> tuple[TrainedModel, torch.nn.Module]:
 
 
 def closeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Correlation of two studies' patches."""
+    """Return the correlation of two studies' patches."""
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
 def main(patients: int) -> None:
-    """Run every study on every path and keep the table."""
+    """Run every study on every path, and record the table."""
     runs: dict[str, list[Run]] = {}
     exact: list[NDArray[np.float32]] = []
     with tempfile.TemporaryDirectory() as place:
@@ -182,7 +186,7 @@ def main(patients: int) -> None:
             "tuned": lambda study, truth: by_simpleitk(register_tuned, study, truth, network),
         }
         draws = [draw_case(SETTINGS, number) for number in range(1, patients + 1)]
-        for name in ("ours", "tuned"):  # what the first call of a library costs is not a study's cost
+        for name in ("ours", "tuned"):  # the first call of a library costs extra
             paths[name](folder / "cohort" / draws[0].patient_id, truth_of(draws[0]))
         for draw in draws:
             truth = truth_of(draw)
@@ -196,7 +200,7 @@ def main(patients: int) -> None:
 
 
 def report(runs: dict[str, list[Run]], exact: list[NDArray[np.float32]], scorer: str) -> None:
-    """Keep the table and the goals."""
+    """Record the table and the goals."""
     whole = {name: float(np.median([sum(run.seconds.values()) for run in found])) for name, found in runs.items()}
     ours = [run.patches for run in runs["ours"]]
 

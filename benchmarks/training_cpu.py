@@ -1,4 +1,4 @@
-"""An epoch of 256 slices with ResNet50 on one thread: MONAI as its tutorials write it, stock torch, and ours.
+"""One epoch of 256 slices with ResNet50 on one thread: MONAI as in its tutorials, stock torch, and ours.
 
 Run as ``python benchmarks/training_cpu.py``; MONAI comes with the extra ``test``. All ways take turns in one process
 and are compared in CPU seconds. Batches are prepared by themselves, too, and the machine's own ceilings are measured
@@ -24,17 +24,18 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from record import record
-from spinefx.cases.patch import Jitter, PatchSettings, PatchStack
+from spinefx.cases.patch import Jitter, PatchSettings, PatchSource, PatchStack
 from spinefx.learning.arithmetic import Adam
 from spinefx.learning.augmentation import PatchBank
-from spinefx.learning.draws import plan_epoch
 from spinefx.learning.leaks import Ledger, Side
 from spinefx.learning.network import FractureNetwork, build_network
+from spinefx.learning.random_streams import plan_epoch
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import reproducible, train_epoch
+from spinefx.vocabulary import Weighting
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # MONAI's own, at import
+    warnings.simplefilter("ignore")  # raised by MONAI at import
     from monai.data import CacheDataset, DataLoader
     from monai.networks.nets import resnet50
     from monai.transforms import Compose, ConcatItemsd, NormalizeIntensityd, RandAffined
@@ -46,7 +47,7 @@ HONEST = Recipe.preset("honest").changed(
 
 
 def synthetic_stacks() -> list[PatchStack]:
-    """Make source voxels of noise: 64 cases of four slices, a case's T1W planes turned and shifted by a registration.
+    """Make source voxels of noise: 64 cases of four slices, with T1W planes rotated and shifted as by a registration.
 
     Returns
     -------
@@ -68,12 +69,16 @@ def synthetic_stacks() -> list[PatchStack]:
                     [0.3 * tilt, side, middle],
                 ]
         name = f"sub-{number:03d}"
-        stacks.append(PatchStack(name, name, tuple(range(SLICES)), *voxels, matrices, 40.0, (), PatchSettings(size=64)))
+        sources = (
+            PatchSource(Weighting.T1W, voxels[0], matrices[:, :3]),
+            PatchSource(Weighting.T2W, voxels[1], matrices[:, 3:]),
+        )
+        stacks.append(PatchStack(name, name, tuple(range(SLICES)), sources, 40.0, (), PatchSettings(size=64)))
     return stacks
 
 
 class Ours:
-    """Our own way: patches sampled from the source, the loop that `spinefx train` runs.
+    """Our own training loop, as `spinefx train` runs it, with patches sampled from the source.
 
     Parameters
     ----------
@@ -94,13 +99,13 @@ class Ours:
         self._epoch = 0
 
     def train(self) -> None:
-        """Do one epoch."""
+        """Run one epoch."""
         self._epoch += 1
         with reproducible():
             train_epoch(self._state, self.side, self._recipe, 1, self._epoch)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give one epoch's batches.
+        """Yield the batches of one epoch.
 
         Yields
         ------
@@ -115,7 +120,7 @@ class Ours:
 
 
 class Stock:
-    """Stock torch on the same tensors and network: planes apart in memory, Adam as it comes.
+    """Stock torch on the same tensors and network: contiguous channels, default Adam.
 
     Parameters
     ----------
@@ -129,12 +134,12 @@ class Stock:
         self._optimiser = torch.optim.Adam(self._network.parameters(), 1e-4, (0.5, 0.999), weight_decay=1e-4)
 
     def train(self) -> None:
-        """Do one epoch."""
+        """Run one epoch."""
         _teach(self._network, self._optimiser, self._source.batches())
 
 
 class Monai:
-    """MONAI as its tutorials write it: CacheDataset, dictionary transforms, DataLoader, its ResNet50, Adam.
+    """MONAI as in its tutorials: CacheDataset, dictionary transforms, DataLoader, its ResNet50, Adam.
 
     Parameters
     ----------
@@ -171,11 +176,11 @@ class Monai:
         self._optimiser = torch.optim.Adam(self._network.parameters(), 1e-4)
 
     def train(self) -> None:
-        """Do one epoch."""
+        """Run one epoch."""
         _teach(self._network, self._optimiser, self.batches())
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give one epoch's batches.
+        """Yield the batches of one epoch.
 
         Yields
         ------
@@ -186,7 +191,7 @@ class Monai:
 
 
 def scipy_batches(patches: NDArray[np.float32], jitters: Sequence[Jitter]) -> None:
-    """Warp every channel by itself with SciPy, linear, then normalise it.
+    """Warp and normalise every channel separately, with linear interpolation by SciPy.
 
     Parameters
     ----------
@@ -205,7 +210,7 @@ def scipy_batches(patches: NDArray[np.float32], jitters: Sequence[Jitter]) -> No
 
 
 def ceilings() -> dict[str, float]:
-    """Measure what one thread can do: the best float32 convolution and the best bfloat16 product, FLOP a CPU second.
+    """Measure the peak of one thread: the best float32 convolution and bfloat16 product, FLOP per CPU second.
 
     Returns
     -------
@@ -227,7 +232,7 @@ def ceilings() -> dict[str, float]:
 
 
 def flop_of_an_epoch() -> float:
-    """Count the products of one epoch, forward and backward, as torch counts them.
+    """Count the floating-point operations of one epoch, forward and backward, as torch counts them.
 
     Returns
     -------
@@ -240,7 +245,7 @@ def flop_of_an_epoch() -> float:
 
 
 def main() -> None:
-    """Let all take turns, compare."""
+    """Run all in turn, and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
@@ -315,7 +320,7 @@ def _conclude(
 
 
 def _plain(network: FractureNetwork) -> FractureNetwork:
-    """Plain convolutions in the place of ours; in float32 they compute the same."""
+    """Replace our convolutions by plain ones, which compute the same in float32."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.__class__ = nn.Conv2d
@@ -339,7 +344,7 @@ def _exhaust(batches: Iterator[tuple[Tensor, Tensor]]) -> None:
 
 
 def _take_turns(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median CPU seconds of each; the first turn warms up and does not count."""
+    """Return the median CPU seconds of each; the first turn warms up and does not count."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():

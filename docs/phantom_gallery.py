@@ -1,8 +1,8 @@
-"""Draw the phantom's gallery: the clearest case of each sign and distractor, and the page that shows them.
+"""Draw the phantom gallery: the clearest case of each sign and distractor, and the page that shows them.
 
-Run as ``python docs/phantom_gallery.py``; writes ``docs/images/phantom/*.png`` and ``docs/gallery.md``, lays the table
-that ``benchmarks/phantom_realism.py`` recorded into ``docs/is-it-real.md``, and gives the reading page its pictures of
-the fifteen signs.
+Run as ``python docs/phantom_gallery.py``. It writes ``docs/images/phantom/*.png`` and ``docs/gallery.md``, inserts the
+table that ``benchmarks/phantom_realism.py`` recorded into ``docs/is-it-real.md``, and copies the pictures of the
+fifteen signs to the reading page.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from phantom_showcase import DISTRACTORS, clearest_case, place_of
 from PIL import Image, ImageDraw
 
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import render_case
-from spinefx.phantom.showcase import DISTRACTORS, clearest_case, place_of
 from spinefx.vocabulary import SIGNS
 
 DOCS = Path(__file__).resolve().parent
@@ -26,39 +26,39 @@ IMAGES = DOCS / "images" / "phantom"
 PAGE_IMAGES = DOCS.parent / "web" / "src" / "signs"
 PIXEL_MM = 0.5
 WIDTH, HEIGHT = 200, 240
-GREYS = 64  # as many as the eye tells apart, and few enough for small files
-FROM_BEHIND = {"ap_protrusion", "epidural_paraspinal_mass"}  # else the arrow would lie on what it points at
+GREYS = 64  # enough for the eye, few enough for small files
+FROM_BEHIND = {"ap_protrusion", "epidural_paraspinal_mass"}  # from the front the arrow would cover the sign
 
 DEFINITIONS = {
-    "absence_of_collapse": "No more than 5% of the height is lost; here the marrow is replaced in a body that stands.",
-    "anterior_wedge": "The front loses 22 to 52% of its height, the back at most 7%.",
-    "entire_body_compression": "The front loses 28 to 60%, the back 22 to 45%.",
-    "central_concave": "The middle loses 14 to 32% more than front and back (28 to 45% where it is the only loss).",
-    "homogeneous_marrow": "A collapsed body whose marrow looks like that of its neighbours: an old fracture.",
-    "dark_line_band": "A wavy line of 1.4 to 2.5 mm below the broken end plate, dark on both: impacted bone.",
-    "band_pattern_oedema": "Water under one end plate over 43 to 65% of the height; the rest keeps its fat.",
-    "dark_patch": "An irregular patch, dark on both: cement (as here), or sclerosis, which is less dark.",
-    "fluid_necrotic_cleft": "A slit of fluid under the end plate, as bright as spinal fluid on T2W; or gas; or, in "
-    "malignant bodies, necrosis in the centre.",
-    "diffuse_signal_change": "More than three quarters of the body's marrow are oedema or tumour.",
+    "absence_of_collapse": "At most 5% of the height is lost; here the marrow of an intact body is replaced.",
+    "anterior_wedge": "The anterior height falls by 22 to 52%, the posterior height by at most 7%.",
+    "entire_body_compression": "The anterior height falls by 28 to 60%, the posterior height by 22 to 45%.",
+    "central_concave": "The central height falls by a further 14 to 32% (28 to 45% where nothing else is lost).",
+    "homogeneous_marrow": "A collapsed body with the marrow of its neighbours: an old fracture.",
+    "dark_line_band": "A wavy line of 1.4 to 2.5 mm below the broken end plate, dark on T1W and T2W: impacted bone.",
+    "band_pattern_oedema": "Oedema along one end plate over 43 to 65% of the height; the rest of the marrow is normal.",
+    "dark_patch": "An irregular patch, dark on T1W and T2W: cement (as here), or sclerosis, which is less dark.",
+    "fluid_necrotic_cleft": "A cleft below the end plate, with fluid as bright as CSF on T2W, or with gas; in "
+    "malignant bodies, central necrosis.",
+    "diffuse_signal_change": "Oedema or tumour in more than three quarters of the marrow.",
     "nodular_lesion": "One or two lobulated nodules, dark on T1W.",
-    "ap_protrusion": "The back wall bulges 3 to 6 mm (malignant), or its upper corner is pushed back (benign).",
-    "epidural_paraspinal_mass": "Tumour in front of the sac, tied down in the midline, and before the body; benign: a "
-    "thin haematoma.",
-    "pedicle_posterior_element": "One pedicle, with lamina and articular processes, is replaced and swollen.",
-    "skip_lesions": "Nodules or replacement in other bodies.",
-    "haemangioma": "Haemangioma: fat and slow blood, bright on both.",
-    "schmorl": "Schmorl's node: disc that broke through an end plate.",
+    "ap_protrusion": "The posterior wall bulges by 3 to 6 mm (malignant), or its upper corner is retropulsed (benign).",
+    "epidural_paraspinal_mass": "Tumour anterior to the thecal sac, bilobed at the midline septum, and in front of the "
+    "body; in benign fractures, a thin haematoma.",
+    "pedicle_posterior_element": "One pedicle with its lamina and articular processes is replaced and expanded.",
+    "skip_lesions": "Nodules in, or replacement of, other bodies.",
+    "haemangioma": "Haemangioma: fat and slow blood, bright on T1W and T2W.",
+    "schmorl": "Schmorl node: disc material herniated through an end plate.",
     "modic1": "Modic 1: oedema beside an end plate, dark on T1W and bright on T2W.",
-    "modic2": "Modic 2: fat beside an end plate, bright on both.",
-    "modic3": "Modic 3: sclerosis beside an end plate, dark on both.",
-    "healed_fracture": "A healed fracture of another level: a wedge with normal marrow.",
-    "osteophyte": "Osteophytes: lips at the corners of ageing bodies.",
+    "modic2": "Modic 2: fat beside an end plate, bright on T1W and T2W.",
+    "modic3": "Modic 3: sclerosis beside an end plate, dark on T1W and T2W.",
+    "healed_fracture": "Healed fracture of another level: a wedge with normal marrow.",
+    "osteophyte": "Osteophytes: bony spurs at the corners of ageing bodies.",
 }
 
 
 def draw(name: str) -> Image.Image:
-    """Picture of one sign: T1W and T2W side by side, the box, and an arrow whose tip ends just before the place.
+    """Draw one sign: T1W and T2W side by side, the box, and an arrow whose tip ends just before the sign.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def _pixel(place: NDArray[np.float64], middle: NDArray[np.float64], axes: NDArra
 
 
 def _side(volume: Volume, grid: NDArray[np.float64]) -> Image.Image:
-    # The slice as it was acquired: between two slices both would be blurred.
+    # An acquired slice, because interpolation between two slices would blur both.
     index = volume.to_index(grid)
     index[..., 0] = np.rint(np.median(index[..., 0]))
     values = volume.sample(volume.to_mm(index))
@@ -117,7 +117,7 @@ def _box(
 
 
 def _arrow(pen: ImageDraw.ImageDraw, x: float, y: float, side: int) -> None:
-    """An arrow from below in front (1) or behind (-1) whose tip ends two pixels before the point."""
+    """Draw an arrow from below, in front (1) or behind (-1), whose tip ends two pixels before the point."""
     along = np.array([0.83 * side, -0.56])
     across = np.array([0.56, 0.83 * side])
     tip = np.array([x, y]) - 2 * along
@@ -129,14 +129,14 @@ def _arrow(pen: ImageDraw.ImageDraw, x: float, y: float, side: int) -> None:
 
 
 def page() -> str:
-    """Text of ``docs/gallery.md``."""
+    """Return the text of ``docs/gallery.md``."""
     lines = [
-        "# The phantom's gallery",
+        "# Phantom gallery",
         "",
-        "Synthetic images: each shows the clearest case of one of the fifteen signs of Yeh 2022, Table 1, drawn by",
-        "itself in one invented patient, T1W beside T2W. The box is that of the truth; the arrow's tip stands before",
-        "the sign's place, which the truth knows too. Numbers are the ranges that cohorts draw from. What does not",
-        "look like a patient: see [Is it real?](is-it-real.md). `python docs/phantom_gallery.py` draws this page.",
+        "Synthetic images of one invented patient, T1W beside T2W. Each shows the clearest case of one of the fifteen",
+        "signs of Yeh 2022, Table 1, without any other. Box and arrow come from the recorded truth: the arrow's tip",
+        "ends just before the sign. Numbers are the ranges from which cohorts are drawn. [Is it real?](is-it-real.md)",
+        "lists what does not look like a patient. `python docs/phantom_gallery.py` draws this page.",
         "",
         "## The fifteen signs",
         "",
@@ -144,9 +144,10 @@ def page() -> str:
     for sign in SIGNS:
         lines += _entry(sign.identifier, sign.label)
     lines += [
-        "## What no sign counts",
+        "## Distractors",
         "",
-        "Both classes show these alike, so that no focal signal gives the class away.",
+        "No sign counts these findings. Both classes show them equally, so that focal signal alone does not reveal",
+        "the class.",
         "",
     ]
     for name in DISTRACTORS:
@@ -159,7 +160,7 @@ def _entry(name: str, title: str) -> list[str]:
 
 
 def with_table(text: str) -> str:
-    """Lay the recorded comparison with a real pair into a page, between its two marks.
+    """Insert the recorded comparison with a real pair into a page, between its two markers.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ def with_table(text: str) -> str:
 
 
 def main() -> None:
-    """Draw all."""
+    """Draw all pictures and pages."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name in (*(sign.identifier for sign in SIGNS), *DISTRACTORS):
         path = IMAGES / f"{name}.png"

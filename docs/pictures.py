@@ -1,6 +1,6 @@
-"""Draw the README's pictures from a study folder: a contact sheet, and Table 2 of the report as a browser shows it.
+"""Draw two pictures for the docs from a workspace: a contact sheet, and the report's Table 2 as a browser shows it.
 
-Run as ``python docs/pictures.py STUDY [EXPERIMENT]`` on phantom patients; needs Chromium.
+Run ``python docs/pictures.py WORKSPACE [EXPERIMENT]`` on phantom patients; needs Chromium.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ QUIET = (
 
 
 def screenshot(page: Path, picture: Path) -> None:
-    """Let Chromium draw the summary, Table 2 and the ROC curve of a report.
+    """Photograph the summary, Table 2 and the ROC curve of a report in Chromium.
 
     Parameters
     ----------
@@ -44,15 +44,17 @@ def screenshot(page: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    """Copy the first case's sheet and photograph the report."""
+    """Copy the contact sheet of a case and photograph the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", type=Path)
+    parser.add_argument("workspace", type=Path)
     parser.add_argument("experiment", nargs="?", default="quick")
     parser.add_argument("--case", default="sub-001", help="whose contact sheet")
     arguments = parser.parse_args()
-    sheet = next((arguments.study / "derivatives" / "patches" / arguments.case).glob("*_sheet.png"))
+    sheet = next((arguments.workspace / "derivatives" / "patches" / arguments.case).glob("*_sheet.png"))
     shutil.copyfile(sheet, IMAGES / "contact-sheet.png")
-    screenshot(arguments.study / "experiments" / arguments.experiment / "report" / "report.html", IMAGES / "report.png")
+    screenshot(
+        arguments.workspace / "experiments" / arguments.experiment / "report" / "report.html", IMAGES / "report.png"
+    )
 
 
 if __name__ == "__main__":

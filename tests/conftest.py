@@ -20,7 +20,12 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
+from spinefx.commands.ingest import IngestReport, ingest
+from spinefx.commands.patch import patch
+from spinefx.commands.train import train
 from spinefx.imaging.volume import Volume
+from spinefx.learning.recipe import Recipe
+from spinefx.phantom.cohort import PhantomSettings, write_cohort
 
 # A busy machine is no defect, and a run that fails fails again: no deadlines, and the same examples every time.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -37,6 +42,8 @@ CHROMIUM = [
     *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
 ]
 
+PATIENTS, MALIGNANT = 9, 3
+
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
 # PostgreSQL refuses to be run by root.
 WHO = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
@@ -44,18 +51,20 @@ WHO = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real spine MRI beside the checkout; tests that need it skip, visibly, where it is missing."""
+    """Folder of real spine MRI beside the checkout; the tests that need it are skipped if it is missing."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("real test images (../shared/data) are not here")
+        pytest.skip("real test images are not distributed with spinefx")
     return folder
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Ask what is asked of one browser of every browser, unless a test is marked as one for Chromium alone."""
+    """Run a browser test in Chromium; in every browser if it is marked so, or if SPINEFX_BROWSERS=all."""
     if "browser" in metafunc.fixturenames:
-        alone = metafunc.definition.get_closest_marker("chromium_alone")
-        metafunc.parametrize("browser", ["chromium"] if alone else list(PROGRAMS), indirect=True, scope="session")
+        marker = metafunc.definition.get_closest_marker
+        is_wanted = marker("every_browser") or os.environ.get("SPINEFX_BROWSERS") == "all"
+        engines = list(PROGRAMS) if is_wanted and not marker("chromium_alone") else ["chromium"]
+        metafunc.parametrize("browser", engines, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -199,3 +208,53 @@ def new_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
 def address(new_address: Callable[[], str]) -> str:
     """Address of an empty database, of each kind in turn."""
     return new_address()
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom export of nine patients, three malignant, on small matrices. Read only."""
+    folder = tmp_path_factory.mktemp("export") / "export"
+    write_cohort(folder, PhantomSettings(patients=PATIENTS, seed=5, malignant=MALIGNANT, matrix=192))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ingested(export: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, IngestReport, Path]:
+    """Study folder, report and key of the export. Read only."""
+    folder = tmp_path_factory.mktemp("ingested")
+    report = ingest(
+        folder / "study",
+        export,
+        table=export / "cases.csv",
+        signs=export / "signs.csv",
+        readings=export / "readings.csv",
+        key=folder / "key.csv",
+    )
+    return folder / "study", report, folder / "key.csv"
+
+
+@pytest.fixture(scope="session")
+def patched(ingested: tuple[Path, IngestReport, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study folder with patches. Read only."""
+    study = tmp_path_factory.mktemp("patched") / "study"
+    shutil.copytree(ingested[0], study)
+    patch(study)
+    return study
+
+
+@pytest.fixture
+def study(patched: Path, tmp_path: Path) -> Path:
+    """A copy of the patched study folder that a test may spoil."""
+    copy = tmp_path / "study"
+    shutil.copytree(patched, copy)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def trained(patched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study folder with a finished experiment of two folds and one epoch. Read only."""
+    study = tmp_path_factory.mktemp("trained") / "study"
+    shutil.copytree(patched, study)
+    recipe = Recipe.preset("quick").changed(folds=2, epochs=1, copies_benign=1, copies_malignant=2)
+    train(study, recipe, device="cpu")
+    return study

@@ -1,14 +1,19 @@
-"""The words of the problem: diagnoses, weightings, planes, levels, and the fifteen imaging signs.
+"""The vocabulary: diagnoses, weightings, planes, vertebral levels, and the fifteen imaging signs.
 
-Identifiers are those of the tables on disk; labels are those of Yeh 2022, Table 1.
+Identifiers are those used in tables on disk; labels are those of Yeh 2022, Table 1.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from spinefx.errors import InputError
+
 __all__ = [
-    "BOX_SIGNS",
     "LEVELS",
+    "MARKED",
+    "RESEARCH_USE_ONLY",
+    "SEQUENCES",
     "SIGNS",
     "SIGN_IDENTIFIERS",
     "VOXEL_DIGEST",
@@ -20,21 +25,26 @@ __all__ = [
     "TruthSource",
     "Weighting",
     "is_anomalous_level",
+    "sequence_named",
+    "sequences_of",
 ]
+
+# The one source of this sentence: every page, report, model card and command shows it from here.
+RESEARCH_USE_ONLY = "Research use only, not a medical device."
 
 # The key of an image's sidecar that records the digest of its voxels, from ingest on.
 VOXEL_DIGEST = "VoxelSha256"
 
 
 class Diagnosis(StrEnum):
-    """The answer sought for one patient."""
+    """The diagnosis of a fracture."""
 
     BENIGN = "benign"
     MALIGNANT = "malignant"
 
 
 class TruthSource(StrEnum):
-    """How the diagnosis of a case was established (protocol row 24)."""
+    """How the diagnosis of a case was established (docs/protocol.md#row-24)."""
 
     BIOPSY = "biopsy"
     PROGRESSION = "progression"
@@ -43,16 +53,98 @@ class TruthSource(StrEnum):
 
 
 class Weighting(StrEnum):
-    """Contrast of an MR series, as far as timing tells it."""
+    """Contrast of an MR series.
+
+    Models may read the members that :data:`SEQUENCES` lists. To add a sequence, add it here and there, and implement
+    in :mod:`spinefx.imaging.contrast` how its series are recognised; images on disk, patches, recipes and models then
+    accept it by name.
+    """
 
     T1W = "T1w"
     T2W = "T2w"
+    STIR = "STIR"
     OTHER = "other"
     UNKNOWN = "unknown"
 
+    @property
+    def label(self) -> str:
+        """The name in messages and channels: ``T1W``, ``T2W``, ``STIR``."""
+        return self.value.upper()
+
+    @property
+    def key(self) -> str:
+        """The name in arrays, columns and JSON: ``t1w``, ``t2w``, ``stir``."""
+        return self.value.lower()
+
+    @property
+    def bids_ending(self) -> str:
+        """How BIDS names a sagittal image: acquisition label and suffix, without extension.
+
+        BIDS has no suffix for STIR: it is a T2-weighted image whose acquisition label says how fat was suppressed.
+        """
+        return "acq-STIR_T2w" if self is Weighting.STIR else f"acq-sag_{self.value}"
+
+    @property
+    def suppresses_fat(self) -> bool:
+        """Whether fat is dark in a proper series of this contrast."""
+        return self is Weighting.STIR
+
+
+# Boxes and lesion slices are marked on the series of this weighting; every other series is registered to it.
+MARKED = Weighting.T2W
+SEQUENCES: tuple[Weighting, ...] = (Weighting.T1W, Weighting.T2W, Weighting.STIR)
+
+
+def sequence_named(name: str) -> Weighting:
+    """Return the sequence that a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        A value of :data:`SEQUENCES`, upper or lower case.
+
+    Returns
+    -------
+    Weighting
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    for sequence in SEQUENCES:
+        if sequence.key == name.strip().lower():
+            return sequence
+    raise InputError(f"unknown sequence {name[:20]!r}", allowed=", ".join(SEQUENCES))
+
+
+def sequences_of(names: Iterable[str]) -> tuple[Weighting, ...]:
+    """Return the sequences that a model reads, from their names.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As :func:`sequence_named` takes them, each once, :data:`MARKED` among them.
+
+    Returns
+    -------
+    tuple of Weighting
+        In the order of the names.
+
+    Raises
+    ------
+    InputError
+        For an unknown or repeated name, and for a set without the marked series.
+    """
+    found = tuple(sequence_named(name) for name in names)
+    if len(set(found)) != len(found) or MARKED not in found:
+        allowed = f"{', '.join(SEQUENCES)}: each at most once, {MARKED} always"
+        raise InputError(f"sequences {', '.join(found) or 'none'}", allowed=allowed)
+    return found
+
 
 class Plane(StrEnum):
-    """Anatomical plane nearest to a slice; ``mixed`` where one series holds several."""
+    """Anatomical plane nearest to a slice; ``mixed`` where one series has several."""
 
     SAGITTAL = "sagittal"
     CORONAL = "coronal"
@@ -61,14 +153,14 @@ class Plane(StrEnum):
 
 
 class Arm(StrEnum):
-    """How a reading was made: without or with the model."""
+    """Whether a reading was made without or with the model."""
 
     UNAIDED = "unaided"
     AIDED = "aided"
 
 
 class Score(StrEnum):
-    """One reader's answer on one sign."""
+    """Score of one sign by one reader."""
 
     YES = "y"
     NO = "n"
@@ -84,11 +176,11 @@ class Sign:
     identifier : str
         Column name in tables.
     label : str
-        Table 1's wording.
+        Wording of Table 1.
     in_box : bool
-        Whether it lies inside a box round the vertebral body.
+        Whether it can be seen inside a box around the vertebral body.
     definition : str
-        When to score it, in plain words of our own: the paper prints the labels alone.
+        When to score it, in our own words: the paper prints only the labels.
     """
 
     identifier: str
@@ -190,9 +282,8 @@ SIGNS: tuple[Sign, ...] = (
     ),
 )
 SIGN_IDENTIFIERS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS)
-BOX_SIGNS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS if sign.in_box)
 
-# Cranial to caudal. T13, L6 and the missing T12 or L5 of some people are anomalies: kept, and flagged.
+# Cranial to caudal. T13 and L6 are numbering variants: allowed, and flagged.
 LEVELS: tuple[str, ...] = (
     *(f"C{number}" for number in range(1, 8)),
     *(f"T{number}" for number in range(1, 14)),
@@ -202,7 +293,7 @@ LEVELS: tuple[str, ...] = (
 
 
 def is_anomalous_level(level: str) -> bool:
-    """Tell whether a level exists only in a numbering variant.
+    """Return whether a level exists only in a numbering variant.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who may do what: every route has a role, and no route is forgotten."""
+"""Who may do what: every route names the role that it requires, and no route is forgotten."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from spinefx.app.access import add_person, people
-from spinefx.app.people import Person, Role, new_token, token_digest, token_matches
+from spinefx.app.access import add_user, users
+from spinefx.app.users import Role, User, new_token, token_digest, token_matches
 from spinefx.errors import AccessError, TableError
-from spinefx.trial.log import Log
+from spinefx.reader_study.log import Log
 
 OPEN = {("POST", "/api/enter"), ("POST", "/api/leave"), ("GET", "/{path:path}")}
-ANY_ROLE = {("GET", "/api/me"), ("GET", "/api/images/{name}/slices/{index}")}
+ANY_ROLE = {("GET", "/api/me"), ("GET", "/api/images/{name}/slices/{index}"), ("GET", "/api/openapi.json")}
 
 
 def role_of(route: APIRoute) -> Role | None:
     found = [getattr(one.call, "role", None) for one in route.dependant.dependencies]
     roles = [role for role in found if role is not None]
-    assert len(roles) <= 1, "one role a route"
+    assert len(roles) <= 1, "at most one role per route"
     return roles[0] if roles else None
 
 
@@ -40,9 +40,9 @@ def filled(path: str) -> str:
 
 
 def let_in(client: TestClient, code: str, *roles: Role) -> TestClient:
-    """Give somebody a token, and sign them in with a client of their own."""
+    """Add a user, and sign them in with a client of their own."""
     token = new_token()
-    add_person(client.app.state.server.log, Person(code, frozenset(roles)), token_digest(token), by="test")  # type: ignore[attr-defined]
+    add_user(client.app.state.server.log, User(code, frozenset(roles)), token_digest(token), by="test")  # type: ignore[attr-defined]
     own = TestClient(client.app, base_url="http://127.0.0.1:8765")
     own.headers["origin"] = "http://127.0.0.1:8765"
     assert own.post("/api/enter", json={"token": token}).status_code == 200
@@ -60,16 +60,18 @@ def test_every_route_names_who_may_use_it(client_of: Callable[..., TestClient], 
 @pytest.mark.parametrize("role", Role)
 def test_the_matrix_of_roles_and_routes(client_of: Callable[..., TestClient], study: Path, role: Role) -> None:
     client = client_of(study)
-    person = let_in(client, "P1", role)
+    user = let_in(client, "P1", role)
     stranger = TestClient(client.app, base_url="http://127.0.0.1:8765", headers={"origin": "http://127.0.0.1:8765"})
     for method, path, route in routes_of(client.app):
         if (method, path) in OPEN:
             continue
-        assert stranger.request(method, filled(path), json={}).status_code == 401, f"{method} {path} lets anybody in"
+        assert stranger.request(method, filled(path), json={}).status_code == 401, f"{method} {path} requires no token"
         needed = role_of(route)
-        answer = person.request(method, filled(path), json={})
+        answer = user.request(method, filled(path), json={})
         words = answer.json().get("message", "") if answer.status_code == 403 else ""
-        assert (f"P1 is no {needed}" in words) == (needed is not None and needed != role), f"{method} {path}"
+        assert (f"P1 does not have the role {needed}" in words) == (needed is not None and needed != role), (
+            f"{method} {path}"
+        )
 
 
 def test_a_wrong_token_is_refused_logged_and_slowed(client_of: Callable[..., TestClient], study: Path) -> None:
@@ -77,33 +79,33 @@ def test_a_wrong_token_is_refused_logged_and_slowed(client_of: Callable[..., Tes
     let_in(client, "P1", Role.READER)
     statuses = [client.post("/api/enter", json={"token": f"guess{number}"}) for number in range(25)]
     assert {one.status_code for one in statuses} == {403}
-    assert "too many" in statuses[-1].json()["message"]
+    assert "Too many" in statuses[-1].json()["message"]
     log: Log = client.app.state.server.log  # type: ignore[attr-defined]
     assert len(log.entries(kind="entrance.refused")) <= 20
     assert "guess" not in str([entry.to_json() for entry in log.entries()])
 
 
-def test_signing_in_gives_a_new_secret_and_signing_out_ends_it(
+def test_signing_in_makes_a_new_secret_and_signing_out_ends_it(
     client_of: Callable[..., TestClient], study: Path
 ) -> None:
     client = client_of(study)
-    person = let_in(client, "P1", Role.READER)
-    secret = person.cookies["spinefx"]
-    assert person.get("/api/me").json()["code"] == "P1"
+    user = let_in(client, "P1", Role.READER)
+    secret = user.cookies["spinefx"]
+    assert user.get("/api/me").json()["code"] == "P1"
     planted = TestClient(client.app, base_url="http://127.0.0.1:8765", cookies={"spinefx": "planted"})
     assert planted.get("/api/me").status_code == 401
-    assert person.post("/api/leave").status_code == 200
-    person.cookies.set("spinefx", secret)
-    assert person.get("/api/me").status_code == 401
+    assert user.post("/api/leave").status_code == 200
+    user.cookies.set("spinefx", secret)
+    assert user.get("/api/me").status_code == 401
 
 
 def test_another_page_cannot_sign_anybody_out(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
-    person, other = let_in(client, "P1", Role.READER), let_in(client, "P2", Role.READER)
+    user, other = let_in(client, "P1", Role.READER), let_in(client, "P2", Role.READER)
     for origin in ("http://evil.example", "null", ""):
-        assert person.post("/api/leave", headers={"origin": origin}).status_code == 403
-    assert person.get("/api/leave").status_code == 403
-    assert person.get("/api/me").json() | {"version": ""} == {
+        assert user.post("/api/leave", headers={"origin": origin}).status_code == 403
+    assert user.get("/api/leave").status_code == 403
+    assert user.get("/api/me").json() | {"version": ""} == {
         "code": "P1",
         "roles": ["reader"],
         "signed_in": True,
@@ -112,29 +114,29 @@ def test_another_page_cannot_sign_anybody_out(client_of: Callable[..., TestClien
         "version": "",
         "notice": "Research use only, not a medical device.",
     }
-    assert person.post("/api/leave").status_code == 200
+    assert user.post("/api/leave").status_code == 200
     assert other.get("/api/me").json()["code"] == "P2", "each browser by itself"
 
 
-def test_the_way_out_is_among_the_addresses_for_programs(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_signing_out_is_part_of_the_described_api(client_of: Callable[..., TestClient], study: Path) -> None:
     paths = client_of(study).get("/api/openapi.json").json()["paths"]
     assert list(paths["/api/leave"]) == ["post"]
     assert "cookie" in paths["/api/leave"]["post"]["description"]
 
 
-def test_the_cookie_cannot_be_read_by_a_script_nor_sent_from_elsewhere(
+def test_scripts_cannot_read_the_cookie_and_other_sites_cannot_send_it(
     client_of: Callable[..., TestClient], study: Path
 ) -> None:
     client = client_of(study, is_secure=True)
     token = new_token()
-    add_person(client.app.state.server.log, Person("P1", frozenset(Role)), token_digest(token), by="test")  # type: ignore[attr-defined]
+    add_user(client.app.state.server.log, User("P1", frozenset(Role)), token_digest(token), by="test")  # type: ignore[attr-defined]
     cookie = client.post("/api/enter", json={"token": token}).headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert "secure" in cookie
 
 
-def test_more_than_was_asked_for_is_refused(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_unknown_fields_are_refused(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     answer = client.post("/api/enter", json={"token": "x", "roles": ["editor"]})
     assert answer.status_code == 422
@@ -144,17 +146,17 @@ def test_more_than_was_asked_for_is_refused(client_of: Callable[..., TestClient]
 def test_tokens_are_kept_as_digests_only(tmp_path: Path) -> None:
     log = Log.beside(tmp_path / "log.sqlite")
     token = new_token()
-    add_person(log, Person("P1", frozenset({Role.READER})), token_digest(token), by="test")
-    person, digest = people(log)["P1"]
+    add_user(log, User("P1", frozenset({Role.READER})), token_digest(token), by="test")
+    user, digest = users(log)["P1"]
     log.close()
-    assert person.roles == {Role.READER}
+    assert user.roles == {Role.READER}
     assert token_matches(token, digest)
     assert not token_matches(token + "x", digest)
     assert token.encode() not in (tmp_path / "log.sqlite").read_bytes()
 
 
-def test_codes_are_plain_and_roles_are_asked_for() -> None:
+def test_codes_must_be_plain_and_roles_are_checked() -> None:
     with pytest.raises(TableError, match="code"):
-        Person("Dr. Who <script>", frozenset())
-    with pytest.raises(AccessError, match="R1 is no editor"):
-        Person("R1", frozenset({Role.READER})).refuse_unless(Role.EDITOR)
+        User("Dr. Who <script>", frozenset())
+    with pytest.raises(AccessError, match="R1 does not have the role editor"):
+        User("R1", frozenset({Role.READER})).refuse_unless(Role.EDITOR)

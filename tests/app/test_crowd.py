@@ -1,4 +1,4 @@
-"""Twenty people at once on one study: nobody's work is lost or doubled (the attack list's F4 and F10)."""
+"""Twenty users at once in one workspace: no work is lost or doubled (docs/threats.md, F4 and F10)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-import spinefx.trial.log as log_module
+import spinefx.reader_study.log as log_module
 from spinefx.app.access import invite
 from spinefx.app.state import ServeSettings
-from spinefx.trial.log import Log
-from spinefx.trial.study import Trial
+from spinefx.reader_study.log import Log
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.vocabulary import LEVELS
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_lesions
@@ -32,7 +32,7 @@ CASE = "sub-001"
 
 
 class Visitor(ABC):
-    """One person with a browser of their own."""
+    """One user with a browser of their own."""
 
     def __init__(self, address: str, token: str) -> None:
         self.address, self.cookie, self.troubles = address, "", ""
@@ -56,7 +56,7 @@ class Visitor(ABC):
 
     @abstractmethod
     def do(self) -> None:
-        """What this person came for."""
+        """Do what this user came for."""
 
 
 def all_at_once(crowd: Sequence[Visitor]) -> None:
@@ -69,7 +69,7 @@ def all_at_once(crowd: Sequence[Visitor]) -> None:
 
 
 class Annotator(Visitor):
-    """Somebody who saves a box again and again."""
+    """An annotator who saves a box again and again."""
 
     def __init__(self, address: str, token: str, number: int, good: dict[str, Any]) -> None:
         super().__init__(address, token)
@@ -87,13 +87,13 @@ class Annotator(Visitor):
             assert status == 200, told
             self.saved += 1
             status, refused, _ = self.ask("PUT", path, self.wanted | {"revision": revision})
-            assert (status, refused["error"]) == (409, "StaleError"), "what was seen before is stale now"
+            assert (status, refused["error"]) == (409, "StaleError"), "the revision used before is stale now"
             self.stale += 1
             revision = told["revision"]
 
 
 class Reader(Visitor):
-    """Somebody who reads a study to its end, asks again where the server could not, and sends each answer twice."""
+    """A reader who finishes a study, retries while the server is unavailable, and sends each answer twice."""
 
     def __init__(self, address: str, token: str, number: int) -> None:
         super().__init__(address, token)
@@ -121,11 +121,13 @@ class Reader(Visitor):
                 self.until_done("POST", f"{path}/seal", answer | {"key": str(case["place"])})
             self.sealed[case["handle"]] = words
             status, refused, _ = self.ask("POST", f"{path}/seal", answer | {"key": "2", "comment": "another"})
-            assert (status, refused["error"]) in {(409, "StaleError"), (503, "UnavailableError")}, "the first stands"
+            assert (status, refused["error"]) in {(409, "StaleError"), (503, "UnavailableError")}, (
+                "the first answer is kept"
+            )
 
 
 def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
-    """Each answer once, as it was given, in a chain without a gap."""
+    """Check that the log holds each answer once, as it was given, without a gap."""
     found = [
         (entry.person, entry.content["handle"], entry.content["answer"]["comment"])
         for entry in log.entries(kind="answer.sealed")
@@ -136,33 +138,33 @@ def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
 
 
 @pytest.mark.parametrize("servers", [1, 2])
-def test_no_answer_is_lost_or_doubled_when_twenty_seal_at_once(
-    running: Any, study: Path, registered: Callable[..., Trial], address: str, servers: int
+def test_no_answer_is_lost_or_doubled_when_twenty_readers_seal_at_once(
+    running: Any, study: Path, registered: Callable[..., RegisteredStudy], address: str, servers: int
 ) -> None:
     codes = [f"R{number}" for number in range(PEOPLE)]
-    trial = registered(study, "unaided", address, readers=codes, signs=False)
+    reader_study = registered(study, "unaided", address, readers=codes, signs=False)
     tokens = [invite(study, code, ["reader"], database=address) for code in codes]
     with ExitStack() as stack:
         served = [stack.enter_context(running(ServeSettings(study, database=address))) for _ in range(servers)]
         crowd = [Reader(served[number % servers].address, token, number) for number, token in enumerate(tokens)]
         all_at_once(crowd)
-        check_sealed(served[0].app.state.server.log, crowd, len(trial.cases))
+        check_sealed(served[0].app.state.server.log, crowd, len(reader_study.cases))
     assert sum(one.refused for one in crowd) == 0
 
 
-def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
-    running: Any, study: Path, registered: Callable[..., Trial], postgres: Any
+def test_a_session_continues_after_postgresql_was_stopped_in_its_middle(
+    running: Any, study: Path, registered: Callable[..., RegisteredStudy], postgres: Any
 ) -> None:
     name = postgres.new_database()
     address, codes = postgres.address(name), [f"R{number}" for number in range(4)]
-    trial = registered(study, "unaided", address, readers=codes, signs=False)
+    reader_study = registered(study, "unaided", address, readers=codes, signs=False)
     tokens = [invite(study, code, ["reader"], database=address) for code in codes]
     with running(ServeSettings(study, database=address)) as served:
         crowd = [Reader(served.address, token, number) for number, token in enumerate(tokens)]
         log = served.app.state.server.log
 
         def cut() -> None:
-            # Once some have sealed, and none can have finished.
+            # After some have sealed, and before any can have finished.
             while len(log.entries(kind="answer.sealed")) < 3:
                 time.sleep(0.01)
             postgres.stop_at_once()
@@ -173,13 +175,13 @@ def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
             cutting = thread.submit(cut)
             all_at_once(crowd)
             cutting.result()
-        check_sealed(log, crowd, len(trial.cases))
+        check_sealed(log, crowd, len(reader_study.cases))
     postgres.drop(name)
     assert all(one.refused > 0 for one in crowd)
 
 
 @pytest.mark.parametrize("servers", [1, 2])
-def test_no_update_is_lost_when_twenty_mark_one_case(running: Any, study: Path, servers: int) -> None:
+def test_no_update_is_lost_when_twenty_annotators_mark_one_case(running: Any, study: Path, servers: int) -> None:
     workspace = Workspace.open(study)
     before = read_lesions(workspace)
     lesion = before[0].lesion

@@ -1,4 +1,4 @@
-"""The reader's page in a real browser, by keyboard alone: from the token to the exported answers."""
+"""The read page in a real browser, by keyboard alone: from the token to the exported answers."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any
 
 import pytest
 
-from spinefx.app.access import add_person
-from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.app.access import add_user
 from spinefx.app.state import ServeSettings
-from spinefx.trial.session import Phase
-from spinefx.trial.study import Trial
+from spinefx.app.users import Role, User, new_token, token_digest
+from spinefx.reader_study.session import Phase
+from spinefx.reader_study.study import RegisteredStudy
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs
 
-# One answer a case: diagnosis key, confidence, and the key of every sign.
+# One answer per case: key of the diagnosis, confidence, and key for every sign.
 ANSWERS = [("m", 91, "n"), ("e", 7, "y"), ("m", 55, "u"), ("e", 0, "n"), ("m", 100, "y"), ("e", 33, "n")]
 
 
 @pytest.fixture
-def begin(study: Path, running: Any, registered: Callable[..., Trial]) -> Iterator[Callable[..., Any]]:
-    """Register a study, serve it to people with tokens, and sign one in at the page."""
+def begin(study: Path, running: Any, registered: Callable[..., RegisteredStudy]) -> Iterator[Callable[..., Any]]:
+    """Register a study, serve it, and sign its reader in."""
     opened: list[Any] = []
 
-    def make(page: Any, kind: str, **more: Any) -> tuple[Any, Trial]:
-        trial = registered(study, kind, readers=["R1"], **more)
+    def make(page: Any, kind: str, **more: Any) -> tuple[Any, RegisteredStudy]:
+        reader_study = registered(study, kind, readers=["R1"], **more)
         context = running(ServeSettings(study))
         served = context.__enter__()
         opened.append(context)
         token = new_token()
-        person = Person("R1", frozenset({Role.READER, Role.EDITOR}))
-        add_person(served.app.state.server.log, person, token_digest(token), by="test")
+        user = User("R1", frozenset({Role.READER, Role.EDITOR}))
+        add_user(served.app.state.server.log, user, token_digest(token), by="test")
         page.goto(f"{served.address}/read")
         page.get_by_label("The token").fill("a guess")
         page.keyboard.press("Enter")
-        page.get_by_text("that token is not known here").wait_for()
+        page.get_by_text("Unknown token").wait_for()
         page.get_by_label("The token").fill(token)
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="pilot").wait_for()
-        return served, trial
+        return served, reader_study
 
     yield make
     for context in opened:
@@ -58,7 +58,7 @@ def wait_for_case(page: Any, words: str) -> None:
 
 
 def answer(page: Any, diagnosis: str, sure: int, sign: str = "") -> None:
-    """Give an answer by keys alone."""
+    """Fill in an answer by keys alone."""
     page.keyboard.press(diagnosis)
     page.keyboard.press("c")
     page.keyboard.type(str(sure))
@@ -71,19 +71,20 @@ def answer(page: Any, diagnosis: str, sure: int, sign: str = "") -> None:
 
 
 def exported(page: Any) -> dict[str, str]:
-    """Press the editor's button, and unpack what comes."""
-    # Firefox does not tell by BiDi of a download that a page made itself.
+    """Press the editor's button, and unpack the export."""
+    # By BiDi, Firefox does not report a download that the page itself has made.
     is_told = page.context.browser.browser_type.name == "chromium"
     with page.expect_download() if is_told else page.expect_response("**/export") as coming:
         page.get_by_role("button", name="Export pilot").click()
     body = Path(coming.value.path()).read_bytes() if is_told else coming.value.body()
-    page.get_by_text("Exported; the answers stand").wait_for()
+    page.get_by_text("Exported. The answers were").wait_for()
     packed = zipfile.ZipFile(io.BytesIO(body))
     return {Path(name).name: packed.read(name).decode() for name in packed.namelist()}
 
 
-def test_an_unaided_series_by_keyboard_from_sign_in_to_export(begin: Any, page: Any) -> None:
-    served, trial = begin(page, "unaided")
+@pytest.mark.every_browser
+def test_an_unaided_session_by_keyboard_from_sign_in_to_export(begin: Any, page: Any) -> None:
+    served, reader_study = begin(page, "unaided")
     page.get_by_test_id("go").focus()
     page.keyboard.press("Enter")
     for number, (diagnosis, sure, sign) in enumerate(ANSWERS, 1):
@@ -91,11 +92,11 @@ def test_an_unaided_series_by_keyboard_from_sign_in_to_export(begin: Any, page: 
         answer(page, diagnosis, sure, sign)
         page.keyboard.press("Control+Enter")
     page.get_by_role("heading", name="This session is finished").wait_for()
-    page.get_by_role("link", name="To your studies").click()
+    page.get_by_role("link", name="Back to your studies").click()
     page.get_by_text("Session 1: 6 of 6 cases").wait_for()
     files = exported(page)
     workspace = Workspace.open(served.study)
-    order = [task.case_id for task in trial.tasks("R1", 1)]
+    order = [task.case_id for task in reader_study.tasks("R1", 1)]
     wanted = {case: (key, sure, sign) for case, (key, sure, sign) in zip(order, ANSWERS, strict=True)}
     read = {one.case_id: one for one in read_readings(workspace) if one.reader_id == "R1"}
     assert set(read) == set(order)
@@ -110,9 +111,9 @@ def test_an_unaided_series_by_keyboard_from_sign_in_to_export(begin: Any, page: 
     assert served.app.state.server.log.verify() >= 2 * 6 + 3
 
 
-def test_a_second_read_series_by_keyboard_shows_the_model_after_the_seal_alone(begin: Any, page: Any) -> None:
+def test_a_second_read_session_by_keyboard_shows_the_prediction_only_after_the_seal(begin: Any, page: Any) -> None:
     bodies: list[tuple[int, str]] = []
-    served, trial = begin(page, "second_read")
+    served, reader_study = begin(page, "second_read")
     log = served.app.state.server.log
     page.on("response", lambda got: bodies.append((len(log.entries(kind="answer.sealed")), got.url)))
     page.goto(f"{served.address}/read/pilot/1")
@@ -122,7 +123,7 @@ def test_a_second_read_series_by_keyboard_shows_the_model_after_the_seal_alone(b
         answer(page, diagnosis, sure, sign)
         page.keyboard.press("Control+Enter")
         told = page.get_by_test_id("model").inner_text()
-        task = trial.tasks("R1", 1)[number - 1]
+        task = reader_study.tasks("R1", 1)[number - 1]
         shown = log.entries(kind="model.revealed")[-1]
         assert shown.content["handle"] == task.handle
         assert f"{shown.content['shown']['probability']:.2f}" in told
@@ -133,7 +134,7 @@ def test_a_second_read_series_by_keyboard_shows_the_model_after_the_seal_alone(b
         page.keyboard.press("Control+Enter")
     page.get_by_role("heading", name="This session is finished").wait_for()
     sealed = [(entry.content["handle"], entry.content["phase"]) for entry in log.entries(kind="answer.sealed")]
-    tasks = trial.tasks("R1", 1)
+    tasks = reader_study.tasks("R1", 1)
     assert sealed == [(task.handle, phase) for task in tasks for phase in Phase]
     reveals = [entry.number for entry in log.entries(kind="model.revealed")]
     firsts = [entry.number for entry in log.entries(kind="answer.sealed")][::2]
@@ -149,7 +150,7 @@ def test_a_second_read_series_by_keyboard_shows_the_model_after_the_seal_alone(b
         assert aided > alone > 0
 
 
-def test_a_reload_brings_the_unfinished_form_back_and_it_can_be_undone(begin: Any, page: Any) -> None:
+def test_a_reload_restores_the_unfinished_form_and_changes_can_be_undone(begin: Any, page: Any) -> None:
     served, _ = begin(page, "unaided")
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
@@ -158,11 +159,11 @@ def test_a_reload_brings_the_unfinished_form_back_and_it_can_be_undone(begin: An
     page.keyboard.press("1")
     page.keyboard.press("2")
     page.get_by_text("or a corner is pushed").wait_for()
-    picture = page.locator(".sign-told img")
+    picture = page.locator(".sign-definition img")
     assert picture.bounding_box()["width"] > 200
     page.keyboard.press("y")
     page.keyboard.press("Escape")
-    page.locator("[data-testid=said][data-kept=true]").wait_for()
+    page.locator("[data-testid=status][data-kept=true]").wait_for()
     page.reload()
     page.get_by_text("Your unfinished answer").wait_for()
     assert page.get_by_test_id("confidence").inner_text() == "64"
@@ -178,8 +179,8 @@ def test_a_reload_brings_the_unfinished_form_back_and_it_can_be_undone(begin: An
     assert served.app.state.server.log.entries(kind="answer.sealed") == []
 
 
-def test_a_pause_hides_the_images_and_counts_as_such(begin: Any, page: Any) -> None:
-    served, trial = begin(page, "unaided", signs=False)
+def test_a_pause_hides_the_images_and_is_not_counted_as_reading(begin: Any, page: Any) -> None:
+    served, reader_study = begin(page, "unaided", signs=False)
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
     page.keyboard.press("p")
@@ -193,14 +194,14 @@ def test_a_pause_hides_the_images_and_counts_as_such(begin: Any, page: Any) -> N
     answer(page, "m", 64)
     page.keyboard.press("Control+Enter")
     page.get_by_role("heading", name="Case 2 of 6").wait_for()
-    from spinefx.trial.export import states_of
+    from spinefx.reader_study.export import states_of
 
-    first = states_of(served.app.state.server.log, trial)[0][1].first
+    first = states_of(served.app.state.server.log, reader_study)[0][1].first
     assert first.times.paused_ms >= 350
     assert first.times.active_ms > 0
 
 
-def test_two_tabs_and_the_way_back_leave_one_answer(begin: Any, page: Any) -> None:
+def test_two_tabs_and_the_back_button_leave_one_answer(begin: Any, page: Any) -> None:
     served, _ = begin(page, "unaided", signs=False)
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
@@ -222,7 +223,7 @@ def test_two_tabs_and_the_way_back_leave_one_answer(begin: Any, page: Any) -> No
     assert entry.content["answer"]["confidence"] == 64
 
 
-def test_nothing_at_the_page_names_a_case(begin: Any, page: Any) -> None:
+def test_nothing_on_the_page_identifies_a_case(begin: Any, page: Any) -> None:
     served, _ = begin(page, "unaided")
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
@@ -232,45 +233,13 @@ def test_nothing_at_the_page_names_a_case(begin: Any, page: Any) -> None:
     assert not any(word in seen for case in cases for word in (case.case_id, case.participant_id))
 
 
-def serious_findings(page: Any) -> list[str]:
-    """What axe holds to be a serious or critical barrier on the page as it stands."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    response = axe.Axe().run(page).response
-    assert len(response["passes"]) > 5, "axe looked"
-    found = response["violations"]
-    return [
-        f"{one['id']}: {node['html'][:120]}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-        for node in one["nodes"]
-    ]
-
-
-@pytest.mark.chromium_alone("axe judges elements and styles, and they are the same for every browser")
-def test_no_page_of_a_study_has_a_serious_barrier(begin: Any, page: Any) -> None:
-    served, _ = begin(page, "second_read")
-    assert serious_findings(page) == []
-    page.goto(f"{served.address}/read/pilot/1")
-    wait_for_case(page, "Case 1 of 6")
-    answer(page, "m", 64, "n")
-    page.keyboard.press("f")
-    assert serious_findings(page) == []
-    page.keyboard.press("Control+Enter")
-    page.get_by_test_id("model").wait_for()
-    assert serious_findings(page) == []
-    page.context.clear_cookies()
-    page.goto(f"{served.address}/read")
-    page.get_by_label("The token").wait_for()
-    assert serious_findings(page) == []
-
-
-def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any, page: Any) -> None:
-    _, trial = begin(page, "second_read")
+def test_the_next_case_appears_on_the_same_page_and_only_after_the_seal(begin: Any, page: Any) -> None:
+    _, reader_study = begin(page, "second_read")
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url))
     page.goto(f"{page.url}/pilot/1")
     page.evaluate("window.isSamePage = true")
-    handles = [task.handle for task in trial.tasks("R1", 1)]
+    handles = [task.handle for task in reader_study.tasks("R1", 1)]
     series: set[str] = set()
     for number in (1, 2):
         wait_for_case(page, f"Case {number} of 6")
@@ -280,16 +249,16 @@ def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any
         images = {url.split("/images/")[1].split("/")[0] for url in asked if "/images/" in url}
         assert len(images - series) == 2, "of one case alone"
         series = images
-        assert page.get_by_test_id("confidence").inner_text() == "not said"
+        assert page.get_by_test_id("confidence").inner_text() == "not set"
         assert page.locator("[aria-checked=true]").count() == page.locator(".box.other").count() == 0
-        assert page.get_by_label("Comment, if you want one").input_value() == ""
+        assert page.get_by_label("Comment (optional)").input_value() == ""
         assert page.evaluate("document.activeElement.ariaLabel") == "T2W image"
         answer(page, "m", 64, "n")
-        page.get_by_label("Comment, if you want one").fill("seen")
+        page.get_by_label("Comment (optional)").fill("seen")
         page.keyboard.press("Control+Enter")
         page.get_by_test_id("model").wait_for()
         page.get_by_label("T2W image").focus()
-        page.keyboard.press("f")  # no form is there any more
+        page.keyboard.press("f")  # the form is gone
         page.keyboard.press("ArrowDown")
         assert page.locator(".signs").count() == 0
         page.wait_for_timeout(600)
@@ -300,7 +269,7 @@ def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any
     page.get_by_text("Nothing to undo").wait_for()
 
 
-def test_the_seal_stays_in_sight_and_hides_no_sign(begin: Any, page: Any) -> None:
+def test_the_seal_button_stays_visible_and_hides_no_sign(begin: Any, page: Any) -> None:
     begin(page, "unaided")
     page.goto(f"{page.url}/pilot/1")
     wait_for_case(page, "Case 1 of 6")

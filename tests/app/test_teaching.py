@@ -1,4 +1,4 @@
-"""A reader's own confusions: counted as the report counts them, and shown to nobody else."""
+"""A reader's own confusions, counted as in the report, and shown to no other reader."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from spinefx.app.access import add_person
-from spinefx.app.people import Person, Role, new_token, token_digest
+from spinefx.app.access import add_user
+from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError
-from spinefx.evidence.signs import PHANTOM_TRUTH
-from spinefx.verbs.teaching import lesson, readers_of, training_series
+from spinefx.reader_study.feedback import feedback, readers_of, training_series
+from spinefx.statistics.signs import PHANTOM_TRUTH
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, write_readings, write_signs
 
 
 def planted(study: Path, *, sign: str = "nodular_lesion") -> Workspace:
-    """One reader who calls malignant whatever the sign is seen in, and two signs scored otherwise than they are."""
+    """Add a reader who calls every case with the sign malignant, and who misses the sign in one case."""
     workspace = Workspace.open(study)
     cases = read_cohort(workspace).cases
     seen = {case.case_id: number % 2 == 0 for number, case in enumerate(cases)}
@@ -41,7 +41,7 @@ def planted(study: Path, *, sign: str = "nodular_lesion") -> Workspace:
 
 def test_a_planted_confusion_is_found(study: Path) -> None:
     workspace = planted(study)
-    found = lesson(workspace, "P1")
+    found = feedback(workspace, "P1")
     truth = {case.case_id: case.diagnosis for case in read_cohort(workspace).cases}
     wrong = sorted(case for case, answer in found.answers.items() if truth[case] != answer)
     assert list(found.wrong) == wrong
@@ -56,19 +56,19 @@ def test_a_planted_confusion_is_found(study: Path) -> None:
     assert rows["dark_patch"].missed == ()
 
 
-def test_a_lesson_leaves_out_what_may_not_be_shown(study: Path) -> None:
+def test_feedback_leaves_out_hidden_cases(study: Path) -> None:
     workspace = planted(study)
     hidden = read_cohort(workspace).cases[0].case_id
-    assert hidden not in lesson(workspace, "P1", may_see=lambda case: case != hidden).truth
+    assert hidden not in feedback(workspace, "P1", may_see=lambda case: case != hidden).truth
     with pytest.raises(InputError, match="no finished reading"):
-        lesson(workspace, "P1", may_see=lambda case: False)
+        feedback(workspace, "P1", may_see=lambda case: False)
     with pytest.raises(InputError, match="no finished reading"):
-        lesson(workspace, "nobody")
+        feedback(workspace, "nobody")
 
 
-def test_a_training_series_holds_both_classes_and_is_a_draw(study: Path) -> None:
+def test_a_training_series_holds_both_classes_and_is_drawn_at_random(study: Path) -> None:
     workspace = planted(study)
-    found = lesson(workspace, "P1")
+    found = feedback(workspace, "P1")
     drawn = [training_series(workspace, found, 4, np.random.default_rng(seed)) for seed in range(200)]
     assert {len(set(one)) for one in drawn} <= {3, 4}
     assert drawn[7] == training_series(workspace, found, 4, np.random.default_rng(7))
@@ -83,7 +83,7 @@ def test_a_training_series_holds_both_classes_and_is_a_draw(study: Path) -> None
         training_series(workspace, found, 1, np.random.default_rng(0))
 
 
-def test_only_the_own_lesson_is_open(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_a_reader_sees_only_their_own_feedback(client_of: Callable[..., TestClient], study: Path) -> None:
     planted(study)
     client = client_of(study)
     everybody = client.get("/api/teach").json()["readers"]
@@ -91,16 +91,16 @@ def test_only_the_own_lesson_is_open(client_of: Callable[..., TestClient], study
     assert set(everybody) == set(readers_of(Workspace.open(study)))
     token = new_token()
     log = client.app.state.server.log  # type: ignore[attr-defined]
-    add_person(log, Person("P1", frozenset({Role.READER})), token_digest(token), by="test")
+    add_user(log, User("P1", frozenset({Role.READER})), token_digest(token), by="test")
     own = TestClient(client.app, base_url="http://127.0.0.1:8765", headers=dict(client.headers))
     own.post("/api/enter", json={"token": token})
     assert own.get("/api/teach").json()["readers"] == ["P1"]
     other = next(reader for reader in everybody if reader != "P1")
-    assert own.get(f"/api/teach/lesson/{other}").status_code == 403
-    assert own.get("/api/teach/lesson/P1").json()["reader"] == "P1"
+    assert own.get(f"/api/teach/feedback/{other}").status_code == 403
+    assert own.get("/api/teach/feedback/P1").json()["reader"] == "P1"
 
 
-def test_a_training_case_tells_nothing_before_the_answer(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_a_training_case_reveals_nothing_before_the_answer(client_of: Callable[..., TestClient], study: Path) -> None:
     workspace = planted(study)
     client = client_of(study)
     begun = client.post("/api/teach/series", json={"reader": "P1", "cases": 4}).json()
@@ -116,11 +116,12 @@ def test_a_training_case_tells_nothing_before_the_answer(client_of: Callable[...
     assert len(kept) == begun["cases"]
 
 
-def test_the_page_works_on_the_phantom_as_it_comes(served: Any, page: Any) -> None:
+@pytest.mark.every_browser
+def test_feedback_and_training_on_a_phantom_cohort(served: Any, page: Any) -> None:
     reader = readers_of(Workspace.open(served.study))[-1]
     page.goto(f"{served.address}/teach")
     page.get_by_role("link", name=reader, exact=True).click()
-    found = lesson(Workspace.open(served.study), reader)
+    found = feedback(Workspace.open(served.study), reader)
     counts = found.confusion
     page.get_by_test_id("counts").filter(has_text=f"{counts.tn} of {counts.tn + counts.fp} benign").wait_for()
     assert page.get_by_test_id("again").locator("li").count() == len(found.wrong)
@@ -128,7 +129,7 @@ def test_the_page_works_on_the_phantom_as_it_comes(served: Any, page: Any) -> No
     page.get_by_text("Linked by position").wait_for()
     page.keyboard.press("m")
     said = page.get_by_test_id("feedback").inner_text()
-    assert ("Right" in said) == ("is malignant" in said)
+    assert ("Correct" in said) == ("is malignant" in said)
     page.evaluate("window.isSamePage = true")
     seen = page.get_by_label("T2W image").get_attribute("data-series")
     page.keyboard.press("n")

@@ -1,4 +1,4 @@
-"""Who is in the study, and how slices become a patient's answer."""
+"""The cohort, and how the predictions of slices become a reading of the patient."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_a_cohort_orders_counts_and_names_its_cases() -> None:
         assert Cohort((case(1, Diagnosis.MALIGNANT), other)).digest != cohort.digest
 
 
-def test_doubled_cases_and_two_diagnoses_are_refused() -> None:
-    with pytest.raises(InputError, match="sub-001 stands 2 times"):
+def test_repeated_cases_and_two_diagnoses_are_refused() -> None:
+    with pytest.raises(InputError, match="case_id sub-001 occurs 2 times"):
         Cohort((case(1), case(1)))
     second = replace(case(1, Diagnosis.MALIGNANT), case_id="sub-001-b")
     with pytest.raises(InputError, match="two different diagnoses"):
@@ -42,7 +42,7 @@ def prediction(case_id: str, slice_index: int, probability: float) -> Prediction
     return Prediction(case_id, case_id, slice_index, probability, probability / 2, 1, "sha256:0")
 
 
-def test_a_patient_is_the_highest_slice() -> None:
+def test_a_patient_has_the_probability_of_the_highest_slice() -> None:
     slices = [prediction("b", 3, 0.2), prediction("a", 1, 0.1), prediction("a", 2, 0.5), prediction("b", 4, 0.49)]
     first, second = patient_readings(slices, reader_id="model")
     assert (first.case_id, first.diagnosis, first.confidence) == ("a", Diagnosis.MALIGNANT, 50)
@@ -68,7 +68,7 @@ def test_answers_out_of_range_are_refused() -> None:
         Reading("a", "r", Arm.UNAIDED, Diagnosis.BENIGN, confidence=101)
     with pytest.raises(InputError, match="reading time"):
         Reading("a", "r", Arm.UNAIDED, Diagnosis.BENIGN, seconds=-1)
-    with pytest.raises(InputError, match="single slice"):
+    with pytest.raises(InputError, match="no slice probabilities"):
         patient_probability([])
     scores = dict.fromkeys(SIGN_IDENTIFIERS[1:], Score.NO)
     with pytest.raises(InputError, match=f"missing: {SIGN_IDENTIFIERS[0]}; unknown: none"):

@@ -7,11 +7,13 @@ import io
 import numpy as np
 from PIL import Image
 
+from spinefx.cases.alignment import AlignedSeries
+from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import cut_patches
 from spinefx.cases.sheet import BOX_COLOUR, GAP, MAPPED_COLOUR, VIEW, contact_sheet
 from spinefx.imaging.registration import Alignment
 from spinefx.imaging.volume import Volume
+from spinefx.vocabulary import Weighting
 
 AFFINE = np.array([[-4.0, 0, 0, 20], [0, 0, 1.0, -50], [0, -1.0, 0, 50], [0, 0, 0, 1]])
 
@@ -30,9 +32,10 @@ def test_box_and_mapped_box_are_drawn_where_they_are() -> None:
     matrix[2, 3] = 10.0  # the patient moved 10 mm towards the head between the series
     alignment = Alignment(matrix, "rigid", 0.1, 0.2, 10.0, 0.0, True, "moved on purpose")
     lesion = Lesion(Box((4.0, 0.0, 0.0), 30.0), 3, 5, "L1")
-    stack = cut_patches(lesion, t1w, t2w, alignment, case_id="sub-001", participant_id="sub-001")
-    data = contact_sheet(lesion, t1w, t2w, alignment, stack, stamp="phantom")
-    assert data == contact_sheet(lesion, t1w, t2w, alignment, stack, stamp="phantom")
+    series = (AlignedSeries(Weighting.T1W, t1w, alignment), AlignedSeries(Weighting.T2W, t2w))
+    stack = cut_patches(lesion, series, case_id="sub-001", participant_id="sub-001")
+    data = contact_sheet(lesion, series, stack, stamp="phantom")
+    assert data == contact_sheet(lesion, series, stack, stamp="phantom")
     picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     heading = 30 + 16  # title and one line of notes
     views = picture[heading : heading + VIEW]

@@ -173,8 +173,8 @@ def test_real_dicomdir_variants(shared_data: Path) -> None:
         assert {item.reason for item in found.refused} == {
             "is no MR image (its modality is CR) and has no position in the patient"
         }
-    assert reasons(folder / "DICOMDIR-nooffset") == {"is cut off inside its header"}
-    with pytest.raises(FileError, match="lists no files"):
+    assert reasons(folder / "DICOMDIR-nooffset") == {"is truncated inside its header"}
+    with pytest.raises(FileError, match="without any files"):
         scan(folder / "DICOMDIR-empty.dcm")
 
 

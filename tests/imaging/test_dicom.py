@@ -162,7 +162,7 @@ def test_a_deflate_bomb_is_refused_quickly(one_file: Path) -> None:
     press = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     body = press.compress(whole[start:]) + b"".join(press.compress(bytes(2**20)) for _ in range(100)) + press.flush()
     one_file.write_bytes(bytes(128) + b"DICM" + head.getvalue() + body)
-    assert reason_for(one_file) == "inflates beyond measure"
+    assert reason_for(one_file).startswith("inflates to more than")
 
 
 def nested(depth: int, *, defined: bool) -> bytes:
@@ -368,6 +368,6 @@ def test_real_malformed_files_are_read_or_refused(shared_data: Path) -> None:
         "holds no pixels",
         "is a structured report, not an image",
         "is an RT dose, not an image",
-        "is cut off inside its header",
         "is neither DICOM nor NIfTI",
+        "is truncated inside its header",
     ]

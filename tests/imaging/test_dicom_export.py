@@ -1,4 +1,4 @@
-"""What is written as DICOM is valid, complete, and the same volume again."""
+"""Written DICOM is valid and complete, and reads back as the same volume."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def volume(seed: int = 0) -> Volume:
     if np.linalg.det(np.column_stack([turn[:, 0], turn[:, 1], turn[:, 2]])) < 0:
         turn[:, 0] *= -1
     affine = np.eye(4)
-    # Slices follow the cross product of column and row axes, or their positions would fall, not rise.
+    # Slices follow the cross product of the column and row axes, so that their positions increase.
     affine[:3, :3] = np.column_stack([np.cross(turn[:, 2], turn[:, 1]), turn[:, 1], turn[:, 2]]) * [4.4, 0.6, 0.5]
     affine[:3, 3] = rng.normal(0, 50, 3)
     return Volume(rng.integers(0, 4000, (5, 12, 9)).astype(np.float32), affine)
@@ -36,7 +36,7 @@ def write(folder: Path, given: Volume, **changes: object) -> tuple[Path, ...]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_pixels_and_places_come_back(tmp_path: Path, seed: int) -> None:
+def test_pixels_and_positions_read_back(tmp_path: Path, seed: int) -> None:
     given = volume(seed)
     for index, path in enumerate(write(tmp_path, given)):
         read = pydicom.dcmread(path)
@@ -50,7 +50,7 @@ def test_pixels_and_places_come_back(tmp_path: Path, seed: int) -> None:
             assert place == pytest.approx(given.to_mm((index, row, column)), abs=1e-6)
 
 
-def test_required_attributes_are_there(tmp_path: Path) -> None:
+def test_required_attributes_are_present(tmp_path: Path) -> None:
     read = pydicom.dcmread(write(tmp_path, volume())[0])
     never_empty = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality
         ImageType ScanningSequence SequenceVariant ImagePositionPatient ImageOrientationPatient PixelSpacing Rows
@@ -74,7 +74,7 @@ def test_required_attributes_are_there(tmp_path: Path) -> None:
             assert all(len(str(value)) <= 16 for value in values), element.keyword
 
 
-def test_phase_along_columns_is_said_so(tmp_path: Path) -> None:
+def test_phase_encoding_along_columns_is_stated(tmp_path: Path) -> None:
     header = replace(SERIES, phase_encoding="COL", inversion_time_ms=150.0, scanning_sequence=("SE", "IR"))
     read = pydicom.dcmread(write_series(tmp_path, volume(), STUDY, header, series_uid="2.25.1", sop_uids=UIDS)[0])
     assert list(read.AcquisitionMatrix) == [0, 320, 192, 0]
@@ -82,7 +82,7 @@ def test_phase_along_columns_is_said_so(tmp_path: Path) -> None:
     assert list(read.ScanningSequence) == ["SE", "IR"]
 
 
-def test_files_follow_the_order_asked_for(tmp_path: Path) -> None:
+def test_files_follow_the_requested_order(tmp_path: Path) -> None:
     paths = write(tmp_path, volume(), file_order=[4, 2, 0, 1, 3], first_instance=7)
     assert [path.name for path in paths] == [f"IM{number:04d}.dcm" for number in range(7, 12)]
     assert [str(pydicom.dcmread(path).SOPInstanceUID) for path in paths] == [UIDS[index] for index in (4, 2, 0, 1, 3)]
@@ -98,7 +98,9 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path: Path) -> None:
     "changes",
     [{"sop_uids": UIDS[:4]}, {"sop_uids": [UIDS[0]] * 5}, {"file_order": [0, 1, 2, 3, 3]}, {"file_order": [0, 1]}],
 )
-def test_slices_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_identifiers_and_orders_that_do_not_match_the_slices_are_refused(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
     with pytest.raises(SeriesError):
         write(tmp_path, volume(), **changes)
     assert not list(tmp_path.iterdir())

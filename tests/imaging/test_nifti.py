@@ -123,11 +123,11 @@ def test_scaling_is_applied(tmp_path: Path) -> None:
 
 def test_a_sidecar_tells_the_physics_in_seconds(tmp_path: Path) -> None:
     array = np.ones((10, 12, 4), np.int16)
-    # The name says T1w, the timing says T2w: timing wins.
+    # The name says T1w, the timing says STIR: timing wins.
     save(tmp_path / "x_T1w.nii.gz", array, RepetitionTime=3.2, EchoTime=0.09, InversionTime=0.16, FlipAngle=150)
     series = only_series(tmp_path)
     assert (series.repetition_time_ms, series.echo_time_ms, series.inversion_time_ms) == (3200, 90, 160)
-    assert (series.weighting, series.weighting_is_named, series.fat_suppressed) == (Weighting.T2W, False, True)
+    assert (series.weighting, series.weighting_is_named, series.fat_suppressed) == (Weighting.STIR, False, True)
     assert series.flip_angle_deg == 150
     assert series.label == "series 1 (sagittal, TR 3200 ms, TE 90 ms, TI 160 ms, 4 slices)"
 

@@ -1,4 +1,4 @@
-"""Known motion is found, limits hold, and every fault has its name; on quick synthetic pairs."""
+"""Registration of small synthetic pairs: known motion is found, limits hold, and every failure is named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spinefx.imaging.volume import Volume
 
 CENTRE = np.array([2.0, 5.0, -20.0])
 SIDE = 36.0
-# Brightness of six tissues on T2W and T1W: neither orders them as the other does.
+# Brightness of six tissues on T2W and T1W, in different orders.
 T2W, T1W = np.array([0.0, 9, 4, 5, 2, 7]), np.array([0.0, 2, 6, 3, 5, 9])
 TISSUE = np.digitize(
     ndimage.zoom(ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(20, 50, 50)), 1.3), 3, order=1),
@@ -25,7 +25,7 @@ TISSUE = np.digitize(
 
 
 def scan(brightness, affine, shape, motion=None, *, seed=0, frame="a", tissue=TISSUE):
-    """Look at the tissue, which fills 120 x 300 x 300 mm and repeats, through a motion of the patient."""
+    """Image the tissue, which fills 120 x 300 x 300 mm and repeats, after a motion of the patient."""
     index = np.moveaxis(np.indices(shape), 0, -1)
     places = index @ affine[:3, :3].T + affine[:3, 3]
     back = np.linalg.inv(np.eye(4) if motion is None else motion)
@@ -99,8 +99,8 @@ def test_oblique_slices_in_either_order(t2w):
     assert error_mm(align(t2w, t1w, centre_mm=CENTRE, side_mm=SIDE), truth) < 0.6
 
 
-def test_moving_the_t1w_header_moves_the_answer_with_it(t2w):
-    """The answer follows the data, not the grid: 3 mm and 2 degrees put into the header come out of the map."""
+def test_a_change_of_the_t1w_header_changes_the_map_equally(t2w):
+    """The result follows the voxels, not the grid: 3 mm and 2 degrees added to the header appear in the map."""
     t1w = scan(T1W, *sagittal(), motion([0, 2, 2]), seed=2)
     change = motion([1.3, -2.1, 1.7], [2, 0, 0])
     one = align(t2w, t1w, centre_mm=CENTRE, side_mm=SIDE)
@@ -129,7 +129,7 @@ def test_a_stretch_beyond_its_limit_falls_back_to_rigid(t2w):
     assert "rigid kept: the affine refinement stretched the box" in found.reason
 
 
-def test_the_same_bits_twice(t2w):
+def test_results_are_identical_bit_by_bit(t2w):
     t1w = scan(T1W, *sagittal(), MOTIONS[2], seed=2)
     for method, frame in (("affine", "a"), ("rigid", "")):
         one, two = (
@@ -151,7 +151,7 @@ def test_geometry_alone_is_the_identity(t2w):
     ("truth", "words"),
     [
         (motion([0, 0, 11.5]), "moved the box by 11"),
-        (motion([0, 0, 0], [11.5, 0, 0]), "turned the box by 11"),
+        (motion([0, 0, 0], [11.5, 0, 0]), "rotated the box by 11"),
     ],
 )
 def test_motion_beyond_the_limits_is_refused_not_clipped(t2w, truth, words):
@@ -182,7 +182,7 @@ def test_a_flat_series_keeps_geometry(t2w, flat):
 @pytest.mark.parametrize("shape", [(1, 96, 96), (13, 1, 1), (1, 1, 1), (2, 3, 3)])
 @pytest.mark.parametrize("tiny", ["t1w", "t2w"])
 def test_tiny_volumes_give_an_answer_or_a_named_error(shape, tiny):
-    """Around the box's centre, of one frame and of none: never a crash, never a move beyond the limits."""
+    """Around the centre of the box, with and without a shared frame: no crash, and no motion beyond the limits."""
     small = scan(T1W, sagittal(shape[0], shape[1], 2.5, 4.4, CENTRE)[0], shape, seed=2)
     full = scan(T2W, *sagittal(), seed=1)
     fixed, moving = (small, full) if tiny == "t2w" else (full, small)
@@ -213,7 +213,7 @@ def test_a_wide_shift_is_found_without_a_shared_frame(t2w, one, other, unknown):
     found = align(replace(t2w, frame_of_reference=one), t1w, centre_mm=CENTRE, side_mm=SIDE)
     assert error_mm(found, truth) < 0.6
     assert not found.same_frame_of_reference
-    assert ("as far as is known" in found.reason) == unknown
+    assert ("as far as their headers state" in found.reason) == unknown
     assert "the two series do not share a frame of reference" in found.reason
 
 
@@ -225,15 +225,15 @@ def test_a_shift_beyond_the_search_is_refused_by_name(t2w, shift):
 
 
 def test_a_spine_that_repeats_itself_is_ambiguous():
-    """Equal vertebrae, 32 mm apart, and nothing else: no place is better than the next."""
+    """With nothing but equal vertebrae, 32 mm apart, no position is better than the next."""
     period = np.tile(TISSUE[:, :, :16], (1, 1, 10))[:, :, :160]
     pair = [
         scan(brightness, *sagittal(), seed=seed, frame=frame, tissue=period)
         for brightness, seed, frame in ((T2W, 1, "a"), (T1W, 2, "b"))
     ]
-    with pytest.raises(RegistrationError, match=r"a place \d+ mm from the best one fits \d+% as well"):
+    with pytest.raises(RegistrationError, match=r"a position \d+ mm from the best one fits \d+% as well"):
         align(*pair, centre_mm=CENTRE, side_mm=SIDE)
-    # With a shared frame the same pair is no riddle: geometry says which vertebra is meant.
+    # With a shared frame the same pair is not ambiguous: DICOM geometry selects the vertebra.
     near = align(pair[0], replace(pair[1], frame_of_reference="a"), centre_mm=CENTRE, side_mm=SIDE)
     assert error_mm(near, np.eye(4)) < 0.5
 
@@ -245,11 +245,11 @@ def test_another_patient_is_refused(t2w):
 
 
 def test_geometry_of_different_frames_is_never_trusted(t2w):
-    with pytest.raises(RegistrationError, match="so their geometry cannot align them"):
+    with pytest.raises(RegistrationError, match="so their headers cannot align them"):
         align(t2w, replace(t2w, frame_of_reference="b"), centre_mm=CENTRE, side_mm=SIDE, method="geometry")
 
 
-def test_geometry_of_an_unknown_frame_is_trusted_only_when_asked(t2w):
+def test_geometry_of_an_unknown_frame_is_trusted_only_on_request(t2w):
     found = align(t2w, replace(t2w, frame_of_reference=""), centre_mm=CENTRE, side_mm=SIDE, method="geometry")
     assert not found.same_frame_of_reference
     assert "unknown" in found.reason
@@ -277,8 +277,8 @@ def test_a_box_outside_either_volume_is_refused(t2w):
     ("changes", "words"),
     [
         ({"method": "elastic"}, "geometry, rigid, affine"),
-        ({"side_mm": 0}, "box side"),
-        ({"side_mm": np.nan}, "box side"),
+        ({"side_mm": 0}, "side is 0"),
+        ({"side_mm": np.nan}, "side is nan"),
         ({"centre_mm": [0, 0]}, "three finite numbers"),
         ({"centre_mm": [0, 0, np.inf]}, "three finite numbers"),
     ],

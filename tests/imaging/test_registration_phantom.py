@@ -12,13 +12,13 @@ import pytest
 
 from spinefx.imaging.registration import align
 from spinefx.phantom.case import render_case
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 
-REACHES = (None, 1, 0)  # slices either side of the middle one that hold the lesion; None compares all there are
+REACHES = (None, 1, 0)  # lesion slices on either side of the middle one; None compares all slices
 
 
 def errors_mm(settings, number):
-    """Mean error at the box's corners under geometry, and under each alignment; None for a motion beyond the bounds."""
+    """Mean error at the box's corners under geometry and under each alignment; None for motion beyond the bounds."""
     draw = draw_case(settings, number)
     if np.linalg.norm(draw.motion_mm) > 8 or np.linalg.norm(draw.motion_deg) > 6:
         return None
@@ -64,4 +64,6 @@ def test_fifty_patients():
     for after in afters:
         assert (after < 1).mean() >= 0.95
         assert (after <= before + 0.5).all()
-    assert np.median(afters[1]) <= np.median(afters[0])  # three slices and their neighbours do not err more than all
+    assert np.median(afters[1]) <= np.median(
+        afters[0]
+    )  # with three slices and their neighbours the error is no larger than with all

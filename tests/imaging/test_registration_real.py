@@ -1,6 +1,6 @@
-"""One real patient: T2W to the T1W of the same sitting, and to the T1W of another exam, judged by clicked centres.
+"""One real patient: T2W to the T1W of the same visit and of another visit, judged by clicked centres.
 
-Centres were clicked to about 2 mm, so that is the least that any alignment can show.
+Centres were clicked with an uncertainty of about 2 mm, which no measured error can undercut.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ slow = pytest.mark.slow
 
 
 def rms_mm(place, fixed_centres, moving_centres, near=None):
-    """In-plane rms over the vertebrae that both annotations name, all of them or those near one."""
+    """In-plane rms over the vertebrae that both annotations name: all of them, or those near one."""
     levels = [
         level
         for level in fixed_centres.keys() & moving_centres.keys()
@@ -43,14 +43,14 @@ def t2w(png_stack):
     ],
 )
 def test_one_sitting(t2w, png_stack, level, frame):
-    """With the frame known, and with it unknown: the wide search must come back to about identity."""
+    """With a known frame, and with an unknown one, where the wide search must return to about the identity."""
     judge_one_sitting(t2w, png_stack, level, frame, None)
 
 
 @pytest.mark.parametrize("reach", [0, 1], ids=["one slice", "three slices"])
 @pytest.mark.parametrize("level", LUMBAR)
 def test_one_sitting_by_the_slices_of_a_lesion(t2w, png_stack, level, reach):
-    """Most of the motion is through the slices, which few of them tell up to a millimetre."""
+    """Most of the motion is across the slices, where few of them determine it only to about a millimetre."""
     middle = round(float(t2w[0].to_index(t2w[1][level])[0]))
     judge_one_sitting(t2w, png_stack, level, "one sitting", (middle - reach, middle + reach), limit_mm=9)
 
@@ -76,7 +76,7 @@ def judge_one_sitting(t2w, png_stack, level, frame, lesion_slices, limit_mm=8):
     "level", [pytest.param(level, marks=() if level in ("L1", "L5") else slow) for level in LUMBAR]
 )
 def test_another_exam_without_a_shared_frame(t2w, png_stack, level):
-    """28.7 mm apart, and the patient lies bent another way: found round the box."""
+    """The stacks lie 28.7 mm apart and the spine is curved differently; the alignment holds around the box."""
     (fixed, fixed_centres), (moving, moving_centres) = t2w, png_stack("t1_AKa3")
     assert rms_mm(np.asarray, fixed_centres, moving_centres) == pytest.approx(28.7, abs=0.05)
     found = align(fixed, moving, centre_mm=fixed_centres[level], side_mm=SIDE)

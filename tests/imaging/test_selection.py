@@ -1,4 +1,4 @@
-"""Which two series are taken, and what is said of the others."""
+"""Which series are chosen, and why each other one is refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spinefx.errors import PairError
-from spinefx.imaging.selection import choose_pair, kinds_beside
+from spinefx.errors import InputError, SelectionError
+from spinefx.imaging.selection import choose_series, kinds_beside
 from spinefx.imaging.study import open_study, scan
 from spinefx.imaging.volume import Volume
+from spinefx.vocabulary import Weighting
 
 from .conftest import sagittal_volume
 
@@ -49,13 +50,13 @@ DISTRACTORS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", DISTRACTORS)
 def test_each_distractor_is_refused_with_its_reason(write_study: Write, name: str) -> None:
     changes, reason = DISTRACTORS[name]
-    pair = choose_pair(open_study(write_study({"t1": {}, f"t1 {name}": changes, "t2": {}, f"t2 {name}": changes})))
-    assert (pair.t1w.number, pair.t2w.number) == (1, 3)
-    assert [reason in refused.reason for refused in pair.refused] == [True, True]
-    assert pair.refused[0].label.startswith("series 2 (")
+    found = choose_series(open_study(write_study({"t1": {}, f"t1 {name}": changes, "t2": {}, f"t2 {name}": changes})))
+    assert (found[Weighting.T1W].number, found[Weighting.T2W].number) == (1, 3)
+    assert [reason in refused.reason for refused in found.refused] == [True, True]
+    assert found.refused[0].label.startswith("series 2 (")
 
 
-def test_what_a_study_offers_beside_its_pair_is_named_without_numbers() -> None:
+def test_kinds_beside_the_chosen_series_are_named_without_numbers() -> None:
     reasons = [
         "fat-suppressed (STIR)",
         "a localizer",
@@ -71,11 +72,11 @@ def test_what_a_study_offers_beside_its_pair_is_named_without_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", DISTRACTORS)
-def test_without_a_usable_series_the_error_tells_every_reason(write_study: Write, name: str) -> None:
+def test_without_a_usable_series_the_error_gives_every_reason(write_study: Write, name: str) -> None:
     changes, reason = DISTRACTORS[name]
     study = open_study(write_study({"t1": {}, "t2": changes}))
-    with pytest.raises(PairError) as caught:
-        choose_pair(study)
+    with pytest.raises(SelectionError) as caught:
+        choose_series(study)
     message = str(caught.value)
     assert message.startswith(
         "no T2w series among 2: series 1 (sagittal, TR 400 ms, TE 15 ms, 5 slices): usable as T1w"
@@ -84,16 +85,16 @@ def test_without_a_usable_series_the_error_tells_every_reason(write_study: Write
     assert "\n" not in message
 
 
-def test_physics_outweighs_the_name(write_study: Write) -> None:
-    swapped = {"t1": {"description": "T2 SAG STIR"}, "t2": {"description": "T1 SAG"}}
-    pair = choose_pair(open_study(write_study(swapped)))
-    assert (pair.t1w.repetition_time_ms, pair.t2w.repetition_time_ms) == (400, 3200)
+def test_the_timing_outweighs_the_weighting_in_a_name(write_study: Write) -> None:
+    swapped = {"t1": {"description": "T2 SAG"}, "t2": {"description": "T1 SAG"}}
+    found = choose_series(open_study(write_study(swapped)))
+    assert (found[Weighting.T1W].repetition_time_ms, found[Weighting.T2W].repetition_time_ms) == (400, 3200)
 
 
 def test_an_enhanced_series_is_known_by_its_name_where_the_header_is_silent(write_study: Write) -> None:
-    pair = choose_pair(open_study(write_study({"t1": {}, "t1 again": {"description": "T1 SAG +C"}, "t2": {}})))
-    assert pair.t1w.number == 1
-    assert pair.refused[0].reason == "contrast-enhanced, by its name"
+    found = choose_series(open_study(write_study({"t1": {}, "t1 again": {"description": "T1 SAG +C"}, "t2": {}})))
+    assert found[Weighting.T1W].number == 1
+    assert found.refused[0].reason == "contrast-enhanced, by its name"
 
 
 def test_three_tesla_t1_flair_counts_as_t1w(write_study: Write) -> None:
@@ -103,10 +104,10 @@ def test_three_tesla_t1_flair_counts_as_t1w(write_study: Write) -> None:
         "echo_time_ms": 12,
         "inversion_time_ms": 860.0,
     }
-    assert choose_pair(open_study(write_study({"t1": flair, "t2": {}}))).t1w.number == 1
+    assert choose_series(open_study(write_study({"t1": flair, "t2": {}})))[Weighting.T1W].number == 1
 
 
-def test_more_slices_then_finer_voxels_then_the_later_one(write_study: Write) -> None:
+def test_more_slices_then_finer_pixels_then_the_earlier_one(write_study: Write) -> None:
     fine = sagittal_volume()
     affine = fine.affine.copy()
     affine[:3, 1:3] *= 2
@@ -117,62 +118,129 @@ def test_more_slices_then_finer_voxels_then_the_later_one(write_study: Write) ->
         "t2": {},
         "t2 repeat": {},
     }
-    pair = choose_pair(open_study(write_study(series)))
-    assert (pair.t1w.number, pair.t2w.number) == (2, 5)
-    reasons = {refused.label[:8]: refused.reason for refused in pair.refused}
+    found = choose_series(open_study(write_study(series)))
+    assert (found[Weighting.T1W].number, found[Weighting.T2W].number) == (2, 4)
+    reasons = {refused.label[:8]: refused.reason for refused in found.refused}
     assert "has more slices (5, this one 4)" in reasons["series 1"]
     assert "is finer (0.73 mm, this one 1.47 mm)" in reasons["series 3"]
-    assert "later" in reasons["series 4"]
+    assert "has the lower number" in reasons["series 5"]
 
 
-def test_the_pair_covers_one_region(write_study: Write) -> None:
+def test_the_chosen_series_cover_one_region(write_study: Write) -> None:
     lumbar = sagittal_volume()
     affine = lumbar.affine.copy()
     affine[2, 3] += 300
     cervical = Volume(lumbar.array, affine)
-    pair = choose_pair(open_study(write_study({"t1": {}, "t1 neck": {"volume": cervical}, "t2": {}})))
-    assert pair.t1w.number == 1
-    assert "covers more" in pair.refused[0].reason
+    found = choose_series(open_study(write_study({"t1": {}, "t1 neck": {"volume": cervical}, "t2": {}})))
+    assert found[Weighting.T1W].number == 1
+    assert "covers more" in found.refused[0].reason
 
 
-def test_a_pair_of_two_regions_is_refused(write_study: Write) -> None:
+def test_series_of_two_regions_are_refused(write_study: Write) -> None:
     lumbar = sagittal_volume()
     affine = lumbar.affine.copy()
     affine[2, 3] += 300
-    with pytest.raises(PairError, match="do not overlap"):
-        choose_pair(open_study(write_study({"t1": {"volume": Volume(lumbar.array, affine)}, "t2": {}})))
+    with pytest.raises(SelectionError, match="do not overlap"):
+        choose_series(open_study(write_study({"t1": {"volume": Volume(lumbar.array, affine)}, "t2": {}})))
 
 
 def test_a_series_with_a_gap_gives_way_and_is_named(write_study: Write) -> None:
     folder = write_study({"t1": {}, "t1 gap": {}, "t2": {}})
     (folder / "t1 gap" / "IM0003.dcm").unlink()
-    pair = choose_pair(open_study(folder))
-    assert pair.t1w.number == 1
-    assert "slice 3 is missing" in pair.refused[0].reason
+    found = choose_series(open_study(folder))
+    assert found[Weighting.T1W].number == 1
+    assert "slice 3 is missing" in found.refused[0].reason
 
 
-def test_what_the_user_names_is_taken_and_said(write_study: Write) -> None:
-    study = open_study(write_study({"t1": {}, "t1 fat": {"scan_options": ("FS",)}, "t2": {}}))
-    pair = choose_pair(study, t1w_uid="1.2.826.0.1.2")
-    assert pair.t1w.number == 2
-    assert "because it was named, although: fat-suppressed" in pair.overrides[0]
-    assert "was named" in pair.refused[0].reason
-    assert choose_pair(study, t1w_uid="1.2.826.0.1.1").overrides == ()
+def test_a_doubtful_series_that_the_user_names_is_taken_and_reported(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {}, "t1 head": {"body_part": "HEAD"}, "t2": {}}))
+    found = choose_series(study, named={Weighting.T1W: "1.2.826.0.1.2"})
+    assert found[Weighting.T1W].number == 2
+    assert "because it was named, although: of the head" in found.overrides[0]
+    assert "was named" in found.refused[0].reason
+    assert choose_series(study, named={Weighting.T1W: "1.2.826.0.1.1"}).overrides == ()
 
 
-def test_what_cannot_be_read_is_not_taken_even_when_named(write_study: Write) -> None:
+def test_an_unreadable_series_is_refused_even_when_named(write_study: Write) -> None:
     folder = write_study({"t1": {}, "t2": {}})
     (folder / "t2" / "IM0003.dcm").unlink()
-    with pytest.raises(PairError, match="slice 3 is missing"):
-        choose_pair(open_study(folder), t2w_uid="1.2.826.0.1.2")
-    with pytest.raises(PairError, match="no series named as T2w"):
-        choose_pair(open_study(folder), t2w_uid="9.9")
+    with pytest.raises(SelectionError, match="slice 3 is missing"):
+        choose_series(open_study(folder), named={Weighting.T2W: "1.2.826.0.1.2"})
+    with pytest.raises(SelectionError, match="no series named as T2w"):
+        choose_series(open_study(folder), named={Weighting.T2W: "9.9"})
+
+
+STIR: dict[str, Any] = DISTRACTORS["stir"][0]
+THREE = (Weighting.T1W, Weighting.T2W, Weighting.STIR)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        STIR,
+        STIR | {"echo_time_ms": 85},
+        {key: value for key, value in STIR.items() if key != "inversion_time_ms"} | {"description": "SAG STIR"},
+    ],
+    ids=["inversion time", "long echo", "name"],
+)
+def test_a_third_series_is_chosen_where_it_is_needed(write_study: Write, changes: dict[str, Any]) -> None:
+    study = open_study(write_study({"t1": {}, "t2": {}, "t2 stir": changes, "t1 fat": {"scan_options": ("FS",)}}))
+    found = choose_series(study, THREE)
+    assert {weighting: series.number for weighting, series in found.chosen.items()} == dict(
+        zip(THREE, (1, 2, 3), strict=True)
+    )
+    assert list(found.slices()) == list(THREE)
+    assert [refused.reason for refused in found.refused] == ["fat-suppressed"]
+    assert [refused.label[:8] for refused in choose_series(study).refused] == ["series 3", "series 4"]
+    assert choose_series(study).refused[0].reason.startswith("fat-suppressed")
+
+
+def test_a_missing_third_series_is_an_error_only_where_it_is_needed(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {}, "t2": {}}))
+    with pytest.raises(SelectionError, match=r"^no STIR series among 2: series 1 .*usable as T1w; series 2 .*T2w"):
+        choose_series(study, THREE)
+    found = choose_series(study, optional=["STIR"])
+    assert Weighting.STIR not in found.chosen
+    assert found.marked.number == 2
+
+
+def test_an_optional_series_of_another_region_is_left_out(write_study: Write) -> None:
+    lumbar = sagittal_volume()
+    affine = lumbar.affine.copy()
+    affine[2, 3] += 300
+    elsewhere = Volume(lumbar.array, affine)
+    folder = write_study(
+        {"t1": {}, "t2": {}, "t2 neck": {"volume": elsewhere}, "t2 stir": STIR | {"volume": elsewhere}}
+    )
+    found = choose_series(open_study(folder), optional=[Weighting.STIR])
+    assert [series.number for series in found.chosen.values()] == [1, 2]
+    assert "does not overlap series 2" in found.refused[1].reason
+
+
+def test_the_marked_series_alone_can_be_chosen_and_is_always_needed(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {}, "t2": {}, "t2 repeat": {}}))
+    found = choose_series(study, ["T2w"])
+    assert list(found.chosen) == [Weighting.T2W]
+    assert found.marked.number == 2
+    assert "T1W, which is not needed" in found.refused[0].reason
+    for wrong in (["T1w"], ["T2w", "T2w"], []):
+        with pytest.raises(InputError, match="T2w always"):
+            choose_series(study, wrong)
+    with pytest.raises(InputError, match="unknown sequence 'PDw'"):
+        choose_series(study, ["T2w", "PDw"])
+
+
+def test_one_series_is_not_taken_for_two_weightings(write_study: Write) -> None:
+    study = open_study(write_study({"t1": {}, "t2": {}}))
+    same = {Weighting.T1W: "1.2.826.0.1.2", Weighting.T2W: "1.2.826.0.1.2"}
+    with pytest.raises(SelectionError, match="named for two weightings"):
+        choose_series(study, named=same)
 
 
 def test_messages_carry_no_identifier(write_study: Write) -> None:
     study = open_study(write_study({"t1": {"description": "MUSTERMANN"}, "t2": {"scan_options": ("FS",)}}))
-    with pytest.raises(PairError) as caught:
-        choose_pair(study)
+    with pytest.raises(SelectionError) as caught:
+        choose_series(study)
     for planted in ("MUSTERMANN", "1.2.826"):
         assert planted not in str(caught.value)
 
@@ -181,8 +249,8 @@ def test_real_head_multistudy_and_phantom_are_refused(shared_data: Path) -> None
     def reasons(folder: str) -> str:
         told = []
         for study in scan(shared_data / folder).studies:
-            with pytest.raises(PairError) as caught:
-                choose_pair(study)
+            with pytest.raises(SelectionError) as caught:
+                choose_series(study)
             told.append(str(caught.value))
         return "\n".join(told)
 
@@ -198,17 +266,17 @@ def test_real_head_multistudy_and_phantom_are_refused(shared_data: Path) -> None
 def test_a_gradient_echo_is_refused_whatever_its_body_part(shared_data: Path) -> None:
     (study,) = scan(shared_data / "dicom_head_sagittal_t1").studies
     nameless = replace(study, series=tuple(replace(each, body_part="", description="") for each in study.series))
-    with pytest.raises(PairError, match="gradient echo"):
-        choose_pair(nameless)
+    with pytest.raises(SelectionError, match="gradient echo"):
+        choose_series(nameless)
 
 
 def test_real_nifti_pair_is_chosen_by_suffix(shared_data: Path) -> None:
-    pair = choose_pair(open_study(shared_data / "cervical_sct_t1_t2_pair"))
-    assert pair.t1w.load().shape == (42, 77, 76)
-    assert pair.t2w.load().shape == (52, 55, 60)
-    assert {refused.reason for refused in pair.refused} == {"a label map, not an image"}
+    found = choose_series(open_study(shared_data / "cervical_sct_t1_t2_pair"))
+    assert found[Weighting.T1W].load().shape == (42, 77, 76)
+    assert found[Weighting.T2W].load().shape == (52, 55, 60)
+    assert {refused.reason for refused in found.refused} == {"a label map, not an image"}
 
 
 def test_real_lumbar_t2_alone_misses_its_t1w(shared_data: Path) -> None:
-    with pytest.raises(PairError, match=r"^no T1w series among 1: series 1 \(sagittal, T2w by name, 38 slices\)"):
-        choose_pair(open_study(shared_data / "lumbar_sct_t2_isotropic"))
+    with pytest.raises(SelectionError, match=r"^no T1w series among 1: series 1 \(sagittal, T2w by name, 38 slices\)"):
+        choose_series(open_study(shared_data / "lumbar_sct_t2_isotropic"))

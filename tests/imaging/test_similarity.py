@@ -1,4 +1,4 @@
-"""Mutual information against known answers, and preparation that moves nothing."""
+"""Mutual information against known values, and preprocessing that preserves positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spinefx.imaging.volume import Volume
 
 
 def ramp(shape=(3, 20, 30), spacing=(4.0, 0.7, 0.9)):
-    """A volume whose brightness is its position: any displacement shows."""
+    """A volume whose brightness encodes its position, so that any displacement shows."""
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = [5, -7, 11]
     index = np.indices(shape, dtype=float)
@@ -39,11 +39,11 @@ def test_information_of_a_binary_channel():
     assert mutual_information(sent, received) == pytest.approx(np.log(2) - entropy)
 
 
-def test_information_of_nothing_is_zero():
+def test_information_of_no_voxels_is_zero():
     assert mutual_information(np.empty(0, np.float32), np.empty(0, np.float32)) == 0
 
 
-def test_pooling_keeps_every_place_and_every_slice():
+def test_pooling_preserves_positions_and_slices():
     volume = ramp()
     pooled = pool_in_plane(volume, 2.5)
     assert pooled.shape == (3, 5, 10)
@@ -52,12 +52,12 @@ def test_pooling_keeps_every_place_and_every_slice():
     np.testing.assert_allclose(pooled.array.ravel(), volume.sample(centres), rtol=1e-5)
 
 
-def test_pooling_leaves_pixels_that_are_large_enough():
+def test_pooling_does_not_change_pixels_that_are_large_enough():
     volume = ramp(spacing=(4.0, 3.0, 3.0))
     np.testing.assert_array_equal(pool_in_plane(volume, 2.5).array, volume.array)
 
 
-def test_cropping_keeps_every_place():
+def test_cropping_preserves_positions():
     volume = ramp()
     cropped = crop_in_plane(volume, volume.to_mm([1, 10, 4]), 5.6)
     assert cropped.shape == (3, 9, 7)
@@ -107,25 +107,25 @@ def turned(angle_deg=5.0, shift_mm=(1.3, -2.2, 0.7)):
 
 
 @pytest.mark.parametrize("slices", [1, 3])
-def test_a_view_is_what_sampling_gives(slices):
+def test_resampling_agrees_with_sampling_the_volume(slices):
     rng = np.random.default_rng(2)
     fixed, moving = ramp((slices, 20, 30)), Volume(rng.random((slices, 24, 26)), ramp().affine)
-    view = Comparison(fixed, moving).look(turned())
+    view = Comparison(fixed, moving).resample(turned())
     points_mm = map_points(turned(), fixed.to_mm(np.moveaxis(np.indices(fixed.shape), 0, -1)))
     np.testing.assert_allclose(view.brightness, moving.sample(points_mm), atol=1e-4)
     np.testing.assert_array_equal(view.covered, moving.contains(points_mm))
     assert 0 < view.covered.mean() < 1
 
 
-def test_slopes_of_a_ramp_are_its_steps():
+def test_slopes_of_a_ramp_equal_its_gradient():
     volume = ramp()
-    view = Comparison(volume, volume).look(turned(2.0, (0.5, 0.3, -0.2)))
+    view = Comparison(volume, volume).resample(turned(2.0, (0.5, 0.3, -0.2)))
     inner = (slice(None, -1), slice(3, -3), slice(3, -3))  # elsewhere the edge may be repeated
     for slope, step in zip(view.slopes, (10, 0.7, 100 * 0.9), strict=True):
         np.testing.assert_allclose(slope[inner], step, rtol=1e-3)
 
 
-def test_comparing_every_third_pixel_keeps_their_places():
+def test_comparing_every_third_pixel_preserves_positions():
     volume = ramp((3, 40, 40), (4.0, 1.0, 1.0))
     whole, thin = (
         Comparison.around(volume, volume, centre_mm=volume.to_mm([1, 20, 20]), width_mm=30, pixel_mm=1.0, every=every)

@@ -1,4 +1,4 @@
-"""Batches hold the same patches as single cuts; draws follow from their names; nothing is flipped."""
+"""Batches hold the same patches as single cuts; draws follow from their keys; nothing is flipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spinefx.cases.patch import Jitter, PatchStack
 from spinefx.errors import InputError, PatchError
 from spinefx.learning.augmentation import PatchBank
-from spinefx.learning.draws import Purpose, draw_jitters, plan_epoch, sample_key, stream, uniform_draws
+from spinefx.learning.random_streams import Purpose, draw_jitters, plan_epoch, sample_key, stream, uniform_draws
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import reproducible
 
@@ -40,10 +40,11 @@ def drawn_and_cut(
 
 
 def with_t1w(stack: PatchStack, slice_row: list[float], t1w: NDArray[np.float32] | None = None) -> PatchStack:
-    """The stack with its middle sample's T1W planes turned as said."""
-    matrices = stack.matrices.copy()
-    matrices[:, :3, 0] = slice_row
-    return replace(stack, matrices=matrices, t1w=stack.t1w if t1w is None else t1w, case_id="turned")
+    """Return the stack with its T1W planes turned."""
+    first, second = stack.sources
+    turned = replace(first, matrices=first.matrices.copy(), voxels=first.voxels if t1w is None else t1w)
+    turned.matrices[:, :, 0] = slice_row
+    return replace(stack, sources=(turned, replace(second, matrices=second.matrices.copy())), case_id="turned")
 
 
 def test_batch_equals_single_cuts(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
@@ -61,15 +62,15 @@ def test_planes_along_the_slices_equal_single_cuts(stacks: list[PatchStack], jit
 
 
 def test_a_turned_plane_of_a_field_without_curvature_is_exact(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
-    """Mixing slices before or after sampling within the plane is the same where nothing bends."""
-    field = np.moveaxis(np.indices(stacks[2].t1w.shape), 0, -1) @ np.array([3.0, 0.2, -0.3])
+    """Mixing slices before or after sampling within the plane is the same in a linear field."""
+    field = np.moveaxis(np.indices(stacks[2].sources[0].voxels.shape), 0, -1) @ np.array([3.0, 0.2, -0.3])
     drawn, cut = drawn_and_cut([with_t1w(stacks[2], [1.1, -0.4, 1.9], field.astype(np.float32))], jitters)
     np.testing.assert_allclose(drawn, cut, atol=1e-4)
 
 
 def test_steep_planes_and_edges_are_near_single_cuts(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
     steep = with_t1w(stacks[2], [3.0, 0.0, 1.5])  # crosses four slices and leaves the stack at both ends
-    steep.matrices[:, 3:, 1:, 2] += 40  # leaves the image
+    steep.sources[1].matrices[:, :, 1:, 2] += 40  # leaves the image
     drawn, cut = drawn_and_cut([stacks[0], steep], jitters, size=32)
     np.testing.assert_allclose(drawn[:, 3:], cut[:, 3:], atol=1e-4)
     assert np.abs(drawn[:, :3] - cut[:, :3]).mean() < 0.01
@@ -77,20 +78,21 @@ def test_steep_planes_and_edges_are_near_single_cuts(stacks: list[PatchStack], j
 
 def test_planes_are_kept_once_and_channels_share_a_view(stacks: list[PatchStack]) -> None:
     turned = with_t1w(stacks[2], [0.2, 0.1, 0.0])
-    turned.matrices[:, :3, 1:] = turned.matrices[0, 3, 1:]
+    first, second = turned.sources
+    first.matrices[:, :, 1:] = second.matrices[0, 0, 1:]
     for position in range(len(turned.slices)):
-        turned.matrices[position, :3, 0, 2] += position + np.arange(3) + 0.4
-    t1w, t2w = PatchBank([turned], 64).weightings
+        first.matrices[position, :, 0, 2] += position + np.arange(3) + 0.4
+    t1w, t2w = PatchBank([turned], 64).sources
     assert len(t1w.array) == len(t2w.array) == len(turned.slices) + 2
     assert t1w.of_sample.tolist() == t2w.of_sample.tolist() == [[n, n + 1, n + 2] for n in range(len(turned.slices))]
     assert t2w.views.shape[1] == 1
-    np.testing.assert_array_equal(t2w.array.numpy(), turned.t2w)
+    np.testing.assert_array_equal(t2w.array.numpy(), second.voxels)
 
 
-def test_an_upright_box_is_refused(stacks: list[PatchStack]) -> None:
+def test_a_box_perpendicular_to_its_slices_is_refused(stacks: list[PatchStack]) -> None:
     upright = with_t1w(stacks[2], [4.0, 0.0, 1.0])
-    upright.matrices[:, :3, 1:, 0] = 0  # rows of the patch run from slice to slice
-    with pytest.raises(PatchError, match=r"turned: .*upright"):
+    upright.sources[0].matrices[:, :, 1:, 0] = 0  # rows of the patch run from slice to slice
+    with pytest.raises(PatchError, match=r"turned: .*perpendicular"):
         PatchBank([upright], 64)
 
 
@@ -105,7 +107,8 @@ def test_originals_are_the_cuts_themselves(stacks: list[PatchStack]) -> None:
 
 
 def test_flat_channel_is_refused_by_case(stacks: list[PatchStack]) -> None:
-    flat = replace(stacks[1], t2w=np.full_like(stacks[1].t2w, 812.3), case_id="flat")
+    t1w, t2w = stacks[1].sources
+    flat = replace(stacks[1], sources=(t1w, replace(t2w, voxels=np.full_like(t2w.voxels, 812.3))), case_id="flat")
     bank = PatchBank([stacks[0], flat], 64)
     with pytest.raises(PatchError, match=r"flat: channel T2W-1"):
         bank.draw(bank.numbers_of([flat.participant_id]), [Jitter(shift_row=0.01)] * len(flat.slices))
@@ -136,7 +139,7 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
     return min(spent)
 
 
-def test_streams_depend_on_every_part_of_their_name() -> None:
+def test_streams_depend_on_every_part_of_their_key() -> None:
     names = [
         {"fold": fold, "epoch": epoch, "sample": sample, "copy": copy}
         for fold in (1, 2)
@@ -149,7 +152,7 @@ def test_streams_depend_on_every_part_of_their_name() -> None:
     assert stream(1, Purpose.JITTER, epoch=3).random() == stream(1, Purpose.JITTER, epoch=3).random()
 
 
-def test_many_streams_at_once_are_each_the_named_one() -> None:
+def test_many_streams_at_once_equal_single_streams() -> None:
     rng = np.random.default_rng(8)
     samples = rng.integers(0, 2**64, 200, dtype=np.uint64, endpoint=False)
     samples[:3] = 0, 2**64 - 1, 2**32
@@ -162,7 +165,7 @@ def test_many_streams_at_once_are_each_the_named_one() -> None:
     np.testing.assert_array_equal(drawn, expected)
 
 
-def test_known_draw_stays() -> None:
+def test_a_known_draw_does_not_change() -> None:
     # Guards stored experiments: if this number moves, old runs no longer replay.
     assert sample_key("sub-001", 3) == 0x3C297F5FD8DECF7C
     named = {"samples": np.array([sample_key("sub-001", 3)], np.uint64), "copies": np.ones(1, np.uint64)}

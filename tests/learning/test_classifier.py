@@ -17,6 +17,7 @@ from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import correct_prior
 from spinefx.errors import ModelError
 from spinefx.files import canonical_json, digest_of
+from spinefx.learning.card import ModelCard
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.network import build_network
 from spinefx.learning.pretrained import initialise
@@ -36,7 +37,7 @@ def folder(classifier: Classifier, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_prior_correction_has_the_known_answers() -> None:
+def test_prior_correction_has_known_values() -> None:
     assert correct_prior(0.5, 2.0) == pytest.approx(1 / 3)  # protocol row 6
     np.testing.assert_allclose(correct_prior([0.0, 1.0], 2.0), [0, 1])
     # By counting: 50 and 140 slices, copied 41 and 21 times, with no information.
@@ -52,7 +53,7 @@ def test_prior_correction_keeps_order_and_undoes_itself(p: float, inflation: flo
     assert correct_prior(there, 1 / inflation) == pytest.approx(p, abs=1e-9)
 
 
-def test_saved_model_gives_the_same_bits(
+def test_a_saved_model_predicts_the_same_bits(
     classifier: Classifier, folder: Path, stack_maker: Callable[..., PatchStack]
 ) -> None:
     stack = stack_maker(1, malignant=True, size=32)
@@ -81,7 +82,7 @@ def test_card_states_inputs_and_chain(classifier: Classifier, folder: Path, tiny
 
 
 def _resave(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
-    """Change the weights, and forge the card so that only what they are can tell."""
+    """Change the weights and forge the card, so that only the weights themselves give it away."""
     state = safetensors.torch.load((folder / "weights.safetensors").read_bytes())
     change(state)
     data = safetensors.torch.save(state)
@@ -134,3 +135,11 @@ def test_other_inputs_are_refused(classifier: Classifier, stack_maker: Callable[
         classifier.predict(stack_maker(1, malignant=True, size=64))
     with pytest.raises(ModelError, match="shape"):
         classifier.probabilities(np.zeros((1, 3, 32, 32), np.float32))
+
+
+def test_a_card_from_before_sequences_is_read_with_its_digest() -> None:
+    """Written by the version before recipes had sequences: it names the same model today."""
+    text = (Path(__file__).parent / "data" / "model_before_sequences.json").read_text(encoding="utf-8")
+    card = ModelCard.from_json(json.loads(text))
+    assert card.digest == "sha256:354c560aa69558f7848ea1d8eef2b409dd947d74ff63ab7085163438191b28b1"
+    assert json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n" == text

@@ -105,7 +105,7 @@ def test_augmented_copy_outside_training(
         run(cohort, one_epoch.changed(early_stopping_on="inner_split"), tmp_path)
 
 
-def test_early_stopping_on_the_test_fold_under_an_honest_name(
+def test_early_stopping_on_the_test_fold_of_an_honest_recipe(
     cohort: Cohort, one_epoch: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: dict[str, Side] = {}
@@ -158,16 +158,19 @@ def under_another_name(stack: PatchStack, **changes: Any) -> PatchStack:
 def copies(stack: PatchStack) -> Iterator[tuple[str, PatchStack]]:
     rng = np.random.default_rng(0)
     yield "as it is", under_another_name(stack)
-    yield "another slice range", under_another_name(stack, slices=stack.slices[1:], matrices=stack.matrices[1:])
+    later = tuple(replace(source, matrices=source.matrices[1:]) for source in stack.sources)
+    yield "another slice range", under_another_name(stack, slices=stack.slices[1:], sources=later)
     for jitter in (Jitter(0.04, -0.06), Jitter(0.0, 0.0, 1.06), Jitter(-0.03, 0.05, 0.95, 4.0)):
-        yield f"box moved by {jitter}", under_another_name(stack, matrices=stack.matrices @ jitter.matrix())
-    brighter = {"t1w": stack.t1w * 3 + 100, "t2w": stack.t2w * 0.5 - 7}
-    yield "other grey levels", under_another_name(stack, **brighter)
-    noisy = {
-        name: getattr(stack, name) + rng.normal(scale=0.1, size=stack.t1w.shape).astype(np.float32)
-        for name in ("t1w", "t2w")
-    }
-    yield "noise added", under_another_name(stack, **noisy)
+        moved = tuple(replace(source, matrices=source.matrices @ jitter.matrix()) for source in stack.sources)
+        yield f"box moved by {jitter}", under_another_name(stack, sources=moved)
+    t1w, t2w = stack.sources
+    brighter = (replace(t1w, voxels=t1w.voxels * 3 + 100), replace(t2w, voxels=t2w.voxels * 0.5 - 7))
+    yield "other grey levels", under_another_name(stack, sources=brighter)
+    noisy = tuple(
+        replace(source, voxels=source.voxels + rng.normal(scale=0.1, size=source.voxels.shape).astype(np.float32))
+        for source in stack.sources
+    )
+    yield "noise added", under_another_name(stack, sources=noisy)
 
 
 def test_copies_under_another_name_are_found(strangers: list[PatchStack]) -> None:

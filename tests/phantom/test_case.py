@@ -1,4 +1,4 @@
-"""Images show what the truth says, where it says."""
+"""Images agree with the recorded truth, in content and position."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from spinefx.phantom.case import RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
 from spinefx.vocabulary import Plane
 
 SETTINGS = PhantomSettings(patients=12, seed=2, matrix=192, noise=0.5)
@@ -21,7 +21,7 @@ def mapped(draw: CaseDraw, position_mm: np.ndarray) -> np.ndarray:
 
 
 def only(draw: CaseDraw, series: str) -> CaseDraw:
-    """The same patient, with little more than the middle of one series to render."""
+    """The same patient, with little more to render than the middle of one series."""
     few = {name: replace(getattr(draw, name), slices=1, painted=32) for name in ("t1w", "t2w", "stir", "localizer")}
     return replace(draw, **{**few, series: replace(getattr(draw, series), slices=5)})  # type: ignore[arg-type]
 
@@ -29,12 +29,12 @@ def only(draw: CaseDraw, series: str) -> CaseDraw:
 @pytest.fixture(scope="module")
 def cases() -> list[tuple[CaseDraw, RenderedCase]]:
     draws = [draw_case(SETTINGS, number) for number in range(1, 13)]
-    # Without skip lesions, so that most of what is round the lesion is sound.
+    # Without skip lesions, so that most levels near the lesion are normal.
     return [(draw, render_case(draw)) for draw in draws if draw.lesion.skips == 0][:2]
 
 
 def spared_levels(draw: CaseDraw) -> list[str]:
-    """Levels near the lesion without one of their own; few of the others show anything in their middle."""
+    """Levels near the lesion without a metastasis of their own."""
     centre = truth_of(draw).vertebrae_mm
     touched = {draw.level, *(spot.level for spot in draw.spots if spot.kind in {"metastasis", "replacement"})}
     near = [name for name in centre if abs(centre[name][2] - centre[draw.level][2]) < 90]
@@ -57,7 +57,7 @@ def test_fluid_is_dark_on_t1w_and_bright_on_t2w(cases: list[tuple[CaseDraw, Rend
     for draw, case in cases:
         levels = [name for name in spared_levels(draw) if name.startswith("L")] or spared_levels(draw)
         marrow = np.array([case.truth.vertebrae_mm[name] for name in levels])
-        # The front half of the sac holds fluid at every level: cord and roots lie further back.
+        # The anterior half of the sac holds fluid at every level; cord and roots lie further posteriorly.
         canal = np.array([case.truth.canals_mm[name] for name in levels])
         fluid = canal + 0.15 * (marrow - canal)
         assert np.median(case.t2w.sample(fluid)) > 1.3 * np.median(case.t2w.sample(marrow))
@@ -95,7 +95,7 @@ def test_fat_is_shifted_by_the_recorded_vector() -> None:
     vector = truth_of(shifted).fat_shift_mm["t1w"]
     assert vector[2] == pytest.approx(-220 / 60 * 300 / shifted.t1w.samples[0], rel=0.02)  # rows run down
     assert np.abs(truth_of(plain).fat_shift_mm["t1w"]).max() < 0.01
-    # Fat under the skin follows the vector: compare a block of the back, where all signal is fat.
+    # Subcutaneous fat follows the vector: compare a block where all signal is fat.
     before, after = render_case(plain).t1w, render_case(shifted).t1w
     change = np.abs(after.array - before.array).mean() / before.array.mean()
     assert change > 0.01
@@ -123,7 +123,7 @@ def test_the_box_encloses_the_body_and_lies_on_its_slice(cases: list[tuple[CaseD
         assert len(truth.t2w_sop_uids) == case.t2w.shape[0]
 
 
-def test_a_wedge_is_lower_in_front(cases: list[tuple[CaseDraw, RenderedCase]]) -> None:
+def test_compression_lowers_the_box(cases: list[tuple[CaseDraw, RenderedCase]]) -> None:
     found = 0
     for number in range(1, 13):
         draw = draw_case(SETTINGS, number)
@@ -140,7 +140,7 @@ def test_a_wedge_is_lower_in_front(cases: list[tuple[CaseDraw, RenderedCase]]) -
 
 def test_noise_is_rician_and_dialled() -> None:
     draw = only(draw_case(SETTINGS, 6), "t2w")
-    # An intensity correction would make the noise uneven, and a ghost would lie in the air.
+    # Intensity correction would make the noise uneven, and ghosts would lie in the air.
     draw = replace(draw, coil=replace(draw.coil, correction=0.0), t2w=replace(draw.t2w, ghost=0.0))
     clean = render_case(replace(draw, t2w=replace(draw.t2w, noise=0.0))).t2w.array
     noisy = render_case(draw).t2w.array

@@ -1,4 +1,4 @@
-"""A cohort on disk: the same bytes whatever the workers, valid DICOM, tables that agree with the truth."""
+"""A cohort on disk: the same bytes for any number of workers, valid DICOM, and tables that agree with the truth."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy as np
 import pydicom
 import pytest
 
+from spinefx.commands.ingest import ingest
 from spinefx.errors import RecipeError, WorkspaceError
 from spinefx.phantom import cohort as cohort_module
 from spinefx.phantom.case import truth_of
 from spinefx.phantom.cohort import CaseDraw, PhantomSettings, draw_case, write_cohort
-from spinefx.verbs.ingest import ingest
 from spinefx.vocabulary import SIGN_IDENTIFIERS
 
 SETTINGS = PhantomSettings(patients=3, malignant=1, seed=4, matrix=96)
@@ -44,13 +44,13 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_two_workers_write_the_same_bytes(cohort: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    write_cohort(tmp_path / "again", SETTINGS, workers=2, progress=lambda done, total: told.append((done, total)))
+    reports: list[tuple[int, int]] = []
+    write_cohort(tmp_path / "again", SETTINGS, workers=2, progress=lambda done, total: reports.append((done, total)))
     assert contents(tmp_path / "again") == contents(cohort)
-    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert reports == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
-def test_a_cohort_that_was_cut_off_goes_on(cohort: Path, tmp_path: Path) -> None:
+def test_an_interrupted_cohort_is_completed(cohort: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cut"
     for name, data in contents(cohort).items():
         if name == "phantom.json" or name.startswith("PHANTOM001/"):
@@ -74,7 +74,7 @@ def test_single_cases_are_the_same_as_in_the_whole_cohort(cohort: Path, tmp_path
         assert few[table].splitlines() == kept
     named = [case["truth"]["name"] for case in json.loads(few["truth.json"])["cases"]]
     assert named == ["phantom-001", "phantom-003"]
-    # The rest can follow: tables list what the folder holds.
+    # The remaining case can follow later: the tables list what the folder holds.
     write_cohort(tmp_path / "two", SETTINGS, only=["phantom-002"])
     assert contents(tmp_path / "two") == all_of_them
     for wrong in (["phantom-004"], ["phantom-000"], ["PHANTOM001"]):
@@ -87,12 +87,13 @@ def test_every_drawn_value_is_recorded(cohort: Path) -> None:
     text = (cohort / "truth.json").read_text(encoding="utf-8")
     record = json.loads(text)
     assert record["settings"]["seed"] == 4
-    assert {field.name for field in fields(PhantomSettings)} == set(record["settings"])
+    assert set(SETTINGS.to_mapping()) == set(record["settings"]) <= {field.name for field in fields(PhantomSettings)}
     lines = text.splitlines()[1:-1]
     assert [json.loads(line.rstrip(",")) for line in lines] == record["cases"]  # one case a line
     for number, case in enumerate(record["cases"], start=1):
         draw = draw_case(SETTINGS, number)
-        assert {field.name for field in fields(CaseDraw)} - {"settings"} == set(case["drawn"])
+        later = {"variation", "field_centre"}  # recorded only where a dial asks for them
+        assert {field.name for field in fields(CaseDraw)} - {"settings", *later} == set(case["drawn"])
         truth = truth_of(draw)
         assert {field.name for field in fields(truth)} == set(case["truth"])
         assert case["truth"]["signs"] == draw.lesion.signs
@@ -102,28 +103,28 @@ def test_every_drawn_value_is_recorded(cohort: Path) -> None:
         assert set(case["truth"]["vertebrae_mm"]) == set(truth.vertebrae_mm)
 
 
-def test_writing_the_tables_takes_no_memory_for_more_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_for_the_tables_does_not_grow_with_the_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(settings: PhantomSettings, number: int) -> CaseDraw:
-        gc.collect()  # what is merely not swept up yet does not count
+        gc.collect()  # objects that await collection do not count
         return draw_case(settings, number)
 
     monkeypatch.setattr(cohort_module, "draw_case", drawn)
-    gc.freeze()  # sweep quickly: only what comes from here on
+    gc.freeze()  # collect quickly: only objects made from here on
 
     def peak(patients: int) -> int:
         settings = PhantomSettings(patients=patients, matrix=64)
         folder = tmp_path / str(patients)
-        cohort_module._claim(folder, settings)
+        cohort_module._claim_folder(folder, settings)
         for number in range(1, patients + 1):
             (folder / f"PHANTOM{number:03d}").mkdir()
         tracemalloc.start()
-        write_cohort(folder, settings)  # all are there: only the tables are to do
+        write_cohort(folder, settings)  # all patients exist, so only the tables are written
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(json.loads((folder / "truth.json").read_text())["cases"]) == patients
         return highest
 
-    peak(3)  # what is loaded or worked out once
+    peak(3)  # loads and caches what is needed once
     few, many = peak(6), peak(46)
     gc.unfreeze()
     assert many - few < 40 * 2000  # a patient's line in truth.json alone has 12 thousand characters
@@ -133,14 +134,14 @@ def test_other_folders_are_left_alone(cohort: Path, tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="other settings"):
         write_cohort(cohort, PhantomSettings(patients=3, malignant=1, seed=5, matrix=96))
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(WorkspaceError, match="something else"):
+    with pytest.raises(WorkspaceError, match="other files"):
         write_cohort(tmp_path, SETTINGS)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     with pytest.raises(RecipeError, match="workers"):
         write_cohort(tmp_path / "new", SETTINGS, workers=0)
 
 
-def test_identifiers_are_unique_and_headers_hold_together(cohort: Path) -> None:
+def test_identifiers_are_unique_and_headers_are_consistent(cohort: Path) -> None:
     seen: set[str] = set()
     for patient in sorted(cohort.glob("PHANTOM*")):
         read = [pydicom.dcmread(path) for path in sorted(patient.rglob("*.dcm"))]
@@ -165,7 +166,7 @@ def test_identifiers_are_unique_and_headers_hold_together(cohort: Path) -> None:
         assert all(item.pixel_array.max() > 0 for item in read)
 
 
-def test_timing_tells_the_series_apart(cohort: Path) -> None:
+def test_sequence_timing_distinguishes_the_series(cohort: Path) -> None:
     first = {path.name: pydicom.dcmread(path / "IM0001.dcm") for path in (cohort / "PHANTOM001").iterdir()}
     times = [int(first[name].SeriesTime) for name in sorted(first)]
     assert times == sorted(set(times))
@@ -229,7 +230,7 @@ def test_a_cohort_without_readers_holds_the_truth_alone(cohort: Path, tmp_path: 
     assert contents(tmp_path / "quiet") == full
 
 
-def test_labels_can_be_had_later_and_stay_out_of_the_door(cohort: Path, tmp_path: Path) -> None:
+def test_labels_can_be_added_later_and_are_not_ingested(cohort: Path, tmp_path: Path) -> None:
     shutil.copytree(cohort, tmp_path / "labelled")
     write_cohort(tmp_path / "labelled", SETTINGS, labels=True)
     new = set(contents(tmp_path / "labelled")) - set(contents(cohort))

@@ -1,4 +1,4 @@
-"""The phantom's DICOM under an independent judge: dciodvfy of David Clunie's dicom3tools."""
+"""The phantom's DICOM under an independent validator: dciodvfy of David Clunie's dicom3tools."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def patient(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("series", SERIES)
-def test_an_independent_program_finds_no_fault(patient: tuple[Path, str, float], series: str) -> None:
-    judge = shutil.which("dciodvfy")
-    if judge is None:
+def test_an_independent_validator_finds_no_error(patient: tuple[Path, str, float], series: str) -> None:
+    validator = shutil.which("dciodvfy")
+    if validator is None:
         pytest.skip("dciodvfy is not installed (Debian package dicom3tools)")
     for name in ("IM0001.dcm", "IM0003.dcm"):
         found = subprocess.run(
-            [judge, str(patient[0] / series / name)], capture_output=True, text=True, check=False, timeout=60
+            [validator, str(patient[0] / series / name)], capture_output=True, text=True, check=False, timeout=60
         )
-        said = (found.stdout + found.stderr).splitlines()
-        assert "MRImage" in said  # it was read as what it is
-        assert [line for line in said if line.startswith(("Error", "Warning"))] == []
+        lines = (found.stdout + found.stderr).splitlines()
+        assert "MRImage" in lines  # it was read as MR Image Storage
+        assert [line for line in lines if line.startswith(("Error", "Warning"))] == []
 
 
-def test_headers_say_which_scanner_and_field(patient: tuple[Path, str, float]) -> None:
+def test_headers_state_scanner_and_field_strength(patient: tuple[Path, str, float]) -> None:
     folder, vendor, field_t = patient
     for series in SERIES:
         read = pydicom.dcmread(folder / series / "IM0001.dcm")

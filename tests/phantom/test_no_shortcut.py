@@ -1,6 +1,6 @@
-"""Nothing but the signs tells the class, and the signs are as hard as the study says: the benchmarks' audits in small.
+"""Only the signs reveal the class, and the signs are as hard as in the study: small versions of the benchmarks' audits.
 
-Each look must also find a shortcut that was planted.
+Each audit must also find a shortcut that was planted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 
-from spinefx.evidence.accuracy import Roc
 from spinefx.imaging.volume import Volume
 from spinefx.phantom import cohort
-from spinefx.phantom.anatomy import Deformity
 from spinefx.phantom.case import RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, PhantomSettings, draw_case
-from spinefx.vocabulary import BOX_SIGNS, SIGN_IDENTIFIERS, Diagnosis
+from spinefx.phantom.random_streams import CaseDraw, PhantomSettings, draw_case
+from spinefx.phantom.vertebra import Deformity
+from spinefx.statistics.accuracy import Roc
+from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
 SETTINGS = PhantomSettings(patients=500, seed=11)
 Floats = NDArray[Any]
@@ -49,16 +49,16 @@ def malignant(draws: list[CaseDraw]) -> NDArray[np.bool_]:
     return np.array([draw.diagnosis is Diagnosis.MALIGNANT for draw in draws])
 
 
-def assert_told_by_nothing_but_what_was_planted(
+def assert_only_the_planted_shortcut_is_found(
     shortcuts: ModuleType, features: Floats, planted: Floats, truth: NDArray[np.bool_]
 ) -> None:
     area, by_chance = shortcuts.areas_by_chance(features, truth)
-    assert area <= by_chance.max(), f"the class is told with an AUC of {area}"  # a false alarm in a thousand
+    assert area <= by_chance.max(), f"the class is predicted with an AUC of {area}"  # one false alarm in a thousand
     found, _ = shortcuts.areas_by_chance(np.where(truth[:, None], planted, features), truth, shuffles=0)
-    assert found > 0.9, f"a planted shortcut was found with an AUC of {found} only"
+    assert found > 0.9, f"a planted shortcut was found with an AUC of only {found}"
 
 
-def test_nothing_drawn_beside_the_signs_tells_the_class(shortcuts: ModuleType, draws: list[CaseDraw]) -> None:
+def test_no_drawn_parameter_beside_the_signs_predicts_the_class(shortcuts: ModuleType, draws: list[CaseDraw]) -> None:
     def leaves(value: Any, name: str = "") -> dict[str, float | str]:
         if isinstance(value, Mapping):
             return {key: leaf for part in value for key, leaf in leaves(value[part], f"{name} {part}").items()}
@@ -72,10 +72,10 @@ def test_nothing_drawn_beside_the_signs_tells_the_class(shortcuts: ModuleType, d
     names, table = shortcuts.tabulate(records)
     assert len(names) > 50
     shifted = table + 0.8 * table.std(axis=0) * (np.arange(len(names)) < 12)
-    assert_told_by_nothing_but_what_was_planted(shortcuts, table, shifted, malignant(draws))
+    assert_only_the_planted_shortcut_is_found(shortcuts, table, shifted, malignant(draws))
 
 
-def test_headers_as_written_do_not_tell_the_class(
+def test_written_headers_do_not_predict_the_class(
     shortcuts: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = PhantomSettings(patients=200, seed=11)
@@ -97,10 +97,10 @@ def test_headers_as_written_do_not_tell_the_class(
     names, table = shortcuts.tabulate([*records, *changed])
     assert len(names) > 40
     assert not any("UID" in name or "PatientID" in name for name in names)
-    assert_told_by_nothing_but_what_was_planted(shortcuts, table[:200], table[200:], malignant(draws))
+    assert_only_the_planted_shortcut_is_found(shortcuts, table[:200], table[200:], malignant(draws))
 
 
-def test_image_corners_do_not_tell_the_class(shortcuts: ModuleType) -> None:
+def test_image_corners_do_not_predict_the_class(shortcuts: ModuleType) -> None:
     settings = PhantomSettings(patients=48, malignant=24, seed=3, matrix=96)
     draws = [draw_case(settings, number) for number in range(1, 49)]
     plain, planted = [], []
@@ -111,10 +111,10 @@ def test_image_corners_do_not_tell_the_class(shortcuts: ModuleType) -> None:
         plain.append(shortcuts.corner_features(volumes))
         noisy = shortcuts.with_noise(volumes, np.random.default_rng(draw.number), times=2.5)
         planted.append(shortcuts.corner_features(noisy))
-    assert_told_by_nothing_but_what_was_planted(shortcuts, np.array(plain), np.array(planted), malignant(draws))
+    assert_only_the_planted_shortcut_is_found(shortcuts, np.array(plain), np.array(planted), malignant(draws))
 
 
-def test_masks_hide_the_signs_of_the_box_and_show_those_outside(shortcuts: ModuleType) -> None:
+def test_masks_hide_signs_inside_the_box_and_show_those_outside(shortcuts: ModuleType) -> None:
     draw = replace(draw_case(PhantomSettings(patients=9, seed=2, matrix=96, noise=0), 3), spots=(), healed={})
     none = dict.fromkeys(SIGN_IDENTIFIERS, False)
     sound = replace(draw.lesion, signs=none, marrow="homogeneous", nodules=(), epidural=(0.0, 0.0, 0.0))
@@ -136,16 +136,18 @@ def test_masks_hide_the_signs_of_the_box_and_show_those_outside(shortcuts: Modul
     assert change["outside"][1].max() > 0.5
 
 
-def test_true_signs_are_as_hard_as_the_study_says() -> None:
+def test_true_signs_are_as_hard_as_in_the_study() -> None:
     difficulty = script("phantom_difficulty")
-    every, box = (difficulty.sign_model(names, range(1, 13))[:, 0].mean() for names in (SIGN_IDENTIFIERS, BOX_SIGNS))
+    every, box = (
+        difficulty.sign_model(names, range(1, 13))[:, 0].mean() for names in (SIGN_IDENTIFIERS, difficulty.BOX_SIGNS)
+    )
     assert difficulty.ALL_SIGNS[0] <= every <= difficulty.ALL_SIGNS[1]
     assert difficulty.BOX_ALONE[0] <= box <= difficulty.BOX_ALONE[1]
     assert every - box > 0.03
-    # The same fit finds nothing where there is nothing to find.
+    # The same fit finds nothing in random signs.
     rng = np.random.default_rng(1)
-    signs = {f"{n}": {name: bool(rng.random() < 0.5) for name in BOX_SIGNS} for n in range(190)}
+    signs = {f"{n}": {name: bool(rng.random() < 0.5) for name in difficulty.BOX_SIGNS} for n in range(190)}
     truth = {f"{n}": Diagnosis.MALIGNANT if n < 50 else Diagnosis.BENIGN for n in range(190)}
-    scores = difficulty.tenfold(signs, truth, BOX_SIGNS, seed=1)
+    scores = difficulty.tenfold(signs, truth, difficulty.BOX_SIGNS, seed=1)
     area = Roc.of([scores[case] for case in truth], [truth[case] is Diagnosis.MALIGNANT for case in truth]).auc
     assert area.low < 0.5 < area.high

@@ -1,4 +1,4 @@
-"""Physics of the acquisition, measured on plain objects: each effect at the strength that was asked for."""
+"""Physics of the acquisition, measured on simple objects: each effect has the requested strength."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from spinefx.phantom.canvas import Canvas, coverage
-from spinefx.phantom.draws import PhantomSettings, draw_case
+from spinefx.phantom.random_streams import PhantomSettings, draw_case
 from spinefx.phantom.scanner import Coil, Protocol, acquire, acquisition_grid, image_affine
-from spinefx.phantom.tissue import Palette, Sequence
+from spinefx.phantom.tissue import Sequence, TissueSignals
 
 Array = NDArray[np.float64]
 T1W = Sequence("se", 400, 15)
@@ -47,16 +47,16 @@ NOWHERE = np.zeros((SIDE, SIDE), np.float32)
 
 
 def scan(protocol: Protocol, water: Array, fat: Array = NOWHERE, *, coil: Coil | None = None, seed: int = 1) -> Array:
-    """One slice, rows from head to foot, columns from front to back with the lesion in the middle; in signal units."""
+    """Acquire one slice, rows head to foot, columns front to back, with the lesion in the middle; in signal units."""
     mm = protocol.fov_mm / SIDE
     place = ((COLUMNS - SIDE / 2) * mm, (SIDE / 2 - ROWS) * mm)
     rng = np.random.default_rng(seed)
-    image = acquire(protocol, coil or Coil.even(), (water.astype(np.float32), fat.astype(np.float32)), place, rng)
-    return np.asarray(image, float) / protocol.gain * Palette(protocol.sequence).reference
+    image = acquire(protocol, coil or Coil.uniform(), (water.astype(np.float32), fat.astype(np.float32)), place, rng)
+    return np.asarray(image, float) / protocol.gain * TissueSignals(protocol.sequence).reference
 
 
 def disc(row: float, column: float, radius: float) -> Array:
-    """One inside, zero outside, the edge as wide as a sample."""
+    """One inside, zero outside, with an edge as wide as a sample."""
     return np.clip(radius - np.hypot(ROWS - row, COLUMNS - column) + 0.5, 0, 1)
 
 
@@ -71,7 +71,7 @@ def flat(value: float) -> Array:
 
 @pytest.mark.parametrize(("bandwidth", "samples", "field"), [(97.7, 320, 1.5), (162.8, 320, 1.5), (122.0, 256, 3.0)])
 @pytest.mark.parametrize(("axis", "polarity"), [("SI", 1), ("SI", -1), ("AP", 1), ("AP", -1)])
-def test_fat_is_displaced_by_the_arithmetic_of_the_bandwidth(
+def test_fat_is_displaced_by_frequency_offset_over_bandwidth(
     axis: str, polarity: int, bandwidth: float, samples: int, field: float
 ) -> None:
     offset_hz = 220 / 1.5 * field
@@ -94,25 +94,25 @@ def test_fat_is_displaced_by_the_arithmetic_of_the_bandwidth(
     assert stated_mm == pytest.approx(expected * protocol.fov_mm / samples)
 
 
-def test_saturated_fat_goes_nowhere() -> None:
+def test_suppressed_fat_is_not_displaced() -> None:
     stir = replace(PLAIN, sequence=Sequence("stir", 4000, 40, 150.0, 10, 9.0), fat_offset_hz=220.0)
     assert stir.fat_shift_mm == 0
 
 
 @pytest.mark.parametrize("snr", [22.0, 44.0])
 @pytest.mark.parametrize(("samples", "matrix"), [((320, 192), 512), ((256, 256), 256), ((300, 216), 384)])
-def test_noise_is_as_strong_as_asked(snr: float, samples: tuple[int, int], matrix: int) -> None:
+def test_noise_has_the_requested_strength(snr: float, samples: tuple[int, int], matrix: int) -> None:
     protocol = replace(PLAIN, noise=1 / snr, samples=samples, matrix=matrix)
-    reference = Palette(T1W).reference
+    reference = TissueSignals(T1W).reference
     signal = scan(protocol, flat(reference))
     assert signal.mean() / signal.std() == pytest.approx(snr, rel=0.03)
-    # Rayleigh where nothing is (Gudbjartsson and Patz 1995): mean and spread of each part of the complex noise.
+    # Rayleigh in air (Gudbjartsson and Patz 1995): mean and standard deviation follow from the complex noise.
     air = scan(protocol, NOWHERE)
     assert air.mean() == pytest.approx(np.sqrt(np.pi / 2) * reference / snr, rel=0.03)
     assert air.mean() / air.std() == pytest.approx(np.sqrt(np.pi / (4 - np.pi)), rel=0.03)
 
 
-def test_zero_filling_correlates_the_noise_of_neighbours() -> None:
+def test_zero_filling_correlates_noise_between_neighbours() -> None:
     def likeness(protocol: Protocol) -> float:
         noise = scan(replace(protocol, noise=0.03), flat(0.2))
         noise = noise - noise.mean()
@@ -123,14 +123,14 @@ def test_zero_filling_correlates_the_noise_of_neighbours() -> None:
 
 
 @pytest.mark.parametrize(("samples", "matrix"), [((320, 192), 512), ((448, 224), 512), ((320, 224), 384)])
-def test_zero_filling_leaves_things_in_their_place(samples: tuple[int, int], matrix: int) -> None:
+def test_zero_filling_does_not_move_objects(samples: tuple[int, int], matrix: int) -> None:
     protocol = replace(PLAIN, samples=samples, matrix=matrix)
     for row, column in ((100.0, 200.0), (161.3, 77.8)):
         found = centroid(scan(protocol, disc(row, column, 12.4)))
         assert found * SIDE / matrix == pytest.approx([row, column], abs=0.05)
 
 
-def test_painted_and_reconstructed_grids_agree_on_millimetres() -> None:
+def test_rendered_and_reconstructed_grids_agree_in_millimetres() -> None:
     affine = image_affine(PLAIN, np.array([3.0, -20.0, 40.0]), np.eye(3))
     shape, grid = acquisition_grid(PLAIN, affine)
     assert shape == (9, SIDE, SIDE)
@@ -148,7 +148,7 @@ def test_a_slanted_edge_is_the_mean_of_its_thin_slices(thin: int) -> None:
     canvas = Canvas(shape, grid, thin)
     whole = canvas.whole()
     x, y, _ = whole.spine()
-    # The edge leans: across the thickness of a slice it moves by three quarters of it.
+    # The edge is oblique: across a slice it moves by three quarters of the slice thickness.
     canvas.blend(whole, np.ones(1), 0.3, 0.0)
     canvas.blend(whole, coverage(y - 0.75 * x, canvas.pixel_mm), 0.6, 0.0)
     water, _ = canvas.slices()
@@ -156,7 +156,7 @@ def test_a_slanted_edge_is_the_mean_of_its_thin_slices(thin: int) -> None:
     together = scan(protocol, water[1])
     apart = [scan(protocol, canvas.water[thin + part]) for part in range(thin)]
     assert np.abs(together - np.mean(apart, axis=0)).max() < 2e-3
-    # Half-way points of the thin slices' edges lie a third of a slice apart, so the whole edge is that much wider.
+    # The edges of the thin slices lie a third of a slice apart, so the averaged edge is that much wider.
     row = water[1][SIDE // 2]
     width = float(((row > 0.33) & (row < 0.57)).sum()) * canvas.pixel_mm
     expected = 0.75 * protocol.spacing_mm * (thin - 1) / thin
@@ -165,10 +165,10 @@ def test_a_slanted_edge_is_the_mean_of_its_thin_slices(thin: int) -> None:
 
 @pytest.mark.parametrize("strength", [0.02, 0.08])
 @pytest.mark.parametrize("axis", ["SI", "AP"])
-def test_ghosts_of_the_front_lie_along_phase_at_the_strength_asked(strength: float, axis: str) -> None:
-    column = SIDE / 2 - 60 * SIDE / 300  # 60 mm before the lesion, in front of the band's edge
+def test_ghosts_of_anterior_tissue_lie_along_phase_with_the_requested_strength(strength: float, axis: str) -> None:
+    column = SIDE / 2 - 60 * SIDE / 300  # 60 mm anterior to the lesion, in front of the edge of the band
     protocol = replace(PLAIN, ghost=strength, ghost_shift=0.2, frequency_axis=axis)
-    # Soft edges: what rings about a sharp one would add to its ghost.
+    # Soft edges, because the ringing of sharp ones would add to the ghost.
     front, back = (
         ndimage.gaussian_filter(disc(*middle, 10), 2) for middle in ((SIDE / 2, column), (SIDE / 2 + 40, SIDE / 2 + 40))
     )
@@ -184,7 +184,7 @@ def test_ghosts_of_the_front_lie_along_phase_at_the_strength_asked(strength: flo
     assert np.abs(scan(replace(protocol, ghost=0.0), 0.5 * back) - scan(protocol, 0.5 * back)).max() < 1e-6
 
 
-def test_the_saturation_band_leaves_what_was_asked_in_front_alone() -> None:
+def test_the_saturation_band_acts_only_in_front_of_its_edge() -> None:
     image = scan(replace(PLAIN, saturation=0.2, saturation_mm=30.0), flat(0.3))
     mm = PLAIN.fov_mm / PLAIN.matrix
     profile = image[256] / scan(PLAIN, flat(0.3))[256]
@@ -195,7 +195,7 @@ def test_the_saturation_band_leaves_what_was_asked_in_front_alone() -> None:
     assert middle == pytest.approx(-30, abs=1.5)
 
 
-def test_the_coil_sees_less_in_the_depth_and_correction_raises_the_noise_there() -> None:
+def test_coil_sensitivity_falls_with_depth_and_correction_raises_the_noise_there() -> None:
     coil = Coil(depth_mm=100.0, length_mm=1e6, ripple=0.0, ripple_phase=0.0, correction=0.0)
     bare = scan(PLAIN, flat(0.3), coil=coil)[256]
     mm = PLAIN.fov_mm / PLAIN.matrix
@@ -205,7 +205,7 @@ def test_the_coil_sees_less_in_the_depth_and_correction_raises_the_noise_there()
         assert bare[round(256 + behind / mm)] == pytest.approx(expected, rel=0.02)
     noisy = replace(PLAIN, noise=0.03)
     even = replace(coil, correction=1.0)
-    assert np.abs(scan(PLAIN, flat(0.3), coil=even)[:, 100:412] - 0.3).max() < 0.006  # the picture's sides ring
+    assert np.abs(scan(PLAIN, flat(0.3), coil=even)[:, 100:412] - 0.3).max() < 0.006  # the sides of the image ring
     corrected = scan(noisy, flat(0.3), coil=even)
     assert corrected[:, 60:120].std() > 1.5 * corrected[:, 390:450].std()
 
@@ -219,7 +219,7 @@ def test_the_echo_train_blurs_along_phase_only() -> None:
         assert ratio[round(share * 96), 0] == pytest.approx(1, rel=0.01)
 
 
-def test_a_patient_at_3_t_has_twice_the_shift_in_his_images() -> None:
+def test_fat_in_a_patients_image_shifts_twice_as_far_at_3_t() -> None:
     low, high = (draw_case(PhantomSettings(patients=3, seed=5, field_t=field), 2).t1w for field in (1.5, 3.0))
     body = 0.5 * disc(SIDE / 2, SIDE / 2, 40)
 

@@ -1,24 +1,30 @@
-"""Every sign and distractor in its clearest case, by number: what it changes, and how far."""
+"""Every sign and distractor in its clearest case, measured: what changes, and by how much."""
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spinefx.errors import RecipeError
 from spinefx.imaging.volume import Volume
-from spinefx.phantom.anatomy import Deformity
 from spinefx.phantom.case import render_case, spine_of, truth_of
-from spinefx.phantom.draws import CaseDraw
-from spinefx.phantom.showcase import DISTRACTORS, clearest_case, place_of
+from spinefx.phantom.random_streams import CaseDraw
+from spinefx.phantom.vertebra import Deformity
 from spinefx.vocabulary import SIGN_IDENTIFIERS
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(Path(__file__).resolve().parents[2] / "docs")
+    showcase = importlib.import_module("phantom_showcase")
+DISTRACTORS, clearest_case, place_of = showcase.DISTRACTORS, showcase.clearest_case, showcase.place_of
 
 
 def quick(draw: CaseDraw) -> CaseDraw:
-    """Few slices, no noise, and next to nothing of the series that are not looked at."""
+    """The same patient with few slices, no noise, and almost nothing of the series that are not measured."""
     slices = 9 if draw.lesion.pedicle[0] else 3
     series = {name: replace(getattr(draw, name), slices=slices, noise=0.0) for name in ("t1w", "t2w")}
     rest = {name: replace(getattr(draw, name), slices=1, painted=32) for name in ("stir", "localizer")}
@@ -26,7 +32,7 @@ def quick(draw: CaseDraw) -> CaseDraw:
 
 
 def without(draw: CaseDraw, name: str) -> CaseDraw:
-    """The same patient without the sign: sound marrow in the same body, nothing beside it."""
+    """The same patient without the sign: normal marrow in the same body, and nothing outside it."""
     signs = dict.fromkeys(SIGN_IDENTIFIERS, False)
     lesion = replace(
         draw.lesion,
@@ -42,18 +48,18 @@ def without(draw: CaseDraw, name: str) -> CaseDraw:
 
 
 @cache
-def pictures(name: str, shown: bool) -> tuple[Volume, Volume]:
+def volumes(name: str, shown: bool) -> tuple[Volume, Volume]:
     draw = quick(clearest_case(name))
     case = render_case(draw if shown else replace(without(draw, name), t1w=draw.t1w, t2w=draw.t2w))
     return case.t1w, case.t2w
 
 
 def change(name: str, offset_mm: tuple[float, float, float] = (0, 0, 0), reach_mm: float = 1.2) -> tuple[float, float]:
-    """Signal round the sign's place over what it is without it, T1W and T2W."""
+    """Ratio of the signal around the sign to the signal without the sign, T1W and T2W."""
     step = np.linspace(-reach_mm, reach_mm, 5)
     around = np.stack(np.meshgrid([0.0], step, step, indexing="ij"), -1).reshape(-1, 3)
     places = place_of(quick(clearest_case(name)), name) + np.array(offset_mm) + around
-    shown, plain = pictures(name, True), pictures(name, False)
+    shown, plain = volumes(name, True), volumes(name, False)
     one, two = (
         float(after.sample(places).mean() / before.sample(places).mean())
         for after, before in zip(shown, plain, strict=True)
@@ -81,22 +87,22 @@ def change(name: str, offset_mm: tuple[float, float, float] = (0, 0, 0), reach_m
         ("modic3", (0.2, 0.8), (0.2, 0.85)),
     ],
 )
-def test_signals_change_as_the_sign_says(name: str, t1w: tuple[float, float], t2w: tuple[float, float]) -> None:
+def test_signal_changes_as_the_sign_is_defined(name: str, t1w: tuple[float, float], t2w: tuple[float, float]) -> None:
     one, two = change(name)
     assert t1w[0] < one < t1w[1]
     assert t2w[0] < two < t2w[1]
 
 
-def test_homogeneous_marrow_is_that_of_a_sound_body() -> None:
+def test_homogeneous_marrow_equals_that_of_an_intact_body() -> None:
     assert change("homogeneous_marrow", reach_mm=4) == pytest.approx((1, 1), abs=1e-3)
 
 
-def test_a_band_spares_the_rest() -> None:
+def test_band_oedema_spares_the_rest_of_the_body() -> None:
     one, _ = change("band_pattern_oedema", offset_mm=(0, 0, -12))
     assert one == pytest.approx(1, abs=0.12)
 
 
-def test_a_protrusion_takes_the_place_of_fluid() -> None:
+def test_a_protrusion_displaces_cerebrospinal_fluid() -> None:
     _, two = change("ap_protrusion", offset_mm=(0, -1.5, 0), reach_mm=0.8)
     assert two < 0.8
 
@@ -111,7 +117,7 @@ def test_a_protrusion_takes_the_place_of_fluid() -> None:
         ("healed_fracture", (0.15, 0.45), (0.1, 0.4), (0, 0.13)),
     ],
 )
-def test_heights_are_lost_as_the_sign_says(
+def test_height_loss_follows_the_definition_of_the_sign(
     name: str, front: tuple[float, float], middle: tuple[float, float], back: tuple[float, float]
 ) -> None:
     draw = clearest_case(name)
@@ -120,11 +126,11 @@ def test_heights_are_lost_as_the_sign_says(
     found = truth_of(draw).extents_mm[level]
     for part, (low, high) in zip(("front_mm", "middle_mm", "back_mm"), (front, middle, back), strict=True):
         lost = 1 - getattr(found, part) / getattr(sound, part)
-        # Shares are of the body's middle height, and its two ends differ from that by a tenth.
+        # Losses are shares of the middle height, from which the anterior and posterior heights differ by a tenth.
         assert 0.88 * low - 1e-6 <= lost <= 1.12 * high + 1e-6, part
 
 
-def test_lips_stand_out_at_the_corner() -> None:
+def test_osteophytes_project_from_the_anterior_corner() -> None:
     draw = clearest_case("osteophyte")
     item = spine_of(draw).vertebrae[spine_of(draw).target + 1]
     height = np.array([0.0, item.height_mm / 2], np.float32)
@@ -132,7 +138,7 @@ def test_lips_stand_out_at_the_corner() -> None:
     assert front[0] - front[1] > 2.5
 
 
-def test_nothing_else_is_shown() -> None:
+def test_a_clearest_case_shows_no_other_finding() -> None:
     for name in (*SIGN_IDENTIFIERS, *DISTRACTORS):
         draw = clearest_case(name)
         assert name in DISTRACTORS or draw.lesion.signs[name]

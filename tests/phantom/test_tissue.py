@@ -1,4 +1,4 @@
-"""Signals against the design's table, computed there independently for SE 400/15 and FSE 3200/90."""
+"""Signals against a table that was computed independently for SE 400/15 and FSE 3200/90."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spinefx.errors import InputError
 from spinefx.phantom.tissue import (
     BONE_VOLUME,
     TISSUES,
-    Palette,
     Pool,
     Sequence,
+    TissueSignals,
     disc_nucleus,
-    draw_brightness,
+    draw_random_contrast,
     fat_signal,
     water_signal,
 )
@@ -46,12 +46,12 @@ TOLERANCE = 0.015
         ("haemangioma", 0.28, 0.49),
     ],
 )
-def test_water_is_as_bright_as_the_table_says(tissue: str, t1w: float, t2w: float) -> None:
+def test_water_signal_matches_the_table(tissue: str, t1w: float, t2w: float) -> None:
     assert water_signal(TISSUES[tissue], T1W) == pytest.approx(t1w, abs=TOLERANCE)
     assert water_signal(TISSUES[tissue], T2W) == pytest.approx(t2w, abs=TOLERANCE)
 
 
-def test_fat_is_bright_on_both_and_gone_where_it_is_saturated() -> None:
+def test_fat_is_bright_on_t1w_and_t2w_and_suppressed_on_stir() -> None:
     assert fat_signal(T1W) == pytest.approx(0.60, abs=TOLERANCE)
     assert fat_signal(T2W) == pytest.approx(0.47, abs=TOLERANCE)
     stir = Sequence("stir", 4000, 40, inversion_ms=150, train_length=10, echo_spacing_ms=9)
@@ -70,23 +70,23 @@ def test_fat_is_bright_on_both_and_gone_where_it_is_saturated() -> None:
         ("lytic", 0.04, 0.21, 0.28),
     ],
 )
-def test_marrow_is_a_mix(water: str, fat: float, t1w: float, t2w: float) -> None:
+def test_marrow_is_a_mixture_of_water_and_fat(water: str, fat: float, t1w: float, t2w: float) -> None:
     for sequence, expected in ((T1W, t1w), (T2W, t2w)):
-        palette = Palette(sequence)
-        mix = (1 - BONE_VOLUME) * ((1 - fat) * palette.water(water) + fat * palette.fat)
+        signals = TissueSignals(sequence)
+        mix = (1 - BONE_VOLUME) * ((1 - fat) * signals.water(water) + fat * signals.fat)
         assert mix == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_contrast_follows_the_rules_of_the_eye() -> None:
-    one, two = Palette(T1W), Palette(T2W)
+def test_contrast_follows_clinical_rules() -> None:
+    one, two = TissueSignals(T1W), TissueSignals(T2W)
     marrow = (1 - BONE_VOLUME) * (0.55 * one.water("marrow_water") + 0.45 * one.fat)
-    assert marrow > one.water(disc_nucleus(3))  # the adult rule
+    assert marrow > one.water(disc_nucleus(3))  # in adults, marrow is brighter than disc on T1W
     assert sum(two.pair("csf")) > two.fat > two.water(disc_nucleus(3)) > sum(two.pair("muscle"))
     tumour = (1 - BONE_VOLUME) * (0.92 * one.water("lytic") + 0.08 * one.fat)
     assert 0.5 < tumour / marrow < 0.8
 
 
-def test_discs_darken_with_age_on_t2w() -> None:
+def test_degenerated_discs_are_darker_on_t2w() -> None:
     signals = [water_signal(disc_nucleus(grade), T2W) for grade in (1, 2, 3, 4, 5)]
     assert signals == sorted(signals, reverse=True)
     assert signals[0] == pytest.approx(0.48, abs=TOLERANCE)
@@ -95,7 +95,7 @@ def test_discs_darken_with_age_on_t2w() -> None:
     assert water_signal(disc_nucleus(5), T1W) == pytest.approx(0.17, abs=TOLERANCE)
 
 
-def test_longer_t1_at_3_t_darkens_t1w_and_hardly_touches_t2w() -> None:
+def test_longer_t1_at_3_t_darkens_t1w_and_barely_changes_t2w() -> None:
     for tissue in ("muscle", "marrow_water", "annulus", "cord", "lytic"):
         high = replace(T1W, field_t=3.0)
         assert 0.75 < water_signal(TISSUES[tissue], high) / water_signal(TISSUES[tissue], T1W) < 0.95
@@ -105,21 +105,21 @@ def test_longer_t1_at_3_t_darkens_t1w_and_hardly_touches_t2w() -> None:
     assert fat_signal(replace(T1W, field_t=3.0)) < fat_signal(T1W)
 
 
-def test_drawn_contrast_is_the_contrast_of_the_palette() -> None:
-    brightness = draw_brightness(np.random.default_rng(1))
-    palette = Palette(replace(T1W, brightness=brightness))
+def test_random_contrast_sets_every_tissue_signal() -> None:
+    brightness = draw_random_contrast(np.random.default_rng(1))
+    signals = TissueSignals(replace(T1W, brightness=brightness))
     given = dict(brightness)
     assert set(TISSUES) < set(given)
-    assert all(palette.water(tissue) == given[tissue] for tissue in TISSUES)
-    assert palette.water("air") == 0
+    assert all(signals.water(tissue) == given[tissue] for tissue in TISSUES)
+    assert signals.water("air") == 0
     assert len(set(given.values())) == len(given)
-    assert palette.pair("fat") == pytest.approx((0.04 * given["fat"], 0.96 * palette.fat))
-    assert palette.fat in given.values()
+    assert signals.pair("fat") == pytest.approx((0.04 * given["fat"], 0.96 * signals.fat))
+    assert signals.fat in given.values()
     ends = sorted([given["annulus"], given["fluid"]])
-    assert ends[0] <= palette.water(disc_nucleus(2.7)) <= ends[1]
-    assert brightness != draw_brightness(np.random.default_rng(2))
-    # The rule of the eye fails for some: that is the purpose.
-    orders = [dict(draw_brightness(np.random.default_rng(n))) for n in range(20)]
+    assert ends[0] <= signals.water(disc_nucleus(2.7)) <= ends[1]
+    assert brightness != draw_random_contrast(np.random.default_rng(2))
+    # Some random contrasts break the clinical rules, which is their purpose.
+    orders = [dict(draw_random_contrast(np.random.default_rng(n))) for n in range(20)]
     assert {one["marrow_water"] > one["csf"] for one in orders} == {True, False}
 
 

@@ -1,1 +1,1 @@
-"""Room 2: what a patient is in this problem."""
+"""A patient in this problem: the box, the lesion, its patches, and the readings of them."""

@@ -1,4 +1,4 @@
-"""Who is in the study: cases with their truth, and the digest that names the whole."""
+"""The cases of a workspace with their truth, and the digest that identifies them all."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Case:
     Parameters
     ----------
     case_id, participant_id : str
-        One participant may give several cases; the participant is the unit that folds divide.
+        One participant may have several cases; folds divide participants, not cases.
     lesion : Lesion
     diagnosis : Diagnosis
     truth_source : TruthSource
         How the diagnosis was established.
     images_digest : str
-        Digest of the T1W and T2W files.
+        Digest of the participant's images.
     """
 
     case_id: str
@@ -41,29 +41,33 @@ class Case:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Cases of one study, ordered by their identifiers.
+    """The cases of one workspace, ordered by their identifiers.
 
     Parameters
     ----------
     cases : tuple of Case
-        Unique ``case_id``; one diagnosis a participant.
+        Each ``case_id`` occurs once, and each participant has one diagnosis.
 
     Raises
     ------
     InputError
-        For a doubled case or a participant with two diagnoses.
+        For a case that occurs twice, and for a participant with two diagnoses.
     """
 
     cases: tuple[Case, ...]
 
     def __post_init__(self) -> None:
-        doubled = [case_id for case_id, times in Counter(case.case_id for case in self.cases).items() if times > 1]
-        if doubled:
-            raise InputError(f"case {doubled[0]} stands {len(doubled) + 1} times or more", allowed="each case once")
+        times = Counter(case.case_id for case in self.cases)
+        repeated = [case_id for case_id, count in times.items() if count > 1]
+        if repeated:
+            found = f"case_id {repeated[0]} occurs {times[repeated[0]]} times"
+            raise InputError(found, allowed="each case once")
         truths: dict[str, Diagnosis] = {}
         for case in self.cases:
             if truths.setdefault(case.participant_id, case.diagnosis) != case.diagnosis:
-                raise InputError("two different diagnoses", where=case.participant_id, allowed="one a participant")
+                raise InputError(
+                    "two different diagnoses", where=case.participant_id, allowed="one diagnosis per participant"
+                )
         object.__setattr__(self, "cases", tuple(sorted(self.cases, key=lambda case: case.case_id)))
 
     def __iter__(self) -> Iterator[Case]:
@@ -73,7 +77,7 @@ class Cohort:
         return len(self.cases)
 
     def count(self, diagnosis: Diagnosis) -> int:
-        """Number of participants with a diagnosis.
+        """Return the number of participants with a diagnosis.
 
         Parameters
         ----------
@@ -92,5 +96,5 @@ class Cohort:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the manifest: who, where the lesion is, the truth, and the images' own digests."""
+        """SHA-256 over every case: participant, lesion, truth and the digest of its images."""
         return digest_of(canonical_json([asdict(case) for case in self.cases]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SIDE_LIMITS_MM", "Box", "Lesion", "box_agreement"]
 
-# A C3 body is some 14 mm high, an L4 body with a mass some 70 mm across; beyond these it is a slip of the hand.
+# A C3 body is about 14 mm high, an L4 body with a mass about 70 mm across; a box beyond these limits is a slip.
 SIDE_LIMITS_MM = (8.0, 120.0)
 
 
@@ -43,13 +43,16 @@ class Box:
 
     def __post_init__(self) -> None:
         if len(self.centre_mm) != 3 or not np.isfinite([*self.centre_mm, self.side_mm]).all():
-            raise BoxError("a box whose centre or side is not a number", allowed="three finite mm and a side in mm")
+            raise BoxError(
+                "a box whose centre or side is not a finite number",
+                allowed="a centre (left, posterior, superior) and a side in mm",
+            )
         low, high = SIDE_LIMITS_MM
         if not low <= self.side_mm <= high:
-            raise BoxError(f"a box of {self.side_mm:.4g} mm", allowed=f"a side of {low:g} to {high:g} mm")
+            raise BoxError(f"a box with a side of {self.side_mm:.4g} mm", allowed=f"a side of {low:g} to {high:g} mm")
 
     def grown(self, margin_percent: float) -> Box:
-        """Enlarge about the centre.
+        """Return a larger box about the same centre.
 
         Parameters
         ----------
@@ -65,7 +68,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One abnormal vertebra as a person marked it.
+    """One abnormal vertebra as a user marked it.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ class Lesion:
     first_slice, last_slice : int
         Slices of the T2W volume (ordered by position) that hold the lesion, both included.
     level : str, optional
-        One of :data:`spinefx.vocabulary.LEVELS`; empty where nobody counted.
+        One of :data:`spinefx.vocabulary.LEVELS`; empty where the level was not determined.
 
     Raises
     ------
@@ -99,44 +102,43 @@ class Lesion:
         """Slice numbers that hold the lesion, ascending."""
         return tuple(range(self.first_slice, self.last_slice + 1))
 
-    def check_inside(self, t2w: Slices) -> None:
-        """Refuse a lesion that does not lie in the stack it was marked on.
+    def check_inside(self, marked: Slices) -> None:
+        """Refuse a lesion that does not lie in the series it was marked on.
 
         Parameters
         ----------
-        t2w : Slices
+        marked : Slices
 
         Raises
         ------
         BoxError
             When a slice is outside the stack, the box's centre is off the image, or the box is off the lesion's slices.
         """
-        if self.last_slice >= t2w.shape[0]:
-            raise BoxError(
-                f"lesion slice {self.last_slice} lies outside the T2W stack", allowed=f"0 to {t2w.shape[0] - 1}"
-            )
-        slice_, row, column = (float(value) for value in t2w.to_index(self.box.centre_mm))
-        if not (-0.5 <= row <= t2w.shape[1] - 0.5 and -0.5 <= column <= t2w.shape[2] - 0.5):
+        slices, rows, columns = marked.shape
+        if self.last_slice >= slices:
+            raise BoxError(f"lesion slice {self.last_slice} lies outside the T2W stack", allowed=f"0 to {slices - 1}")
+        slice_, row, column = (float(value) for value in marked.to_index(self.box.centre_mm))
+        if not (-0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5):
             raise BoxError(
                 f"the box's centre lies off the T2W image (row {row:.1f}, column {column:.1f})",
-                allowed=f"rows 0 to {t2w.shape[1] - 1}, columns 0 to {t2w.shape[2] - 1}",
+                allowed=f"rows 0 to {rows - 1}, columns 0 to {columns - 1}",
                 remedy="Check that box and image belong together, and that millimetres are LPS.",
             )
         if not self.first_slice - 1 <= slice_ <= self.last_slice + 1:
             raise BoxError(
                 f"the box's centre lies on slice {slice_:.1f}, away from the lesion's slices",
-                allowed=f"{self.first_slice} to {self.last_slice}, one slice of slack",
+                allowed=f"slices {self.first_slice} to {self.last_slice}, or one slice beyond",
             )
 
 
 def box_agreement(one: Box, other: Box, directions: NDArray[np.float64]) -> dict[str, float]:
-    """Compare two boxes that were marked in the same stack.
+    """Compare two boxes that were marked on the same series.
 
     Parameters
     ----------
     one, other : Box
     directions : ndarray of float64, shape (3, 3)
-        Unit vectors of the stack's slice, row and column axes as columns, LPS.
+        Unit vectors of the series' slice, row and column axes as columns, LPS.
 
     Returns
     -------

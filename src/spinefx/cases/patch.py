@@ -1,4 +1,4 @@
-"""From a marked vertebra in two series to the 6 x 64 x 64 patches that the network sees.
+"""The patches that a network sees, and the source voxels that they are sampled from.
 
 Every patch is cut in one interpolation straight from source voxels: box, registration, neighbouring slices and
 augmentation are composed into one matrix before anything is sampled (protocol rows 5, 7 to 10).
@@ -6,35 +6,35 @@ augmentation are composed into one matrix before anything is sampled (protocol r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.cases.lesion import Box, Lesion
 from spinefx.errors import PatchError
 from spinefx.files import canonical_json, digest_of
-
-if TYPE_CHECKING:  # they bring SciPy, without which patches once cut can still be sampled and trained on
-    from spinefx.imaging.registration import Alignment
-    from spinefx.imaging.volume import Slices
+from spinefx.vocabulary import Weighting, sequences_of
 
 __all__ = [
-    "CHANNELS",
+    "MOST_NEIGHBOURS",
+    "PROTOCOL_SEQUENCES",
     "REACH",
     "Jitter",
     "Patch",
     "PatchSettings",
+    "PatchSource",
     "PatchStack",
-    "cut_patches",
     "jitter_matrices",
     "patch_grid",
 ]
 
-CHANNELS = ("T1W-1", "T1W0", "T1W+1", "T2W-1", "T2W0", "T2W+1")
+# What Yeh 2022 reads; everything that names no sequences means these.
+PROTOCOL_SEQUENCES = (Weighting.T1W, Weighting.T2W)
+MOST_NEIGHBOURS = 3
 # Source voxels are kept this far from the box's centre, in sides of the box: room for every jitter a recipe may draw.
 REACH = 0.8
 
@@ -46,21 +46,68 @@ class PatchSettings:
     Parameters
     ----------
     registration : {'rigid', 'affine', 'geometry', 'simpleitk'}
-        How T1W is brought to T2W; ``geometry`` trusts the headers alone, ``simpleitk`` is rigid by that package.
+        How the other series are brought to T2W; ``geometry`` trusts the headers alone, ``simpleitk`` is rigid by that
+        package.
     margin_percent : float
         Added to the box's side.
     size : int
         Pixels along each side of the patch.
+    sequences : tuple of Weighting
+        The series that patches are cut from, in the order of their channels; T2W among them.
+    neighbours : int
+        Slices on either side of the lesion slice that are channels too.
+
+    Raises
+    ------
+    InputError
+        For sequences that :func:`spinefx.vocabulary.sequences_of` refuses.
+    PatchError
+        For a number of neighbours out of range.
     """
 
     registration: str = "rigid"
     margin_percent: float = 0.0
     size: int = 64
+    sequences: tuple[Weighting, ...] = PROTOCOL_SEQUENCES
+    neighbours: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sequences", sequences_of(self.sequences))
+        if not 0 <= self.neighbours <= MOST_NEIGHBOURS:
+            raise PatchError(f"{self.neighbours} neighbouring slices", allowed=f"0 to {MOST_NEIGHBOURS}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for a JSON file.
+
+        Returns
+        -------
+        dict
+            Without sequences and neighbours where they are the protocol's, so that patches and models that were
+            written before these could be chosen keep their digests.
+        """
+        values = {"registration": self.registration, "margin_percent": self.margin_percent, "size": self.size}
+        if self.sequences != PROTOCOL_SEQUENCES:
+            values["sequences"] = [str(sequence) for sequence in self.sequences]
+        return values if self.neighbours == 1 else values | {"neighbours": self.neighbours}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PatchSettings:
+        """Read what :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        values : mapping
+
+        Returns
+        -------
+        PatchSettings
+        """
+        return cls(**values)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the settings."""
-        return digest_of(canonical_json(asdict(self)))
+        return digest_of(canonical_json(self.to_json()))
 
     @property
     def name(self) -> str:
@@ -68,12 +115,44 @@ class PatchSettings:
         parts = [] if self.registration == "rigid" else [self.registration]
         parts += [] if self.margin_percent == 0 else [f"margin{self.margin_percent:g}"]
         parts += [] if self.size == 64 else [f"size{self.size}"]
+        parts += [] if self.sequences == PROTOCOL_SEQUENCES else [sequence.key for sequence in self.sequences]
+        parts += [] if self.neighbours == 1 else [f"neighbours{self.neighbours}"]
         return "-".join(parts)
+
+    @property
+    def slices_each(self) -> int:
+        """Channels of each series: the lesion slice and its neighbours on both sides."""
+        return 2 * self.neighbours + 1
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Places of a series' channels relative to the lesion slice: -1, 0 and 1 for one neighbour."""
+        return tuple(range(-self.neighbours, self.neighbours + 1))
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels in their order: ``T1W-1``, ``T1W0``, ``T1W+1``, ``T2W-1`` and so on."""
+        names = [f"{offset:+d}" if offset else "0" for offset in self.offsets]
+        return tuple(f"{sequence.label}{name}" for sequence in self.sequences for name in names)
+
+    def centre_of(self, weighting: Weighting) -> int:
+        """Return the channel that holds the lesion slice itself in one series.
+
+        Parameters
+        ----------
+        weighting : Weighting
+            One of ``sequences``.
+
+        Returns
+        -------
+        int
+        """
+        return self.sequences.index(weighting) * self.slices_each + self.neighbours
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """A random change of view, applied alike to all six channels (protocol row 5).
+    """A random change of view, applied alike to all channels (protocol row 5).
 
     Parameters
     ----------
@@ -92,7 +171,7 @@ class Jitter:
 
     @property
     def is_identity(self) -> bool:
-        """Whether nothing is changed."""
+        """Whether the jitter changes nothing."""
         return (self.shift_row, self.shift_column, self.scale, self.rotation_deg) == (0.0, 0.0, 1.0, 0.0)
 
     @property
@@ -103,19 +182,19 @@ class Jitter:
         return float(corner + max(abs(self.shift_row), abs(self.shift_column)))
 
     def matrix(self) -> NDArray[np.float64]:
-        """Map patch-plane coordinates to where they are now looked up.
+        """Return the map from patch-plane coordinates to where they are sampled.
 
         Returns
         -------
         ndarray of float64, shape (3, 3)
-            Acts on (u, v, 1); u down the rows and v along the columns, -0.5 to 0.5 over the box.
+            Acts on (u, v, 1): u increases with the row and v with the column, -0.5 to 0.5 over the box.
         """
         matrix: NDArray[np.float64] = jitter_matrices([self])[0]
         return matrix
 
 
 def jitter_matrices(jitters: Sequence[Jitter]) -> NDArray[np.float64]:
-    """Give the matrices of many jitters at once.
+    """Return the matrices of many jitters at once.
 
     Parameters
     ----------
@@ -124,7 +203,7 @@ def jitter_matrices(jitters: Sequence[Jitter]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (n, 3, 3)
-        As :meth:`Jitter.matrix` gives them.
+        As :meth:`Jitter.matrix` returns them.
     """
     dials = [(one.shift_row, one.shift_column, one.scale, one.rotation_deg) for one in jitters]
     row, column, scale, degrees = np.array(dials).reshape(-1, 4).T
@@ -143,8 +222,8 @@ class Patch:
 
     Parameters
     ----------
-    array : ndarray of float32, shape (6, row, column)
-        Channels in the order of :data:`CHANNELS`; each of mean 0 and standard deviation 1.
+    array : ndarray of float32, shape (channel, row, column)
+        Channels in the order of :attr:`PatchSettings.channels`; each of mean 0 and standard deviation 1.
     case_id : str
     slice_index : int
         The T2W slice at its centre.
@@ -160,6 +239,24 @@ class Patch:
 
 
 @dataclass(frozen=True, eq=False)
+class PatchSource:
+    """The voxels of one series that a case's patches are sampled from.
+
+    Parameters
+    ----------
+    weighting : Weighting
+    voxels : ndarray of float32, shape (slice, row, column)
+        Round the box, out to :data:`REACH`; beyond the image its edge is repeated.
+    matrices : ndarray of float64, shape (lesion slice, channel of this series, 3, 3)
+        Map (u, v, 1) of the patch plane to (slice, row, column) in ``voxels``.
+    """
+
+    weighting: Weighting
+    voxels: NDArray[np.float32]
+    matrices: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class PatchStack:
     """What every patch of one case is cut from.
 
@@ -168,39 +265,62 @@ class PatchStack:
     case_id, participant_id : str
     slices : tuple of int
         T2W slices that hold the lesion; each is the centre of one patch.
-    t1w, t2w : ndarray of float32, shape (slice, row, column)
-        Source voxels round the box, out to :data:`REACH`; beyond the image its edge is repeated.
-    matrices : ndarray of float64, shape (len(slices), 6, 3, 3)
-        Map (u, v, 1) of the patch plane to (slice, row, column) in ``t1w`` (channels 0 to 2) or ``t2w`` (3 to 5).
+    sources : tuple of PatchSource
+        One for each of the settings' sequences, in their order.
     side_mm : float
         Side of the box, margin included.
     flags : tuple of str
-        What a reader of the result should know: edges repeated, box shifted or padded.
+        What the user of a result should know: edges repeated, box shifted or padded.
     settings : PatchSettings
+
+    Raises
+    ------
+    PatchError
+        For sources that do not fit the settings, and for numbers that are not finite.
     """
 
     case_id: str
     participant_id: str
     slices: tuple[int, ...]
-    t1w: NDArray[np.float32]
-    t2w: NDArray[np.float32]
-    matrices: NDArray[np.float64]
+    sources: tuple[PatchSource, ...]
     side_mm: float
     flags: tuple[str, ...] = ()
     settings: PatchSettings = field(default_factory=PatchSettings)
 
     def __post_init__(self) -> None:
-        if self.matrices.shape != (len(self.slices), 6, 3, 3):
+        found = tuple(source.weighting for source in self.sources)
+        if found != self.settings.sequences:
             raise PatchError(
-                f"{self.matrices.shape} sampling matrices for {len(self.slices)} slices", where=self.case_id
+                f"source voxels of {', '.join(found) or 'no series'}",
+                where=self.case_id,
+                allowed=f"{', '.join(self.settings.sequences)}, as the settings say",
             )
-        if not (np.isfinite(self.t1w).all() and np.isfinite(self.t2w).all() and np.isfinite(self.matrices).all()):
-            raise PatchError("source voxels or positions that are not finite", where=self.case_id)
+        for source in self.sources:
+            if source.matrices.shape != (len(self.slices), self.settings.slices_each, 3, 3):
+                raise PatchError(
+                    f"{source.matrices.shape} sampling matrices for {len(self.slices)} slices", where=self.case_id
+                )
+            if not (np.isfinite(source.voxels).all() and np.isfinite(source.matrices).all()):
+                raise PatchError("source voxels or positions that are not finite", where=self.case_id)
 
-    @property
-    def settings_digest(self) -> str:
-        """Digest of the settings that the patches were cut with."""
-        return self.settings.digest
+    @cached_property
+    def matrices(self) -> NDArray[np.float64]:
+        """The sampling matrices of all channels in their order, shape (lesion slice, channel, 3, 3)."""
+        return np.concatenate([source.matrices for source in self.sources], axis=1)
+
+    def source(self, weighting: Weighting) -> PatchSource:
+        """Return the source voxels of one series.
+
+        Parameters
+        ----------
+        weighting : Weighting
+            One of the settings' sequences.
+
+        Returns
+        -------
+        PatchSource
+        """
+        return self.sources[self.settings.sequences.index(weighting)]
 
     def cut(self, position: int, jitter: Jitter | None = None, size: int | None = None) -> Patch:
         """Sample one patch.
@@ -227,7 +347,13 @@ class PatchStack:
         size = size or self.settings.size
         plane = np.stack([*np.meshgrid(patch_grid(size), patch_grid(size), indexing="ij"), np.ones((size, size))])
         coordinates = np.tensordot(self.matrices[position] @ jitter.matrix(), plane, axes=1)
-        array = np.concatenate([_sampled(self.t1w, coordinates[:3]), _sampled(self.t2w, coordinates[3:])])
+        width = self.settings.slices_each
+        array = np.concatenate(
+            [
+                _sampled(source.voxels, coordinates[place * width : (place + 1) * width])
+                for place, source in enumerate(self.sources)
+            ]
+        )
         return Patch(
             self._normalised(array, position), self.case_id, self.slices[position], self.side_mm / size, jitter
         )
@@ -238,16 +364,16 @@ class PatchStack:
         flat = np.flatnonzero(deviation.ravel() <= 1e-6 * (1 + np.abs(mean.ravel())))
         if flat.size:
             raise PatchError(
-                f"channel {CHANNELS[flat[0]]} of slice {self.slices[position]} holds one grey level only",
+                f"channel {self.settings.channels[flat[0]]} of slice {self.slices[position]} holds one grey level only",
                 where=self.case_id,
-                remedy="Check that the box lies on tissue in both series.",
+                remedy="Check that the box lies on tissue in every series.",
             )
         normalised: NDArray[np.float32] = ((array - mean) / deviation).astype(np.float32)
         return normalised
 
 
 def _sampled(source: NDArray[np.float32], index: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Trilinear samples, edges repeated; index of shape (channel, 3, row, column). The same bits as SciPy's."""
+    """Sample by trilinear interpolation, edges repeated; index of shape (channel, 3, row, column). SciPy's bits."""
     corners = []
     for axis, extent in enumerate(source.shape):
         place = np.clip(index[:, axis], 0, extent - 1)
@@ -261,7 +387,7 @@ def _sampled(source: NDArray[np.float32], index: NDArray[np.float64]) -> NDArray
 
 
 def patch_grid(size: int) -> NDArray[np.float64]:
-    """Coordinates of patch pixels along one axis.
+    """Return the coordinates of patch pixels along one axis.
 
     Parameters
     ----------
@@ -275,142 +401,3 @@ def patch_grid(size: int) -> NDArray[np.float64]:
     """
     grid: NDArray[np.float64] = (np.arange(size) + 0.5) / size - 0.5
     return grid
-
-
-def cut_patches(
-    lesion: Lesion,
-    t1w: Slices,
-    t2w: Slices,
-    alignment: Alignment,
-    *,
-    case_id: str,
-    participant_id: str,
-    settings: PatchSettings | None = None,
-) -> PatchStack:
-    """Gather what the patches of one case are cut from.
-
-    Parameters
-    ----------
-    lesion : Lesion
-        Marked on ``t2w``.
-    t1w, t2w : Slices
-        Only the slices that the patches touch are read.
-    alignment : Alignment
-        T2W millimetres to T1W millimetres.
-    case_id, participant_id : str
-    settings : PatchSettings, optional
-
-    Returns
-    -------
-    PatchStack
-
-    Raises
-    ------
-    BoxError
-        When the lesion lies outside the T2W stack.
-    PatchError
-        When the mapped box lies outside the T1W stack.
-    FileError, GeometryError
-        When slices that are not read yet cannot be.
-    """
-    settings = settings or PatchSettings()
-    lesion.check_inside(t2w)
-    box, flags = _fit_into(lesion.box.grown(settings.margin_percent), t2w)
-    planes = np.stack([[_plane(box, t2w, centre + offset) for offset in (-1, 0, 1)] for centre in lesion.slices])
-    flags += _check_t1w_covers(planes, t1w, alignment, case_id)
-    to_t1w = np.linalg.inv(t1w.affine) @ alignment.matrix
-    last = t2w.shape[0] - 1
-    if any(centre in (0, last) for centre in lesion.slices):
-        flags.append("the T2W stack ends at the lesion: its edge slice stands for the missing neighbour")
-    clamped = np.stack([[_plane(box, t2w, min(max(c + o, 0), last)) for o in (-1, 0, 1)] for c in lesion.slices])
-    t1w_crop, t1w_matrices = _crop(t1w, to_t1w @ planes)
-    t2w_crop, t2w_matrices = _crop(t2w, np.linalg.inv(t2w.affine) @ clamped)
-    pixel_mm = box.side_mm / settings.size
-    return PatchStack(
-        case_id=case_id,
-        participant_id=participant_id,
-        slices=lesion.slices,
-        t1w=_smoothed_for_shrinking(t1w_crop, t1w, pixel_mm),
-        t2w=_smoothed_for_shrinking(t2w_crop, t2w, pixel_mm),
-        matrices=np.concatenate([t1w_matrices, t2w_matrices], axis=1),
-        side_mm=box.side_mm,
-        flags=tuple(flags),
-        settings=settings,
-    )
-
-
-def _fit_into(box: Box, t2w: Slices) -> tuple[Box, list[str]]:
-    """Shift a box into the image; where it is larger than the image, leave it to be padded (protocol row 8)."""
-    index = np.asarray(t2w.to_index(box.centre_mm))
-    flags = []
-    for axis, name in ((1, "rows"), (2, "columns")):
-        half = box.side_mm / t2w.spacing_mm[axis] / 2
-        low, high = half - 0.5, t2w.shape[axis] - 0.5 - half
-        if low > high:
-            flags.append(f"the box is larger than the T2W image along its {name}: the edge is repeated")
-        elif not low <= index[axis] <= high:
-            moved = float(np.clip(index[axis], low, high)) - index[axis]
-            flags.append(
-                f"the box was shifted {abs(moved) * t2w.spacing_mm[axis]:.1f} mm into the image along its {name}"
-            )
-            index[axis] += moved
-    left, posterior, superior = (float(value) for value in t2w.to_mm(index))
-    return Box((left, posterior, superior), box.side_mm), flags
-
-
-def _plane(box: Box, t2w: Slices, slice_index: int) -> NDArray[np.float64]:
-    """Matrix (4, 3) from (u, v, 1) on a T2W slice, which may lie beyond the stack, to LPS millimetres."""
-    _, row, column = t2w.to_index(box.centre_mm)
-    plane = np.zeros((4, 3))
-    plane[:3, 0] = t2w.directions[:, 1] * box.side_mm
-    plane[:3, 1] = t2w.directions[:, 2] * box.side_mm
-    plane[:3, 2] = t2w.to_mm((slice_index, row, column))
-    plane[3, 2] = 1
-    return plane
-
-
-def _check_t1w_covers(planes: NDArray[np.float64], t1w: Slices, alignment: Alignment, case_id: str) -> list[str]:
-    """Refuse a box that T1W does not show; note where its edge slice stands for what is missing."""
-    centres = (alignment.matrix @ planes[..., 2:])[..., :3, 0]
-    index = t1w.to_index(centres)
-    rows, columns = index[..., 1], index[..., 2]
-    beyond = np.maximum(-index[..., 0], index[..., 0] - (t1w.shape[0] - 1))
-    off_image = (rows < -0.5) | (rows > t1w.shape[1] - 0.5) | (columns < -0.5) | (columns > t1w.shape[2] - 0.5)
-    if off_image.any() or (beyond[:, 1] > 1).any():
-        raise PatchError(
-            "the box lies outside the T1W series", where=case_id, remedy="Choose a T1W series that covers the lesion."
-        )
-    return ["the T1W stack ends at the lesion: its edge slice stands for the missing neighbour"] * bool(
-        (beyond > 0.5).any()
-    )
-
-
-def _crop(stack: Slices, to_index: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Copy the voxels within reach of all planes, repeating edges, and move the matrices to the copy's indices."""
-    corners = np.array([[u, v, 1.0] for u in (-REACH, REACH) for v in (-REACH, REACH)])
-    touched = (to_index @ corners.T)[..., :3, :]
-    touched = np.moveaxis(touched, -2, -1).reshape(-1, 3)
-    first = np.floor(touched.min(axis=0)).astype(int)
-    last = np.ceil(touched.max(axis=0)).astype(int)
-    # Slices beyond the stack add nothing to sampling, which repeats the edge by itself.
-    first[0], last[0] = np.clip((first[0], last[0]), 0, stack.shape[0] - 1)
-    slab = stack.slab(int(first[0]), int(last[0]))
-    rows, columns = [
-        np.clip(np.arange(low, high + 1), 0, extent - 1)
-        for low, high, extent in zip(first[1:], last[1:], stack.shape[1:], strict=True)
-    ]
-    matrices = to_index[..., :3, :].copy()
-    matrices[..., 2] -= first
-    return np.ascontiguousarray(slab.array[:, rows[:, None], columns]), matrices
-
-
-def _smoothed_for_shrinking(crop: NDArray[np.float32], source: Slices, pixel_mm: float) -> NDArray[np.float32]:
-    """Blur in plane where patch pixels are larger than source pixels, so that shrinking does not alias (row 10)."""
-    factors = [pixel_mm / spacing for spacing in source.spacing_mm[1:]]
-    sigmas = [max(0.0, (factor - 1) / 2) for factor in factors]
-    if not any(sigmas):
-        return crop
-    from scipy import ndimage
-
-    smoothed: NDArray[np.float32] = ndimage.gaussian_filter(crop, (0.0, *sigmas), mode="nearest")
-    return smoothed

@@ -1,4 +1,4 @@
-"""Answers about a case, a person's or the model's: from here on the model is one more reader."""
+"""Diagnoses of a case by readers and by models: from here on a model is one more reader."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENT_SCORES = ("max", "mean", "noisy_or")
 
 @dataclass(frozen=True)
 class Prediction:
-    """The model's answer on one slice.
+    """A model's prediction for one slice.
 
     Parameters
     ----------
@@ -27,13 +27,13 @@ class Prediction:
     slice_index : int
         Slice of the T2W volume.
     probability : float
-        Of malignancy, as the network gives it, 0 to 1.
+        Of malignancy, as the network returns it, 0 to 1.
     corrected_probability : float
-        The same after the change of class odds by the training copies is taken back, 0 to 1.
+        The same, corrected for the class odds that the training copies changed, 0 to 1.
     fold : int
-        Number of the fold whose model answered, from 1; 0 outside cross-validation.
+        Number of the fold whose model predicted, from 1; 0 outside cross-validation.
     model_digest : str
-        Digest of the weights that answered.
+        Digest of the model that predicted.
 
     Raises
     ------
@@ -65,9 +65,9 @@ class Reading:
     arm : Arm
     diagnosis : Diagnosis
     confidence : float or None
-        That the fracture is malignant, 0 to 100 for a person; 100 times the probability for a model.
+        That the fracture is malignant, 0 to 100; for a model 100 times its probability.
     seconds : float or None
-        Time taken.
+        Reading time.
 
     Raises
     ------
@@ -91,13 +91,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class SignScores:
-    """One reader's answers on the fifteen signs of one case.
+    """One reader's scores of the fifteen signs of one case.
 
     Parameters
     ----------
     case_id, reader_id : str
     scores : mapping of str to Score
-        By sign identifier; complete.
+        By sign identifier; all fifteen.
 
     Raises
     ------
@@ -118,12 +118,12 @@ class SignScores:
 
 
 def correct_prior(probability: ArrayLike, inflation: float) -> NDArray[np.float64]:
-    """Take back the change of class odds that training copies made (protocol row 6).
+    """Correct probabilities for the class odds that training copies changed (protocol row 6).
 
     Parameters
     ----------
     probability : array_like
-        As the network gives it, 0 to 1.
+        As the network returns it, 0 to 1.
     inflation : float
         How many times the copies multiplied the odds of malignancy; above 0.
 
@@ -159,7 +159,7 @@ def patient_probability(slice_probabilities: Iterable[float], rule: str = "max")
     """
     values = np.fromiter(slice_probabilities, float)
     if values.size == 0:
-        raise InputError("a patient without a single slice probability")
+        raise InputError("no slice probabilities", allowed="at least one per patient")
     if rule == "max":
         return float(values.max())
     if rule == "mean":
@@ -177,13 +177,13 @@ def patient_readings(
     threshold: float = 0.5,
     corrected: bool = False,
 ) -> tuple[Reading, ...]:
-    """Turn slice predictions into one reading a case.
+    """Return one reading per case from the predictions of its slices.
 
     Parameters
     ----------
     predictions : iterable of Prediction
     reader_id : str
-        What the model is called beside the human readers.
+        The model's name beside the human readers.
     rule : {'max', 'mean', 'noisy_or'}
     threshold : float
         At or above it the diagnosis is malignant (Yeh 2022, Evaluation using cross-validation).

@@ -1,4 +1,4 @@
-"""The contact sheet: one picture a case, by which a radiologist can check box, registration and patches.
+"""The contact sheet: one picture per case, on which a radiologist can check box, registration and patches.
 
 Home of Pillow.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from spinefx.cases.alignment import AlignedSeries
 from spinefx.cases.lesion import Lesion
-from spinefx.cases.patch import CHANNELS, PatchStack
-from spinefx.imaging.registration import Alignment
+from spinefx.cases.patch import PatchSettings, PatchStack
 from spinefx.imaging.volume import Slices
+from spinefx.vocabulary import MARKED
 
 __all__ = ["centre_picture", "contact_sheet"]
 
@@ -24,31 +26,32 @@ TILE = 132  # pixels along each side of a patch channel
 GAP = 8
 BACKGROUND, TEXT, QUIET = (17, 20, 24), (232, 236, 240), (150, 158, 168)
 BOX_COLOUR, MAPPED_COLOUR = (255, 196, 60), (92, 208, 255)
-# Fractions of the z-scored grey range shown; the same for every channel, so that sheets compare.
+# Range of z-scores shown, the same for every channel, so that sheets can be compared.
 PATCH_WINDOW = (-2.5, 2.5)
 
 
-def contact_sheet(
-    lesion: Lesion, t1w: Slices, t2w: Slices, alignment: Alignment, stack: PatchStack, *, stamp: str = ""
-) -> bytes:
-    """Draw box on T2W, the mapped box on T1W, and the six channels of each lesion slice.
+def contact_sheet(lesion: Lesion, series: Sequence[AlignedSeries], stack: PatchStack, *, stamp: str = "") -> bytes:
+    """Draw the box on T2W, the mapped box on every other series, and the channels of each lesion slice.
 
     Parameters
     ----------
     lesion : Lesion
-    t1w, t2w : Slices
-    alignment : Alignment
+    series : sequence of AlignedSeries
+        What the patches were cut from.
     stack : PatchStack
     stamp : str
-        Said in the title, for instance ``phantom``.
+        Written in the title, for instance ``phantom``.
 
     Returns
     -------
     bytes
         PNG; the same input gives the same bytes.
     """
-    width = max(2 * VIEW + 3 * GAP, 6 * TILE + 7 * GAP)
-    notes = textwrap.wrap("; ".join([alignment.reason, *stack.flags]), 128)
+    shown = [one for one in series if one.weighting in stack.settings.sequences]
+    shown.sort(key=lambda one: one.weighting is not MARKED)
+    width = max(len(shown) * (VIEW + GAP) + GAP, len(stack.settings.channels) * (TILE + GAP) + GAP)
+    reasons = [one.alignment.reason for one in shown if one.alignment is not None]
+    notes = textwrap.wrap("; ".join([*reasons, *stack.flags]), 128)
     heading = 30 + 16 * len(notes)
     height = heading + VIEW + 28 + len(stack.slices) * (TILE + 22) + GAP
     sheet = Image.new("RGB", (width, height), BACKGROUND)
@@ -57,31 +60,34 @@ def contact_sheet(
     draw.text((GAP, GAP), title, TEXT, _font(15))
     for number, line in enumerate(notes):
         draw.text((GAP, 30 + 16 * number), line, QUIET, _font(12))
-    centre = lesion.slices[len(lesion.slices) // 2]
-    _draw_views(sheet, draw, (lesion, t1w, t2w, alignment, stack), centre, heading)
+    _draw_views(sheet, draw, lesion, shown, stack.side_mm, heading)
     top = heading + VIEW + 28
     for position, slice_index in enumerate(stack.slices):
-        _draw_channels(sheet, draw, stack, position, f"T2W slice {slice_index}", top + position * (TILE + 22))
+        caption = f"{MARKED.label} slice {slice_index}"
+        _draw_channels(sheet, draw, stack, position, caption, top + position * (TILE + 22))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 
-def centre_picture(patch: NDArray[np.float32]) -> bytes:
-    """Draw the lesion slice itself, T2W beside T1W, without neighbours and without a word.
+def centre_picture(patch: NDArray[np.float32], settings: PatchSettings) -> bytes:
+    """Draw the lesion slice itself, T2W first and the other series beside it, without neighbours or text.
 
     Parameters
     ----------
-    patch : ndarray of float32, shape (6, size, size)
+    patch : ndarray of float32, shape (channel, size, size)
+    settings : PatchSettings
+        That the patch was cut with.
 
     Returns
     -------
     bytes
-        PNG, twice as wide as high.
+        PNG; a square for each series.
     """
-    picture = Image.new("L", (2 * TILE, TILE))
-    for place, name in enumerate(("T2W0", "T1W0")):
-        picture.paste(_channel(patch[CHANNELS.index(name)]), (place * TILE, 0))
+    shown = sorted(settings.sequences, key=lambda sequence: sequence is not MARKED)
+    picture = Image.new("L", (len(shown) * TILE, TILE))
+    for place, sequence in enumerate(shown):
+        picture.paste(_channel(patch[settings.centre_of(sequence)]), (place * TILE, 0))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
@@ -90,36 +96,38 @@ def centre_picture(patch: NDArray[np.float32]) -> bytes:
 def _draw_views(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
-    case: tuple[Lesion, Slices, Slices, Alignment, PatchStack],
-    centre: int,
+    lesion: Lesion,
+    shown: Sequence[AlignedSeries],
+    side_mm: float,
     top: int,
 ) -> None:
-    lesion, t1w, t2w, alignment, stack = case
-    corners_mm = _corners_mm(lesion, t2w, centre, stack.side_mm)
-    t1w_corners = alignment.apply(corners_mm)
-    t1w_slice = int(np.clip(round(float(t1w.to_index(t1w_corners.mean(axis=0))[0])), 0, t1w.shape[0] - 1))
-    views = (
-        (t2w, centre, corners_mm, BOX_COLOUR, f"T2W slice {centre}, marked box"),
-        (t1w, t1w_slice, t1w_corners, MAPPED_COLOUR, f"T1W slice {t1w_slice}, mapped box ({alignment.method})"),
-    )
-    for number, (volume, index, corners, colour, caption) in enumerate(views):
+    centre = lesion.slices[len(lesion.slices) // 2]
+    corners_mm = _corners_mm(lesion, shown[0].voxels, centre, side_mm)
+    for number, one in enumerate(shown):
+        corners, index, colour = corners_mm, centre, BOX_COLOUR
+        said = "marked box"
+        if one.alignment is not None:
+            corners, colour = one.alignment.apply(corners_mm), MAPPED_COLOUR
+            place = float(one.voxels.to_index(corners.mean(axis=0))[0])
+            index = int(np.clip(round(place), 0, one.voxels.shape[0] - 1))
+            said = f"mapped box ({one.alignment.method})"
         left = GAP + number * (VIEW + GAP)
-        picture, scale, offset = _whole_slice(volume, index)
+        picture, scale, offset = _whole_slice(one.voxels, index)
         sheet.paste(picture, (left, top))
-        rows_columns = volume.to_index(corners)[:, 1:]
+        rows_columns = one.voxels.to_index(corners)[:, 1:]
         outline = [
             (left + offset[1] + (column + 0.5) * scale[1], top + offset[0] + (row + 0.5) * scale[0])
             for row, column in rows_columns
         ]
         draw.line([*outline, outline[0]], fill=colour, width=2)
-        draw.text((left, top + VIEW + 4), caption, colour, _font(13))
+        draw.text((left, top + VIEW + 4), f"{one.weighting.label} slice {index}, {said}", colour, _font(13))
 
 
 def _draw_channels(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, stack: PatchStack, position: int, caption: str, top: int
 ) -> None:
     patch = stack.cut(position)
-    for channel, name in enumerate(CHANNELS):
+    for channel, name in enumerate(stack.settings.channels):
         left = GAP + channel * (TILE + GAP)
         sheet.paste(_channel(patch.array[channel]), (left, top))
         draw.text((left, top + TILE + 2), f"{name}" if channel else f"{name}   {caption}", QUIET, _font(12))
@@ -132,7 +140,7 @@ def _channel(values: NDArray[np.float32]) -> Image.Image:
 
 
 def _corners_mm(lesion: Lesion, t2w: Slices, slice_index: int, side_mm: float) -> NDArray[np.float64]:
-    """Corners of the box on one slice, going round, shape (4, 3), LPS."""
+    """Return the corners of the box on one slice, in order around it, shape (4, 3), LPS."""
     _, row, column = t2w.to_index(lesion.box.centre_mm)
     half = side_mm / 2 / np.asarray(t2w.spacing_mm[1:])
     turns = ((-1, -1), (-1, 1), (1, 1), (1, -1))
@@ -140,7 +148,7 @@ def _corners_mm(lesion: Lesion, t2w: Slices, slice_index: int, side_mm: float) -
 
 
 def _whole_slice(volume: Slices, index: int) -> tuple[Image.Image, tuple[float, float], tuple[float, float]]:
-    """A slice in a square view at its true proportions; view pixels a voxel, and where it begins (row, column)."""
+    """Return a slice in a square view at true proportions, view pixels per voxel, and its offset (row, column)."""
     array = volume.slab(index, index).array[0]
     low, high = np.percentile(array, (1, 99.5))
     grey = np.clip((array - low) / max(high - low, 1e-6), 0, 1)

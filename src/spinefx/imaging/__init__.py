@@ -1,1 +1,1 @@
-"""Room 1: voxels, and where they lie in the patient."""
+"""Voxels, and where they lie in the patient."""

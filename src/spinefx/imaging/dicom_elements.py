@@ -1,8 +1,8 @@
-"""The skeleton of a DICOM file: which elements stand where, found without trusting a single length.
+"""The outline of a DICOM file: where each element lies, found without trusting any declared length.
 
-pydicom recurses into sequences, inflates whole files and believes declared sizes; 7 kB of nested sequences end it with
-a RecursionError and 1 MB of deflate costs 2 GB. This walk is iterative and bounded, and pydicom is then handed only the
-few elements that are wanted.
+pydicom recurses into sequences, inflates whole files and trusts declared sizes: 7 kB of nested sequences raise a
+RecursionError, and 1 MB of deflated data inflates to 2 GB. This walk is iterative and bounded, and pydicom then parses
+only the few elements that are wanted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from spinefx.errors import FileError
 __all__ = ["UNDEFINED", "NoDicomError", "Outline", "check_rest", "outline", "read_outlined"]
 
 MAX_DEPTH = 64
-# An Enhanced file of 200 frames holds some 60,000 elements.
+# An enhanced multi-frame file of 200 frames holds about 60,000 elements.
 MAX_ELEMENTS = 200_000
 # Of a sequence that pydicom reads: it makes a dataset of each, which takes it 0.1 ms.
 MAX_ITEMS = 1000
@@ -39,7 +39,7 @@ STEP_BYTES = 2**17
 MAX_RATIO = 200
 FREE_BYTES = 2**20
 MAX_REST_BYTES = 16 * 2**20
-FIRST_READ_BYTES = 16 * 2**10  # a classic header has 2 to 10 kB
+FIRST_READ_BYTES = 16 * 2**10  # a classic header takes 2 to 10 kB
 UNDEFINED = 0xFFFFFFFF
 
 PIXEL_DATA = 0x7FE00010
@@ -79,26 +79,26 @@ class Outline:
     Parameters
     ----------
     transfer_syntax : str
-        UID; guessed from the bytes where the file names none.
+        UID, inferred from the bytes where the file states none.
     sop_class : str
-        Media Storage SOP Class UID (0002,0002); empty where the file names none.
+        Media Storage SOP Class UID (0002,0002); empty where the file states none.
     implicit, little_endian : bool
-        How the elements are written.
+        Encoding of the elements.
     wanted : bytes
         The wanted top-level elements, one after another, in that encoding.
     pixel_vr : str
         Value representation of the pixels; empty in implicit encoding.
     pixel_offset, pixel_length : int
-        Where the value of Pixel Data (7FE0,0010) starts and how long it claims to be, bytes; -1 where there is none.
-        The length of encapsulated pixels is ``0xFFFFFFFF``.
+        Start and declared length of the value of Pixel Data (7FE0,0010), bytes; -1 without pixels. The length of
+        encapsulated pixels is ``0xFFFFFFFF``.
     size : int
-        Bytes of the file, after inflating.
+        Size of the file after inflating, bytes.
     frames : int
         Items of the Per-Frame Functional Groups Sequence; 0 where there is none.
     inflated : bytes
-        The whole data set where the file was deflated, else empty; offsets count in it.
+        The whole data set of a deflated file, in which the offsets count; else empty.
     header_digest : bytes
-        SHA-256 of all that stands before the pixels; empty where there are none.
+        SHA-256 of everything before the pixels; empty without pixels.
     """
 
     transfer_syntax: str
@@ -115,7 +115,7 @@ class Outline:
     header_digest: bytes = b""
 
     def without_values(self) -> Outline:
-        """The same places, and nothing that the header says of anybody.
+        """Return the outline without header values, which may identify a person.
 
         Returns
         -------
@@ -129,12 +129,12 @@ class NoDicomError(FileError):
 
 
 class _ShortError(Exception):
-    """The bytes at hand end inside an element; a longer look may help."""
+    """The bytes read so far end inside an element; reading more may help."""
 
 
 @dataclass(frozen=True)
 class _Meta:
-    """What the file meta information says, and where the data set starts."""
+    """Content of the file meta information, and the start of the data set."""
 
     transfer_syntax: str
     sop_class: str
@@ -171,9 +171,9 @@ def outline(stream: BinaryIO, size: int, wanted: AbstractSet[int]) -> Outline:
     Parameters
     ----------
     stream : binary file
-        At its start; no more is read than the header needs.
+        At its start; only as much as the header needs is read.
     size : int
-        Bytes of the file.
+        Size of the file, bytes.
     wanted : set of int
         Tags of top-level elements to keep.
 
@@ -184,8 +184,8 @@ def outline(stream: BinaryIO, size: int, wanted: AbstractSet[int]) -> Outline:
     Raises
     ------
     FileError
-        When it is no DICOM file, is cut off inside its header, nests sequences deeper than 64, inflates beyond measure
-        or is written in an unknown way.
+        When the file is not DICOM, is truncated inside its header, nests sequences deeper than 64 levels, inflates
+        beyond the limit, or has an unknown encoding.
     """
     data = stream.read(FIRST_READ_BYTES)
     while True:
@@ -194,36 +194,36 @@ def outline(stream: BinaryIO, size: int, wanted: AbstractSet[int]) -> Outline:
             return _outline(data, size, wanted, stream)
         except _ShortError:
             if whole:
-                raise FileError("is cut off inside its header") from None
+                raise FileError("is truncated inside its header") from None
         if len(data) >= MAX_HEADER_BYTES:
-            raise FileError("has a header beyond the size limit")
+            raise FileError(f"has a header of more than {MAX_HEADER_BYTES // 2**20} MiB")
         more = stream.read(7 * len(data))
         if not more:
-            raise FileError("is shorter than the file system says")
+            raise FileError("is shorter than the file system states")
         data += more
 
 
 def read_outlined(stream: BinaryIO, size: int, found: Outline) -> bytes:
-    """Read a file again whose outline is known.
+    """Read the bytes of a file whose outline is known.
 
     Parameters
     ----------
     stream : binary file
         At its start.
     size : int
-        Bytes of the file.
+        Size of the file, bytes.
     found : Outline
-        Of the same file, read before.
+        Outline of the same file, read earlier.
 
     Returns
     -------
     bytes
-        What the outline's offsets count in: the file, inflated where it was deflated.
+        The file, inflated where it is deflated; the outline's offsets count in it.
 
     Raises
     ------
     FileError
-        When its size or anything before its pixels is no longer what it was.
+        When its size or anything before its pixels has changed.
     """
     deflated = found.transfer_syntax == DeflatedExplicitVRLittleEndian
     data = outline(stream, size, frozenset()).inflated if deflated else stream.read(size + 1)
@@ -308,7 +308,7 @@ def _read_meta(data: bytes) -> _Meta:
         raise FileError("is empty")
     position = 132 if data[128:132] == b"DICM" else 0
     if position == 0 and data[:4] not in {b"\x02\0\0\0", b"\x02\0\1\0", b"\x02\0\2\0", b"\x02\0\x10\0"}:
-        # Without preamble and meta header a data set starts with group 8 (or its length), little or big endian.
+        # Without preamble and meta header, a data set starts with group 8, little or big endian.
         if data[:2] in {b"\x08\0", b"\0\x08"} and len(data) >= 8:
             return _Meta("", "", 0)
         raise NoDicomError("is neither DICOM nor NIfTI")
@@ -316,7 +316,7 @@ def _read_meta(data: bytes) -> _Meta:
     while data[position : position + 2] == b"\x02\0":
         tag, vr, length, value = _element_at(data, position, implicit=False, little=True)
         if length == UNDEFINED or vr == b"SQ":
-            raise FileError("has a file meta header that is no DICOM")
+            raise FileError("has a malformed file meta header")
         position = value + length
         if position > len(data):
             raise _ShortError
@@ -337,7 +337,7 @@ def _inflate(data: bytes, stream: BinaryIO, size: int) -> bytes:
             raise FileError("cannot be inflated") from None
         total += len(parts[-1])
         if total > cap:
-            raise FileError("inflates beyond measure")
+            raise FileError(f"inflates to more than {cap // 2**20} MiB")
         pending = inflater.unconsumed_tail or stream.read(STEP_BYTES)
     if not inflater.eof:
         raise FileError("is cut off inside its compression")
@@ -348,7 +348,7 @@ def _inflate(data: bytes, stream: BinaryIO, size: int) -> bytes:
 
 
 def _encoding(data: bytes, start: int, syntax: str) -> tuple[bool, bool]:
-    """Tell (implicit, little endian) from the transfer syntax, or from the first element where it says nothing true."""
+    """Infer (implicit, little endian) from the transfer syntax, or from the first element where they disagree."""
     if len(data) < start + 8:
         raise _ShortError
     lettered = data[start + 4 : start + 6] in LONG_VRS | SHORT_VRS
@@ -360,7 +360,7 @@ def _encoding(data: bytes, start: int, syntax: str) -> tuple[bool, bool]:
 
 
 def _element_at(data: bytes, position: int, *, implicit: bool, little: bool) -> tuple[int, bytes, int, int]:
-    """Read one element's (tag, VR, length, offset of its value)."""
+    """Read the tag, VR, length and value offset of one element."""
     order = "<" if little else ">"
     try:
         group, element = struct.unpack_from(f"{order}HH", data, position)
@@ -379,11 +379,11 @@ def _element_at(data: bytes, position: int, *, implicit: bool, little: bool) -> 
         raise _ShortError from None
     if len(vr) < 2:
         raise _ShortError
-    raise FileError("holds an element of an unknown value representation")
+    raise FileError("holds an element with an unknown value representation")
 
 
 def _walk(data: bytes, start: int, implicit: bool, little: bool, wanted: AbstractSet[int], *, whole: bool) -> _Walked:
-    """Go through the elements up to the pixels."""
+    """Walk the elements up to the pixels."""
     found = _Walked()
     position, count = start, 0
     while position < len(data):
@@ -392,7 +392,7 @@ def _walk(data: bytes, start: int, implicit: bool, little: bool, wanted: Abstrac
             found.pixel_vr, found.pixel_offset, found.pixel_length = vr.decode(), value, length
             return found
         if tag in FLOAT_PIXELS:
-            raise FileError("holds floating-point pixels, which no scanner writes")
+            raise FileError("holds floating-point pixels, which are not supported")
         if tag >> 16 == 0xFFFE:
             raise FileError("holds a sequence delimiter outside any sequence")
         end, keep = value + length, tag in wanted
@@ -421,7 +421,7 @@ def _walk(data: bytes, start: int, implicit: bool, little: bool, wanted: Abstrac
 def _skip_sequence(
     data: bytes, start: int, length: int, encoding: tuple[bool, bool], vr: bytes, count: int, *, wanted: bool
 ) -> tuple[int, int, int]:
-    """Go through a sequence with a stack of our own; return (offset behind it, elements counted, its own items)."""
+    """Walk a sequence without recursion; return the offset behind it, the elements so far, and its own items."""
     implicit, little = encoding
     whole = _Level(_end(start, length), _content(vr), implicit or vr == b"UN")
     stack, position = [whole], start
@@ -430,7 +430,7 @@ def _skip_sequence(
         end, holds, implicit = level.end, level.holds, level.implicit
         if end >= 0 and position >= end:
             if position > end:
-                raise FileError("holds a sequence whose items are longer than itself")
+                raise FileError("holds a sequence whose items exceed its length")
             stack.pop()
             continue
         tag, vr, length, value = _element_at(data, position, implicit=implicit, little=little)
@@ -441,7 +441,7 @@ def _skip_sequence(
         if end < 0 and tag == (ITEM_END if holds == "elements" else SEQUENCE_END):
             stack.pop()
         elif holds != "elements" and tag != ITEM:
-            raise FileError("holds a sequence with something that is no item")
+            raise FileError("holds a sequence with an element that is not an item")
         elif holds == "items":
             level.items += 1
             if wanted and level.items > MAX_ITEMS and level is not whole:
@@ -467,7 +467,7 @@ def _end(start: int, length: int) -> int:
 
 
 def _content(vr: bytes) -> str:
-    """Tell what an element of undefined length holds: a compressed icon's bytes lie in items that hold no elements."""
+    """Return what an element of undefined length holds: compressed icons hold fragments, other elements items."""
     return "fragments" if vr in {b"OB", b"OW"} else "items"
 
 

@@ -1,4 +1,4 @@
-"""Volumes to classic MR Image Storage files, one a slice: how the phantom and the tests come to have DICOM."""
+"""Write volumes as classic MR Image Storage, one file per slice, for phantoms and tests."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["SeriesHeader", "StudyHeader", "write_series"]
 
 _DATE = re.compile(r"^\d{8}$")
 _UID = re.compile(r"^[0-9]+(\.[0-9]+)*$")
-# A fixed implementation identity: the same volume gives the same bytes whichever pydicom wrote it.
+# A fixed implementation identity, so that a volume gives the same bytes under every version of pydicom.
 _IMPLEMENTATION_UID = "2.25.170141183460469231731687303715884105727"
 _IMPLEMENTATION_NAME = "SPINEFX"
 
 
 @dataclass(frozen=True)
 class StudyHeader:
-    """What all images of one study say about patient, study and scanner.
+    """What all images of one study state about patient, study and scanner.
 
     Parameters
     ----------
     patient_id, patient_name : str
-        As DICOM writes them; a name is ``FAMILY^GIVEN``.
+        In DICOM's form; a name is ``FAMILY^GIVEN``.
     sex : str
         ``M``, ``F``, ``O`` or empty.
     age_years : int
@@ -50,14 +50,14 @@ class StudyHeader:
     field_strength_t : float
         Tesla.
     is_phantom : bool
-        Whether the subject is a phantom, which the header then says (Quality Control Subject).
+        Whether the subject is a phantom, as the header then states (Quality Control Subject).
     comment : str
-        Image comments, written into every file; synthetic images say so here.
+        Image Comments of every file; those of synthetic images state that they are synthetic.
 
     Raises
     ------
     InputError
-        For a date, unique identifier, sex or age of another form.
+        For a malformed date or unique identifier, or for an unknown sex or an age out of range.
     """
 
     patient_id: str
@@ -83,17 +83,17 @@ class StudyHeader:
 
     def __post_init__(self) -> None:
         if not _DATE.match(self.study_date) or not (self.birth_date == "" or _DATE.match(self.birth_date)):
-            raise InputError("a date of another form", where="study header", allowed="YYYYMMDD")
+            raise InputError("malformed date", where="study header", allowed="YYYYMMDD")
         if self.sex not in {"M", "F", "O", ""}:
-            raise InputError(f"a sex of {self.sex!r}", where="study header", allowed="M, F, O or empty")
+            raise InputError("unknown sex", where="study header", allowed="M, F, O or empty")
         if not 0 <= self.age_years <= 999:
-            raise InputError(f"an age of {self.age_years} years", where="study header", allowed="0 to 999")
+            raise InputError(f"age of {self.age_years} years", where="study header", allowed="0 to 999")
         _check_uids((self.study_uid, self.frame_of_reference_uid), "study header")
 
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """What all images of one series say about their acquisition.
+    """What all images of one series state about their acquisition.
 
     Parameters
     ----------
@@ -105,28 +105,28 @@ class SeriesHeader:
     slice_thickness_mm : float
         May differ from the distance between slices.
     inversion_time_ms : float or None
-        Only where the sequence inverts.
+        Of inversion recovery sequences only.
     scanning_sequence, sequence_variant, scan_options, image_type : tuple of str
         DICOM PS3.3 C.8.3.1; ``scan_options`` may be empty.
     acquisition_type : str
         ``2D`` or ``3D``.
     echo_train_length : int
     phase_encoding : str
-        ``ROW`` or ``COL``: the image axis along which phase was encoded.
+        ``ROW`` or ``COL``: the image axis of phase encoding.
     pixel_bandwidth_hz : float
-        Hertz a pixel.
+        Hertz per pixel.
     acquisition_matrix : tuple of int, length 2
         Samples along frequency and phase.
     contrast_agent : str
-        Empty without one.
+        Empty without contrast agent.
     body_part : str
     series_time : str
-        ``HHMMSS``; the study's where empty.
+        ``HHMMSS``; the study's time where empty.
 
     Raises
     ------
     InputError
-        For a phase encoding, sequence name or time out of range.
+        For an unknown phase encoding or sequence name, or a time or thickness out of range.
     """
 
     series_number: int
@@ -152,11 +152,17 @@ class SeriesHeader:
 
     def __post_init__(self) -> None:
         if self.phase_encoding not in {"ROW", "COL"}:
-            raise InputError(f"phase encoding {self.phase_encoding!r}", where="series header", allowed="ROW or COL")
+            raise InputError(
+                f"unknown phase encoding {self.phase_encoding!r}", where="series header", allowed="ROW or COL"
+            )
         if not set(self.scanning_sequence) <= {"SE", "IR", "GR", "EP", "RM"} or not self.scanning_sequence:
-            raise InputError("an unknown scanning sequence", where="series header", allowed="SE, IR, GR, EP, RM")
+            raise InputError("unknown scanning sequence", where="series header", allowed="SE, IR, GR, EP, RM")
         if self.repetition_time_ms < 0 or self.echo_time_ms < 0 or self.slice_thickness_mm <= 0:
-            raise InputError("a time below zero or no slice thickness", where="series header")
+            raise InputError(
+                "repetition time, echo time or slice thickness out of range",
+                where="series header",
+                allowed="times of 0 or more, a thickness above 0",
+            )
 
 
 def write_series(
@@ -170,14 +176,14 @@ def write_series(
     file_order: Sequence[int] | None = None,
     first_instance: int = 1,
 ) -> tuple[Path, ...]:
-    """Write a volume as classic MR Image Storage, ``IM0001.dcm`` and on, one file a slice.
+    """Write a volume as classic MR Image Storage, one file per slice: ``IM0001.dcm`` and on.
 
     Parameters
     ----------
     folder : Path
         Created where missing.
     volume : Volume
-        Values 0 to 65535, rounded to whole numbers; its affine gives position and orientation.
+        Values 0 to 65535, rounded to whole numbers; the affine sets position and orientation.
     study : StudyHeader
     series : SeriesHeader
     series_uid : str
@@ -185,23 +191,24 @@ def write_series(
     sop_uids : sequence of str
         SOPInstanceUID of each slice of the volume, in the volume's order.
     file_order : sequence of int, optional
-        Slice that each file holds, hence the order of instance numbers; the volume's order by default.
+        Index of the slice that each file holds, which sets the order of instance numbers; the volume's order by
+        default.
     first_instance : int
-        Instance number of the first file: several volumes can share one series (a three-plane localizer).
+        Instance number of the first file, so that several volumes can share one series (a three-plane localizer).
 
     Returns
     -------
     tuple of Path
-        In the order written.
+        The files, in the order of their instance numbers.
 
     Raises
     ------
     SeriesError
-        For values out of range, identifiers that do not fit the slices, or an order that is no permutation.
+        For values out of range, a wrong number of identifiers, or an order that is not a permutation.
     InputError
         For a malformed unique identifier.
     InterruptedWrite
-        When a file could not be written.
+        When a file cannot be written.
 
     Notes
     -----
@@ -209,9 +216,11 @@ def write_series(
     """
     order = list(range(volume.shape[0])) if file_order is None else [int(index) for index in file_order]
     if sorted(order) != list(range(volume.shape[0])):
-        raise SeriesError("a file order that is no permutation of the slices")
+        raise SeriesError("the file order is not a permutation of the slices", allowed="each slice once")
     if len(sop_uids) != volume.shape[0] or len(set(sop_uids)) != len(sop_uids):
-        raise SeriesError(f"{len(set(sop_uids))} instance identifiers for {volume.shape[0]} slices", allowed="one each")
+        raise SeriesError(
+            f"{len(set(sop_uids))} different instance UIDs for {volume.shape[0]} slices", allowed="one for each slice"
+        )
     _check_uids((series_uid, *sop_uids), "series")
     pixels = _unsigned(volume.array)
     base = _study_dataset(study)
@@ -236,19 +245,19 @@ def write_series(
 def _check_uids(uids: Sequence[str], where: str) -> None:
     for uid in uids:
         if len(uid) > 64 or not _UID.match(uid):
-            raise InputError("a unique identifier of another form", where=where, allowed="digits and dots, up to 64")
+            raise InputError("malformed unique identifier", where=where, allowed="digits and dots, up to 64 characters")
 
 
 def _unsigned(array: NDArray[np.float32]) -> NDArray[np.uint16]:
     rounded = np.rint(array)
     low, high = float(rounded.min()), float(rounded.max())
     if low < 0 or high > 65535:
-        raise SeriesError(f"values from {low:g} to {high:g}", allowed="0 to 65535")
+        raise SeriesError(f"voxel values range from {low:g} to {high:g}", allowed="0 to 65535")
     return rounded.astype("<u2")
 
 
 def _decimal(value: float) -> str:
-    """Write a decimal string within the 16 characters that DICOM allows (PS3.5 6.2, DS)."""
+    """Format a decimal string of at most 16 characters, as DICOM requires (PS3.5 6.2, DS)."""
     return f"{round(float(value), 10) + 0.0:.10g}"
 
 
@@ -309,7 +318,7 @@ def _add_series(dataset: Dataset, series: SeriesHeader, series_uid: str) -> None
     dataset.ImagedNucleus = "1H"
     dataset.PixelBandwidth = _decimal(series.pixel_bandwidth_hz)
     frequency, phase = series.acquisition_matrix
-    # Frequency rows, frequency columns, phase rows, phase columns (PS3.3 C.8.3.1): the unused pair is zero.
+    # Frequency rows, frequency columns, phase rows, phase columns (PS3.3 C.8.3.1); the unused pair is zero.
     along_rows = [0, frequency, phase, 0] if series.phase_encoding == "COL" else [frequency, 0, 0, phase]
     dataset.AcquisitionMatrix = along_rows
     dataset.InPlanePhaseEncodingDirection = series.phase_encoding
@@ -320,7 +329,7 @@ def _add_series(dataset: Dataset, series: SeriesHeader, series_uid: str) -> None
 
 def _add_plane(dataset: Dataset, volume: Volume) -> None:
     spacing, row_mm, column_mm = volume.spacing_mm
-    # The first triple points along a row (the way columns are counted), the second down a column (PS3.3 C.7.6.2).
+    # The first triple points along a row, with increasing column index; the second down a column (PS3.3 C.7.6.2).
     orientation = np.concatenate([volume.directions[:, 2], volume.directions[:, 1]])
     dataset.ImageOrientationPatient = [_decimal(value) for value in orientation]
     dataset.PixelSpacing = [_decimal(row_mm), _decimal(column_mm)]

@@ -1,4 +1,4 @@
-"""Single values of a DICOM header, checked as they are read."""
+"""Read single values of a DICOM header, and check each."""
 
 from __future__ import annotations
 
@@ -15,23 +15,38 @@ from spinefx.errors import FileError
 __all__ = [
     "code_word",
     "first_item",
+    "read_in_other_character_sets",
     "read_number",
     "read_numbers",
     "read_text",
     "read_texts",
     "read_time_ms",
     "read_whole",
+    "tag_of",
+    "written_step",
 ]
 
 MAX_TEXT_CHARACTERS, MAX_VALUES = 1024, 100
-# Philips writes 7.23e75 where a number is not known.
+# Philips writes 7.23e75 for an unknown number.
 LARGEST_NUMBER = 1e9
-NOTHING = Dataset()  # one for all: making one costs more than reading a value
+NOTHING = Dataset()  # shared, because creating one costs more than reading a value
+# Character sets in which hospitals write without declaring it (PS3.3 C.12.1.1.2).
+CHARACTER_SETS = ("utf-8", "latin-1", "cp1252", "cp1251", "shift_jis", "gb18030", "euc_kr", "iso2022_jp")
 TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UT"})
 
 
 @cache
-def _tag(keyword: str) -> BaseTag:
+def tag_of(keyword: str) -> BaseTag:
+    """Return the tag of a keyword, remembered: pydicom looks it up each time.
+
+    Parameters
+    ----------
+    keyword : str
+
+    Returns
+    -------
+    pydicom BaseTag
+    """
     return Tag(keyword)
 
 
@@ -48,12 +63,12 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset:
     pydicom Dataset
         Empty where there is no item.
     """
-    items = dataset.get(keyword) if _tag(keyword) in dataset else None
+    items = dataset.get(keyword) if tag_of(keyword) in dataset else None
     return items[0] if items else NOTHING
 
 
 def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """Read an element's values as texts.
+    """Read the values of an element as texts.
 
     Parameters
     ----------
@@ -65,12 +80,12 @@ def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     tuple of str
         Stripped, at most 100 of at most 1024 characters; empty where the element is absent or empty.
     """
-    tag = _tag(keyword)
+    tag = tag_of(keyword)
     raw: Any = dataset.get_item(tag)
     if raw is None:
         return ()
     if type(raw.value) is bytes:
-        # Plain ASCII and single shorts, the rule in headers, go past pydicom's conversion: it is half a scan's cost.
+        # Most values are ASCII text or single shorts. Bypassing pydicom's conversion halves the cost of a scan.
         kind = raw.VR or dictionary_VR(tag)
         if kind in TEXT_VRS and raw.value.isascii():
             text = raw.value.decode("ascii").strip("\0 ")
@@ -102,7 +117,7 @@ def read_text(dataset: Dataset, keyword: str) -> str:
 
 
 def code_word(text: str) -> str:
-    """Keep a code string only where it is one, so that nothing else is ever shown in its place.
+    """Return a code string unchanged if it is one, so that no free text is ever shown in its place.
 
     Parameters
     ----------
@@ -117,7 +132,7 @@ def code_word(text: str) -> str:
 
 
 def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Read an element that must hold so many finite numbers.
+    """Read an element that must hold a given number of finite numbers.
 
     Parameters
     ----------
@@ -133,7 +148,7 @@ def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...
     Raises
     ------
     FileError
-        When it holds another count, no numbers, or numbers beyond all measure.
+        When it holds another count, a value that is not a number, or an implausibly large number.
     """
     found = read_texts(dataset, keyword)
     if not found:
@@ -141,7 +156,7 @@ def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...
     try:
         values = tuple(float(text) for text in found)
     except ValueError:
-        raise FileError(f"has a {keyword} that is no number") from None
+        raise FileError(f"has a {keyword} that is not a number") from None
     if len(values) != count or not all(math.isfinite(value) and abs(value) < LARGEST_NUMBER for value in values):
         raise FileError(f"has an impossible {keyword}")
     return values
@@ -180,7 +195,7 @@ def read_time_ms(dataset: Dataset, keyword: str) -> float | None:
     Returns
     -------
     float or None
-        None where it is absent, no number, or 0 and less, which mean that it is not known.
+        None where it is absent, not a number, or not positive, which means unknown.
     """
     found = read_texts(dataset, keyword)
     try:
@@ -201,10 +216,58 @@ def read_whole(dataset: Dataset, keyword: str) -> int | None:
     Returns
     -------
     int or None
-        None where it is absent or no whole number.
+        None where it is absent or not a whole number.
     """
     found = read_texts(dataset, keyword)
     try:
         return int(found[0]) if found else None
     except ValueError:
         return None
+
+
+def written_step(dataset: Dataset, keyword: str) -> float:
+    """Return how finely the numbers of an element are written.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+        Of an element of decimal strings.
+
+    Returns
+    -------
+    float
+        Unit of the last decimal place of the most precise number: 0.1 for ``1.5\\-20.0\\3``, 1 for whole numbers.
+    """
+    places = 0
+    for text in read_texts(dataset, keyword):
+        mantissa, _, exponent = text.lower().partition("e")
+        decimals = len(mantissa.partition(".")[2]) - (int(exponent) if exponent.lstrip("+-").isdigit() else 0)
+        places = max(places, decimals)
+    return float(10.0 ** -min(places, 12))
+
+
+def read_in_other_character_sets(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Read a text in the character sets that its file may have been written in without declaring so.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+
+    Returns
+    -------
+    tuple of str
+        Empty for ASCII, and where the file declares a character set (0008,0005).
+    """
+    raw: Any = dataset.get_item(tag_of(keyword))
+    data = None if raw is None else raw.value
+    if not isinstance(data, bytes) or data.isascii() or any(read_texts(dataset, "SpecificCharacterSet")):
+        return ()
+    found = []
+    for name in CHARACTER_SETS:
+        try:
+            found.append(data.decode(name).strip("\0 "))
+        except UnicodeDecodeError:
+            continue
+    return tuple(dict.fromkeys(found))

@@ -145,7 +145,7 @@ def read_volume(reader: MemberReader, member: Member, header: NiftiHeader) -> Vo
     volume = volume.to_sagittal() if volume.plane is Plane.SAGITTAL else volume
     if VOXEL_DIGEST in header.sidecar and header.sidecar[VOXEL_DIGEST] != volume.voxel_digest:
         raise FileError(
-            f"its voxels are not those that its sidecar records ({VOXEL_DIGEST})",
+            f"the voxels have changed since they were ingested ({VOXEL_DIGEST} in the sidecar)",
             where=member.label,
             remedy="Restore both files from a copy, or ingest the participant again.",
         )

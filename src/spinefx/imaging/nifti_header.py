@@ -19,6 +19,7 @@ from spinefx.imaging.archive import Member, MemberReader
 from spinefx.imaging.contrast import weighting_from_name, weighting_from_timing
 from spinefx.imaging.dicom_layout import MAX_VOXELS
 from spinefx.imaging.inflating import GZIP_MAGIC, Content
+from spinefx.imaging.sidecar_times import is_positive, time_ms
 from spinefx.imaging.volume import ORTHOGONALITY_TOLERANCE, plane_of_normal
 from spinefx.vocabulary import Plane, Weighting
 
@@ -97,23 +98,23 @@ class NiftiHeader:
     @property
     def flip_angle_deg(self) -> float | None:
         """From the sidecar."""
-        angle = _milliseconds(self.sidecar, "FlipAngle")
-        return None if angle is None else angle / 1000.0
+        angle = self.sidecar.get("FlipAngle")
+        return float(angle) if is_positive(angle) else None
 
     @property
     def repetition_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
-        return _milliseconds(self.sidecar, "RepetitionTime")
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
+        return time_ms(self.sidecar, "RepetitionTime")
 
     @property
     def echo_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
-        return _milliseconds(self.sidecar, "EchoTime")
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
+        return time_ms(self.sidecar, "EchoTime")
 
     @property
     def inversion_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
-        return _milliseconds(self.sidecar, "InversionTime")
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
+        return time_ms(self.sidecar, "InversionTime")
 
     @property
     def weighting(self) -> Weighting:
@@ -288,8 +289,11 @@ def _names_labels(name: str) -> bool:
 
 
 def _weighting_of_name(name: str) -> Weighting:
+    whole = weighting_from_name(name)
+    if whole is Weighting.STIR:  # BIDS writes it as a T2w suffix with a label of its own
+        return whole
     suffix = weighting_from_name(name.split("_")[-1])
-    return suffix if suffix is not Weighting.UNKNOWN else weighting_from_name(name)
+    return suffix if suffix is not Weighting.UNKNOWN else whole
 
 
 def _kind_of(start: bytes, member: Member) -> Any:
@@ -436,9 +440,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int) and abs(value) > 2**63:
         return ""
     return value if isinstance(value, bool | int | float) else ""
-
-
-def _milliseconds(sidecar: Mapping[str, Any], key: str) -> float | None:
-    value = sidecar.get(key)
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    return 1000.0 * float(value) if usable and value is not None else None

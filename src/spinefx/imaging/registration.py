@@ -1,9 +1,9 @@
-"""Bring a T1W series onto its T2W series: DICOM geometry first, then mutual information, accepted only within limits.
+"""Register a T1W series to its T2W series: DICOM geometry first, then mutual information, accepted only within limits.
 
-Two series of one visit share a frame of reference, so their headers already agree up to what the patient moved in
-between; the search starts there, stays near, and falls back to it. Two series without a common frame may lie anywhere,
-and a spine looks much like itself one vertebra further on: the search is wide there, and an answer is given only
-when no other place fits nearly as well (protocol row 9).
+Two series of one visit share a frame of reference, so their headers agree up to the patient's motion in between: the
+search starts there, stays near, and falls back to it. Two series without a common frame may lie anywhere, and a spine
+resembles itself one vertebra further on: there the search is wide, and an alignment is accepted only when no other
+position fits nearly as well.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from spinefx.errors import RegistrationError
-from spinefx.imaging.ascent import climb
-from spinefx.imaging.mattes import descend
+from spinefx.imaging.optimizer import maximise_similarity
 from spinefx.imaging.similarity import Comparison, map_points
+from spinefx.imaging.simpleitk import register_rigid
 from spinefx.imaging.volume import Slices, Volume
 
 __all__ = ["METHODS", "Alignment", "align"]
@@ -30,44 +30,44 @@ ROTATION_LIMIT_DEG = 10.0
 STRETCH_LIMIT = 0.1
 
 REFINEMENT_WIDTH_MM = 160.0
-# Pixel, and every how many are compared. Coarse pixels bring a start near; fine ones settle and judge it, since large
-# pixels mix fat with what lies beside it. A share of the fine ones does: the pixel decides, not the number.
+# Pixel size, and the step between compared pixels. Coarse pixels bring the start near; fine ones settle and judge it,
+# because large pixels mix fat with its neighbours. A share of the fine pixels suffices: size matters, not number.
 REFINEMENT_LEVELS = ((5.0, 1), (1.2, 4))
-SIMPLEITK_LEVELS = ((1.2, 1),)  # it draws a share of the voxels by itself
+SIMPLEITK_LEVELS = ((1.2, 1),)  # SimpleITK samples a share of the voxels itself
 LEAST_COVERAGE = 0.25
-# How far beyond a lesion's slices is compared, at least one slice: what its patches show, and room to move. More slices
-# bring in what moved another way: all of them (13 to 15) erred by 0.17 mm within the slice, these by 0.13 (phantom).
+# How far beyond a lesion's slices voxels are compared, at least one slice: what its patches show, and room to move.
+# Farther slices moved differently: with all 13 to 15 the in-plane error was 0.17 mm, with these 0.13 mm (phantom).
 NEIGHBOURHOOD_MM = 4.0
 
-# The wide search: where the skin, the canal and a dozen vertebrae are in view, no vertebra passes for its neighbour.
+# The wide search: with the skin, the canal and a dozen vertebrae in view, no vertebra is mistaken for its neighbour.
 SEARCH_WIDTH_MM = 220.0
 SEARCH_PIXEL_MM = 5.0
-SEARCH_LIMIT_MM = (20.0, 60.0, 30.0)  # along slices, rows and columns: an answer further off is refused
-SEARCH_REACH_MM = (16.0, 70.0, 40.0)  # beyond the limits in plane, so that what lies outside them is seen to
+SEARCH_LIMIT_MM = (20.0, 60.0, 30.0)  # along slices, rows and columns: a farther alignment is refused
+SEARCH_REACH_MM = (16.0, 70.0, 40.0)  # in plane beyond the limits, so that a better position outside them is noticed
 SEARCH_LEAST_COVERAGE = 0.5
 SEARCH_STARTS = 4
-DISTINCT_MM = 10.0  # two optima further apart than this are two answers: about half a body and disc of the upper spine
+DISTINCT_MM = 10.0  # optima farther apart than this are different answers: about half a segment of the upper spine
 AMBIGUOUS_SHARE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Where each place of the T2W volume lies in the T1W volume.
+    """The map from positions in the T2W volume to positions in the T1W volume.
 
     Parameters
     ----------
     matrix : ndarray of float64, shape (4, 4)
         Maps T2W (left, posterior, superior, 1) to T1W, millimetres; invertible; made read-only.
     method : {'geometry', 'rigid', 'affine'}
-        What the map holds, which may be less than what was asked for.
+        What was accepted, which may be less than what was requested.
     similarity_before, similarity_after : float
-        Mutual information under geometry alone and under ``matrix``, nats, over the same voxels.
+        Mutual information under DICOM geometry alone and under ``matrix``, nats, over the same voxels.
     largest_motion_mm : float
         Largest displacement of a corner of the box, millimetres.
     rotation_deg : float
-        Angle of the rotation that the map holds, degrees.
+        Rotation angle of the map, degrees.
     same_frame_of_reference : bool
-        Whether both series name one frame of reference.
+        Whether both series state the same frame of reference.
     reason : str
         What was done and why, one line.
 
@@ -89,9 +89,11 @@ class Alignment:
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.array_equal(matrix[3], [0, 0, 0, 1]):
-            raise RegistrationError("an alignment that is no finite 4 x 4 matrix with last row 0 0 0 1")
+            raise RegistrationError("invalid alignment matrix", allowed="a finite 4 x 4 matrix with last row 0 0 0 1")
         if np.linalg.det(matrix[:3, :3]) <= 1e-6:
-            raise RegistrationError("an alignment that mirrors or flattens space", allowed="an invertible one")
+            raise RegistrationError(
+                "the alignment matrix mirrors or flattens space", allowed="a matrix with a positive determinant"
+            )
         _check_method(self.method)
         matrix.setflags(write=False)
         object.__setattr__(self, "matrix", matrix)
@@ -121,45 +123,46 @@ def align(
     method: str = "rigid",
     lesion_slices: tuple[int, int] | None = None,
 ) -> Alignment:
-    """Find where a box of the T2W volume lies in the T1W volume.
+    """Register the T1W volume to a box of the T2W volume.
 
     Parameters
     ----------
     fixed : Slices
         T2W.
     moving : Slices
-        T1W; matrix, spacing, slice positions and count may differ.
+        T1W. Its matrix, spacing, slice positions and number of slices may differ.
     centre_mm : array_like, shape (3,)
         Centre of the box in the T2W volume, LPS, millimetres.
     side_mm : float
         Side of the box, millimetres.
     method : {'rigid', 'affine', 'simpleitk', 'geometry'}
-        The most that may be done. ``affine`` falls back to ``rigid``, and that to ``geometry``. ``geometry`` trusts
-        the headers of series whose frame of reference is unknown; of series whose frames differ it never does.
-        ``simpleitk`` is rigid, found by SimpleITK instead of our own search, accepted by the same rules, for a shared
-        frame of reference only.
+        The most flexible map to accept. ``affine`` falls back to ``rigid``, and ``rigid`` to ``geometry``. ``geometry``
+        trusts the headers of series whose frame of reference is unknown, but never those of different frames.
+        ``simpleitk`` is rigid, found by SimpleITK instead of our own search and accepted by the same rules; it needs a
+        shared frame of reference.
     lesion_slices : tuple of int, optional
         First and last T2W slice of the lesion. Within a shared frame of reference only these, their neighbours and the
-        T1W slices beside them are then read and compared; by default, in a wide search and by SimpleITK, all are.
+        T1W slices beside them are then read and compared. By default, in a wide search, and by SimpleITK, all are.
 
     Returns
     -------
     Alignment
-        Of a shared frame of reference: at most 10 mm (at the centre of the box) and 10 degrees from geometry, and
-        more alike than geometry, or geometry itself. Of none: within 20, 60 and 30 mm along slices, rows and columns.
+        With a shared frame of reference: at most 10 mm (at the centre of the box) and 10 degrees from DICOM geometry
+        and of higher similarity, or DICOM geometry itself. Without: within 20, 60 and 30 mm along slices, rows and
+        columns.
 
     Raises
     ------
     FileError, GeometryError
-        When slices that are not read yet cannot be.
+        When slices that have not been read yet cannot be read.
     RegistrationError
-        When the box or the two volumes do not meet, when the series share no frame of reference and no unambiguous
-        alignment is found, or when ``simpleitk`` is asked for and SimpleITK is not installed.
+        When the box or the two volumes do not overlap, when the series share no frame of reference and no unambiguous
+        alignment is found, or when ``simpleitk`` is requested and SimpleITK is not installed.
 
     Notes
     -----
-    Deterministic: every voxel of the region is used, and nothing is drawn at random. Through the slices a map is known
-    less well than within them: slices are some 4 mm thick.
+    The result is deterministic: nothing is sampled at random. It is less precise across slices than within them,
+    because slices are about 4 mm thick.
     """
     _check_method(method)
     box = _Box.at(centre_mm, side_mm)
@@ -168,11 +171,9 @@ def align(
     shared = bool(fixed.frame_of_reference) and fixed.frame_of_reference == moving.frame_of_reference
     differs = not shared and bool(fixed.frame_of_reference) and bool(moving.frame_of_reference)
     if method == "geometry" and differs:
-        raise RegistrationError(
-            f"{_UNSHARED}, so their geometry cannot align them", remedy="Ask for a rigid alignment."
-        )
+        raise RegistrationError(f"{_UNSHARED}, so their headers cannot align them", remedy="Use method 'rigid'.")
     if method == "simpleitk" and not shared:
-        raise RegistrationError(f"{_UNSHARED}, from which SimpleITK starts", remedy="Ask for a rigid alignment.")
+        raise RegistrationError(f"{_UNSHARED}, which SimpleITK needs as its start", remedy="Use method 'rigid'.")
     wanted = SIMPLEITK_LEVELS if method == "simpleitk" else REFINEMENT_LEVELS
     near = shared or method == "geometry"
     if near and lesion_slices is not None and method != "simpleitk":
@@ -187,7 +188,7 @@ def align(
 
 
 def _beside(fixed: Slices, moving: Slices, box: _Box, lesion_slices: tuple[int, int]) -> tuple[Volume, Volume]:
-    """The slices that a lesion's patches show, and those of the moving volume where the headers put them."""
+    """Return the slices that a lesion's patches show, and the moving volume's slices at the same header positions."""
     reach = max(1, round(NEIGHBOURHOOD_MM / fixed.spacing_mm[0]))
     first, last = max(0, lesion_slices[0] - reach), min(lesion_slices[1] + reach, fixed.shape[0] - 1)
     corners = fixed.to_index(_Box(box.centre_mm, REFINEMENT_WIDTH_MM).corners_mm(fixed))
@@ -203,7 +204,7 @@ _UNSHARED = "the two series do not share a frame of reference"
 
 @dataclass(frozen=True, eq=False)
 class _Box:
-    """The square whose alignment is wanted."""
+    """The square to align."""
 
     centre_mm: NDArray[np.float64]
     side_mm: float
@@ -212,9 +213,11 @@ class _Box:
     def at(cls, centre_mm: ArrayLike, side_mm: float) -> _Box:
         centre = np.asarray(centre_mm, dtype=np.float64)
         if centre.shape != (3,) or not np.isfinite(centre).all():
-            raise RegistrationError(f"a box centre of shape {centre.shape}", allowed="three finite numbers, mm")
+            raise RegistrationError(
+                f"the box centre has shape {centre.shape} or is not finite", allowed="three finite numbers, mm"
+            )
         if not (np.isfinite(side_mm) and side_mm > 0):
-            raise RegistrationError(f"a box side of {side_mm} mm", allowed="above 0")
+            raise RegistrationError(f"the box side is {side_mm} mm", allowed="above 0")
         return cls(centre, float(side_mm))
 
     def corners_mm(self, volume: Slices) -> NDArray[np.float64]:
@@ -226,11 +229,11 @@ class _Box:
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """The box and the region round it on which alignments are found and judged."""
+    """The box and the region around it, at one pixel size, on which alignments are found and judged."""
 
     box: _Box
     comparison: Comparison
-    stack: Slices  # the moving volume, some slices of which are compared
+    stack: Slices  # the moving volume, of which some slices are compared
 
     @classmethod
     def of(
@@ -249,69 +252,69 @@ class _Scene:
         return cls(box, comparison, stack)
 
     def refine(self, start: NDArray[np.float64], method: str) -> NDArray[np.float64]:
-        """The summit of mutual information nearest to a map."""
+        """Return the local maximum of mutual information nearest to a map."""
         if method == "simpleitk":
-            return descend(self.comparison.fixed, self.comparison.moving, start, centre_mm=self.box.centre_mm)
-        return climb(self.comparison, start, centre_mm=self.box.centre_mm, method=method)
+            return register_rigid(self.comparison.fixed, self.comparison.moving, start, centre_mm=self.box.centre_mm)
+        return maximise_similarity(self.comparison, start, centre_mm=self.box.centre_mm, method=method)
 
-    def holds(self, matrix: NDArray[np.float64]) -> bool:
+    def contains_centre(self, matrix: NDArray[np.float64]) -> bool:
         """Whether a map brings the centre of the box inside the moving volume."""
         return bool(self.stack.contains(map_points(matrix, self.box.centre_mm)))
 
     def motion(self, matrix: NDArray[np.float64], origin: NDArray[np.float64]) -> tuple[float, float]:
-        """Largest displacement of a corner of the box from where another map puts it, mm, and rotation, degrees."""
+        """Largest displacement of a corner of the box relative to another map, mm, and relative rotation, degrees."""
         corners = self.box.corners_mm(self.comparison.fixed)
         displacement = map_points(matrix, corners) - map_points(origin, corners)
         left, _, right = np.linalg.svd(matrix[:3, :3] @ np.linalg.inv(origin[:3, :3]))
-        cosine = (np.trace(left @ right) - 1) / 2  # of the nearest rotation: polar decomposition
+        cosine = (np.trace(left @ right) - 1) / 2  # of the nearest rotation, by polar decomposition
         return float(np.linalg.norm(displacement, axis=1).max()), float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
     def compare(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
-        """Similarity under two maps over the voxels that both bring inside the moving volume."""
+        """Similarity under two maps, over the voxels that both map into the moving volume."""
         within = self.comparison.covered(first) & self.comparison.covered(second)
         return self.comparison.similarity(first, within=within), self.comparison.similarity(second, within=within)
 
     def score(self, matrix: NDArray[np.float64]) -> float:
-        """Similarity under one map over the voxels that it covers; 0 where these are too few."""
+        """Similarity under one map, over the voxels that it covers; 0 where these are too few."""
         within = self.comparison.covered(matrix)
         return self.comparison.similarity(matrix, within=within) if within.mean() >= SEARCH_LEAST_COVERAGE else 0.0
 
 
 def _align_near(levels: tuple[_Scene, ...], method: str, shared: bool) -> Alignment:
-    """Start at geometry and stay near it."""
+    """Start at DICOM geometry and stay near it."""
     scene, geometry = levels[-1], np.eye(4)
     coverage = float(scene.comparison.covered(geometry).mean())
     if coverage == 0:
-        raise RegistrationError("the T1W volume does not overlap the T2W volume round the box")
-    if not scene.holds(geometry):
+        raise RegistrationError("the T1W volume does not overlap the T2W volume around the box")
+    if not scene.contains_centre(geometry):
         raise RegistrationError("the centre of the box lies outside the T1W volume")
     if method == "geometry":
-        trust = "" if shared else "; the frame of reference is unknown, and geometry was trusted as asked"
-        return _report(scene, geometry, "geometry", shared, [f"DICOM geometry alone, as asked{trust}"])
+        trust = "" if shared else "; the frame of reference is unknown, and the headers were trusted as requested"
+        return _report(scene, geometry, "geometry", shared, [f"DICOM geometry alone, as requested{trust}"])
     if coverage < LEAST_COVERAGE:
-        note = f"DICOM geometry alone: the T1W volume covers {coverage:.0%} of the region round the box"
+        note = f"DICOM geometry alone: the T1W volume covers {coverage:.0%} of the region around the box"
         return _report(scene, geometry, "geometry", shared, [note])
     if method == "simpleitk":
-        matrix, reached, notes = _ascend(levels, geometry, geometry, "geometry", (method,))
+        matrix, reached, notes = _refine_stepwise(levels, geometry, geometry, "geometry", (method,))
         if reached == method:
-            reached, notes = "rigid", ["searched by SimpleITK"]
+            reached, notes = "rigid", ["found by SimpleITK"]
     else:
         steps = METHODS[1 : METHODS.index(method) + 1]
-        matrix, reached, notes = _ascend(levels, geometry, geometry, "geometry", steps)
+        matrix, reached, notes = _refine_stepwise(levels, geometry, geometry, "geometry", steps)
     return _report(scene, matrix, reached, shared, notes)
 
 
-def _ascend(
+def _refine_stepwise(
     levels: tuple[_Scene, ...],
     origin: NDArray[np.float64],
     start: NDArray[np.float64],
     reached: str,
     steps: tuple[str, ...],
 ) -> tuple[NDArray[np.float64], str, list[str]]:
-    """Refine a map step by step, as far as is acceptable; the limits count from ``origin``."""
+    """Refine a map step by step as far as the results are acceptable; the limits count from ``origin``."""
     matrix = start
     for step in steps:
-        found = _through(levels, matrix, step)
+        found = _refine_over_levels(levels, matrix, step)
         objection = _objection(levels[-1], origin, matrix, found)
         if objection:
             kept = "DICOM geometry alone" if reached == "geometry" else f"{reached} kept"
@@ -320,7 +323,7 @@ def _ascend(
     return matrix, reached, []
 
 
-def _through(levels: tuple[_Scene, ...], start: NDArray[np.float64], step: str) -> NDArray[np.float64]:
+def _refine_over_levels(levels: tuple[_Scene, ...], start: NDArray[np.float64], step: str) -> NDArray[np.float64]:
     matrix = start
     for level in levels:
         matrix = level.refine(matrix, step)
@@ -330,19 +333,19 @@ def _through(levels: tuple[_Scene, ...], start: NDArray[np.float64], step: str) 
 def _objection(
     scene: _Scene, origin: NDArray[np.float64], start: NDArray[np.float64], found: NDArray[np.float64]
 ) -> str:
-    """Why a refined map may not replace the one that it started from; empty where it may."""
+    """Return why a refined map must not replace its start; empty where it may."""
     _, rotation_deg = scene.motion(found, origin)
-    centre_mm = scene.box.centre_mm  # what a corner moves beyond it is rotation, which has its own limit
+    centre_mm = scene.box.centre_mm  # corners also move by rotation, which has its own limit
     shift_mm = float(np.linalg.norm(map_points(found, centre_mm) - map_points(origin, centre_mm)))
     if shift_mm > MOTION_LIMIT_MM:
         return f"moved the box by {shift_mm:.1f} mm, allowed {MOTION_LIMIT_MM:.0f}"
     if rotation_deg > ROTATION_LIMIT_DEG:
-        return f"turned the box by {rotation_deg:.1f} degrees, allowed {ROTATION_LIMIT_DEG:.0f}"
+        return f"rotated the box by {rotation_deg:.1f} degrees, allowed {ROTATION_LIMIT_DEG:.0f}"
     stretch = float(np.abs(np.linalg.svd(found[:3, :3], compute_uv=False) - 1).max())
     if stretch > STRETCH_LIMIT:
         return f"stretched the box by {stretch:.0%}, allowed {STRETCH_LIMIT:.0%}"
-    if not scene.holds(found):
-        return "put the centre of the box outside the T1W volume"
+    if not scene.contains_centre(found):
+        return "moved the centre of the box outside the T1W volume"
     before, after = scene.compare(start, found)
     if after <= before:
         return f"did not raise mutual information ({before:.3f} to {after:.3f} nats)"
@@ -350,31 +353,31 @@ def _objection(
 
 
 def _align_far(wide: _Scene, levels: tuple[_Scene, ...], method: str, differs: bool) -> Alignment:
-    """Trust no geometry: search widely, and answer only where one place stands out."""
-    unshared = _UNSHARED if differs else f"{_UNSHARED} as far as is known"
+    """Search widely, without trust in the headers, and accept only a position that is clearly the best."""
+    unshared = _UNSHARED if differs else f"{_UNSHARED} as far as their headers state"
     optima = _optima(wide)
     if not optima:
-        raise _refusal(unshared, "nowhere within reach do they overlap and resemble each other")
+        raise _refusal(unshared, "they overlap and resemble each other nowhere within the search range")
     best, centre_mm = optima[0], wide.box.centre_mm
     share, distance_mm = _strongest_rival(optima, centre_mm)
     if share > AMBIGUOUS_SHARE:
-        raise _refusal(unshared, f"a place {distance_mm:.0f} mm from the best one fits {share:.0%} as well")
+        raise _refusal(unshared, f"a position {distance_mm:.0f} mm from the best one fits {share:.0%} as well")
     scene = levels[-1]
     found = scene.refine(best.matrix, "rigid")
     shift_mm = map_points(found, centre_mm) - centre_mm
     along_mm = np.abs(shift_mm @ wide.comparison.fixed.directions)
     if (along_mm > SEARCH_LIMIT_MM).any():
         lies, allowed = (" x ".join(f"{step:.0f}" for step in steps) for steps in (along_mm, SEARCH_LIMIT_MM))
-        raise _refusal(unshared, f"the best place lies {lies} mm away, allowed {allowed}")
-    # The shift has its limits above; what remains is to be as small as it is between series of one frame.
+        raise _refusal(unshared, f"the best position lies {lies} mm away, allowed {allowed}")
+    # The shift was checked above; the remaining motion must be as small as between series of one frame.
     shifted = np.eye(4)
     shifted[:3, 3] = shift_mm
     objection = _objection(scene, shifted, best.start, found)
     if objection:
-        raise _refusal(unshared, f"the rigid refinement of the best place {objection}")
+        raise _refusal(unshared, f"the rigid refinement of the best position {objection}")
     steps = ("affine",) if method == "affine" else ()
-    matrix, reached, notes = _ascend(levels, shifted, found, "rigid", steps)
-    rival = f"the next place fits {share:.0%} as well" if share else "no other place comes near"
+    matrix, reached, notes = _refine_stepwise(levels, shifted, found, "rigid", steps)
+    rival = f"the next position fits {share:.0%} as well" if share else "no other position comes near"
     return _report(scene, matrix, reached, False, [f"{unshared}: found by a wide search, {rival}", *notes])
 
 
@@ -386,17 +389,17 @@ def _refusal(unshared: str, why: str) -> RegistrationError:
 
 @dataclass(frozen=True, eq=False)
 class _Optimum:
-    """A place of the wide search where the volumes resemble each other."""
+    """A position of the wide search where the volumes resemble each other."""
 
     start: NDArray[np.float64]  # the translation that the search tried
-    matrix: NDArray[np.float64]  # the same, refined
+    matrix: NDArray[np.float64]  # its refinement
     score: float
 
 
 def _optima(wide: _Scene) -> list[_Optimum]:
-    """Places of high similarity, refined, best first."""
+    """Return the positions of high similarity, refined, best first."""
     scores, shifts_mm = wide.comparison.translation_scores(SEARCH_REACH_MM, least_coverage=SEARCH_LEAST_COVERAGE)
-    # A few slices apart is one place still: peaks are told apart within the slice.
+    # Positions a few slices apart count as one: peaks are separated in plane.
     flat = scores.max(axis=0)
     peaks = np.argwhere((flat == ndimage.maximum_filter(flat, size=3, mode="nearest")) & (flat > flat.max() / 2))
     optima = []
@@ -409,7 +412,7 @@ def _optima(wide: _Scene) -> list[_Optimum]:
 
 
 def _strongest_rival(optima: list[_Optimum], centre_mm: NDArray[np.float64]) -> tuple[float, float]:
-    """Score of the best other place as a share of the best, and its distance, millimetres; zeros without one."""
+    """Score of the best other position as a share of the best, and its distance, mm; zeros without one."""
     place_mm = map_points(optima[0].matrix, centre_mm)
     for rival in optima[1:]:
         distance_mm = float(np.linalg.norm(map_points(rival.matrix, centre_mm) - place_mm))
@@ -425,7 +428,7 @@ def _report(scene: _Scene, matrix: NDArray[np.float64], reached: str, shared: bo
     if reached != "geometry":
         done = (
             f"{reached} refinement by mutual information, {before:.3f} to {after:.3f} nats; "
-            f"the box moved {motion_mm:.1f} mm and {rotation_deg:.1f} degrees"
+            f"the box moved by {motion_mm:.1f} mm and {rotation_deg:.1f} degrees"
         )
         notes = [done, *notes]
     return Alignment(matrix, reached, before, after, motion_mm, rotation_deg, shared, "; ".join(notes))
@@ -433,4 +436,4 @@ def _report(scene: _Scene, matrix: NDArray[np.float64], reached: str, shared: bo
 
 def _check_method(method: str) -> None:
     if method not in METHODS:
-        raise RegistrationError(f"method {method!r}", allowed=", ".join(METHODS))
+        raise RegistrationError(f"unknown registration method {method!r}", allowed=", ".join(METHODS))

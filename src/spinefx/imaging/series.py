@@ -1,4 +1,4 @@
-"""One MR series: its images in order, what its headers say of them, and the way to its voxels."""
+"""One MR series: its images in order, what its headers say about them, and access to its voxels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from spinefx.errors import FileError, GeometryError, SeriesError
 from spinefx.imaging.archive import Member, MemberReader
+from spinefx.imaging.contrast import Contrast
+from spinefx.imaging.contrast_words import Trait
 from spinefx.imaging.dicom import lenient_reading
 from spinefx.imaging.dicom_layout import MAX_VOXELS, StoredPixels
 from spinefx.imaging.dicom_pixels import read_frames
@@ -30,7 +32,7 @@ class Instance:
     Parameters
     ----------
     sop_uid : str
-        SOP Instance UID, kept to match tables, never shown.
+        SOP Instance UID, kept to match tables and never shown.
     frame : int
         Frame of the file, from 0.
     shape : tuple of int
@@ -41,6 +43,8 @@ class Instance:
         The file; neither shown nor compared.
     pixels : StoredPixels or None
         How a DICOM file's pixels are read; None for NIfTI.
+    copies : tuple of str
+        SOP Instance UIDs of exact copies that were left out; the image answers to them, too.
     """
 
     sop_uid: str = field(repr=False)
@@ -49,6 +53,20 @@ class Instance:
     affine: NDArray[np.float64] = field(repr=False, compare=False)
     source: Member = field(repr=False, compare=False)
     pixels: StoredPixels | None = field(default=None, repr=False, compare=False)
+    copies: tuple[str, ...] = field(default=(), repr=False)
+
+    def is_called(self, sop_uid: str) -> bool:
+        """Return whether a SOP Instance UID is that of this image, or of an exact copy of it.
+
+        Parameters
+        ----------
+        sop_uid : str
+
+        Returns
+        -------
+        bool
+        """
+        return sop_uid == self.sop_uid or sop_uid in self.copies
 
 
 @dataclass(frozen=True)
@@ -58,38 +76,37 @@ class Series:
     Parameters
     ----------
     uid, study_uid : str
-        DICOM UIDs, kept to match tables, never shown. A series that held several stacks (echoes, dynamics) is split;
-        its parts end in ``#1``, ``#2``.
+        DICOM UIDs, kept to match tables and never shown. A series that holds several stacks (echoes, dynamics) is
+        split into parts whose UIDs end in ``#1``, ``#2``.
     number : int or None
         Series Number, or a running number for NIfTI files.
-    weighting : Weighting
-        By timing; by name where no timing is known.
-    weighting_is_named : bool
-        Whether the name, not the timing, told the weighting.
+    contrast : Contrast
+        What the series shows, by timing and by everything else that speaks of it.
     plane : Plane
     repetition_time_ms, echo_time_ms, inversion_time_ms : float or None
         Milliseconds.
     flip_angle_deg : float or None
         Degrees.
-    fat_suppressed, gradient_echo : bool or None
-        None where the headers do not tell.
     contrast_agent : bool
+        Whether the header names a contrast agent.
     modality : str
         ``MR``, ``CT``...; ``SEG`` for a label map.
     body_part, description : str
-        Upper case, and as written; used to refuse and to break ties, never shown.
+        Upper case, and as written; used to refuse series and to break ties, never shown.
     image_type : tuple of str
         Values of Image Type (0008,0008), upper case.
     shape : tuple of int
         Rows and columns.
     spacing_mm : tuple of float
-        Slice, row and column steps, millimetres; of a single slice its thickness.
+        Slice, row and column steps, millimetres; for a single slice its thickness.
     frame_of_reference : str
         Pseudonymous key; empty where the source names none.
     instances : tuple of Instance
         Ordered by position along the normal; for a sagittal series as in the loaded Volume.
+    rounding_mm : float
+        How far the written positions may lie from the true ones (:func:`spinefx.imaging.stack.rounding_of`).
     fault : str
-        Why the images make no stack (gaps, doubled places, mixed sizes); empty where they do.
+        Why the images do not form a stack (gaps, repeated positions, mixed sizes); empty where they do.
     nifti : NiftiHeader or None
         Set for a NIfTI file.
     """
@@ -97,15 +114,12 @@ class Series:
     uid: str = field(repr=False)
     study_uid: str = field(repr=False)
     number: int | None
-    weighting: Weighting
-    weighting_is_named: bool
+    contrast: Contrast
     plane: Plane
     repetition_time_ms: float | None
     echo_time_ms: float | None
     inversion_time_ms: float | None
     flip_angle_deg: float | None
-    fat_suppressed: bool | None
-    gradient_echo: bool | None
     contrast_agent: bool
     modality: str
     body_part: str = field(repr=False)
@@ -115,6 +129,7 @@ class Series:
     spacing_mm: tuple[float, float, float]
     frame_of_reference: str
     instances: tuple[Instance, ...] = field(repr=False)
+    rounding_mm: float = 0.0
     fault: str = ""
     nifti: NiftiHeader | None = field(default=None, repr=False, compare=False)
 
@@ -128,8 +143,35 @@ class Series:
         return len(self.instances)
 
     @property
+    def weighting(self) -> Weighting:
+        """By timing; by name where the timing is unknown."""
+        return self.contrast.weighting
+
+    @property
+    def weighting_is_named(self) -> bool:
+        """Whether the name, rather than the timing, determined the weighting."""
+        return self.contrast.by_name
+
+    @property
+    def fat_suppressed(self) -> bool | None:
+        """Whether fat is dark by intent; None where nothing says."""
+        return self.contrast.fat_suppressed
+
+    @property
+    def gradient_echo(self) -> bool | None:
+        """Whether this is a gradient echo or echo planar series; None where nothing says."""
+        return self.contrast.gradient_echo
+
+    @property
+    def kind(self) -> str:
+        """What the series shows, for a reader: ``T1W``, ``STIR``, ``T1W, fat-suppressed``, ``Dixon fat``, ``CT``."""
+        if self.modality != "MR":
+            return "label map" if self.modality == "SEG" else self.modality or "unknown modality"
+        return Trait.LOCALIZER.value if "LOCALIZER" in self.image_type else self.contrast.kind
+
+    @property
     def label(self) -> str:
-        """What messages call the series: its number, plane and timing; no identifier, no text from the header."""
+        """Name of the series in messages: number, plane and timing; no identifier and no text from the header."""
         name = "series" if self.number is None else f"series {self.number}"
         parts = [] if self.modality == "MR" else [self.modality]
         parts.append(f"{self.plane}")
@@ -146,8 +188,8 @@ class Series:
 
     @cached_property
     def affine(self) -> NDArray[np.float64]:
-        """Maps (slice, row, column, 1), in the order of the instances, to LPS millimetres; only without fault."""
-        return stack_affine(self.instances)
+        """Maps (slice, row, column, 1), in the order of the instances, to LPS millimetres; undefined with a fault."""
+        return stack_affine(self.instances, self.rounding_mm)
 
     def instance(self, sop_uid: str) -> Instance:
         """Find an image by its SOP Instance UID.
@@ -159,7 +201,7 @@ class Series:
         Returns
         -------
         Instance
-            The first frame, where the UID names an Enhanced file.
+            The first frame, where the UID is that of an Enhanced file.
 
         Raises
         ------
@@ -167,9 +209,9 @@ class Series:
             When the series holds no such image.
         """
         for instance in self.instances:
-            if instance.sop_uid == sop_uid.strip():
+            if instance.is_called(sop_uid.strip()):
                 return instance
-        raise SeriesError("no image of the SOP Instance UID that was asked for", where=self.label)
+        raise SeriesError("no image with the given SOP Instance UID", where=self.label)
 
     def load(self) -> Volume:
         """Read the voxels.
@@ -177,36 +219,36 @@ class Series:
         Returns
         -------
         Volume
-            Slice i is instance i. A sagittal series comes as
-            :meth:`spinefx.imaging.volume.Volume.to_sagittal` gives it.
+            Slice i is instance i. A sagittal series is oriented as
+            :meth:`spinefx.imaging.volume.Volume.to_sagittal` returns it.
 
         Raises
         ------
         SeriesError
-            When the images make no stack: the gaps or doubled places are listed.
+            When the images do not form a stack; the gaps or repeated positions are listed.
         FileError
-            When a file has truncated or broken pixels, or changed since it was scanned.
+            When the pixels of a file are truncated or broken, or the file changed since it was scanned.
         GeometryError
             When the voxels are not finite.
         """
         return self.slices().whole()
 
     def slices(self) -> Slices:
-        """Give the slices of :meth:`load`, each of a DICOM series to be read when it is first asked for.
+        """Return the slices of :meth:`load`; those of a DICOM series are read when they are first used.
 
         Returns
         -------
         Slices
-            Of the same bits as :meth:`load`, however they are encoded. The headers of all were checked; what is never
-            read is never decoded, and broken pixels there go unseen.
+            The same bits as :meth:`load`, whatever the encoding. All headers were checked. A slice that is never used
+            is never decoded, so broken pixels in it go undetected.
 
         Raises
         ------
         SeriesError, FileError, GeometryError
-            As :meth:`load`; the last two for a DICOM series only when slices are read.
+            As :meth:`load`; for a DICOM series the last two only when slices are read.
         """
         if self.fault:
-            raise SeriesError(self.fault, where=self.label, remedy="Export the original series again, whole.")
+            raise SeriesError(self.fault, where=self.label, remedy="Export the complete series again.")
         if self.number_of_slices * self.shape[0] * self.shape[1] > MAX_VOXELS:
             raise SeriesError("too many voxels", where=self.label, allowed=f"up to {MAX_VOXELS}")
         if self.nifti is not None:
@@ -223,7 +265,7 @@ class Series:
 
     @contextlib.contextmanager
     def named_errors(self) -> Iterator[None]:
-        """Say in what goes wrong while voxels are read that it is this series."""
+        """Name this series in errors that occur while its voxels are read."""
         try:
             yield
         except (FileError, GeometryError) as error:
@@ -233,18 +275,18 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class StoredSlices(Slices):
-    """The slices of a DICOM series, each read once, when it is first asked for.
+    """The slices of a DICOM series, each read once, when it is first used.
 
     Parameters
     ----------
     series : Series
         Without fault.
     affine : ndarray of float64, shape (4, 4)
-        Of the stack, turned where it is.
+        Of the stack, after the turn.
     frame_of_reference : str
     weighting : Weighting
     turn : SagittalTurn or None
-        What is done to each slice; None leaves it as it is stored.
+        How each slice is turned; None leaves it as stored.
     """
 
     series: Series
@@ -256,7 +298,7 @@ class StoredSlices(Slices):
 
     @classmethod
     def of(cls, series: Series, turn: SagittalTurn | None = None) -> StoredSlices:
-        """Place the slices of a series.
+        """Return the slices of a series.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
-"""How alike two contrasts of one anatomy are: mutual information over a region of one volume.
+"""Similarity of two contrasts of one anatomy: mutual information over a region of one volume.
 
-A T1W and a T2W image agree in where tissues end, not in how bright they are. Mutual information asks only how well one
+T1W and T2W images agree in the borders of tissues, not in their brightness. Mutual information measures how well one
 brightness predicts the other, so it serves both to find an alignment and to judge one.
 """
 
@@ -14,7 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from spinefx.imaging.volume import Volume
 
-__all__ = ["BINS", "Comparison", "View", "crop_in_plane", "map_points", "mutual_information", "pool_in_plane", "window"]
+__all__ = [
+    "BINS",
+    "Comparison",
+    "Resampled",
+    "crop_in_plane",
+    "map_points",
+    "mutual_information",
+    "pool_in_plane",
+    "window",
+]
 
 BINS = 32
 WINDOW_PERCENTILES = (0.5, 99.5)
@@ -22,17 +31,17 @@ WINDOW_SAMPLE = 2**15
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """What a map shows of the moving volume at every voxel of the region; all arrays of shape (slice, row, column).
+class Resampled:
+    """The moving volume, resampled through a map at every voxel of the region; arrays of shape (slice, row, column).
 
     Parameters
     ----------
     brightness : ndarray of float32
-        0..1, interpolated linearly; beyond the moving volume its edge is repeated.
+        0 to 1, interpolated linearly; beyond the moving volume its edge is repeated.
     slopes : tuple of ndarray of float32
-        Change of brightness a voxel along slices, rows and columns of the moving volume.
+        Change of brightness per voxel along slices, rows and columns of the moving volume.
     covered : ndarray of bool
-        Which voxels come to lie inside the moving volume.
+        Which voxels map into the moving volume.
     """
 
     brightness: NDArray[np.float32]
@@ -42,14 +51,14 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A region of one volume, and another volume that is to fit it.
+    """A region of one volume, and the volume to compare with it.
 
     Parameters
     ----------
     fixed : Volume
-        The region: every voxel is compared. Windowed to 0..1.
+        The region, every voxel of which is compared; windowed to 0 to 1.
     moving : Volume
-        Windowed to 0..1; sampled linearly.
+        Windowed to 0 to 1; interpolated linearly.
     """
 
     fixed: Volume
@@ -59,20 +68,20 @@ class Comparison:
     def around(
         cls, fixed: Volume, moving: Volume, *, centre_mm: ArrayLike, width_mm: float, pixel_mm: float, every: int = 1
     ) -> Comparison:
-        """Take all slices of a square round a point, and pool, window and pair them.
+        """Cut a square around a point from all slices, then pool and window both volumes.
 
         Parameters
         ----------
         fixed, moving : Volume
-            As they were read.
+            As read from their files.
         centre_mm : array_like, shape (3,)
             Centre of the square, LPS, millimetres; inside ``fixed``.
         width_mm : float
             Width of the square along rows and columns, millimetres.
         pixel_mm : float
-            Pixel to pool to within slices, millimetres.
+            Pixel size after pooling within slices, millimetres.
         every : int
-            Compare every so many of the pooled pixels along rows and columns: 1 compares all.
+            Step between compared pixels along rows and columns; 1 compares all.
 
         Returns
         -------
@@ -83,8 +92,8 @@ class Comparison:
         region = replace(region, array=region.array[:, ::every, ::every], affine=thinned)
         return cls(window(region), window(pool_in_plane(moving, pixel_mm)))
 
-    def look(self, matrix: ArrayLike) -> View:
-        """See the moving volume through a map, at every voxel of the region.
+    def resample(self, matrix: ArrayLike) -> Resampled:
+        """Resample the moving volume through a map, at every voxel of the region.
 
         Parameters
         ----------
@@ -93,7 +102,7 @@ class Comparison:
 
         Returns
         -------
-        View
+        Resampled
         """
         shares: list[NDArray[np.float32]] = []
         steps: list[int] = []
@@ -108,7 +117,7 @@ class Comparison:
             steps.insert(0, stride if extent > 1 else 0)
             place += low * stride
             stride *= extent
-        # The eight corners of the cell that each voxel falls into give the brightness and its slopes in one look.
+        # The eight corners of each voxel's cell yield both the brightness and its slopes.
         voxels = self.moving.array.reshape(-1)
         corners = np.stack([voxels.take(place + np.dot(corner, steps)) for corner in np.ndindex(2, 2, 2)])
         along_columns = corners[1::2] - corners[::2]
@@ -122,10 +131,10 @@ class Comparison:
             along_rows[0] + (along_rows[1] - along_rows[0]) * shares[0],
             slope_column[0] + (slope_column[1] - slope_column[0]) * shares[0],
         )
-        return View(rows[0] + along_slices * shares[0], slopes, self._inside(index))
+        return Resampled(rows[0] + along_slices * shares[0], slopes, self._inside(index))
 
     def covered(self, matrix: ArrayLike) -> NDArray[np.bool_]:
-        """Tell which of the region's voxels a map brings inside the moving volume.
+        """Return which voxels of the region a map brings inside the moving volume.
 
         Parameters
         ----------
@@ -153,7 +162,7 @@ class Comparison:
         return inside
 
     def to_index(self, matrix: ArrayLike) -> NDArray[np.float64]:
-        """Turn a map of millimetres into one of indices.
+        """Convert a map between millimetres into a map between indices.
 
         Parameters
         ----------
@@ -170,33 +179,33 @@ class Comparison:
         return to_index
 
     def similarity(self, matrix: ArrayLike, *, within: NDArray[np.bool_]) -> float:
-        """Measure how well the moving volume fits under a map.
+        """Return the mutual information of the two volumes under a map.
 
         Parameters
         ----------
         matrix : array_like, shape (4, 4)
             Maps the region's millimetres to the moving volume's.
         within : ndarray of bool, shape (slice, row, column)
-            The voxels to compare. Two maps are compared fairly over the same voxels only.
+            The voxels to compare. Compare two maps over the same voxels.
 
         Returns
         -------
         float
-            Mutual information, nats; 0 where nothing is compared.
+            Nats; 0 where no voxel is compared.
         """
-        return mutual_information(self.fixed.array[within], self.look(matrix).brightness[within])
+        return mutual_information(self.fixed.array[within], self.resample(matrix).brightness[within])
 
     def translation_scores(
         self, reach_mm: tuple[float, float, float], *, least_coverage: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Try every translation by whole voxels of the region within reach.
+        """Score every translation by whole voxels of the region within a range.
 
         Parameters
         ----------
         reach_mm : tuple of float
-            How far to go either way along slices, rows and columns, millimetres.
+            Largest shift in either direction along slices, rows and columns, millimetres.
         least_coverage : float
-            Share of the region, 0..1, that must come to lie inside the moving volume.
+            Share of the region, 0 to 1, that must map into the moving volume.
 
         Returns
         -------
@@ -205,7 +214,7 @@ class Comparison:
         shifts_mm : ndarray of float64, shape (slice steps, row steps, column steps, 3)
             The translations, LPS, millimetres.
         """
-        # The moving volume is sampled once, on the region's own lattice and a margin; each translation is a view of it.
+        # The moving volume is sampled once, on the region's lattice plus a margin; each translation is a view of it.
         margin = np.array([round(reach / step) for reach, step in zip(reach_mm, self.fixed.spacing_mm, strict=True)])
         steps = 2 * margin + 1
         lattice = np.moveaxis(np.indices(tuple(np.asarray(self.fixed.shape) + 2 * margin)), 0, -1) - margin
@@ -224,7 +233,7 @@ class Comparison:
 
 
 def map_points(matrix: ArrayLike, points_mm: ArrayLike) -> NDArray[np.float64]:
-    """Apply a 4 x 4 map to positions.
+    """Map positions by a 4 x 4 matrix.
 
     Parameters
     ----------
@@ -241,45 +250,45 @@ def map_points(matrix: ArrayLike, points_mm: ArrayLike) -> NDArray[np.float64]:
 
 
 def mutual_information(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Mutual information of paired brightnesses from their joint histogram of 32 x 32 bins.
+    """Return the mutual information of paired brightness values, from their joint histogram of 32 x 32 bins.
 
     Parameters
     ----------
     first, second : ndarray of float32, shape (n,)
-        Windowed to 0..1.
+        Windowed to 0 to 1.
 
     Returns
     -------
     float
-        Nats, 0 or more; higher is more alike; 0 for n = 0.
+        Nats, 0 or more, and higher for more similar images; 0 for n = 0.
 
     Notes
     -----
-    The plug-in estimate, biased upwards by about (bins - 1)^2 / (2 n): compare values of like n only.
+    The plug-in estimate, biased upwards by about (bins - 1)^2 / (2 n): compare only values of similar n.
     """
     return _information(_bin(first), _bin(second))
 
 
 def pool_in_plane(volume: Volume, pixel_mm: float) -> Volume:
-    """Average blocks of pixels within each slice, never across slices: these are thick enough.
+    """Average blocks of pixels within each slice, never across slices, which are thick already.
 
     Parameters
     ----------
     volume : Volume
     pixel_mm : float
-        Wanted pixel, millimetres; the nearest whole number of source pixels is taken, along each axis for itself.
+        Desired pixel size, millimetres; along each axis the nearest whole number of source pixels is averaged.
 
     Returns
     -------
     Volume
-        Same place, same slices; rows and columns that fill no whole block are left out at the far edge.
+        The same slices at the same position; rows and columns that fill no whole block are dropped at the far edge.
     """
     slices, rows, columns = volume.shape
     _, row_mm, column_mm = volume.spacing_mm
     down = min(max(1, round(pixel_mm / row_mm)), rows)
     across = min(max(1, round(pixel_mm / column_mm)), columns)
     tall, wide = rows // down, columns // across
-    # Rows first, whole lines at a time: a mean over both axes of blocks at once took ten times as long.
+    # Rows are summed first, whole lines at a time: a mean over both axes at once takes ten times as long.
     lines = volume.array[:, : tall * down, : wide * across].reshape(slices, tall, down, wide * across).sum(axis=2)
     blocks = sum((lines[..., offset::across] for offset in range(1, across)), lines[..., ::across])
     coarse_to_fine = np.diag([1.0, down, across, 1.0])
@@ -288,7 +297,7 @@ def pool_in_plane(volume: Volume, pixel_mm: float) -> Volume:
 
 
 def crop_in_plane(volume: Volume, centre_mm: ArrayLike, width_mm: float) -> Volume:
-    """Cut a square round a point from every slice, as much of it as the volume holds.
+    """Crop a square around a point from every slice, as far as the volume extends.
 
     Parameters
     ----------
@@ -301,7 +310,7 @@ def crop_in_plane(volume: Volume, centre_mm: ArrayLike, width_mm: float) -> Volu
     Returns
     -------
     Volume
-        Same place, same slices.
+        The same slices at the same position.
     """
     centre, half = volume.to_index(centre_mm)[1:], width_mm / 2 / np.asarray(volume.spacing_mm[1:])
     extent = np.asarray(volume.shape[1:])
@@ -314,7 +323,7 @@ def crop_in_plane(volume: Volume, centre_mm: ArrayLike, width_mm: float) -> Volu
 
 
 def window(volume: Volume) -> Volume:
-    """Scale brightness to 0..1 between the 0.5th and the 99.5th percentile, and cut off the rest.
+    """Scale brightness from the 0.5th to the 99.5th percentile to 0 to 1, and clip the rest.
 
     Parameters
     ----------
@@ -323,9 +332,9 @@ def window(volume: Volume) -> Volume:
     Returns
     -------
     Volume
-        All 0 where brightness does not vary.
+        All 0 where the brightness does not vary.
     """
-    # Of many pixels, a share tells the percentiles as well as all.
+    # A share of many pixels estimates the percentiles as well as all of them.
     every = max(1, math.isqrt(volume.array.size // WINDOW_SAMPLE))
     low, high = np.percentile(volume.array[:, ::every, ::every], WINDOW_PERCENTILES)
     if high <= low:

@@ -1,1 +1,1 @@
-"""Room 4: recipes, networks, training, cross-validation, and the leak audit. The home of torch."""
+"""Recipes, networks, training, cross-validation, the leak audit and scoring. The home of torch."""

@@ -1,6 +1,6 @@
 """The arithmetic of a training step on a CPU: the same sums as torch's own modules, in an order that costs less.
 
-Nothing here has parameters or state of its own: networks, checkpoints and optimisers look as they would without it.
+Nothing here adds parameters or state: networks, checkpoints and optimisers are the same with and without it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Adam(torch.optim.Adam):
 
 
 def _is_short(features: Tensor) -> bool:
-    """Whether autocast computes in bfloat16 on a CPU now."""
+    """Return whether autocast computes in bfloat16 on the CPU now."""
     return (
         features.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")

@@ -1,7 +1,7 @@
 """Batches of patches, sampled from source voxels, each direction interpolated once.
 
-Box, registration, neighbouring slices and jitter are composed into one matrix first. The same patches as
-:meth:`spinefx.cases.patch.PatchStack.cut` gives, many at a time.
+Box, registration, neighbouring slices and jitter are composed into one matrix first. The patches are those of
+:meth:`spinefx.cases.patch.PatchStack.cut`, many at a time.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from spinefx.cases.patch import CHANNELS, Jitter, PatchStack, jitter_matrices, patch_grid
+from spinefx.cases.patch import Jitter, PatchStack, jitter_matrices, patch_grid
 from spinefx.errors import InputError, PatchError
-from spinefx.learning.draws import sample_key
+from spinefx.learning.random_streams import sample_key
 
 __all__ = ["PatchBank", "Planes", "Sample", "normalised"]
 
-# Channels of a patch that are cut from each series.
-WEIGHTINGS = {"t1w": slice(0, 3), "t2w": slice(3, 6)}
 # Channels whose views differ by less, in half widths of the plane, are read at the same places.
 SAME_VIEW = 1e-9
 # Pixels of patches sampled together: few enough that coordinates and source planes stay in the processor's cache.
@@ -60,43 +58,48 @@ class PatchBank:
     Parameters
     ----------
     stacks : sequence of PatchStack
-        At least one; case ids unique.
+        At least one; case ids unique, all of the same sequences and neighbours.
     size : int
         Pixels along each side of a patch.
     dtype : torch.dtype
-        Of voxels, patches and whatever is trained on them; double precision is for proofs that two routes are one.
+        Of voxels, patches and whatever is trained on them; double precision serves to prove that two routes agree.
 
     Attributes
     ----------
     samples : tuple of Sample
-        Every lesion slice, in the order of the stacks; its place is its number below.
-    weightings : tuple of Planes
-        Of T1W and T2W, channels 0 to 2 and 3 to 5.
+        Every lesion slice, in the order of the stacks; methods take a sample's place here as its number.
+    channels : tuple of str
+        Names of a patch's channels.
+    sources : tuple of Planes
+        Of each series, in the order of its channels.
 
     Raises
     ------
     InputError
-        For no stacks or a case given twice.
+        For no stacks, a case that occurs twice, or stacks with different channels.
     PatchError
-        For a box that stands upright on its series' slices.
+        For a box that is perpendicular to its series' slices.
     """
 
     def __init__(self, stacks: Sequence[PatchStack], size: int, dtype: torch.dtype = torch.float32) -> None:
         if not stacks or len({stack.case_id for stack in stacks}) != len(stacks):
             raise InputError(f"{len(stacks)} patch stacks", allowed="one or more, each case once")
+        self.channels = stacks[0].settings.channels
+        if any(stack.settings.channels != self.channels for stack in stacks):
+            raise InputError("patch stacks with different channels", allowed="the same sequences and neighbours")
         self.samples = tuple(
             Sample(stack.case_id, stack.participant_id, slice_index, position)
             for stack in stacks
             for position, slice_index in enumerate(stack.slices)
         )
         self.size, self.dtype = size, dtype
-        self.weightings = (Planes(stacks, "t1w", dtype), Planes(stacks, "t2w", dtype))
+        self.sources = tuple(Planes(stacks, place, dtype) for place in range(len(stacks[0].sources)))
         self._stacks = tuple(stacks)
         self._stack_of = np.repeat(np.arange(len(stacks)), [len(stack.slices) for stack in stacks])
         self._originals: dict[int, Tensor] = {}
 
     def numbers_of(self, participants: Sequence[str]) -> NDArray[np.int64]:
-        """Find the samples of some participants.
+        """Return the sample numbers of some participants.
 
         Parameters
         ----------
@@ -113,18 +116,18 @@ class PatchBank:
         return np.array(found, dtype=np.int64)
 
     def draw(self, numbers: NDArray[np.int64], jitters: Sequence[Jitter]) -> Tensor:
-        """Give one patch a number, each with its jitter.
+        """Return one patch for each number, with its jitter.
 
         Parameters
         ----------
         numbers : ndarray of int64, shape (n,)
             Sample numbers.
         jitters : sequence of Jitter, length n
-            The jitter that changes nothing gives exactly what :meth:`PatchStack.cut` gives.
+            The identity returns exactly what :meth:`PatchStack.cut` returns.
 
         Returns
         -------
-        Tensor, shape (n, 6, size, size)
+        Tensor, shape (n, channel, size, size)
             Mean 0 and standard deviation 1 in each channel.
 
         Raises
@@ -135,7 +138,7 @@ class PatchBank:
         moved = np.array([not jitter.is_identity for jitter in jitters], dtype=bool)
         if moved.all():
             return self.sample(numbers, jitters)
-        patches = torch.empty((len(numbers), len(CHANNELS), self.size, self.size), dtype=self.dtype)
+        patches = torch.empty((len(numbers), len(self.channels), self.size, self.size), dtype=self.dtype)
         if moved.any():
             moving = [jitter for jitter, is_moved in zip(jitters, moved, strict=True) if is_moved]
             patches[torch.from_numpy(moved)] = self.sample(numbers[moved], moving)
@@ -144,7 +147,7 @@ class PatchBank:
         return patches
 
     def sample(self, numbers: NDArray[np.int64], jitters: Sequence[Jitter]) -> Tensor:
-        """Sample patches by interpolation, the unchanged ones too.
+        """Sample patches by interpolation, also those that no jitter changes.
 
         Parameters
         ----------
@@ -153,37 +156,38 @@ class PatchBank:
 
         Returns
         -------
-        Tensor, shape (n, 6, size, size)
-            As :meth:`PatchStack.cut` gives them: T2W within 1e-4, T1W as near as :class:`Planes` says.
+        Tensor, shape (n, channel, size, size)
+            As :meth:`PatchStack.cut` returns them: T2W within 1e-4, other series as near as :class:`Planes` says.
 
         Raises
         ------
         PatchError
         """
         changes = jitter_matrices(jitters)
-        views = [planes.jittered(numbers, changes) for planes in self.weightings]
+        views = [planes.jittered(numbers, changes) for planes in self.sources]
+        width = len(self.channels) // len(self.sources)
         wanted = torch.from_numpy(numbers)
         axis = torch.from_numpy(patch_grid(self.size)).to(self.dtype)
-        patches = torch.empty((len(numbers), len(CHANNELS), self.size, self.size), dtype=self.dtype)
+        patches = torch.empty((len(numbers), len(self.channels), self.size, self.size), dtype=self.dtype)
         chunk = max(1, CHUNK_PIXELS // self.size**2)
         for start in range(0, len(numbers), chunk):
             part = slice(start, start + chunk)
-            for place, planes in enumerate(self.weightings):
+            for place, planes in enumerate(self.sources):
                 read = planes.read(wanted[part], views[place][part], axis)
-                patches[part, 3 * place : 3 * place + 3], is_flat = normalised(read)
+                patches[part, width * place : width * (place + 1)], is_flat = normalised(read)
                 if is_flat.any():
                     number, channel = (int(value) for value in is_flat.nonzero()[0])
                     sample = self.samples[int(numbers[start + number])]
-                    name = CHANNELS[3 * place + channel]
+                    name = self.channels[width * place + channel]
                     raise PatchError(
                         f"channel {name} of slice {sample.slice_index} holds one grey level only",
                         where=sample.case_id,
-                        remedy="Check that the box lies on tissue in both series.",
+                        remedy="Check that the box lies on tissue in every series.",
                     )
         return patches
 
     def original(self, number: int) -> Tensor:
-        """Give the unchanged patch of one sample, exactly as :meth:`PatchStack.cut` does.
+        """Return the unchanged patch of one sample, exactly as :meth:`PatchStack.cut` does.
 
         Parameters
         ----------
@@ -191,7 +195,7 @@ class PatchBank:
 
         Returns
         -------
-        Tensor, shape (6, size, size)
+        Tensor, shape (channel, size, size)
         """
         if number not in self._originals:
             patch = self._stacks[self._stack_of[number]].cut(self.samples[number].position, size=self.size)
@@ -210,7 +214,7 @@ def normalised(patches: Tensor) -> tuple[Tensor, Tensor]:
     -------
     Tensor, shape (n, channels, size, size)
     Tensor of bool, shape (n, channels)
-        Whether the channel holds one grey level only, so that its numbers are none.
+        Whether the channel holds one grey level only, so that its values are not finite.
     """
     count, channels = patches.shape[:2]
     flattened = patches.reshape(count, channels, -1)
@@ -220,7 +224,7 @@ def normalised(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Planes:
-    """The planes of one weighting that patches lie in, each on its series' own pixels.
+    """The planes of one series that patches lie in, each on the series' own pixels.
 
     A registration turns a T1W plane a little out of the slices it was taken in. Its jitters all stay in it, so what
     lies between slices is interpolated once, pixel by pixel of the source; a jitter then interpolates within the plane.
@@ -231,46 +235,48 @@ class Planes:
     Parameters
     ----------
     stacks : sequence of PatchStack
-    weighting : {'t1w', 't2w'}
+    place : int
+        Which of the stacks' sources, from 0.
     dtype : torch.dtype
 
     Attributes
     ----------
     array : Tensor, shape (plane, row, column)
         Padded to a common shape by repeating their edges, as sampling would do anyway.
-    of_sample : Tensor of int64, shape (sample, 3)
+    of_sample : Tensor of int64, shape (sample, channel)
         Place of each channel's plane.
-    views : ndarray of float64, shape (sample, 3 or 1, 2, 3)
-        From (u, v, 1) to (column, row) from -1 to 1 over the plane; one where all three channels share it.
+    views : ndarray of float64, shape (sample, channel or 1, 2, 3)
+        From (u, v, 1) to (column, row) from -1 to 1 over the plane; one where all channels share it.
 
     Raises
     ------
     PatchError
-        For a box that stands upright on its series' slices.
+        For a box that is perpendicular to its series' slices.
     """
 
-    def __init__(self, stacks: Sequence[PatchStack], weighting: str, dtype: torch.dtype) -> None:
+    def __init__(self, stacks: Sequence[PatchStack], place: int, dtype: torch.dtype) -> None:
         planes: list[NDArray[np.float32]] = []
         of_sample = []
-        matrices = [stack.matrices[:, WEIGHTINGS[weighting]] for stack in stacks]
-        for stack, of_stack in zip(stacks, matrices, strict=True):
-            heights = _heights(of_stack, stack.case_id).reshape(-1, 3)
+        sources = [stack.sources[place] for stack in stacks]
+        for stack, source in zip(stacks, sources, strict=True):
+            heights = _heights(source.matrices, stack.case_id).reshape(-1, 3)
             # Neighbouring lesion slices share planes: each is kept once.
             distinct, places = np.unique(heights.round(6), axis=0, return_inverse=True)
-            of_sample.append(len(planes) + places.reshape(-1, 3))
-            planes += [_plane(getattr(stack, weighting), height) for height in distinct]
+            of_sample.append(len(planes) + places.reshape(source.matrices.shape[:2]))
+            planes += [_plane(source.voxels, height) for height in distinct]
         rows, columns = np.max([plane.shape for plane in planes], axis=0)
         self.array = torch.empty((len(planes), int(rows), int(columns)), dtype=dtype)
-        for place, plane in enumerate(planes):
+        for number, plane in enumerate(planes):
             missing = [(0, int(most) - have) for most, have in zip((rows, columns), plane.shape, strict=True)]
-            self.array[place] = torch.from_numpy(np.pad(plane, missing, mode="edge"))
+            self.array[number] = torch.from_numpy(np.pad(plane, missing, mode="edge"))
         self.of_sample = torch.from_numpy(np.concatenate(of_sample))
-        views = np.concatenate(matrices)[..., (2, 1), :] * (2 / np.maximum(np.array([columns, rows]) - 1, 1))[:, None]
+        matrices = np.concatenate([source.matrices for source in sources])
+        views = matrices[..., (2, 1), :] * (2 / np.maximum(np.array([columns, rows]) - 1, 1))[:, None]
         views[..., 2] -= 1
         self.views = views[:, :1] if np.abs(views - views[:, :1]).max() <= SAME_VIEW else views
 
     def to(self, device: str) -> Planes:
-        """Give the same planes on a device.
+        """Return the same planes on a device.
 
         Parameters
         ----------
@@ -285,37 +291,37 @@ class Planes:
         return moved
 
     def jittered(self, numbers: NDArray[np.int64], jitters: NDArray[np.float64]) -> Tensor:
-        """Say where patches are read.
+        """Return where patches are read.
 
         Parameters
         ----------
         numbers : ndarray of int64, shape (n,)
             Sample numbers.
         jitters : ndarray of float64, shape (n, 3, 3)
-            As :meth:`Jitter.matrix` gives them.
+            As :meth:`Jitter.matrix` returns them.
 
         Returns
         -------
-        Tensor, shape (n, 3 or 1, 2, 3)
+        Tensor, shape (n, channel or 1, 2, 3)
         """
         return torch.from_numpy(self.views[numbers] @ jitters[:, None]).to(self.array.dtype)
 
     def read(self, numbers: Tensor, views: Tensor, axis: Tensor) -> Tensor:
         """Sample patches by bilinear interpolation within their planes.
 
-        The shapes do not depend on the numbers, so that a CUDA graph can hold it.
+        Shapes do not depend on the numbers, so that a CUDA graph can capture the call.
 
         Parameters
         ----------
         numbers : Tensor of int64, shape (n,)
-        views : Tensor, shape (n, 3 or 1, 2, 3)
-            As :meth:`jittered` gives them.
+        views : Tensor, shape (n, channel or 1, 2, 3)
+            As :meth:`jittered` returns them.
         axis : Tensor, shape (size,)
-            As :func:`spinefx.cases.patch.patch_grid` gives it.
+            As :func:`spinefx.cases.patch.patch_grid` returns it.
 
         Returns
         -------
-        Tensor, shape (n, 3, size, size)
+        Tensor, shape (n, channel, size, size)
             Not yet normalised.
         """
         size = len(axis)
@@ -335,20 +341,20 @@ class Planes:
 
 
 def _heights(matrices: NDArray[np.float64], case_id: str) -> NDArray[np.float64]:
-    """Slice at which each plane passes a pixel, as factors of (row, column, 1); shape (..., 3)."""
+    """Return the slice at which each plane passes a pixel, as factors of (row, column, 1); shape (..., 3)."""
     in_plane = matrices.copy()
     in_plane[..., 0, :], in_plane[..., 1:, :] = (0, 0, 1), matrices[..., 1:, :]
-    # The box's area in pixels of the slices; next to none where it stands upright on them.
+    # The box's area in pixels of the slices; almost zero where it is perpendicular to them.
     if (np.abs(np.linalg.det(in_plane)) < 1).any():
         raise PatchError(
-            "a box that stands upright on its series' slices", where=case_id, allowed="two series of like orientation"
+            "a box that is perpendicular to its series' slices", where=case_id, allowed="series of similar orientation"
         )
     heights: NDArray[np.float64] = (matrices[..., :1, :] @ np.linalg.inv(in_plane))[..., 0, (1, 2, 0)]
     return heights
 
 
 def _plane(crop: NDArray[np.float32], height: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Mix, at each pixel, the two slices that a plane passes between; beyond the stack its last slice goes on."""
+    """Mix, at each pixel, the two slices that a plane passes between; beyond the stack repeat its last slice."""
     depth, rows, columns = crop.shape
     passes: NDArray[np.float64] = height[0] * np.arange(rows)[:, None] + height[1] * np.arange(columns) + height[2]
     at = passes.clip(0, depth - 1).astype(np.float32)

@@ -1,28 +1,28 @@
-"""What a model says of itself: where it comes from, what it accepts, and the digests that its files must have.
+"""The card of a model: where it comes from, what it accepts, and the digests that its files must have.
 
-Nothing here needs torch, so that a model can be read and asked where none is installed.
+Nothing here needs torch, so that a model can be read and used where torch is not installed.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spinefx.cases.patch import CHANNELS, PatchSettings
+from spinefx.cases.patch import PatchSettings
+from spinefx.documents import read_json
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.recipe import Recipe
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 __all__ = ["MODEL_FILE", "WEIGHTS_FILE", "Initialisation", "ModelCard", "read_card", "read_json_object"]
 
 SCHEMA = "spinefx model 1"
-INTENDED_USE = "Research use only, not a medical device."
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
-# A card is a few kilobytes; what is longer is none.
+# A card takes a few kilobytes; a longer file is not a card.
 LONGEST_CARD_BYTES = 2**20
 
 
@@ -33,7 +33,7 @@ class Initialisation:
     Parameters
     ----------
     said : str
-        One sentence for every output.
+        One sentence that every output repeats.
     source_digest : str
         SHA-256 of the file; empty without one.
     loaded, new : tuple of str
@@ -46,7 +46,7 @@ class Initialisation:
     new: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file.
+        """Return plain values for a JSON file.
 
         Returns
         -------
@@ -102,11 +102,11 @@ class ModelCard:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over everything the card says: recipe, cohort and weights in one chain."""
+        """SHA-256 over the whole card: recipe, cohort and weights in one chain."""
         return digest_of(canonical_json(self._content()))
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values for ``model.json``.
+        """Return plain values for ``model.json``.
 
         Returns
         -------
@@ -117,19 +117,19 @@ class ModelCard:
     def _content(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "intended_use": INTENDED_USE,
+            "intended_use": RESEARCH_USE_ONLY,
             "optimistic": self.recipe.optimistic,
             "answer": "log-odds of malignancy of one lesion slice, as trained",
             "inputs": {
-                "channels": list(CHANNELS),
+                "channels": list(self.settings.channels),
                 "patch_size": self.settings.size,
                 "field_of_view": f"box round the vertebra, side + {self.settings.margin_percent:g}%",
                 "mm_per_pixel": f"side_mm / {self.settings.size}",
-                "weightings": ["T1w", "T2w"],
+                "weightings": [str(sequence) for sequence in self.settings.sequences],
                 "plane": "sagittal",
                 "registration": self.settings.registration,
                 "normalisation": self.recipe.normalisation,
-                "settings": asdict(self.settings),
+                "settings": self.settings.to_json(),
                 "settings_digest": self.settings.digest,
             },
             "prior_inflation": self.recipe.inflation,
@@ -158,7 +158,7 @@ class ModelCard:
         Raises
         ------
         ModelError
-            For another schema, missing keys, or a text that its digest does not name.
+            For another schema, missing keys, or a content that does not match its digest.
         """
         if values.get("schema") != SCHEMA:
             raise ModelError(f"schema {values.get('schema')!r}", where=MODEL_FILE, allowed=repr(SCHEMA))
@@ -177,7 +177,7 @@ class ModelCard:
             raise ModelError(
                 "the model card was changed after training: it does not match its digest",
                 where=MODEL_FILE,
-                remedy="Take the model from its source again.",
+                remedy="Copy the model from its source again.",
             )
         return card
 
@@ -197,7 +197,7 @@ def read_card(folder: Path) -> ModelCard:
     Raises
     ------
     ModelError
-        When it is missing, no card, or was changed.
+        When it is missing, not a card, or was changed.
     """
     return ModelCard.from_json(
         read_json_object(folder / MODEL_FILE, remedy="Give a folder that `spinefx train` wrote, such as fold-01.")
@@ -211,7 +211,7 @@ def read_json_object(path: Path, *, remedy: str) -> dict[str, Any]:
     ----------
     path : Path
     remedy : str
-        What to do where it is missing or broken.
+        What the user should do where it is missing or broken.
 
     Returns
     -------
@@ -220,14 +220,6 @@ def read_json_object(path: Path, *, remedy: str) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        When it is missing, too long, no JSON, or no object.
+        When it is missing, too long, not JSON, or not an object.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(LONGEST_CARD_BYTES + 1)
-        values = json.loads(data.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"no readable {path.name}", where="model folder", remedy=remedy) from error
-    if len(data) > LONGEST_CARD_BYTES or not isinstance(values, dict):
-        raise ModelError("a JSON file that is no object of the expected size", where=path.name, remedy=remedy)
-    return values
+    return read_json(path, ModelError, most_bytes=LONGEST_CARD_BYTES, remedy=remedy)

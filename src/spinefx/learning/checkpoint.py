@@ -1,7 +1,7 @@
-"""Where an interrupted fold goes on: one file of tensors and plain values, replaced whole after each epoch.
+"""The checkpoint from which an interrupted fold resumes: tensors and plain values in one file, replaced each epoch.
 
-safetensors with JSON in its header; never pickle. The digest of the tensors is checked, so that a torn or altered
-checkpoint is not continued from.
+The format is safetensors with JSON in its header, never pickle. The digest of the tensors is checked, so that training
+does not resume from a torn or altered file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Checkpoint:
     tensors : mapping of str to Tensor
         ``now.*`` the weights, ``best.*`` the best so far, ``adam.*`` the optimiser's state.
     values : mapping of str to object
-        Plain values that JSON holds: what this run is, epochs done, history, ledger.
+        Plain values for JSON: the run's identity, its history and its ledger.
     """
 
     tensors: Mapping[str, Tensor]
@@ -68,12 +68,12 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     Returns
     -------
     Checkpoint or None
-        None where there is none, or none that is whole: the fold then starts again, and gives the same numbers.
+        None where there is no intact checkpoint: the fold then starts again, with the same result.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no mapping
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is not a mapping
         if header.get("digest") != _digest(tensors):
             return None
         return Checkpoint(tensors, json.loads(header["values"]))
@@ -82,7 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def snapshot(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Name the tensors of a network and of its Adam.
+    """Return the tensors of a network and of its optimiser by name.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def snapshot(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, 
 
 
 def restore(network: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put what :func:`snapshot` named back in place.
+    """Put the tensors of :func:`snapshot` back in place.
 
     Parameters
     ----------

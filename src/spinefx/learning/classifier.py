@@ -1,4 +1,4 @@
-"""A trained model that torch computes: made by training, and checked when it is read again."""
+"""A trained model that torch computes: made by training, and checked when it is loaded."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.learning.card import MODEL_FILE, WEIGHTS_FILE, Initialisation, ModelCard, read_card
 from spinefx.learning.model import TrainedModel, shuffle_filters
 from spinefx.learning.network import FractureNetwork, in_channel_order
+from spinefx.learning.networks import Network
 from spinefx.learning.recipe import Recipe
 
 __all__ = ["Classifier", "software_versions"]
 
 
 def software_versions() -> dict[str, str]:
-    """Name the software that bits depend on.
+    """Return the versions of the software that results depend on, to the last bit.
 
     Returns
     -------
@@ -45,11 +46,11 @@ class Classifier(TrainedModel):
     Parameters
     ----------
     card : ModelCard
-    network : torch.nn.Module
-        Maps patches of shape (n, 6, size, size) to n log-odds; put into evaluation mode.
+    network : FractureNetwork
+        Maps patches of shape (n, channel, size, size) to n log-odds; put into evaluation mode.
     """
 
-    network: nn.Module
+    network: FractureNetwork
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -64,7 +65,7 @@ class Classifier(TrainedModel):
         fold: int,
         initialisation: Initialisation,
     ) -> Classifier:
-        """Make a classifier of a network that has just been trained.
+        """Make a classifier from a network that has just been trained.
 
         Parameters
         ----------
@@ -95,10 +96,10 @@ class Classifier(TrainedModel):
 
     def _with_shuffled_weights(self, rng: np.random.Generator, *, last_only: bool) -> Classifier:
         network = copy.deepcopy(self.network)
-        # Batch normalisation scales whole filters, so it stands as it is.
+        # Batch normalisation scales whole filters, so it stays as it is.
         filters = [one for one in network.parameters() if one.ndim > 1]
         with torch.no_grad():
-            for one in filters[-1:] if last_only else filters:
+            for one in [network.head.weight] if last_only else filters:
                 one.copy_(torch.from_numpy(shuffle_filters(one.detach().numpy(), rng)))
         return Classifier(self.card, network)
 
@@ -118,13 +119,15 @@ class Classifier(TrainedModel):
         write_text(folder / MODEL_FILE, json.dumps(self.card.to_json(), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> Classifier:
+    def load(cls, folder: Path, network: Network | None = None) -> Classifier:
         """Read a model, and check every link of its chain of digests.
 
         Parameters
         ----------
         folder : Path
             With ``weights.safetensors`` and ``model.json``.
+        network : Network, optional
+            The network that the model's recipe names, where it is not one of this package.
 
         Returns
         -------
@@ -134,6 +137,8 @@ class Classifier(TrainedModel):
         ------
         ModelError
             When a file is missing, was altered, or does not fit the other.
+        RecipeError
+            When the recipe names a network that is not known.
         """
         card = read_card(folder)
         try:
@@ -146,29 +151,29 @@ class Classifier(TrainedModel):
             ) from error
         if digest_of(data) != card.weights_digest:
             raise ModelError(
-                "the weights are not those that the card names (SHA-256 differs)",
+                "the weights do not match the model card (SHA-256 differs)",
                 where=WEIGHTS_FILE,
-                remedy="Take the model from its source again.",
+                remedy="Copy the model from its source again.",
             )
-        return cls(card, _network_of(data, card.recipe))
+        return cls(card, _network_of(data, card.recipe, network))
 
 
 def _serialised(network: nn.Module) -> bytes:
     return safetensors.torch.save({key: value.contiguous() for key, value in network.state_dict().items()})
 
 
-def _network_of(data: bytes, recipe: Recipe) -> FractureNetwork:
-    with torch.random.fork_rng(devices=[]):  # its random weights are replaced; torch's generator is not ours to move
-        network = FractureNetwork(recipe)
+def _network_of(data: bytes, recipe: Recipe, architecture: Network | None) -> FractureNetwork:
+    with torch.random.fork_rng(devices=[]):  # the random weights are replaced; leave torch's generator alone
+        network = FractureNetwork(recipe, architecture)
     own = network.state_dict()
     try:
         given = safetensors.torch.load(data)
     except SafetensorError as error:
-        raise ModelError("weights that are no safetensors file", where=WEIGHTS_FILE) from error
+        raise ModelError("a file that is not in the safetensors format", where=WEIGHTS_FILE) from error
     other = sorted(set(own) ^ set(given)) or [key for key in own if own[key].shape != given[key].shape]
     if other:
         raise ModelError(
-            f"tensors that do not fit the recipe's network ({other[0]} first of {len(other)})", where=WEIGHTS_FILE
+            f"{len(other)} tensors that do not fit the recipe's network (first: {other[0]})", where=WEIGHTS_FILE
         )
     network.load_state_dict(given)
     return in_channel_order(network)

@@ -1,8 +1,7 @@
-"""Cross-validation by patient: every participant answered once, by a model that never saw them, and the proof of it."""
+"""Cross-validation by patient: each participant is tested once, by a model that has not seen them, and an audit."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,40 +13,47 @@ import numpy as np
 
 from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction
-from spinefx.cluster import LOCAL, spread
-from spinefx.errors import FileError, InputError, ModelError, SpinefxError, WorkspaceError
-from spinefx.files import canonical_json, digest_of, write_text
+from spinefx.errors import InputError, ModelError, SpinefxError
+from spinefx.files import write_text
 from spinefx.learning.augmentation import PatchBank
 from spinefx.learning.checkpoint import read_checkpoint
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.device import Route, choose_route
-from spinefx.learning.duplicates import TWIN_CORRELATION, find_twins
 from spinefx.learning.fitting import History, Run
 from spinefx.learning.folds import Fold, split_folds
 from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, Side, audit_folds, audit_run
 from spinefx.learning.lockstep import LockstepFold, fit_together
+from spinefx.learning.network import build_network
+from spinefx.learning.networks import Network, network_named
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import fit, reproducible
-from spinefx.learning.workers import share_out
+from spinefx.learning.training_data import (
+    check_inputs,
+    check_pixels,
+    claim_folder,
+    diagnosis_by_participant,
+    digest_of_data,
+)
+from spinefx.processes.cluster import LOCAL, spread
+from spinefx.processes.pool import share_out
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["CrossValidation", "FoldResult", "cross_validate", "train_folds"]
 
-SCHEMA = "spinefx cross-validation 1"
-IDENTITY_FILE, AUDIT_FILE, FOLD_FILE = "crossvalidation.json", "audit.json", "fold.json"
-# On a GPU an epoch of ten folds takes seconds, and so does writing their checkpoints.
+AUDIT_FILE, FOLD_FILE = "audit.json", "fold.json"
+# On a GPU an epoch of ten folds takes seconds, as long as writing their checkpoints.
 CHECKPOINT_SPACING_S = 120.0
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one fold gave.
+    """The result of one fold.
 
     Parameters
     ----------
     fold : int
     predictions : tuple of Prediction
-        One a test slice.
+        One per test slice.
     history : History
     facts : FoldFacts
     model_digest : str
@@ -60,7 +66,7 @@ class FoldResult:
     model_digest: str
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file.
+        """Return plain values for a JSON file.
 
         Returns
         -------
@@ -104,13 +110,13 @@ class CrossValidation:
     recipe : Recipe
     cohort_digest : str
     folds : tuple of Fold
-        Who was on which side.
+        Who trained, chose the epoch and was tested in each.
     results : tuple of FoldResult
         In the order of the folds.
     audit : AuditReport
-        Passed, or it would not be here.
+        Passed: an audit that finds a leak raises instead.
     restarted : tuple of str
-        Folds that had been begun on another route, or with other software, and were begun again.
+        Folds that were interrupted on another route or with other software, and started again.
     """
 
     recipe: Recipe
@@ -122,7 +128,7 @@ class CrossValidation:
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
-        """One a slice, ordered by case and slice."""
+        """One per slice, ordered by case and slice."""
         every = [prediction for result in self.results for prediction in result.predictions]
         return tuple(sorted(every, key=lambda one: (one.case_id, one.slice_index)))
 
@@ -134,7 +140,7 @@ class CrossValidation:
 
 @dataclass(frozen=True, eq=False)
 class _Experiment:
-    """Everything that a fold needs, sent once to each process."""
+    """Everything that a fold needs, sent once to each worker."""
 
     stacks: tuple[PatchStack, ...]
     truth: Mapping[str, Diagnosis]
@@ -144,6 +150,7 @@ class _Experiment:
     cohort_digest: str
     data_digest: str
     route: Route
+    network: Network | None
 
     @cached_property
     def bank(self) -> PatchBank:
@@ -153,7 +160,7 @@ class _Experiment:
         return self.folder / fold.label
 
     def begun_otherwise(self, fold: Fold) -> bool:
-        """Tell whether a fold was cut off in a run that this one cannot go on from."""
+        """Return whether a fold was interrupted in a run that this one cannot resume."""
         run = self._prepare(fold)[0].run
         saved = read_checkpoint(run.checkpoint_path)
         return saved is not None and not run.may_continue(saved)
@@ -167,7 +174,7 @@ class _Experiment:
         self._finish(fold, job, test, classifier, history)
 
     def run_together(self, folds: Sequence[Fold], report: Callable[..., None]) -> None:
-        """Train folds in lockstep, and test each as it comes to its end."""
+        """Train folds in lockstep, and test each when it is finished."""
         jobs, tests = zip(*(self._prepare(fold) for fold in folds), strict=True)
         fit_together(
             jobs,
@@ -178,7 +185,7 @@ class _Experiment:
         )
 
     def _prepare(self, fold: Fold) -> tuple[LockstepFold, Side]:
-        """Say what trains and what chooses the epoch, and beside them what tests."""
+        """Return the job of a fold (what trains, what chooses the epoch) and its test side."""
         ledger = Ledger(fold.number)
         malignant = {case: answer == Diagnosis.MALIGNANT for case, answer in self.truth.items()}
         training, inner, test = (
@@ -187,11 +194,12 @@ class _Experiment:
         )
         watched = {"inner_split": inner, "test_fold": test, "none": None}[self.recipe.early_stopping_on]
         folder, route = self.folder_of(fold), self.route.name
-        run = Run(self.recipe, fold.number, self.cohort_digest, self.data_digest, folder, self.weights, route)
+        digests = (self.cohort_digest, self.data_digest)
+        run = Run(self.recipe, fold.number, *digests, folder, self.weights, route, self.network)
         return LockstepFold(training, watched, run), test
 
     def _finish(self, fold: Fold, job: LockstepFold, test: Side, classifier: Classifier, history: History) -> None:
-        """Test one fold; its last file is the result, so that a fold without it is not finished."""
+        """Test one fold and save it. The result is written last, so that a fold without it is not finished."""
         ledger = test.ledger
         for constant in ("normalisation statistics", "patient score", "prior correction", "threshold"):
             ledger.record_fit(constant, ())  # each comes from the recipe, or from each patch by itself
@@ -203,11 +211,11 @@ class _Experiment:
         job.run.checkpoint_path.unlink(missing_ok=True)
 
     def run_fold_silently(self, fold: Fold) -> None:
-        """Do the same where nobody can be told of progress."""
+        """Train and test one fold where no progress can be reported."""
         self.run_fold(fold, _say_nothing)
 
     def _test(self, classifier: Classifier, test: Side) -> tuple[Prediction, ...]:
-        """Answer the test side case by case, as the model would at the point of use."""
+        """Predict the test side case by case, as the model does at the point of use."""
         predictions: list[Prediction] = []
         case_ids = np.array([sample.case_id for sample in test.samples])
         with reproducible():
@@ -218,11 +226,11 @@ class _Experiment:
         return tuple(predictions)
 
     def finished(self, fold: Fold) -> FoldResult | None:
-        """Read a fold's result, if it is there and belongs to the model beside it."""
+        """Return a fold's result, if it is there and belongs to the model beside it."""
         folder = self.folder_of(fold)
         try:
             result = FoldResult.from_json(json.loads((folder / FOLD_FILE).read_text("utf-8")))
-            is_whole = Classifier.load(folder).digest == result.model_digest
+            is_whole = Classifier.load(folder, self.network).digest == result.model_digest
         except (OSError, ValueError, KeyError, TypeError, InputError, ModelError):
             return None
         return result if is_whole else None
@@ -240,31 +248,34 @@ def cross_validate(
     route: Route | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     on: str = LOCAL,
+    network: Network | None = None,
 ) -> CrossValidation:
-    """Train one model a fold, answer its test patients, and audit the whole for leaks.
+    """Train one model per fold, predict its test patients, and audit the whole for leaks.
 
     Parameters
     ----------
     stacks : sequence of PatchStack
-        One a case, cut with the recipe's settings; their order does not matter.
+        One per case, cut with the recipe's settings, in any order.
     truth : mapping of str to Diagnosis
         By case.
     recipe : Recipe
     folder : Path
-        Gets ``fold-01`` and so on, each with its model and the model's graph; an interrupted run goes on from what is
-        there.
+        Receives ``fold-01`` and so on, each with its model and the model's graph; an interrupted run resumes from
+        what is there.
     cohort_digest : str
-        Names the cohort in every model.
+        Identifies the cohort in every model.
     workers : int
-        Processes, one thread each. The result does not depend on it. A GPU has no use for them.
+        Processes, one thread each. The result does not depend on their number; a GPU does not use them.
     weights : Path, optional
-        Local ImageNet file in torchvision's format.
+        Local file of ImageNet weights for the recipe's network.
     route : Route, optional
-        Where to compute; the CPU by default. A fold that was cut off on another route starts again.
+        Where to compute; the CPU by default. A fold that was interrupted on another route starts again.
     progress : callable, optional
-        Told (fold label, epoch, epochs) after each epoch; on a cluster nobody is.
+        Called with (fold label, epoch, epochs) after each epoch, except on a cluster.
     on : str
-        Where to train, as :func:`spinefx.cluster.spread` takes it.
+        Where to train, as :func:`spinefx.processes.cluster.spread` takes it.
+    network : Network, optional
+        The network that the recipe names, where it is not one of :data:`spinefx.learning.networks.NETWORKS`.
 
     Returns
     -------
@@ -275,18 +286,18 @@ def cross_validate(
     InputError
         When truth is missing, cases repeat, or patches were cut with other settings.
     RecipeError
-        When a diagnosis has fewer patients than there are folds.
+        When a diagnosis has fewer patients than there are folds, or the recipe's network is not known.
     WorkspaceError
         When ``folder`` holds an experiment with another recipe or other data.
     LeakError
-        When training data and test data met; ``audit.json`` says where.
+        When test data reached training; ``audit.json`` says where.
     """
-    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route)
+    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network)
     restarted = _train(experiment, folds, workers, progress, on)
     results = tuple(_read_result(experiment, fold) for fold in folds)
     checks += audit_run(folds, [result.facts for result in results], experiment.stacks, recipe)
     report = _conclude(checks, folder)
-    _write_missing_graphs([experiment.folder_of(fold) for fold in folds])
+    _write_missing_graphs([experiment.folder_of(fold) for fold in folds], network)
     return CrossValidation(recipe, cohort_digest, folds, results, report, restarted)
 
 
@@ -303,12 +314,13 @@ def train_folds(
     route: Route | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     on: str = LOCAL,
+    network: Network | None = None,
 ) -> int:
-    """Train a share of the folds, for one of several jobs; :func:`cross_validate` joins and audits them.
+    """Train a share of the folds as one of several jobs; :func:`cross_validate` joins and audits them.
 
     Parameters
     ----------
-    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on
+    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on, network
         As for :func:`cross_validate`.
     share : tuple of int
         Position and number: folds ``position::number`` are this job's.
@@ -316,14 +328,14 @@ def train_folds(
     Returns
     -------
     int
-        Folds of the whole that are not finished, by this job or another.
+        Folds that are not finished yet, by this job or another.
 
     Raises
     ------
     InputError, RecipeError, WorkspaceError, LeakError
         As :func:`cross_validate` does before training.
     """
-    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route)
+    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network)
     _train(experiment, folds[share[0] :: share[1]], workers, progress, on)
     return sum(experiment.finished(fold) is None for fold in folds)
 
@@ -336,21 +348,25 @@ def _begin(
     cohort_digest: str,
     weights: Path | None,
     route: Route | None,
+    network: Network | None,
 ) -> tuple[_Experiment, tuple[Fold, ...], tuple[AuditCheck, ...]]:
     """Check everything that can be checked before training."""
+    network_named(recipe.network, network)
+    _refuse_unwritable(recipe, network)
     ordered = tuple(sorted(stacks, key=lambda stack: stack.case_id))
-    _check_inputs(ordered, truth, recipe, weights)
+    check_inputs(ordered, truth, recipe, weights)
     answers = {stack.case_id: truth[stack.case_id] for stack in ordered}
-    folds = split_folds(_by_participant(ordered, answers), recipe)
-    data_digest = _data_digest(ordered, answers)
-    _claim(folder, recipe, cohort_digest, data_digest, weights)
+    folds = split_folds(diagnosis_by_participant(ordered, answers), recipe)
+    data_digest = digest_of_data(ordered, answers)
+    claim_folder(folder, recipe, cohort_digest, data_digest, weights)
     checks: tuple[AuditCheck, ...] = (
         audit_folds(folds, (stack.participant_id for stack in ordered)),
-        _check_pixels(ordered, folds),
+        check_pixels(ordered, folds),
     )
     _conclude(checks, folder)
     route = route or choose_route("cpu")
-    return _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest, route), folds, checks
+    experiment = _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest, route, network)
+    return experiment, folds, checks
 
 
 def _train(
@@ -360,7 +376,7 @@ def _train(
     progress: Callable[[str, int, int], None] | None,
     on: str,
 ) -> tuple[str, ...]:
-    """Train the folds that are not finished; names those that another route or other software had begun."""
+    """Train the folds that are not finished; return those that had started on another route or with other software."""
     todo = [fold for fold in folds if experiment.finished(fold) is None]
     restarted = tuple(fold.label for fold in todo if experiment.begun_otherwise(fold))
     told = progress or _say_nothing
@@ -376,133 +392,48 @@ def _train(
     return restarted
 
 
-def _write_missing_graphs(folders: Sequence[Path]) -> None:
-    """Give each model the graph by which it answers without torch."""
+def _write_missing_graphs(folders: Sequence[Path], network: Network | None) -> None:
+    """Write the graphs by which models answer without torch."""
     try:
-        from spinefx.learning.export import export_graph
-        from spinefx.learning.graph import graph_is_current
+        from spinefx.learning.onnx_export import export_graph
+        from spinefx.learning.onnx_model import graph_is_current
     except ModuleNotFoundError as error:
         if error.name not in {"onnx", "onnxruntime"}:
             raise
-        return  # a machine that only trains may lack them; this command or `spinefx export` writes the graphs at home
+        return  # a machine that only trains may lack them; `spinefx export` writes the graphs elsewhere
     for folder in folders:
         if not graph_is_current(folder):
-            export_graph(folder)
+            export_graph(folder, network)
+
+
+def _refuse_unwritable(recipe: Recipe, network: Network | None) -> None:
+    """Refuse, before training, a network from outside this package whose graph could not be written afterwards."""
+    if network is None:
+        return
+    try:
+        from spinefx.learning.onnx_export import graph_of
+    except ModuleNotFoundError as error:
+        if error.name not in {"onnx", "onnxruntime"}:
+            raise
+        return
+    graph_of(build_network(recipe, fold=0, network=network).eval(), recipe.patch_size)
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:
-    """Stand in where nobody wants to hear of progress."""
+    """Ignore progress."""
 
 
 def _read_result(experiment: _Experiment, fold: Fold) -> FoldResult:
     result = experiment.finished(fold)
     if result is None:
         raise ModelError(
-            "the fold was trained, but its files are not whole", where=fold.label, remedy="Run the same command again."
+            "the fold was trained, but its files are incomplete", where=fold.label, remedy="Run the same command again."
         )
     return result
 
 
-def _check_inputs(
-    stacks: Sequence[PatchStack], truth: Mapping[str, Diagnosis], recipe: Recipe, weights: Path | None
-) -> None:
-    case_ids = [stack.case_id for stack in stacks]
-    doubled = sorted({case for case in case_ids if case_ids.count(case) > 1})
-    if doubled:
-        raise InputError("patches of this case are given twice", where=doubled[0])
-    missing = [case for case in case_ids if case not in truth]
-    if missing:
-        raise InputError(
-            f"no diagnosis for {len(missing)} cases ({missing[0]} first)", remedy="Add their truth, or leave them out."
-        )
-    for stack in stacks:
-        if stack.settings != recipe.patch_settings:
-            raise InputError(
-                f"patches cut with {stack.settings}",
-                where=stack.case_id,
-                allowed=f"{recipe.patch_settings}, as the recipe says",
-                remedy="Run `spinefx patch` with this recipe.",
-            )
-    if weights is not None and recipe.initialisation == "random":
-        raise InputError(
-            "an ImageNet file for a recipe with initialisation = 'random'",
-            allowed="no file, or initialisation = 'imagenet'",
-        )
-
-
-def _by_participant(stacks: Sequence[PatchStack], truth: Mapping[str, Diagnosis]) -> dict[str, Diagnosis]:
-    """Give each participant one diagnosis: malignant where any of their cases is."""
-    people: dict[str, Diagnosis] = {}
-    for stack in stacks:
-        if people.get(stack.participant_id) != Diagnosis.MALIGNANT:
-            people[stack.participant_id] = truth[stack.case_id]
-    return people
-
-
-def _data_digest(stacks: Sequence[PatchStack], truth: Mapping[str, Diagnosis]) -> str:
-    found = hashlib.sha256()
-    for stack in stacks:
-        found.update(canonical_json([stack.case_id, stack.participant_id, stack.slices, truth[stack.case_id]]).encode())
-        for array in (stack.t1w, stack.t2w, stack.matrices):
-            found.update(canonical_json([str(array.dtype), array.shape]).encode())
-            found.update(np.ascontiguousarray(array).tobytes())
-    return f"sha256:{found.hexdigest()}"
-
-
-def _claim(folder: Path, recipe: Recipe, cohort_digest: str, data_digest: str, weights: Path | None) -> None:
-    """Write what this experiment is, or refuse a folder that holds another."""
-    path = folder / IDENTITY_FILE
-    identity = {
-        "schema": SCHEMA,
-        "recipe": recipe.to_mapping(),
-        "cohort_digest": cohort_digest,
-        "data_digest": data_digest,
-        "imagenet_digest": "" if weights is None else _file_digest(weights),
-    }
-    try:
-        before = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        write_text(path, json.dumps(identity, indent=2, ensure_ascii=False) + "\n")
-        return
-    except (OSError, ValueError) as error:
-        raise WorkspaceError(f"an unreadable {IDENTITY_FILE}", where=folder.name, remedy=_START_AFRESH) from error
-    changed = [key for key in identity if before.get(key) != identity[key] and key != "recipe"]
-    was, now = before.get("recipe", {}), identity["recipe"]
-    assert isinstance(now, dict)
-    changed += [f"{key} (was {was.get(key)!r}, now {now[key]!r})" for key in now if was.get(key) != now[key]]
-    if changed:
-        raise WorkspaceError(
-            f"an experiment that differs in {', '.join(changed)}", where=folder.name, remedy=_START_AFRESH
-        )
-
-
-_START_AFRESH = "Give the new experiment another name, or remove the old one."
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        return digest_of(path.read_bytes())
-    except OSError as error:
-        raise FileError("the weights file cannot be read", where=path.name) from error
-
-
-def _check_pixels(stacks: Sequence[PatchStack], folds: Sequence[Fold]) -> AuditCheck:
-    """Search for one patient under two names on two sides of any fold."""
-    twins = find_twins(stacks)
-    findings = [
-        f"{twin.first} and {twin.second} show the same pixels (correlation {twin.correlation:.4f}, "
-        f"above {TWIN_CORRELATION}) on two sides of a fold"
-        for twin in twins
-        if twin.is_copy
-        and any(fold.side_of(twin.first_participant) != fold.side_of(twin.second_participant) for fold in folds)
-    ]
-    slices = sum(len(stack.slices) for stack in stacks)
-    worst = max((twin.correlation for twin in twins), default=None)
-    return AuditCheck("near-duplicate pixels across folds", slices * (slices - 1) // 2, tuple(findings), worst=worst)
-
-
 def _conclude(checks: tuple[AuditCheck, ...], folder: Path) -> AuditReport:
-    """Store the audit, and stop where it found a leak."""
+    """Write the audit, and stop if it found a leak."""
     report = AuditReport(checks)
     write_text(folder / AUDIT_FILE, json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n")
     report.raise_for_leaks()

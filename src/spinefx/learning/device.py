@@ -1,4 +1,4 @@
-"""Where training is computed: the one choice between processor and graphics card, with its reason in a sentence."""
+"""The choice between CPU and GPU for training, with its reason in one sentence."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Route:
     ----------
     device : {'cpu', 'cuda'}
     name : str
-        What models record: ``cpu``, or the card and how it was used.
+        What models record: ``cpu``, or the GPU and how it was used.
     said : str
-        One sentence for people: which route, and why.
+        One sentence for the user: which route, and why.
     folds_at_once : int
-        Folds that train in lockstep; 1 on the CPU, where processes share them out.
+        Folds that train in lockstep; 1 on the CPU, where worker processes share the folds.
     """
 
     device: str
@@ -45,7 +45,7 @@ def choose_route(wanted: str = "auto") -> Route:
     Parameters
     ----------
     wanted : {'auto', 'cpu', 'cuda'}
-        ``auto`` takes a GPU where a working one is, and the CPU otherwise.
+        ``auto`` takes a working GPU where there is one, and the CPU otherwise.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def choose_route(wanted: str = "auto") -> Route:
     Raises
     ------
     InputError
-        For another word, or for ``cuda`` where no GPU works.
+        For another name, or for ``cuda`` where no GPU works.
     """
     if wanted not in DEVICES:
         raise InputError(f"device {wanted!r}", allowed=", ".join(DEVICES))
@@ -74,7 +74,7 @@ def choose_route(wanted: str = "auto") -> Route:
 
 
 def _probe() -> tuple[str, int]:
-    """Why no GPU can be used, empty where one can, and its free bytes."""
+    """Return why no GPU can be used (empty where one can), and the free bytes of its memory."""
     if torch.version.cuda is None:
         return "this build of torch has no CUDA", 0
     if not torch.cuda.is_available():
@@ -91,7 +91,7 @@ def _probe() -> tuple[str, int]:
 
 @contextlib.contextmanager
 def single_precision_is_single() -> Iterator[None]:
-    """Let a GPU compute float32 as float32, not as TF32, and choose its kernels by trial; put all back afterwards.
+    """Make a GPU compute float32 as float32, not TF32, and choose kernels by trial; restore the settings afterwards.
 
     Yields
     ------
@@ -99,7 +99,7 @@ def single_precision_is_single() -> Iterator[None]:
 
     Notes
     -----
-    The recipe's ``dtype`` is what is computed: float32 means float32, bfloat16 is asked for by name.
+    The recipe's ``dtype`` is what is computed: float32 means float32; bfloat16 must be requested.
     """
     backends: Any = torch.backends  # whose switches are set on modules, which types do not know
     places = [backends.cuda.matmul, backends.cudnn.conv]

@@ -1,7 +1,7 @@
-"""Searching a cohort for the same pixels under two names.
+"""Search a cohort for the same pixels under two identifiers.
 
 A patient who was entered twice, or a copied series, puts test images into training. Patches of different participants
-are compared at low resolution, shifted, scaled and turned copies included.
+are compared at low resolution, including shifted, scaled and rotated copies.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["TWIN_CORRELATION", "Twin", "find_twins"]
 
 SIZE = 16
 VOXELS_PER_SIDE = 24
-# Low-resolution patches of two people stay below this; those of one image, copied, lie above it.
+# Low-resolution patches of two patients correlate less than this; copies of one image correlate more.
 TWIN_CORRELATION = 0.995
-# Pairs below this on the coarse grid of views are not looked at again.
+# Pairs below this on the coarse grid of views are not refined.
 CANDIDATE_CORRELATION = 0.8
 CANDIDATES = 256
 COARSE_VIEWS = tuple(
@@ -55,12 +55,12 @@ class Twin:
 
     @property
     def is_copy(self) -> bool:
-        """Whether the two are too alike to be two people."""
+        """Whether the two are too similar to be two patients."""
         return self.correlation > TWIN_CORRELATION
 
 
 def find_twins(stacks: Sequence[PatchStack]) -> tuple[Twin, ...]:
-    """Find the most alike slices of different participants.
+    """Find the most similar slices of different participants.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def find_twins(stacks: Sequence[PatchStack]) -> tuple[Twin, ...]:
     Returns
     -------
     tuple of Twin
-        Most alike first; :attr:`Twin.is_copy` tells which are copies. At most 256; empty where no two are alike.
+        Most similar first, at most 256; :attr:`Twin.is_copy` says which are copies.
 
     Notes
     -----
@@ -97,22 +97,24 @@ def find_twins(stacks: Sequence[PatchStack]) -> tuple[Twin, ...]:
 
 
 def _blurred(stack: PatchStack) -> PatchStack:
-    """Remove what a 16-pixel patch cannot hold, so that copies stay alike wherever its pixels fall, and shrink."""
-    matrices = stack.matrices.copy()
-    voxels = []
-    for array, channels in ((stack.t1w, slice(0, 3)), (stack.t2w, slice(3, 6))):
-        voxels_per_side = float(np.linalg.norm(stack.matrices[0, channels.start + 1, 1:, :2], axis=0).mean())
+    """Blur away what 16 pixels cannot hold, so that copies look the same wherever pixels fall, and shrink."""
+    sources = []
+    for source in stack.sources:
+        centre = source.matrices[0, stack.settings.neighbours]
+        voxels_per_side = float(np.linalg.norm(centre[1:, :2], axis=0).mean())
         sigma = 0.5 * voxels_per_side / SIZE
-        extent = np.array(array.shape[1:])
+        extent = np.array(source.voxels.shape[1:])
         wanted = np.maximum(2, np.round(extent * min(1.0, VOXELS_PER_SIDE / voxels_per_side))).astype(int)
         along_rows, along_columns = (_thinning(*counts, sigma) for counts in zip(extent, wanted, strict=True))
-        voxels.append((along_rows @ array @ along_columns.T).astype(np.float32))
-        matrices[:, channels, 1:] *= ((wanted - 1) / (extent - 1))[:, None]
-    return replace(stack, t1w=voxels[0], t2w=voxels[1], matrices=matrices)
+        voxels = (along_rows @ source.voxels @ along_columns.T).astype(np.float32)
+        matrices = source.matrices.copy()
+        matrices[..., 1:, :] *= ((wanted - 1) / (extent - 1))[:, None]
+        sources.append(replace(source, voxels=voxels, matrices=matrices))
+    return replace(stack, sources=tuple(sources))
 
 
 def _thinning(count: int, wanted: int, sigma: float) -> NDArray[np.float64]:
-    """Matrix that blurs a line of voxels, its ends repeated, and reads it at fewer, evenly spread places."""
+    """Return the matrix that blurs a line of voxels, its ends repeated, and samples it at fewer, even places."""
     reach = int(4 * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     blur = np.zeros((count, count))
@@ -125,10 +127,10 @@ def _thinning(count: int, wanted: int, sigma: float) -> NDArray[np.float64]:
 
 
 def _rows(bank: PatchBank, numbers: NDArray[np.int64], jitters: Sequence[Jitter]) -> NDArray[np.float32]:
-    """Patches as unit vectors, shape (n, pixels): their products are correlations."""
+    """Return patches as unit vectors, shape (n, pixels), whose products are correlations."""
     rows = torch.cat(
         [
-            bank.sample(numbers[start : start + 256], jitters[start : start + 256]).reshape(-1, 6 * SIZE * SIZE)
+            bank.sample(numbers[start : start + 256], jitters[start : start + 256]).flatten(start_dim=1)
             for start in range(0, len(numbers), 256)
         ]
     )
@@ -139,7 +141,7 @@ def _rows(bank: PatchBank, numbers: NDArray[np.int64], jitters: Sequence[Jitter]
 def _refine(
     bank: PatchBank, plain: NDArray[np.float32], pairs: Sequence[tuple[int, int]], start: Sequence[Jitter]
 ) -> tuple[NDArray[np.float64], list[Jitter]]:
-    """Search around each pair's best view, in steps that halve: all pairs at once."""
+    """Search around each pair's best view in steps that halve, all pairs at once."""
     first = np.array([one for one, _ in pairs])
     second = np.array([two for _, two in pairs])
     views = np.array([[j.shift_row, j.shift_column, j.scale, j.rotation_deg] for j in start])
@@ -159,7 +161,7 @@ def _refine(
 def _by_case(
     bank: PatchBank, pairs: Sequence[tuple[int, int]], correlations: NDArray[np.float64], views: Sequence[Jitter]
 ) -> tuple[Twin, ...]:
-    """Keep the most alike slices of each two cases."""
+    """Keep the most similar slices of each pair of cases."""
     twins: dict[tuple[str, str], Twin] = {}
     for (one, two), correlation, view in zip(pairs, correlations, views, strict=True):
         a, b = bank.samples[one], bank.samples[two]

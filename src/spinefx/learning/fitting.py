@@ -1,4 +1,4 @@
-"""One fold in training: how it begins or goes on, what an epoch changes, what it ends with; alike on every route."""
+"""The state of one fold in training: how it starts or resumes, what an epoch changes, and what it results in."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from spinefx.learning.checkpoint import Checkpoint, read_checkpoint, restore, sn
 from spinefx.learning.classifier import Classifier, software_versions
 from spinefx.learning.leaks import FoldFacts, Side
 from spinefx.learning.network import FractureNetwork, build_network
+from spinefx.learning.networks import Network
 from spinefx.learning.pretrained import Initialisation, initialise
 from spinefx.learning.recipe import Recipe
 
@@ -35,9 +36,9 @@ class EpochRow:
     learning_rate : float
         Of its last step.
     training_loss : float
-        Mean cross-entropy over its draws, nats, as they were trained on.
+        Mean cross-entropy over its draws while training, nats.
     validation_loss : float or None
-        Mean cross-entropy of the watched side's original slices, nats; None where none is watched.
+        Mean cross-entropy of the watched side's original slices, nats; None where no side is watched.
     """
 
     epoch: int
@@ -64,7 +65,7 @@ class History:
     watched: str
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file.
+        """Return plain values for a JSON file.
 
         Returns
         -------
@@ -89,7 +90,7 @@ class History:
 
 @dataclass(frozen=True)
 class Run:
-    """What one training is part of.
+    """What one training belongs to.
 
     Parameters
     ----------
@@ -98,13 +99,15 @@ class Run:
         From 1; 0 outside cross-validation.
     cohort_digest : str
     data_digest : str
-        Of voxels and truth; a checkpoint of other data is not continued from.
+        Of voxels and truth; training does not resume from a checkpoint of other data.
     folder : Path
         Where the checkpoint is kept.
     weights : Path or None
         Local ImageNet file.
     route : str
-        Where and how it is computed; a checkpoint of another route is not continued from, for its bits are others.
+        Where and how it is computed; training does not resume from a checkpoint of another route, whose bits differ.
+    network : Network or None
+        The network that the recipe names, where it is not one of this package.
     """
 
     recipe: Recipe
@@ -114,15 +117,16 @@ class Run:
     folder: Path
     weights: Path | None = None
     route: str = "cpu"
+    network: Network | None = None
 
     @property
     def checkpoint_path(self) -> Path:
-        """The file that an interrupted training goes on from."""
+        """The file from which an interrupted training resumes."""
         return self.folder / CHECKPOINT_FILE
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be continued from; other software gives other bits."""
+        """What must be equal for training to resume from a checkpoint; other software computes other bits."""
         return {
             "recipe_digest": self.recipe.digest,
             "fold": self.fold,
@@ -132,7 +136,7 @@ class Run:
         }
 
     def may_continue(self, saved: Checkpoint) -> bool:
-        """Tell whether a checkpoint is of this run.
+        """Return whether a checkpoint belongs to this run.
 
         Parameters
         ----------
@@ -147,7 +151,7 @@ class Run:
 
 @dataclass(eq=False)
 class Fitting:
-    """One fold in training: how it begins or goes on, what an epoch changes, and what it ends with.
+    """The state of one fold in training, alike on every route.
 
     Use :meth:`begin`.
 
@@ -159,9 +163,9 @@ class Fitting:
     rows : list of EpochRow
         Epochs done.
     kept_epoch : int
-        Whose weights are the best so far; 0 before the first.
+        The epoch with the best weights so far; 0 before the first.
     best : dict of str to Tensor
-        Those weights.
+        The best weights so far.
     """
 
     network: FractureNetwork
@@ -178,10 +182,10 @@ class Fitting:
         Parameters
         ----------
         training : Side
-            Its ledger goes on from the checkpoint's; its precision is the network's.
+            Its ledger continues that of the checkpoint; its precision is the network's.
         run : Run
         device : {'cpu', 'cuda'}
-            On a GPU the rate of learning is a tensor there, and steps can be captured.
+            On a GPU the learning rate is a tensor on the device, so that steps can be captured.
 
         Returns
         -------
@@ -193,10 +197,10 @@ class Fitting:
             For an ImageNet file that does not fit.
         """
         recipe, on_gpu = run.recipe, device == "cuda"
-        network = build_network(recipe, fold=run.fold)
+        network = build_network(recipe, fold=run.fold, network=run.network)
         initialisation = initialise(network, recipe, run.weights)
         network.to(device, training.dtype)
-        kind = torch.optim.Adam if on_gpu else Adam  # the copy that ours spares is a CPU's
+        kind = torch.optim.Adam if on_gpu else Adam  # the copy that our own avoids is made on CPUs alone
         optimiser = kind(
             network.parameters(),
             lr=torch.tensor(recipe.learning_rate, device=device) if on_gpu else recipe.learning_rate,
@@ -219,7 +223,7 @@ class Fitting:
         return fitting
 
     def is_finished(self, recipe: Recipe) -> bool:
-        """Tell whether the last epoch is done, or patience is at its end.
+        """Return whether the last epoch is done, or patience is exhausted.
 
         Parameters
         ----------
@@ -234,7 +238,7 @@ class Fitting:
         return done >= recipe.epochs or not is_patient
 
     def close_epoch(self, row: EpochRow, fold: int) -> None:
-        """Write an epoch down, and keep its weights where they are the best so far.
+        """Record an epoch, and keep its weights if they are the best so far.
 
         Parameters
         ----------
@@ -244,7 +248,7 @@ class Fitting:
         Raises
         ------
         ModelError
-            When a loss is no finite number.
+            When a loss is not finite.
         """
         lowest = min((r.validation_loss for r in self.rows if r.validation_loss is not None), default=math.inf)
         self.rows.append(row)
@@ -254,7 +258,7 @@ class Fitting:
         _refuse_divergence(row, fold)
 
     def save(self, run: Run, training: Side) -> None:
-        """Put everything that the next epoch depends on onto the disk.
+        """Write everything that the next epoch depends on to disk.
 
         Parameters
         ----------
@@ -275,7 +279,7 @@ class Fitting:
         write_checkpoint(run.checkpoint_path, Checkpoint(tensors, values))
 
     def end(self, run: Run, watched: Side | None) -> tuple[Classifier, History]:
-        """Make a classifier of the best weights.
+        """Make a classifier from the best weights.
 
         Parameters
         ----------
@@ -304,5 +308,5 @@ class Fitting:
 def _refuse_divergence(row: EpochRow, fold: int) -> None:
     if not all(math.isfinite(loss) for loss in (row.training_loss, row.validation_loss) if loss is not None):
         raise ModelError(
-            f"the loss of epoch {row.epoch} is no finite number", where=f"fold {fold}", remedy="Lower learning_rate."
+            f"the loss of epoch {row.epoch} is not finite", where=f"fold {fold}", remedy="Lower learning_rate."
         )

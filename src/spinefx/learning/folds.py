@@ -1,4 +1,4 @@
-"""Dealing patients to the folds of a cross-validation."""
+"""Assign patients to the folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spinefx.errors import RecipeError
-from spinefx.learning.draws import Purpose, stream
+from spinefx.learning.random_streams import Purpose, stream
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import Diagnosis
 
@@ -15,7 +15,7 @@ __all__ = ["Fold", "split_folds"]
 
 @dataclass(frozen=True)
 class Fold:
-    """Who is on which side of one fold.
+    """The participants on each side of one fold.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Fold:
         return f"fold-{self.number:02d}"
 
     def side_of(self, participant_id: str) -> str:
-        """Say on which side a participant is.
+        """Return the side that a participant is on.
 
         Parameters
         ----------
@@ -49,19 +49,19 @@ class Fold:
         Returns
         -------
         str
-            ``training``, ``inner``, ``test``, or empty.
+            ``training``, ``inner``, ``test``, or empty for someone else.
         """
         sides = {"training": self.training, "inner": self.inner, "test": self.test}
         return next((name for name, members in sides.items() if participant_id in members), "")
 
 
 def split_folds(truth: Mapping[str, Diagnosis], recipe: Recipe) -> tuple[Fold, ...]:
-    """Deal participants to folds, each diagnosis by itself (protocol rows 1 and 2).
+    """Assign participants to folds, stratified by diagnosis (protocol rows 1 and 2).
 
     Parameters
     ----------
     truth : mapping of str to Diagnosis
-        By participant; its order does not matter.
+        By participant, in any order.
     recipe : Recipe
 
     Returns
@@ -99,7 +99,7 @@ def _deal(truth: Mapping[str, Diagnosis], recipe: Recipe) -> list[set[str]]:
                 remedy="Lower folds in the recipe, or add patients.",
             )
         shuffled = [members[place] for place in rng.permutation(len(members))]
-        # The second class is dealt from the other end, so that uneven classes do not both fill the first folds.
+        # The second class is dealt from the last fold backwards, so that remainders do not all go to the first folds.
         order = range(recipe.folds) if diagnosis == Diagnosis.MALIGNANT else range(recipe.folds - 1, -1, -1)
         for start, fold in enumerate(order):
             tests[fold].update(shuffled[start :: recipe.folds])

@@ -1,6 +1,6 @@
-"""The leak audit: what a cross-validation really touched, held against who may touch what.
+"""The leak audit: what a cross-validation used, compared with what it was allowed to use.
 
-A ledger writes down every draw and every fit of a fold as they happen; the audit reads the ledgers, not the intentions.
+A ledger records every draw and every fit of a fold as it happens; the audit reads the ledgers, not the intentions.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ __all__ = [
     "audit_run",
 ]
 
-# What the choice of an epoch by a watched loss is called in the ledger; the one fit a recipe may declare.
+# How the ledger names the choice of an epoch by a watched loss: the one fit on test data that a recipe may declare.
 EARLY_STOPPING = "early stopping"
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Something that was learnt from data.
+    """Something that was learned from data.
 
     Parameters
     ----------
     name : str
         ``weights``, ``early stopping``, a threshold, a statistic.
     case_ids : tuple of str
-        The cases that it was learnt from; empty for what comes from the recipe alone or from each patch by itself.
+        The cases it was learned from; empty for what comes from the recipe alone, or from each patch by itself.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class FoldFacts:
-    """What one fold touched.
+    """What one fold used.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class FoldFacts:
     fitted: tuple[Fitted, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file.
+        """Return plain values for a JSON file.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class FoldFacts:
 
 
 class Ledger:
-    """Writes down what one fold touches, while it does.
+    """Records what one fold uses, as it happens.
 
     Parameters
     ----------
@@ -109,34 +109,34 @@ class Ledger:
         self._fitted: dict[str, set[str]] = {}
 
     def restore(self, facts: FoldFacts) -> None:
-        """Go on from what an interrupted fold had written.
+        """Continue the records of an interrupted fold.
 
         Parameters
         ----------
         facts : FoldFacts
-            Replaces everything written so far.
+            They replace everything recorded so far.
         """
         self._draws = {side: Counter(counts) for side, counts in facts.draws.items()}
         self._jittered = {side: Counter(counts) for side, counts in facts.jittered.items()}
         self._fitted = {entry.name: set(entry.case_ids) for entry in facts.fitted}
 
     def record_draws(self, side: str, case_ids: Sequence[str], jitters: Sequence[Jitter]) -> None:
-        """Write down patches that were drawn.
+        """Record patches that were drawn.
 
         Parameters
         ----------
         side : {'training', 'inner', 'test'}
         case_ids : sequence of str
-            One a patch.
+            One per patch.
         jitters : sequence of Jitter
-            One a patch.
+            One per patch.
         """
         self._draws.setdefault(side, Counter()).update(case_ids)
         moved = [case for case, jitter in zip(case_ids, jitters, strict=True) if not jitter.is_identity]
         self._jittered.setdefault(side, Counter()).update(moved)
 
     def record_fit(self, name: str, case_ids: Iterable[str]) -> None:
-        """Write down that something was learnt from cases.
+        """Record that something was learned from cases.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class Ledger:
 
     @property
     def facts(self) -> FoldFacts:
-        """Everything written so far, in an order that does not depend on when."""
+        """Everything recorded so far, in an order that does not depend on time."""
         return FoldFacts(
             self._fold,
             {side: dict(sorted(counts.items())) for side, counts in sorted(self._draws.items())},
@@ -157,7 +157,7 @@ class Ledger:
 
 
 class Side:
-    """One side of a fold: the only way by which training and testing reach patches, and every draw is written down.
+    """One side of a fold: the only access of training and testing to patches, which records every draw.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Side:
         Sample numbers in the bank.
     malignant : ndarray of bool, shape (n,)
     keys : ndarray of uint64, shape (n,)
-        What the samples are called in random draws.
+        Identify the samples in random draws.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class Side:
         return self.bank.dtype
 
     def answers(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Give what a network should say of samples.
+        """Return the labels of samples.
 
         Parameters
         ----------
@@ -209,7 +209,7 @@ class Side:
         return torch.from_numpy(self.malignant[rows]).to(self.dtype)
 
     def draw(self, rows: NDArray[np.int64], jitters: Sequence[Jitter] | None = None) -> torch.Tensor:
-        """Give patches of this side.
+        """Return patches of this side.
 
         Parameters
         ----------
@@ -220,14 +220,14 @@ class Side:
 
         Returns
         -------
-        Tensor, shape (n, 6, size, size)
+        Tensor, shape (n, channel, size, size)
         """
         jitters = [Jitter()] * len(rows) if jitters is None else jitters
         self.record_draws(rows, jitters)
         return self.bank.draw(self.numbers[rows], jitters)
 
     def record_draws(self, rows: NDArray[np.int64], jitters: Sequence[Jitter]) -> None:
-        """Write down patches that are drawn elsewhere: on a GPU, from this side's rows.
+        """Record patches of this side that are drawn elsewhere, on a GPU.
 
         Parameters
         ----------
@@ -237,7 +237,7 @@ class Side:
         self.ledger.record_draws(self.name, self.case_ids(rows), jitters)
 
     def record_fit(self, name: str, rows: NDArray[np.int64]) -> None:
-        """Write down that something was learnt from samples of this side.
+        """Record that something was learned from samples of this side.
 
         Parameters
         ----------
@@ -247,7 +247,7 @@ class Side:
         self.ledger.record_fit(name, self.case_ids(rows))
 
     def case_ids(self, rows: NDArray[np.int64]) -> list[str]:
-        """Name the cases of samples.
+        """Return the cases of samples.
 
         Parameters
         ----------
@@ -268,13 +268,13 @@ class AuditCheck:
     ----------
     name : str
     compared : int
-        How many things were looked at.
+        How many comparisons were made.
     findings : tuple of str
-        Leaks; empty when there is none.
+        Leaks; empty where there are none.
     declared : tuple of str
         Leaks that the recipe allows and every output states.
     worst : float or None
-        The number nearest to a finding, where there is one (a correlation).
+        The value nearest to a finding (a correlation), where the check has one.
     """
 
     name: str
@@ -285,7 +285,7 @@ class AuditCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether there is no leak but declared ones."""
+        """Whether there are no leaks except declared ones."""
         return not self.findings
 
 
@@ -306,7 +306,7 @@ class AuditReport:
         return all(check.passed for check in self.checks)
 
     def raise_for_leaks(self) -> None:
-        """Fail where a leak was found.
+        """Raise an error if a leak was found.
 
         Raises
         ------
@@ -318,11 +318,11 @@ class AuditReport:
                 more = f" (and {len(check.findings) - 1} more)" if len(check.findings) > 1 else ""
                 raise LeakError(
                     f"{check.name}: {check.findings[0]}{more}",
-                    remedy="No score of this run can be believed; remove the leak and train again.",
+                    remedy="Do not trust any score of this run; remove the leak and train again.",
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file.
+        """Return plain values for a JSON file.
 
         Returns
         -------
@@ -359,17 +359,17 @@ def audit_folds(folds: Sequence[Fold], participants: Iterable[str]) -> AuditChec
 def audit_run(
     folds: Sequence[Fold], facts: Sequence[FoldFacts], stacks: Sequence[PatchStack], recipe: Recipe
 ) -> tuple[AuditCheck, ...]:
-    """Check what the folds touched.
+    """Check what the folds used.
 
     Parameters
     ----------
     folds : sequence of Fold
     facts : sequence of FoldFacts
-        One a fold, in the same order.
+        One per fold, in the same order.
     stacks : sequence of PatchStack
         All of the cohort.
     recipe : Recipe
-        Tells which leak is declared.
+        Declares which leak it allows.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Several folds trained in lockstep by one process; on a GPU the data lie there and each step is one CUDA graph.
+"""Several folds trained in lockstep by one process; on a GPU the data stay there and each step is one CUDA graph.
 
-Draws, step, early stopping, checkpoint and ledger are those of the plain loop (:mod:`spinefx.learning.training`):
-every fold sees the same patches in the same order on either route. An epoch's draws are made on the host, brought to
-the device once, and picked there by a counter, so that nothing passes between host and device within an epoch.
+Draws, step, early stopping, checkpoint and ledger are those of the plain loop (:mod:`spinefx.learning.training`): every
+fold sees the same patches in the same order on either route. An epoch's draws are made on the host, copied to the
+device once and selected there by a counter, so that host and device exchange nothing within an epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,22 +23,22 @@ from spinefx.cases.patch import Jitter
 from spinefx.learning.checkpoint import snapshot
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.device import single_precision_is_single
+from spinefx.learning.device_data import EpochDraws, ResidentBank
 from spinefx.learning.fitting import EpochRow, Fitting, History, Run
 from spinefx.learning.leaks import EARLY_STOPPING, Side
 from spinefx.learning.mixing import StepDraws
-from spinefx.learning.resident import EpochDraws, ResidentBank
 from spinefx.learning.training import learn, reproducible, summed_loss
 
 __all__ = ["LockstepFold", "fit_together"]
 
-# Steps run before a capture: in them libraries choose kernels and take workspaces, which a capture must not.
+# Steps run before a capture: libraries choose kernels and allocate workspaces in them, which a capture must not do.
 WARM_UPS = 3
-WATCH = 0  # stands among the sizes of steps for the pass over the watched side
+WATCH = 0  # among the sizes of steps, the pass over the watched side
 
 
 @dataclass(frozen=True, eq=False)
 class LockstepFold:
-    """One fold that is to be trained beside others.
+    """One fold to train beside others.
 
     Parameters
     ----------
@@ -63,25 +62,25 @@ def fit_together(
     spacing_s: float = 0.0,
     capture: bool = True,
 ) -> None:
-    """Train folds in lockstep, each going on from its checkpoint; a fold that is finished leaves the others at work.
+    """Train folds in lockstep, each from its checkpoint on; a fold that is finished drops out.
 
     Parameters
     ----------
     folds : sequence of LockstepFold
     device : {'cpu', 'cuda'}
     finished : callable
-        Told (place in folds, classifier, history) when a fold has come to its end.
+        Called with (place in folds, classifier, history) when a fold is finished.
     progress : callable, optional
-        Told (place in folds, epoch, epochs) after each epoch; what it raises ends the training there, saved.
+        Called with (place in folds, epoch, epochs) after each epoch; an exception from it ends training, saved.
     spacing_s : float, seconds
-        Least time between two checkpoints of a fold: hashing and writing one takes longer than an epoch on a GPU.
+        Shortest time between two checkpoints of a fold: writing one takes longer than an epoch on a GPU.
     capture : bool
         Whether steps on a GPU are captured as CUDA graphs; False is for comparison.
 
     Raises
     ------
     ModelError
-        When a loss is no finite number.
+        When a loss is not finite.
     PatchError
         When a channel holds one grey level only.
     FileError
@@ -106,7 +105,7 @@ def fit_together(
 
 
 def _tell(lanes: Sequence[_Lane], epochs: int, progress: Callable[[int, int, int], None] | None) -> None:
-    """Tell of an epoch; where that ends the training, nothing that was done is lost."""
+    """Report an epoch; if that ends the training, save what was done."""
     try:
         for lane in lanes:
             if progress is not None:
@@ -118,12 +117,12 @@ def _tell(lanes: Sequence[_Lane], epochs: int, progress: Callable[[int, int, int
 
 
 def _run_epoch(lanes: Sequence[_Lane], *, capture: bool) -> None:
-    """Train one epoch in every lane, a step of each in turn, and draw the next meanwhile."""
+    """Train one epoch in every lane, a step of each in turn, and draw the next epoch meanwhile."""
     for lane in lanes:
         lane.load_epoch(capture=capture)
     undrawn = list(lanes)
     steps = max(len(lane.sizes) for lane in lanes)
-    # Spread over the epoch: by then a GPU has steps queued, and does not wait for the host.
+    # Spread over the epoch, while the GPU has steps queued and does not wait for the host.
     spread = max(1, steps // (len(lanes) + 1))
     for turn in range(steps):
         for lane in lanes:
@@ -135,7 +134,7 @@ def _run_epoch(lanes: Sequence[_Lane], *, capture: bool) -> None:
 
 
 class _Lane:
-    """One fold at work: its network, its epoch on the device, and the counters by which steps find their patches."""
+    """One fold in training: its network, its epoch on the device, and the counters that select a step's patches."""
 
     def __init__(
         self, place: int, fold: LockstepFold, cohort: ResidentBank, drawers: ThreadPoolExecutor, spacing_s: float
@@ -144,16 +143,16 @@ class _Lane:
         self._spacing_s, self._saved_s = spacing_s, time.monotonic()
         self._stream = torch.cuda.Stream() if cohort.device == "cuda" else None  # type: ignore[no-untyped-call]
         if self._stream is not None:
-            self._stream.wait_stream(torch.cuda.current_stream())  # on which the cohort was laid down
+            self._stream.wait_stream(torch.cuda.current_stream())  # which copies the cohort
         with self._at_work():
             self.fitting = Fitting.begin(fold.training, fold.run, cohort.device)
             self._dropout = _GivenDropout(fold.run.recipe.dropout)
-            body: Any = self.fitting.network.body
-            body.dropout, self._features = self._dropout, int(body.fc.in_features)
+            self.fitting.network.replace_dropout(self._dropout)
+            self._features = self.fitting.network.head.in_features
             norms = [module for module in self.fitting.network.modules() if isinstance(module, nn.BatchNorm2d)]
             self._counted = [(norm, norm.num_batches_tracked) for norm in norms]
             self._watched = self._watched_data()
-            # Where the epoch stands: patches done, steps done, flat channels met; losses of training and watching.
+            # Progress of the epoch: patches done, steps done, flat channels met; losses of training and watching.
             self._done, self._turn, self._flat = (
                 torch.zeros(1, dtype=torch.int64, device=cohort.device) for _ in range(3)
             )
@@ -169,7 +168,7 @@ class _Lane:
             yield
 
     def _watched_data(self) -> tuple[Tensor, Tensor]:
-        """Sample numbers and answers of the watched side, on the device."""
+        """Return the sample numbers and labels of the watched side, on the device."""
         watched = self._fold.watched
         if watched is None:
             return torch.empty(0), torch.empty(0)
@@ -182,13 +181,13 @@ class _Lane:
         return () if self._drawn is None else self._drawn.sizes
 
     def draw_epoch(self, ahead: int = 0) -> None:
-        """Draw the epoch that comes, or one after it, on the host."""
+        """Draw the next epoch, or one after it, on the host."""
         run, epoch = self._fold.run, len(self.fitting.rows) + 1 + ahead
         if epoch <= run.recipe.epochs:
             self._next = EpochDraws.of(self._fold.training, run, epoch, self._features, self._drawers)
 
     def load_epoch(self, *, capture: bool) -> None:
-        """Bring the epoch's draws to the device, write them into the ledger, and capture the steps on first need."""
+        """Copy the epoch's draws to the device, record them in the ledger, and capture the steps the first time."""
         if self._next is None:
             self.draw_epoch()
         assert self._next is not None
@@ -215,7 +214,7 @@ class _Lane:
         self._works = {size: self._captured(work, size) for size, work in works.items()} if capture else works
 
     def advance(self, turn: int) -> None:
-        """Do one step, if the epoch has so many."""
+        """Do one step, if the epoch has that many."""
         if turn < len(self.sizes):
             with self._at_work():
                 self._works[self.sizes[turn]]()
@@ -231,7 +230,7 @@ class _Lane:
                 self._works[WATCH]()
 
     def _step(self, size: int) -> None:
-        """Train on the epoch's next patches; whatever is read or changed stays at its address in memory."""
+        """Train on the epoch's next patches. Tensors keep their addresses, as a captured graph needs."""
         network, optimiser = self.fitting.network, self.fitting.optimiser
         network.train()
         places = self._done + torch.arange(size, device=self._cohort.device)
@@ -265,7 +264,7 @@ class _Lane:
     def _captured(self, work: Callable[[], None], size: int) -> Callable[[], None]:
         """Capture work on this lane's stream as a CUDA graph, and leave every tensor as it was.
 
-        Warming up trains; what it changed is put back in place, for the graph knows tensors by their address.
+        Warming up trains. What it changed is restored in place, because the graph knows tensors by their addresses.
         """
         assert self._stream is not None
         before = {key: value.clone() for key, value in self._changeable().items()}
@@ -286,7 +285,7 @@ class _Lane:
         return graph.replay
 
     def _stand_before(self, size: int) -> None:
-        """Go to a batch of a size: another's blends would name patches that are not in it."""
+        """Go to a batch of a given size: the blends of a larger one would refer to patches that it does not have."""
         turn = 0 if size == WATCH else self.sizes.index(size)
         self._turn.fill_(turn)
         self._done.fill_(sum(self.sizes[:turn]))
@@ -295,7 +294,7 @@ class _Lane:
         return snapshot(self.fitting.network, self.fitting.optimiser)
 
     def close_epoch(self) -> None:
-        """Read the losses, which waits for the device, write the epoch down, and save it where that is due."""
+        """Read the losses, which waits for the device; record the epoch, and save it if that is due."""
         fold, fitting, drawn = self._fold, self.fitting, self._drawn
         assert drawn is not None
         with self._at_work():
@@ -312,23 +311,22 @@ class _Lane:
             self.save()
 
     def save(self) -> None:
-        """Put the lane on the disk as it stood at the end of its last epoch."""
+        """Write the lane to disk as it was at the end of its last epoch."""
         with self._at_work():
             self.fitting.save(self._fold.run, self._fold.training)
         self._saved_s = time.monotonic()
 
     def end(self) -> tuple[Classifier, History]:
-        """Make a classifier of the best weights, and let go of what is on the device."""
+        """Make a classifier from the best weights, and free what is on the device."""
         self._works.clear()
         self._epoch.clear()
         with self._at_work():
-            body: Any = self.fitting.network.body
-            body.dropout = nn.Dropout(self._fold.run.recipe.dropout)
+            self.fitting.network.replace_dropout(nn.Dropout(self._fold.run.recipe.dropout))
             return self.fitting.end(self._fold.run, self._fold.watched)
 
 
 class _GivenDropout(nn.Module):
-    """Dropout of features that were drawn elsewhere, so that every route drops the same."""
+    """Dropout of features that were drawn elsewhere, so that every route drops the same features."""
 
     def __init__(self, share: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Chance within a step of training: contrast, blends and dropout, drawn on the host and applied on any device."""
+"""Randomness within a training step: contrast and blends, drawn on the host and applied on any device."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["StepDraws", "blended", "draw_step", "recontrasted"]
 
 @dataclass(frozen=True, eq=False)
 class StepDraws:
-    """What chance decides of one batch before the network sees it.
+    """Random changes of one batch before the network sees it.
 
     Parameters
     ----------
-    contrast : Tensor or None, shape (n, 3, 2)
-        Stretch, curve and shift of T1W and T2W, in standard deviations; None changes none.
+    contrast : Tensor or None, shape (n, 3, series)
+        Stretch, curve and shift of each series, in standard deviations; None changes none.
     own : Tensor or None, shape (n,)
-        A patch's share in its blend, the larger; None blends none.
+        A patch's share in its blend, the larger of the two; None blends none.
     other : Tensor or None of int64, shape (n,)
-        Whom it is blended with, by place in the batch.
+        What it is blended with, by place in the batch.
     """
 
     contrast: Tensor | None = None
@@ -31,11 +31,11 @@ class StepDraws:
     other: Tensor | None = None
 
     def apply(self, patches: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
-        """Change patches and their answers.
+        """Apply the changes to patches and their labels.
 
         Parameters
         ----------
-        patches : Tensor, shape (n, 6, row, column)
+        patches : Tensor, shape (n, channel, row, column)
         answers : Tensor, shape (n,)
 
         Returns
@@ -51,7 +51,7 @@ class StepDraws:
 
 
 def draw_step(recipe: Recipe, count: int, generator: torch.Generator | None = None) -> StepDraws:
-    """Draw contrast and blends of one batch.
+    """Draw contrast and blends for one batch.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def draw_step(recipe: Recipe, count: int, generator: torch.Generator | None = No
     """
     contrast = own = other = None
     if recipe.contrast_jitter:
-        drawn = recipe.contrast_jitter * (2 * torch.rand(3, count, 2, generator=generator) - 1)
+        drawn = recipe.contrast_jitter * (2 * torch.rand(3, count, len(recipe.sequences), generator=generator) - 1)
         contrast = drawn.transpose(0, 1)
     if recipe.mixup_alpha:
         # Beta as torch.distributions draws it, which takes no generator.
@@ -80,37 +80,37 @@ def draw_step(recipe: Recipe, count: int, generator: torch.Generator | None = No
 
 
 def recontrasted(patches: Tensor, contrast: Tensor) -> Tensor:
-    """Change contrast, curve and brightness of each series, alike in its slices: scanners differ so.
+    """Change contrast, curve and brightness of each series, alike in all its slices, as scanners differ.
 
     Parameters
     ----------
-    patches : Tensor, shape (n, 6, row, column)
-    contrast : Tensor, shape (n, 3, 2)
+    patches : Tensor, shape (n, channel, row, column)
+    contrast : Tensor, shape (n, 3, series)
         Stretch, curve and shift of each series.
 
     Returns
     -------
-    Tensor, shape (n, 6, row, column)
+    Tensor, shape (n, channel, row, column)
     """
-    series = patches.reshape(len(patches), 2, -1, *patches.shape[2:])
+    series = patches.reshape(len(patches), contrast.shape[-1], -1, *patches.shape[2:])
     stretch, curve, shift = contrast.to(patches.dtype)[..., None, None, None].unbind(1)
     changed: Tensor = (1 + stretch) * series + curve * (series.square() - 1) / 2 + shift
     return changed.reshape(patches.shape)
 
 
 def blended(patches: Tensor, answers: Tensor, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Blend each patch and its answer with another of the batch (mixup, Zhang 2018).
+    """Blend each patch and its label with another of the batch (mixup, Zhang 2018).
 
     Parameters
     ----------
-    patches : Tensor, shape (n, 6, row, column)
+    patches : Tensor, shape (n, channel, row, column)
     answers, own : Tensor, shape (n,)
     other : Tensor of int64, shape (n,)
 
     Returns
     -------
     tuple of Tensor
-        Patches and answers.
+        Patches and labels.
     """
     own = own.to(patches.dtype)
     weight = own[:, None, None, None]

@@ -1,16 +1,15 @@
-"""How a trained model answers, whatever computes its network: torch or ONNX Runtime."""
+"""What every trained model does, whether torch or ONNX Runtime computes its network."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.cases.patch import CHANNELS
 from spinefx.cases.reading import Prediction, correct_prior
 from spinefx.errors import ModelError
 from spinefx.learning.card import ModelCard
@@ -23,7 +22,7 @@ __all__ = ["TrainedModel", "shuffle_filters"]
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel(ABC):
-    """A model with its card; its kinds differ only in what computes the network.
+    """A model with its card; subclasses differ only in what computes the network.
 
     Parameters
     ----------
@@ -39,22 +38,22 @@ class TrainedModel(ABC):
 
     @abstractmethod
     def _compute(self, patches: Any) -> NDArray[np.float32]:
-        """Log-odds of patches whose shape was checked."""
+        """Return the log-odds of patches whose shape was checked."""
 
     @abstractmethod
     def _with_shuffled_weights(self, rng: np.random.Generator, *, last_only: bool) -> TrainedModel:
-        """The same network, the weights of each filter (of the last layer alone) in random order."""
+        """Return the same network with the weights of each filter (or of the last layer alone) in random order."""
 
     @property
     def digest(self) -> str:
-        """Digest of the card, which names recipe, cohort and weights."""
+        """Digest of the card, which covers recipe, cohort and weights."""
         return self.card.digest
 
     @cached_property
     def unlearned(self) -> TrainedModel:
-        """The same network with the weights of every filter in random order, seeded by the digest; made once.
+        """The same network with the weights of every filter in random order, seeded by the digest and made once.
 
-        Each filter keeps its bias and the distribution of its weights, so that what differs is what was learned.
+        Each filter keeps its bias and the distribution of its weights, so that only what was learned is lost.
         """
         return self._with_shuffled_weights(np.random.default_rng(_seed_of(self.digest)), last_only=False)
 
@@ -62,16 +61,16 @@ class TrainedModel(ABC):
     def undecided(self) -> TrainedModel:
         """The same network with the weights of its last layer alone in random order, seeded and made once too.
 
-        To a network that has learned nothing this makes no difference but chance.
+        For a network that has learned nothing this makes no systematic difference.
         """
         return self._with_shuffled_weights(np.random.default_rng([1, _seed_of(self.digest)]), last_only=True)
 
     def log_odds(self, patches: Any) -> NDArray[np.float64]:
-        """Score patches on the network's own scale.
+        """Return the log-odds of patches, the network's own scale.
 
         Parameters
         ----------
-        patches : ndarray or Tensor of float32, shape (n, 6, size, size)
+        patches : ndarray or Tensor of float32, shape (n, channel, size, size)
             Mean 0 and standard deviation 1 in each channel.
 
         Returns
@@ -84,21 +83,21 @@ class TrainedModel(ABC):
         ModelError
             For another shape.
         """
-        size = self.card.settings.size
-        if patches.ndim != 4 or tuple(patches.shape[1:]) != (len(CHANNELS), size, size):
+        channels, size = len(self.card.settings.channels), self.card.settings.size
+        if patches.ndim != 4 or tuple(patches.shape[1:]) != (channels, size, size):
             raise ModelError(
                 f"patches of shape {tuple(patches.shape)}",
                 where="model",
-                allowed=f"(n, {len(CHANNELS)}, {size}, {size})",
+                allowed=f"(n, {channels}, {size}, {size})",
             )
         return self._compute(patches).astype(np.float64)
 
     def probabilities(self, patches: Any) -> NDArray[np.float64]:
-        """Score patches.
+        """Return the probabilities of patches.
 
         Parameters
         ----------
-        patches : ndarray or Tensor of float32, shape (n, 6, size, size)
+        patches : ndarray or Tensor of float32, shape (n, channel, size, size)
             Mean 0 and standard deviation 1 in each channel.
 
         Returns
@@ -111,12 +110,12 @@ class TrainedModel(ABC):
         ModelError
             For another shape.
         """
-        # The logistic function in the form that overflows nowhere.
+        # The logistic function in a form that does not overflow.
         scores: NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -self.log_odds(patches)))
         return scores
 
     def predict(self, stack: PatchStack) -> tuple[Prediction, ...]:
-        """Score every lesion slice of a case.
+        """Predict every lesion slice of a case.
 
         Parameters
         ----------
@@ -139,12 +138,12 @@ class TrainedModel(ABC):
         return self.predictions(stack, patches)
 
     def predictions(self, stack: PatchStack, patches: Any) -> tuple[Prediction, ...]:
-        """Score the patches of a case that were cut already.
+        """Predict the patches of a case that were cut already.
 
         Parameters
         ----------
         stack : PatchStack
-        patches : ndarray or Tensor of float32, shape (len(stack.slices), 6, size, size)
+        patches : ndarray or Tensor of float32, shape (len(stack.slices), channel, size, size)
 
         Returns
         -------
@@ -159,7 +158,7 @@ class TrainedModel(ABC):
         )
 
     def refuse_other_settings(self, stack: PatchStack) -> None:
-        """Check that a case was cut as the model needs.
+        """Refuse a case whose patches were cut with other settings than the model's.
 
         Parameters
         ----------
@@ -168,15 +167,15 @@ class TrainedModel(ABC):
         Raises
         ------
         ModelError
-            Saying which setting differs.
+            Naming the settings that differ.
         """
-        given, wanted = asdict(stack.settings), asdict(self.card.settings)
+        given, wanted = vars(stack.settings), vars(self.card.settings)
         other = [key for key in wanted if given.get(key) != wanted[key]]
         if other:
-            found = ", ".join(f"{key} = {given.get(key)}" for key in other)
-            allowed = ", ".join(f"{key} = {wanted[key]}" for key in other)
+            found = ", ".join(f"{key} = {_plainly(given.get(key))}" for key in other)
+            allowed = ", ".join(f"{key} = {_plainly(wanted[key])}" for key in other)
             raise ModelError(
-                f"patches cut with {found}", where=stack.case_id, allowed=allowed, remedy="Cut them again."
+                f"patches cut with {found}", where=stack.case_id, allowed=allowed, remedy="Cut the patches again."
             )
 
 
@@ -194,6 +193,10 @@ def shuffle_filters(weights: NDArray[np.float32], rng: np.random.Generator) -> N
         Of the same shape; a copy.
     """
     return rng.permuted(weights.reshape(len(weights), -1), axis=1).reshape(weights.shape)
+
+
+def _plainly(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _seed_of(digest: str) -> int:

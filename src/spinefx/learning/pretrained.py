@@ -1,4 +1,4 @@
-"""Starting a ResNet50 from a local file of ImageNet weights in torchvision's format; nothing is ever fetched."""
+"""Starting a network from a local file of ImageNet weights; nothing is ever fetched."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from spinefx.errors import FileError
 from spinefx.files import digest_of
 from spinefx.learning.card import Initialisation
 from spinefx.learning.network import FractureNetwork
+from spinefx.learning.networks import Network
 from spinefx.learning.recipe import Recipe
 
 __all__ = ["Initialisation", "initialise"]
 
-ACCEPTED = "a torchvision ResNet50 as .safetensors, or as .pth (read with weights_only)"
-# Ours alone: ImageNet knows neither six channels nor one output.
-NEVER_LOADED = ("fc.weight", "fc.bias")
+FORMATS = "as .safetensors, or as .pth (read with weights_only)"
 
 
 def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -> Initialisation:
-    """Put ImageNet weights into a network, where the recipe wants them and a file is there.
+    """Load ImageNet weights into a network, if the recipe asks for them and a file is given.
 
     Parameters
     ----------
@@ -31,7 +30,7 @@ def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -
         With random weights; changed in place.
     recipe : Recipe
     weights : Path or None
-        Local file in torchvision's format.
+        Local file in the format that the network's architecture accepts.
 
     Returns
     -------
@@ -40,15 +39,19 @@ def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -
     Raises
     ------
     FileError
-        When the file is of another format, or its tensors are not a ResNet50's.
+        When the file is of another format, its tensors are not the network's, or the network accepts no file.
     """
     own = network.state_dict()
     if recipe.initialisation == "random":
         return Initialisation("random initialisation, as the recipe asks", "", (), tuple(own))
     if weights is None:
         return Initialisation("random initialisation (no ImageNet file was given)", "", (), tuple(own))
-    given, digest = _read(weights)
-    taken = _match(given, {key.removeprefix("body."): own[key] for key in own if key.startswith("body.")}, weights.name)
+    architecture = network.architecture
+    if not architecture.pretrained:
+        raise FileError(f"network {architecture.name!r} starts from no file", where=weights.name, allowed="no file")
+    given, digest = _read(weights, f"a {architecture.pretrained} {FORMATS}")
+    body = {key.removeprefix("body."): own[key] for key in own if key.startswith("body.")}
+    taken = _match(given, body, architecture, weights.name)
     network.load_state_dict({**own, **{f"body.{key}": value for key, value in taken.items()}})
     loaded = tuple(f"body.{key}" for key in taken)
     new = tuple(key for key in own if key not in loaded and not key.endswith("num_batches_tracked"))
@@ -60,48 +63,49 @@ def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Read tensors by what the file holds, whatever it is called."""
+def _read(path: Path, accepted: str) -> tuple[dict[str, Tensor], str]:
+    """Read tensors by what the file holds, whatever its name is."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise FileError("the weights file cannot be read", where=path.name, allowed=ACCEPTED) from error
+        raise FileError("the weights file cannot be read", where=path.name, allowed=accepted) from error
     is_safetensors = data[8:9] == b"{"
     is_torch = data[:4] == b"PK\x03\x04" or data[:2] == b"\x80\x02"  # a ZIP since torch 1.6, a bare stream before
     if not (is_safetensors or is_torch):
-        raise FileError("a file of another format", where=path.name, allowed=ACCEPTED)
+        raise FileError("a file of another format", where=path.name, allowed=accepted)
     try:
         given = (
             safetensors.torch.load(data) if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # whatever a hostile or torn file makes torch raise: it is refused, not run
+    except Exception as error:  # whatever a hostile or torn file makes torch raise
         raise FileError(
-            "a damaged file, or one that holds more than tensors", where=path.name, allowed=ACCEPTED
+            "a damaged file, or one that holds more than tensors", where=path.name, allowed=accepted
         ) from error
     if not isinstance(given, Mapping) or not all(isinstance(value, Tensor) for value in given.values()):
-        raise FileError("a file that holds more than named tensors", where=path.name, allowed=ACCEPTED)
+        raise FileError("a file that holds more than named tensors", where=path.name, allowed=accepted)
     return dict(given), digest_of(data)
 
 
-def _match(given: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Choose the tensors that fit, and refuse a file that is not a ResNet50's."""
-    needed = [key for key in own if key not in NEVER_LOADED and not key.endswith("num_batches_tracked")]
+def _match(
+    given: Mapping[str, Tensor], own: Mapping[str, Tensor], architecture: Network, where: str
+) -> dict[str, Tensor]:
+    """Choose the tensors that fit, and refuse the file of another network."""
+    # The head is ours alone: ImageNet does not have one output.
+    never = {f"{architecture.head}.weight", f"{architecture.head}.bias"}
+    needed = [key for key in own if key not in never and not key.endswith("num_batches_tracked")]
     missing = [key for key in needed if key not in given]
     unknown = [key for key in given if key not in own]
     if missing or unknown:
         found = f"{len(missing)} tensors missing ({', '.join(missing[:3]) or 'none'})"
         found += f", {len(unknown)} unknown ({', '.join(unknown[:3]) or 'none'})"
-        raise FileError(found, where=where, allowed="torchvision's names for ResNet50")
+        raise FileError(found, where=where, allowed=f"the names of a {architecture.pretrained}")
     # The stem alone may differ in shape: a 3x3 stem starts anew (protocol row 12).
-    wrong = [key for key in needed if given[key].shape != own[key].shape and key != "conv1.weight"]
+    stem = f"{architecture.stem}.weight"
+    wrong = [key for key in needed if given[key].shape != own[key].shape and key != stem]
     if wrong:
         key = wrong[0]
         found = f"{key} of shape {tuple(given[key].shape)}"
-        raise FileError(found, where=where, allowed=f"{tuple(own[key].shape)}, as in torchvision's ResNet50")
+        raise FileError(found, where=where, allowed=f"{tuple(own[key].shape)}, as in a {architecture.pretrained}")
     if not all(bool(torch.isfinite(given[key]).all()) for key in needed):
         raise FileError("weights that are not finite numbers", where=where)
-    return {
-        key: given[key]
-        for key in own
-        if key in given and key not in NEVER_LOADED and given[key].shape == own[key].shape
-    }
+    return {key: given[key] for key in own if key in given and key not in never and given[key].shape == own[key].shape}

@@ -1,15 +1,14 @@
 """The protocol as one value: every number of an experiment, read from one flat TOML file.
 
-Nothing here needs torch, so that a recipe can be read, checked and shown where none is installed.
+Nothing here needs torch, so that a recipe can be read, checked and shown where torch is not installed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import json
-import re
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +16,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from spinefx.documents import check_keys, parse_toml, read_toml
 from spinefx.errors import RecipeError
 from spinefx.files import canonical_json, digest_of
+from spinefx.learning.networks import NETWORKS
+from spinefx.learning.recipe_field import Field
+from spinefx.vocabulary import MARKED, SEQUENCES, Weighting, sequences_of
 
 if TYPE_CHECKING:
     from spinefx.cases.patch import PatchSettings
@@ -27,40 +30,18 @@ __all__ = ["PRESETS", "Recipe"]
 
 PRESETS = ("honest", "paper", "quick")
 
-# A reader of a result is told in one sentence what each of these lets through.
+# Every result of such a recipe repeats this sentence.
 TEST_FOLD_SENTENCE = (
     "the fold that is reported also chose the epoch whose weights are kept (early_stopping_on = 'test_fold'), "
     "as in Yeh 2022, so the scores are better than new patients would see"
 )
 
 
-@dataclass(frozen=True)
-class _Field:
-    """What one field of a recipe means, and the range of a number."""
-
-    meaning: str
-    low: float = 0
-    high: float = 0
-
-    def accepts(self, value: object, kind: Any) -> bool:
-        """Tell whether a value is of this kind, exactly, and in range; nothing is converted."""
-        choices = typing.get_args(kind)
-        if choices:
-            return isinstance(value, str) and value in choices
-        if kind is str:
-            return isinstance(value, str) and re.fullmatch("[a-z0-9_-]{1,40}", value) is not None
-        if kind is bool:
-            return isinstance(value, bool)
-        # A boolean is an int to Python, not to a reader; a comparison with NaN is false.
-        is_number = isinstance(value, int if kind is int else float) and not isinstance(value, bool)
-        return is_number and self.low <= float(typing.cast("float", value)) <= self.high
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Every number of one experiment; frozen, complete, and refused where a value is out of range.
 
-    Each field stands in the TOML file; :meth:`meanings` says what it means, :meth:`allowed` what it accepts.
+    The TOML file holds every field; :meth:`meanings` returns what each means, :meth:`allowed` what it accepts.
 
     Raises
     ------
@@ -69,97 +50,118 @@ class Recipe:
 
     Notes
     -----
-    ``protocol row`` in a description is the row of the settled protocol of Yeh 2022.
+    ``row`` in a description is the row of the protocol, see ``docs/protocol.md``.
     """
 
-    name: Annotated[str, _Field("What results call this recipe.")]
-    folds: Annotated[int, _Field("Folds of the cross-validation, dealt by patient and diagnosis (row 2).", 2, 50)]
-    seed: Annotated[int, _Field("Where every random draw starts (row 23).", 0, 2**31 - 1)]
-    repeats: Annotated[int, _Field("Repeats of the whole cross-validation, each with the next seed (row 23).", 1, 50)]
+    name: Annotated[str, Field("What results call this recipe.")]
+    folds: Annotated[int, Field("Folds of the cross-validation, dealt by patient and diagnosis (row 2).", 2, 50)]
+    seed: Annotated[int, Field("Where every random draw starts (row 23).", 0, 2**31 - 1)]
+    repeats: Annotated[int, Field("Repeats of the whole cross-validation, each with the next seed (row 23).", 1, 50)]
     early_stopping_on: Annotated[
         Literal["inner_split", "test_fold", "none"],
-        _Field("Patients whose loss chooses the epoch that is kept; 'none' keeps the last (row 1)."),
+        Field("Patients whose loss chooses the epoch that is kept; 'none' keeps the last (row 1)."),
     ]
     inner_fraction: Annotated[
-        float, _Field("Share of the training patients of each class in the inner split (row 1).", 0.02, 0.5)
+        float, Field("Share of the training patients of each class in the inner split (row 1).", 0.02, 0.5)
     ]
     patience: Annotated[
-        int, _Field("Epochs without a lower loss before training stops; 0 runs all epochs (row 16).", 0, 1000)
+        int, Field("Epochs without a lower loss before training stops; 0 runs all epochs (row 16).", 0, 1000)
     ]
-    copies_benign: Annotated[int, _Field("Augmented draws of a benign slice in one epoch (row 4).", 1, 200)]
-    copies_malignant: Annotated[int, _Field("Augmented draws of a malignant slice in one epoch (row 4).", 1, 200)]
-    keep_original: Annotated[bool, _Field("Whether the unchanged slice is trained on beside its draws (row 4).")]
+    copies_benign: Annotated[int, Field("Augmented draws of a benign slice in one epoch (row 4).", 1, 200)]
+    copies_malignant: Annotated[int, Field("Augmented draws of a malignant slice in one epoch (row 4).", 1, 200)]
+    keep_original: Annotated[bool, Field("Whether the unchanged slice is trained on beside its draws (row 4).")]
     fresh_draws: Annotated[
-        bool, _Field("Whether every epoch draws anew; otherwise the first epoch's draws return (row 4).")
+        bool, Field("Whether every epoch draws anew; otherwise the first epoch's draws return (row 4).")
     ]
-    shift_fraction: Annotated[float, _Field("Largest shift, in sides of the box (row 5).", 0.0, 0.1)]
-    scale_low: Annotated[float, _Field("Smallest scale (row 5).", 0.9, 1.1)]
-    scale_high: Annotated[float, _Field("Largest scale (row 5).", 0.9, 1.1)]
-    rotation_deg: Annotated[float, _Field("Largest rotation, degrees (row 5).", 0.0, 15.0)]
+    shift_fraction: Annotated[float, Field("Largest shift, in sides of the box (row 5).", 0.0, 0.1)]
+    scale_low: Annotated[float, Field("Smallest scale (row 5).", 0.9, 1.1)]
+    scale_high: Annotated[float, Field("Largest scale (row 5).", 0.9, 1.1)]
+    rotation_deg: Annotated[float, Field("Largest rotation, degrees (row 5).", 0.0, 15.0)]
     mixup_alpha: Annotated[
-        float, _Field("Blends training patches and their answers by Beta(alpha, alpha); 0 does not.", 0.0, 2.0)
+        float, Field("Blends training patches and their answers by Beta(alpha, alpha); 0 does not.", 0.0, 2.0)
     ]
     contrast_jitter: Annotated[
         float,
-        _Field(
+        Field(
             "Largest change of a series' contrast, curve and brightness in a training patch, in standard "
             "deviations; 0 changes none.",
             0.0,
             0.5,
         ),
     ]
+    sequences: Annotated[
+        tuple[str, ...],
+        Field(
+            "Series that a patch is cut from, in the order of its channels (row 7).",
+            allowed=f"a list of {', '.join(repr(str(one)) for one in SEQUENCES)}, each at most once, '{MARKED}' always",
+        ),
+    ] = (Weighting.T1W.value, Weighting.T2W.value)
+    neighbours: Annotated[
+        int, Field("Slices on either side of the lesion slice that are channels too (row 7).", 0, 3)
+    ] = 1
     registration: Annotated[
-        Literal["rigid", "affine", "geometry", "simpleitk"], _Field("How T1W is brought to T2W (row 9).")
+        Literal["rigid", "affine", "geometry", "simpleitk"], Field("How T1W is brought to T2W (row 9).")
     ]
-    margin_percent: Annotated[float, _Field("Added to the side of the vertebra's box (row 8).", 0.0, 100.0)]
-    patch_size: Annotated[int, _Field("Pixels along each side of a patch (row 10).", 32, 256)]
-    normalisation: Annotated[Literal["z_score"], _Field("Each channel of each patch to mean 0, deviation 1 (row 10).")]
+    margin_percent: Annotated[float, Field("Added to the side of the vertebra's box (row 8).", 0.0, 100.0)]
+    patch_size: Annotated[int, Field("Pixels along each side of a patch (row 10).", 32, 256)]
+    normalisation: Annotated[Literal["z_score"], Field("Each channel of each patch to mean 0, deviation 1 (row 10).")]
     network: Annotated[
-        Literal["resnet50", "small_resnet"], _Field("The network; 'small_resnet' is for demonstrations.")
+        str,
+        Field(
+            "The network; 'small_resnet' is for demonstrations.",
+            allowed=f"{', '.join(repr(name) for name in NETWORKS)}, or the name of a network that your code passes",
+        ),
     ]
-    mixing_channels: Annotated[int, _Field("Channels that the 1x1 layer makes of the six (row 11).", 1, 6)]
-    mixing_bias: Annotated[bool, _Field("Whether that layer has a bias (row 11).")]
-    stem: Annotated[Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"], _Field("First convolution (row 12).")]
-    dropout: Annotated[float, _Field("Share of features dropped before the last layer (row 14).", 0.0, 0.9)]
+    mixing_channels: Annotated[
+        int,
+        Field(
+            "Channels that the 1x1 layer makes of the patch's (row 11).",
+            1,
+            21,
+            "whole numbers from 1 to the number of channels, 6 by default",
+        ),
+    ]
+    mixing_bias: Annotated[bool, Field("Whether that layer has a bias (row 11).")]
+    stem: Annotated[Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"], Field("First convolution (row 12).")]
+    dropout: Annotated[float, Field("Share of features dropped before the last layer (row 14).", 0.0, 0.9)]
     initialisation: Annotated[
         Literal["imagenet", "random"],
-        _Field("Where weights start; 'imagenet' needs a local file, else random is used and said (row 17)."),
+        Field("Where weights start; 'imagenet' needs a local file, else random is used and said (row 17)."),
     ]
-    learning_rate: Annotated[float, _Field("Adam's step (row 16).", 1e-07, 1.0)]
+    learning_rate: Annotated[float, Field("Adam's step (row 16).", 1e-07, 1.0)]
     learning_rate_schedule: Annotated[
         Literal["constant", "one_cycle"],
-        _Field("Constant, or a rise over the first fifth of all steps and a cosine fall to zero (row 16)."),
+        Field("Constant, or a rise over the first fifth of all steps and a cosine fall to zero (row 16)."),
     ]
-    beta1: Annotated[float, _Field("Adam's momentum (row 16).", 0.0, 0.999)]
-    beta2: Annotated[float, _Field("Adam's memory of squared gradients (row 16).", 0.5, 0.99999)]
-    weight_decay: Annotated[float, _Field("L2 penalty, coupled as in classic Adam (row 15).", 0.0, 1.0)]
-    batch_size: Annotated[int, _Field("Patches in one step (row 16).", 2, 1024)]
-    epochs: Annotated[int, _Field("Passes over the training patients' draws (row 16).", 1, 1000)]
-    patient_score: Annotated[Literal["max", "mean", "noisy_or"], _Field("From slices to the patient (row 18).")]
-    threshold: Annotated[float, _Field("Probability from which a patient is called malignant (row 6).", 0.01, 0.99)]
+    beta1: Annotated[float, Field("Adam's momentum (row 16).", 0.0, 0.999)]
+    beta2: Annotated[float, Field("Adam's memory of squared gradients (row 16).", 0.5, 0.99999)]
+    weight_decay: Annotated[float, Field("L2 penalty, coupled as in classic Adam (row 15).", 0.0, 1.0)]
+    batch_size: Annotated[int, Field("Patches in one step (row 16).", 2, 1024)]
+    epochs: Annotated[int, Field("Passes over the training patients' draws (row 16).", 1, 1000)]
+    patient_score: Annotated[Literal["max", "mean", "noisy_or"], Field("From slices to the patient (row 18).")]
+    threshold: Annotated[float, Field("Probability from which a patient is called malignant (row 6).", 0.01, 0.99)]
     threshold_on: Annotated[
-        Literal["raw", "corrected"], _Field("The probability that the threshold applies to (row 6).")
+        Literal["raw", "corrected"], Field("The probability that the threshold applies to (row 6).")
     ]
-    dtype: Annotated[Literal["float32", "bfloat16"], _Field("Arithmetic of training; scoring is always float32.")]
+    dtype: Annotated[Literal["float32", "bfloat16"], Field("Arithmetic of training; scoring is always float32.")]
 
     def __post_init__(self) -> None:
         for key, (kind, field) in _fields().items():
-            value = getattr(self, key)
-            if kind is float and type(value) is int:
-                value = float(value)  # so that 0 and 0.0 are one recipe with one digest
-                object.__setattr__(self, key, value)
+            value = field.plain(getattr(self, key), kind)
+            object.__setattr__(self, key, value)
             if not field.accepts(value, kind):
                 raise RecipeError(f"{key} = {value!r}", where="recipe", allowed=self.allowed(key))
         self._refuse_contradictions()
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Make a recipe of plain values, as a file holds them.
+        """Make a recipe from plain values, as a file holds them.
 
         Parameters
         ----------
         values : mapping
-            One value a field, by its name.
+            One value for each field, by its name. Fields with a default may be missing: files that were written before
+            these fields existed stand for the default.
 
         Returns
         -------
@@ -171,23 +173,32 @@ class Recipe:
             For an unknown or missing key, or a value that its field does not accept.
         """
         if not isinstance(values, Mapping):
-            raise RecipeError(f"a {type(values).__name__} where a recipe belongs", allowed="one value a field, by name")
-        _refuse_keys(values, tuple(_fields()))
+            raise RecipeError(
+                f"a {type(values).__name__} where a recipe belongs", allowed="one value for each field, by name"
+            )
+        needed = [key for key in _fields() if key not in _defaults()]
+        check_keys(values, _fields(), RecipeError, where="recipe", needed=needed)
         return cls(**values)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Give plain values by field name, in the order of the file.
+        """Return plain values by field name, in the order of the file.
 
         Returns
         -------
         dict
-            ``Recipe.from_mapping(recipe.to_mapping()) == recipe``.
+            ``Recipe.from_mapping(recipe.to_mapping()) == recipe``. A field with a default is left out where it holds
+            it, so that recipes, patches and models that were written before the field existed keep their digests.
         """
-        return {key: getattr(self, key) for key in _fields()}
+        values = {key: getattr(self, key) for key in _fields()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in values.items()
+            if key not in _defaults() or value != _defaults()[key]
+        }
 
     @classmethod
     def meanings(cls) -> dict[str, str]:
-        """Say what each field means.
+        """Return what each field means.
 
         Returns
         -------
@@ -205,11 +216,17 @@ class Recipe:
                 where="recipe",
                 allowed="patience = 0, or a split whose loss is watched",
             )
-        if self.network == "small_resnet" and self.initialisation == "imagenet":
+        known = NETWORKS.get(self.network)
+        if known is not None and not known.pretrained and self.initialisation == "imagenet":
+            able = ", ".join(f"'{network.name}'" for network in NETWORKS.values() if network.pretrained)
             raise RecipeError(
-                "initialisation = 'imagenet' for small_resnet",
+                f"initialisation = 'imagenet' for {self.network}",
                 where="recipe",
-                allowed="'random', or network = 'resnet50'",
+                allowed=f"'random', or network = {able}",
+            )
+        if self.mixing_channels > self.channels:
+            raise RecipeError(
+                f"mixing_channels = {self.mixing_channels}", where="recipe", allowed=f"1 to {self.channels}"
             )
 
     @classmethod
@@ -238,7 +255,7 @@ class Recipe:
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """Read a recipe as a command line names it: a preset, or a TOML file.
+        """Read a recipe by the name that a user gives: a preset, or a TOML file.
 
         Parameters
         ----------
@@ -271,17 +288,10 @@ class Recipe:
         Raises
         ------
         RecipeError
-            When the file is missing, no TOML, or no complete recipe.
+            When the file is missing, not TOML, or not a complete recipe.
         """
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(
-                "the recipe file cannot be read as text",
-                where=path.name,
-                remedy=f"Give a TOML file, or one of {', '.join(PRESETS)}.",
-            ) from error
-        return cls.parse(text)
+        remedy = f"Give a TOML file, or one of {', '.join(PRESETS)}."
+        return cls.from_mapping(read_toml(path, RecipeError, remedy=remedy))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -299,11 +309,7 @@ class Recipe:
         ------
         RecipeError
         """
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"no TOML ({error})", where="recipe") from None
-        return cls.from_mapping(values)
+        return cls.from_mapping(parse_toml(text, RecipeError, where="recipe"))
 
     def changed(self, **changes: Any) -> Self:
         """Make a recipe that differs in some fields.
@@ -325,7 +331,7 @@ class Recipe:
         return self.from_mapping({**self.to_mapping(), **changes})
 
     def repetition(self, number: int) -> Self:
-        """Give the recipe of one repeat of the whole cross-validation (protocol row 23).
+        """Return the recipe of one repeat of the whole cross-validation (protocol row 23).
 
         Parameters
         ----------
@@ -342,7 +348,7 @@ class Recipe:
         return self.changed(seed=self.seed + number - 1, repeats=1)
 
     def dump(self) -> str:
-        """Write the recipe as TOML, each field under its meaning and range.
+        """Return the recipe as TOML, each field below its meaning and range.
 
         Returns
         -------
@@ -356,7 +362,7 @@ class Recipe:
 
     @classmethod
     def allowed(cls, key: str) -> str:
-        """Say what one field accepts.
+        """Return what one field accepts.
 
         Parameters
         ----------
@@ -368,16 +374,7 @@ class Recipe:
         str
         """
         kind, field = _fields()[key]
-        choices = typing.get_args(kind)
-        if choices:
-            return ", ".join(f"'{choice}'" for choice in choices)
-        if kind is bool:
-            return "true, false"
-        if kind is str:
-            return "1 to 40 of a-z, 0-9, - and _"
-        if kind is int:
-            return f"whole numbers from {field.low} to {field.high}"
-        return f"numbers from {field.low:g} to {field.high:g}"
+        return field.described(kind)
 
     @property
     def digest(self) -> str:
@@ -386,7 +383,7 @@ class Recipe:
 
     @property
     def optimistic(self) -> str:
-        """Why results of this recipe are better than new patients would see; empty where no leak is allowed."""
+        """Why results of this recipe are better than new patients would see; empty where the recipe allows no leak."""
         return TEST_FOLD_SENTENCE if self.early_stopping_on == "test_fold" else ""
 
     @property
@@ -396,37 +393,42 @@ class Recipe:
         return (self.copies_malignant + original) / (self.copies_benign + original)
 
     @property
+    def channels(self) -> int:
+        """Number of channels of a patch."""
+        return len(self.sequences) * (2 * self.neighbours + 1)
+
+    @functools.cached_property
     def patch_settings(self) -> PatchSettings:
         """How the patches of this recipe are cut."""
-        # Deferred, for this name alone brings the imaging libraries.
+        # Deferred: it needs NumPy, and recipes are listed where nothing is computed.
         from spinefx.cases.patch import PatchSettings
 
-        return PatchSettings(self.registration, self.margin_percent, self.patch_size)
+        sequences = sequences_of(self.sequences)
+        return PatchSettings(self.registration, self.margin_percent, self.patch_size, sequences, self.neighbours)
 
 
 @functools.cache
-def _fields() -> dict[str, tuple[Any, _Field]]:
-    """Type and meaning of every field, by its name."""
+def _fields() -> dict[str, tuple[Any, Field]]:
+    """Return the type and meaning of every field, by its name."""
     hints = typing.get_type_hints(Recipe, include_extras=True)
     return {key: typing.get_args(hint) for key, hint in hints.items()}
 
 
-def _refuse_keys(values: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise RecipeError(f"unknown key {key!r}{hint}", where="recipe", allowed=", ".join(known))
-    missing = [key for key in known if key not in values]
-    if missing:
-        raise RecipeError(
-            f"keys missing: {', '.join(missing)}",
-            where="recipe",
-            remedy="A recipe writes every field; start from a copy of a preset.",
-        )
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """Return the defaults of the fields that were added after recipes had been written."""
+    return {
+        field.name: field.default for field in dataclasses.fields(Recipe) if field.default is not dataclasses.MISSING
+    }
 
 
-def _toml(value: str | bool | float) -> str:
-    """One TOML value; JSON writes strings, numbers and booleans the same way, but for exponents without a point."""
+def _is_sequences(value: object) -> bool:
+    if not isinstance(value, tuple) or not all(isinstance(name, str) and name in SEQUENCES for name in value):
+        return False
+    return len(set(value)) == len(value) and MARKED in value
+
+
+def _toml(value: str | bool | float | tuple[str, ...]) -> str:
+    """Write one TOML value as JSON writes it, which differs only in exponents without a point."""
     text = json.dumps(value)
     return text.replace("e", ".0e", 1) if isinstance(value, float) and "e" in text and "." not in text else text

@@ -1,6 +1,6 @@
-"""Training one network on one fold: a plain loop whose every number follows from the recipe.
+"""Train one network on one fold: a plain loop whose every number follows from the recipe.
 
-The same recipe, cohort and machine give the same bits, whether the run was interrupted or not.
+The same recipe, cohort and machine produce the same bits, whether the run was interrupted or not.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spinefx.learning.classifier import Classifier
-from spinefx.learning.draws import Purpose, plan_epoch, stream
 from spinefx.learning.fitting import EpochRow, Fitting, History, Run
 from spinefx.learning.leaks import EARLY_STOPPING, Side
 from spinefx.learning.mixing import draw_step
 from spinefx.learning.network import seeded
+from spinefx.learning.random_streams import Purpose, plan_epoch, stream
 from spinefx.learning.recipe import Recipe
 
 __all__ = ["fit", "learn", "learning_rate", "reproducible", "summed_loss", "train_epoch"]
@@ -32,7 +32,7 @@ RISE, FLOOR = 0.2, 0.05
 def fit(
     training: Side, watched: Side | None, run: Run, *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Classifier, History]:
-    """Train a network, going on from the last whole epoch where an earlier run was cut off.
+    """Train a network, resuming from the last complete epoch of an interrupted run.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def fit(
         Its loss on original slices chooses the epoch that is kept; None keeps the last.
     run : Run
     progress : callable, optional
-        Told (epoch, epochs) after each epoch is on the disk; what it raises ends the training there.
+        Called with (epoch, epochs) once each epoch is on disk; an exception from it ends the training.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def fit(
     Raises
     ------
     ModelError
-        When the loss is no finite number.
+        When the loss is not finite.
     FileError
         For an ImageNet file that does not fit.
     InterruptedWrite
@@ -73,7 +73,7 @@ def fit(
 
 @contextlib.contextmanager
 def reproducible() -> Iterator[None]:
-    """Compute on one thread with deterministic kernels, and leave torch as it was found.
+    """Compute on one thread with deterministic kernels, and restore torch's settings afterwards.
 
     Yields
     ------
@@ -81,14 +81,14 @@ def reproducible() -> Iterator[None]:
 
     Notes
     -----
-    The unit of parallel work is the fold, not the batch: one thread is both the reproducible and the quick way.
+    Folds run in parallel, not the work within a batch: one thread is both the reproducible and the faster way.
     """
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    memory: Any = torch.utils.deterministic  # its one switch is set on the module, which types do not know
+    memory: Any = torch.utils.deterministic  # its switch is an attribute of the module that the type stubs lack
     filling = memory.fill_uninitialized_memory
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    # Filling new memory finds reads of it before a write; it costs a seventh of a step, and we have none.
+    # Filling new memory reveals reads before writes, of which there are none; it would cost a seventh of a step.
     memory.fill_uninitialized_memory = False
     try:
         yield
@@ -99,7 +99,7 @@ def reproducible() -> Iterator[None]:
 
 
 def train_epoch(fitting: Fitting, training: Side, recipe: Recipe, fold: int, epoch: int) -> tuple[float, float]:
-    """Do one epoch.
+    """Train one epoch.
 
     Parameters
     ----------
@@ -108,14 +108,14 @@ def train_epoch(fitting: Fitting, training: Side, recipe: Recipe, fold: int, epo
     training : Side
     recipe : Recipe
     fold, epoch : int
-        From 1; they name the epoch's random draws.
+        From 1; they are part of the key of the epoch's random draws.
 
     Returns
     -------
     loss : float
-        Mean over the patches, as they were when each step met them.
+        Mean over the patches, each when its step was taken.
     rate : float
-        Adam's step at the end.
+        Learning rate of the last step.
     """
     plan = plan_epoch(recipe, training.keys, training.malignant, fold=fold, epoch=epoch)
     batches = plan.batches(recipe.batch_size)
@@ -137,7 +137,7 @@ def train_epoch(fitting: Fitting, training: Side, recipe: Recipe, fold: int, epo
 def learn(
     network: nn.Module, optimiser: torch.optim.Optimizer, patches: Tensor, answers: Tensor, recipe: Recipe
 ) -> Tensor:
-    """Do one step: forward, backward, Adam.
+    """Train one step: forward, backward, Adam.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def learn(
         In training mode; changed in place.
     optimiser : torch.optim.Optimizer
         Over its parameters.
-    patches : Tensor, shape (n, 6, row, column)
+    patches : Tensor, shape (n, channel, row, column)
     answers : Tensor, shape (n,)
         From 0 (benign) to 1 (malignant).
     recipe : Recipe
@@ -153,11 +153,11 @@ def learn(
     Returns
     -------
     Tensor, shape ()
-        Mean cross-entropy, nats. Not waited for where it is computed on a GPU.
+        Mean cross-entropy, nats. On a GPU it is not waited for.
     """
     on_gpu = patches.device.type == "cuda"
     is_short = recipe.dtype == "bfloat16"
-    # Weights cast once are remembered outside a captured step, where a replay would not find them.
+    # Weights that were cast once would be cached outside a captured step, where a replay does not find them.
     with torch.autocast(patches.device.type, torch.bfloat16, enabled=is_short, cache_enabled=not on_gpu):
         logits = network(patches.contiguous(memory_format=torch.channels_last))
     loss = functional.binary_cross_entropy_with_logits(logits.to(answers.dtype), answers)
@@ -174,7 +174,7 @@ def summed_loss(network: nn.Module, patches: Tensor, answers: Tensor) -> Tensor:
     ----------
     network : torch.nn.Module
         In evaluation mode.
-    patches : Tensor, shape (n, 6, row, column)
+    patches : Tensor, shape (n, channel, row, column)
     answers : Tensor, shape (n,)
 
     Returns
@@ -187,7 +187,7 @@ def summed_loss(network: nn.Module, patches: Tensor, answers: Tensor) -> Tensor:
 
 
 def _watch(network: nn.Module, watched: Side, recipe: Recipe) -> float:
-    """Mean loss on original slices, in evaluation mode."""
+    """Return the mean loss of original slices, in evaluation mode."""
     network.eval()
     rows = np.arange(len(watched.numbers))
     watched.record_fit(EARLY_STOPPING, rows)
@@ -200,13 +200,13 @@ def _watch(network: nn.Module, watched: Side, recipe: Recipe) -> float:
 
 
 def learning_rate(recipe: Recipe, epochs_done: float) -> float:
-    """Give the rate of a step.
+    """Return the learning rate of a step.
 
     Parameters
     ----------
     recipe : Recipe
     epochs_done : float
-        Epochs before it, with the part of its own.
+        Epochs before it, including the part of its own.
 
     Returns
     -------

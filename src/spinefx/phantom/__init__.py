@@ -1,1 +1,1 @@
-"""Room 3: synthetic spines with known truth."""
+"""Synthetic spines with known truth."""

@@ -1,4 +1,8 @@
-"""Two planes to paint on, water and fat, with the place of every voxel; and noise that belongs to the patient."""
+"""The voxel grid on which a spine is rendered, and random textures that belong to the patient.
+
+Rendering follows the painter's algorithm: structures are painted from the farthest to the nearest, each covering a
+share of the water and fat that the voxels hold.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from spinefx.phantom.anatomy import Vertebra
+from spinefx.phantom.vertebra import Vertebra
 
 __all__ = ["Canvas", "Region", "Texture", "coverage"]
 
-Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
+Floats = NDArray[Any]  # of float32, which is precise enough and faster than float64
 Stretch = tuple[float, float, float] | NDArray[np.float64]
 _CORNERS = np.array([[corner >> axis & 1 for axis in range(3)] for corner in range(8)], bool)
 
 
 class Texture:
-    """Smooth random fields fixed to the spine frame, so that every series shows the same marrow.
+    """Smooth random fields fixed to the spine frame, so that every series shows the same texture.
 
     Parameters
     ----------
@@ -34,33 +38,33 @@ class Texture:
         self._fields = []
         for field in fields:
             smooth = ndimage.gaussian_filter(field, 1.1, mode="wrap")
-            # One more plane on each axis, equal to the first: a neighbour above is always there.
+            # The first plane of each axis is repeated after the last, so that every sample has an upper neighbour.
             self._fields.append(np.pad(smooth / smooth.std(), ((0, 1),) * 3, mode="wrap"))
 
     def sample(
         self, region: Region, scale_mm: float, channel: int = 0, stretch: Stretch = (1, 1, 1), *, thin: bool = True
     ) -> Floats:
-        """Look a field up over a region: once a slice, on a grid fit for the scale, then stretched.
+        """Sample a field over a region: once per slice, on a grid that suits the scale, then interpolated.
 
         Parameters
         ----------
         region : Region
         scale_mm : float
-            Size of the blobs.
+            Correlation length of the texture.
         channel : int
-            Independent fields are shifted copies of two lattices.
+            Which of the independent fields to sample; they are shifted copies of two lattices.
         stretch : tuple of float, length 3, or ndarray, shape (3, 3)
-            Multiplies left, posterior and superior coordinates: strands run along the axis that is divided.
+            Multiplies left, posterior and superior coordinates: below 1 the texture is elongated along that axis.
         thin : bool
-            Whether to give every thin slice the values of its slice.
+            Whether to repeat the values of a slice for each of its thin slices.
 
         Returns
         -------
         ndarray of float32, shape of the region, or (slices, rows, columns) without thin slices
-            Mean 0, standard deviation near 1; the thin slices of one slice are alike.
+            Mean 0, standard deviation near 1; equal in all thin slices of one slice.
         """
         step, shift = scale_mm / 2.2, 17.37 * (channel // 2)
-        # A turned lattice: along an unturned one the eye finds rows and columns.
+        # The lattice is rotated: the rows and columns of an unrotated one would be visible.
         pull = np.asarray(stretch, float)
         turn = np.array([[0.8, 0.6, 0], [-0.6, 0.8, 0.21], [-0.17, 0, 1.0]]) @ (
             np.diag(pull) if pull.ndim == 1 else pull
@@ -82,16 +86,16 @@ class Texture:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A block of voxels of a canvas.
+    """A rectangular block of a canvas's voxels.
 
     Parameters
     ----------
     block : tuple of slice, length 3
-        Thin slices, rows, columns.
+        Ranges of thin slices, rows and columns.
     affine : ndarray, shape (4, 4)
-        Index -> spine frame.
+        Index -> spine frame, millimetres.
     thin : int
-        Thin slices a slice.
+        Number of thin slices per slice.
     """
 
     block: tuple[slice, slice, slice]
@@ -100,50 +104,50 @@ class Region:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Number of thin slices, rows and columns."""
+        """Return the number of thin slices, rows and columns."""
         slices, rows, columns = (part.stop - part.start for part in self.block)
         return slices, rows, columns
 
     @property
     def pixel_mm(self) -> float:
-        """Row spacing."""
+        """Return the row spacing, millimetres."""
         return float(np.linalg.norm(self.affine[:3, 1]))
 
     @property
     def middles(self) -> NDArray[np.float64]:
-        """Index of the middle of every slice that the block touches, counted in thin slices."""
+        """Return the index of the middle of every slice that the block touches, counted in thin slices."""
         part = self.block[0]
         slices = np.arange(part.start // self.thin, -(-part.stop // self.thin))
         result: NDArray[np.float64] = slices * self.thin + (self.thin - 1) / 2
         return result
 
     def corners(self) -> NDArray[np.float64]:
-        """Corners of the block, shape (8, 3), spine frame, millimetres."""
+        """Return the corners of the block, shape (8, 3), spine frame, millimetres."""
         ends = np.array([[part.start, part.stop - 1] for part in self.block], float)
         index = np.where(_CORNERS, ends[:, 1], ends[:, 0])
         result: NDArray[np.float64] = index @ self.affine[:3, :3].T + self.affine[:3, 3]
         return result
 
     def spread(self, values: Floats) -> Floats:
-        """Give every thin slice the values of its slice; the inverse of taking :attr:`middles`."""
+        """Repeat the values of each slice for its thin slices; the inverse of sampling at :attr:`middles`."""
         first = self.block[0].start % self.thin
         result: Floats = np.repeat(values, self.thin, axis=0)[first : first + self.shape[0]]
         return result
 
     def spine(self) -> tuple[Floats, Floats, Floats]:
-        """Left, posterior and superior coordinate of every voxel, spine frame, millimetres."""
+        """Return the left, posterior and superior coordinate of every voxel, spine frame, millimetres."""
         axes = tuple(np.arange(part.start, part.stop) for part in self.block)
         x, y, z = (_affine_grid(row, axes) for row in self.affine[:3])
         return x, y, z
 
     def spine_of_slices(self) -> tuple[Floats, Floats, Floats]:
-        """The same in the middle of every slice, shape (slices, rows, columns)."""
+        """Return these coordinates in the middle of every slice, shape (slices, rows, columns)."""
         rows, columns = (np.arange(part.start, part.stop) for part in self.block[1:])
         x, y, z = (_affine_grid(row, (self.middles, rows, columns)) for row in self.affine[:3])
         return x, y, z
 
     def local(self, vertebra: Vertebra) -> tuple[Floats, Floats, Floats]:
-        """Lateral, depth and height coordinate of every voxel in a vertebra's own frame, millimetres."""
+        """Return the lateral, depth and height coordinate of every voxel in a vertebra's own frame, millimetres."""
         turn = np.eye(4)
         turn[:3, :3] = vertebra.axes
         turn[:3, 3] = -vertebra.axes @ vertebra.centre_mm
@@ -153,9 +157,9 @@ class Region:
 
 
 def _trilinear(field: Floats, place: list[Floats]) -> Floats:
-    """Interpolate a field that repeats itself, its first planes given again after the last.
+    """Interpolate a periodic field whose first planes are repeated after the last.
 
-    Does what ``scipy.ndimage.map_coordinates`` does at order 1, in less than half the time.
+    Equals ``scipy.ndimage.map_coordinates`` at order 1, in less than half the time.
     """
     side = field.shape[0]
     flat = field.ravel()
@@ -177,7 +181,7 @@ def _trilinear(field: Floats, place: list[Floats]) -> Floats:
 
 
 def _affine_grid(row: NDArray[np.float64], axes: tuple[NDArray[Any], ...]) -> Floats:
-    """One coordinate on a grid of indices: row[:3] . index + row[3]."""
+    """Evaluate one coordinate on a grid of indices: row[:3] . index + row[3]."""
     slices, rows, columns = (weight * axis for weight, axis in zip(row, axes, strict=False))
     plane = (rows[:, None] + columns[None, :]).astype(np.float32)
     result: Floats = (slices + row[3]).astype(np.float32)[:, None, None] + plane
@@ -185,16 +189,16 @@ def _affine_grid(row: NDArray[np.float64], axes: tuple[NDArray[Any], ...]) -> Fl
 
 
 class Canvas:
-    """Water and fat signal of a stack of thin slices, painted from far to near.
+    """Water and fat signal of a stack of thin slices.
 
     Parameters
     ----------
     shape : tuple of int
-        Thin slices, rows, columns.
+        Number of thin slices, rows and columns.
     affine : ndarray, shape (4, 4)
         Index -> spine frame, millimetres.
     thin : int
-        Thin slices a slice.
+        Number of thin slices per slice.
     """
 
     def __init__(self, shape: tuple[int, int, int], affine: NDArray[np.float64], thin: int = 1) -> None:
@@ -206,11 +210,11 @@ class Canvas:
 
     @property
     def pixel_mm(self) -> float:
-        """Row spacing."""
+        """Return the row spacing, millimetres."""
         return float(np.linalg.norm(self.affine[:3, 1]))
 
     def coarse(self, pixel_mm: float) -> Canvas:
-        """Empty canvas through the middle of this one's slices, its pixels at least so large."""
+        """Return an empty canvas through the middle of this one's slices, with pixels of about ``pixel_mm``."""
         thin_slices, rows, columns = self.water.shape
         factor = max(1, round(pixel_mm / self.pixel_mm))
         change = np.diag([float(self.thin), factor, factor, 1.0])
@@ -218,8 +222,8 @@ class Canvas:
         shape = (thin_slices // self.thin, -(-(rows - 1) // factor) + 1, -(-(columns - 1) // factor) + 1)
         return Canvas(shape, self.affine @ change)
 
-    def stretch(self, coarse: Canvas) -> None:
-        """Fill every thin slice from a canvas that :meth:`coarse` gave, by linear interpolation."""
+    def upsample_from(self, coarse: Canvas) -> None:
+        """Fill every thin slice from a canvas that :meth:`coarse` returned, by linear interpolation."""
         factor = coarse.pixel_mm / self.pixel_mm
         down, right = (
             _hat(size, few, factor) for size, few in zip(self.water.shape[1:], coarse.water.shape[1:], strict=True)
@@ -230,17 +234,17 @@ class Canvas:
             self.fat[block] = down @ coarse.fat[index] @ right.T
 
     def slices(self) -> tuple[Floats, Floats]:
-        """Water and fat of every slice: the mean of its thin slices."""
+        """Return the water and fat of every slice: the mean of its thin slices."""
         shape = (-1, self.thin, *self.water.shape[1:])
         return self.water.reshape(shape).mean(axis=1), self.fat.reshape(shape).mean(axis=1)
 
     def whole(self) -> Region:
-        """All voxels."""
+        """Return the region that holds all voxels."""
         slices, rows, columns = self.water.shape
         return Region((slice(0, slices), slice(0, rows), slice(0, columns)), self.affine, self.thin)
 
     def region(self, corners_mm: NDArray[np.float64]) -> Region | None:
-        """Block of voxels round some points; None where it lies outside.
+        """Return the block of voxels around some points, or None where it lies outside the canvas.
 
         Parameters
         ----------
@@ -261,7 +265,7 @@ class Canvas:
         return Region((slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])), self.affine, self.thin)
 
     def bands(self, points_mm: NDArray[np.float64], rows: int) -> list[Region]:
-        """Blocks that together hold some points, each ``rows`` high and none overlapping another.
+        """Return blocks of ``rows`` rows that together hold some points and do not overlap.
 
         Parameters
         ----------
@@ -289,12 +293,12 @@ class Canvas:
         return found
 
     def box(self, vertebra: Vertebra, low_mm: tuple[float, ...], high_mm: tuple[float, ...]) -> Region | None:
-        """Block of voxels round a box given in a vertebra's own frame (lateral, depth, height)."""
+        """Return the block of voxels around a box in a vertebra's own frame (lateral, depth, height)."""
         low, high = np.array(low_mm), np.array(high_mm)
         return self.region(vertebra.world(np.where(_CORNERS, high, low)))
 
     def blend(self, region: Region, alpha: Floats, water: Any, fat: Any) -> None:
-        """Cover voxels by a share ``alpha`` with other signal.
+        """Cover a share ``alpha`` of each voxel with other signal.
 
         Parameters
         ----------
@@ -308,12 +312,12 @@ class Canvas:
             part += alpha * (value - part)
 
     def blend_slices(self, region: Region, alpha: Floats, water: Any, fat: Any) -> None:
-        """Cover all thin slices of each slice alike.
+        """Cover all thin slices of each slice equally.
 
         Parameters
         ----------
         region : Region
-            Over whole slices, as :meth:`bands` gives it.
+            Over whole slices, as :meth:`bands` returns it.
         alpha : ndarray, shape (slices, rows, columns)
             0 to 1.
         water, fat : float or ndarray of the same shape
@@ -325,7 +329,7 @@ class Canvas:
             part += alpha[:, None] * (each[:, None] - part)
 
     def mark(self, region: Region, alpha: Floats, kind: int, owner: Any = 0) -> None:
-        """Say what has just been painted; pictures need no names, so nothing happens here.
+        """Record which structure has just been painted. Images need no labels, so this class records nothing.
 
         Parameters
         ----------
@@ -333,13 +337,13 @@ class Canvas:
         alpha : ndarray, shape of the region
             Share of each voxel that was covered.
         kind : int
-            0 for what bears no name.
+            0 for what bears no label.
         owner : int or ndarray
-            Index of the vertebra that it belongs to.
+            Index of the vertebra that the structure belongs to.
         """
 
     def scale(self, region: Region, alpha: Floats, factor: float) -> None:
-        """Dim voxels: by ``factor`` where ``alpha`` is 1."""
+        """Multiply the signal by ``factor`` where ``alpha`` is 1, and by less where it is covered in part."""
         gain = 1 - alpha * np.float32(1 - factor)
         self.water[region.block] *= gain
         self.fat[region.block] *= gain
@@ -347,14 +351,14 @@ class Canvas:
 
 @cache
 def _hat(size: int, few: int, factor: float) -> Floats:
-    """Matrix of linear interpolation from ``few`` nodes, ``factor`` samples apart, to ``size`` samples."""
+    """Return the matrix of linear interpolation from ``few`` nodes, ``factor`` samples apart, to ``size`` samples."""
     place = np.arange(size)[:, None] / factor - np.arange(few)[None, :]
     hat: Floats = np.maximum(1 - np.abs(place), 0).astype(np.float32)
     return hat
 
 
 def coverage(inside_mm: Floats, softness_mm: float) -> Floats:
-    """Share of a voxel that lies inside, from its signed distance.
+    """Convert the signed distance to a surface into the share of a voxel that lies inside.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One synthetic patient: where its truth lies, and its images."""
+"""One synthetic patient: the truth about it, and its images."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from spinefx.imaging.volume import Volume
-from spinefx.phantom.anatomy import Extent, Spine, build_spine
-from spinefx.phantom.back import paint_back
-from spinefx.phantom.bodies import paint_bodies
+from spinefx.phantom.anterior_soft_tissue import paint_anterior_soft_tissue
+from spinefx.phantom.canal import paint_canal
 from spinefx.phantom.canvas import Canvas, Texture
-from spinefx.phantom.draws import CaseDraw, Stream
-from spinefx.phantom.masses import paint_masses
-from spinefx.phantom.posterior import paint_posterior_elements
+from spinefx.phantom.discs import paint_discs
+from spinefx.phantom.lesion_extension import paint_lesion_extension
+from spinefx.phantom.posterior_elements import paint_posterior_elements
+from spinefx.phantom.posterior_soft_tissue import paint_posterior_soft_tissue
+from spinefx.phantom.random_streams import CaseDraw, Stream
 from spinefx.phantom.scanner import Protocol, acquire, acquisition_grid, image_affine
-from spinefx.phantom.surroundings import paint_canal, paint_discs
-from spinefx.phantom.tissue import Palette
-from spinefx.phantom.trunk import paint_trunk
+from spinefx.phantom.spine import Spine, build_spine
+from spinefx.phantom.tissue import TissueSignals
+from spinefx.phantom.vertebra import Extent
+from spinefx.phantom.vertebral_bodies import paint_bodies
 from spinefx.vocabulary import Diagnosis, Weighting
 
 __all__ = ["PhantomCase", "RenderedCase", "paint_spine", "render_case", "spine_frame", "spine_of", "truth_of"]
 
-_TRUNK_PIXEL_MM = 2.6
+_SOFT_TISSUE_PIXEL_MM = 2.6
 # Planes of the localizer, as rotations of a sagittal stack: sagittal, coronal, axial.
 _LOCALIZER_TURNS = (
     np.eye(3),
@@ -35,7 +37,7 @@ _LOCALIZER_TURNS = (
 
 @dataclass(frozen=True, eq=False)
 class PhantomCase:
-    """The truth about one patient.
+    """The true diagnosis, signs and geometry of one patient.
 
     Parameters
     ----------
@@ -46,28 +48,32 @@ class PhantomCase:
     signs : dict of str to bool
         The fifteen signs.
     box_centre_mm : ndarray, shape (3,)
-        T2W frame.
+        T2W frame, millimetres.
     box_side_mm : float
-        Longer side of the smallest rectangle round the vertebral body.
+        Longer side of the smallest rectangle around the vertebral body.
     box_slice : int
-        T2W slice that the box lies on.
+        Index of the T2W slice that the box lies on.
     box_pixels : tuple of float, length 4
-        Left, top, right, bottom on that slice; pixel centres are whole numbers.
+        Left, top, right and bottom edge on that slice; pixel centres are whole numbers.
     lesion_slices : tuple of int
         T2W slices that hold the lesion.
     t2w_sop_uids : tuple of str
-        Of every T2W slice.
+        SOPInstanceUID of every T2W slice.
     t2w_to_t1w : ndarray, shape (4, 4)
         T2W millimetres -> T1W millimetres.
     vertebrae_mm, canals_mm : dict of str to ndarray, shape (3,)
-        Centres of the bodies (of what is left of a collapsed one, in its midsagittal plane), and of the canal behind
-        each, T2W frame.
+        Centres of the bodies (for a collapsed body, of its remaining midsagittal section) and of the canal behind each,
+        T2W frame, millimetres.
     extents_mm : dict of str to Extent
         Depth, heights and width of every body; C2 without its dens.
     fat_shift_mm : dict of str to ndarray, shape (3,)
-        Displacement of fat in each series.
+        Displacement of fat in each series, millimetres.
     affines : dict of str to ndarray, shape (4, 4)
-        Of T1W, T2W and the fat-saturated series.
+        Index -> patient millimetres of the T1W, T2W and STIR series.
+
+    Notes
+    -----
+    Where the field of view is not centred on the lesion, the box may lie outside it: see :meth:`box_in_view`.
     """
 
     name: str
@@ -90,10 +96,15 @@ class PhantomCase:
     fat_shift_mm: dict[str, NDArray[np.float64]]
     affines: dict[str, NDArray[np.float64]]
 
+    def box_in_view(self, matrix: int) -> bool:
+        """Return whether the box lies inside a T2W image of ``matrix`` pixels a side."""
+        left, top, right, bottom = self.box_pixels
+        return min(left, top) >= 0 and max(right, bottom) <= matrix - 1
+
 
 @dataclass(frozen=True, eq=False)
 class RenderedCase:
-    """One patient's images with their truth.
+    """The images of one patient with their truth.
 
     Parameters
     ----------
@@ -120,21 +131,39 @@ def spine_of(draw: CaseDraw) -> Spine:
     Returns
     -------
     Spine
-        The lesion vertebra's centre is the origin.
+        Its origin is the centre of the lesion vertebra.
     """
     deformities = {**draw.healed, draw.level: draw.lesion.deformity}
     rng = draw.settings.generator(draw.number, Stream.ANATOMY)
-    return build_spine(draw.level, deformities, draw.age, draw.sex, rng)
+    return build_spine(draw.level, deformities, draw.age, draw.sex, rng, draw.variation)
 
 
-def _series_affine(draw: CaseDraw, series: str) -> NDArray[np.float64]:
+_FIELD_LEVELS = {"cervical": "C5", "thoracic": "T7", "thoracolumbar": "T12", "lumbar": "L3"}
+
+
+def _field_centre(draw: CaseDraw, spine: Spine) -> NDArray[np.float64]:
+    """What the fields of view are centred on, apart from ``CaseDraw.field_mm``; spine frame, millimetres."""
+    centre = spine.lesion_vertebra.centre_mm
+    if draw.field_centre == "whole_spine":
+        centre = np.mean([item.centre_mm for item in spine.vertebrae if item.level in {"C2", "S2"}], axis=0)
+    elif draw.field_centre != "lesion":
+        centre = spine.vertebrae[spine.find(_FIELD_LEVELS[draw.field_centre]) or 0].centre_mm
+    if draw.variation is None:
+        return centre
+    # The stack of a scoliotic spine is centred on the whole of what is in view.
+    near = [item.centre_mm[0] for item in spine.vertebrae if abs(item.centre_mm[2] - centre[2]) < draw.t2w.fov_mm / 2]
+    return np.array([(min(near) + max(near)) / 2, *centre[1:]])
+
+
+def _series_affine(draw: CaseDraw, series: str, spine: Spine) -> NDArray[np.float64]:
     protocol: Protocol = getattr(draw, series)
     turn = Rotation.from_euler("xyz", draw.oblique_deg[series], degrees=True).as_matrix()
-    return image_affine(protocol, np.array(draw.table_mm) + np.array(draw.field_mm[series]), turn)
+    middle = np.array(draw.table_mm) + np.array(draw.field_mm[series]) + _field_centre(draw, spine)
+    return image_affine(protocol, middle, turn)
 
 
 def truth_of(draw: CaseDraw) -> PhantomCase:
-    """Work out where everything lies, without rendering.
+    """Compute the truth about a patient without rendering any image.
 
     Parameters
     ----------
@@ -149,7 +178,7 @@ def truth_of(draw: CaseDraw) -> PhantomCase:
 
 def _truth(draw: CaseDraw, spine: Spine) -> PhantomCase:
     table = np.array(draw.table_mm)
-    affines = {series: _series_affine(draw, series) for series in ("t1w", "t2w", "stir")}
+    affines = {series: _series_affine(draw, series, spine) for series in ("t1w", "t2w", "stir")}
     inverse = np.linalg.inv(affines["t2w"])
     outline = (spine.lesion_vertebra.outline() + table) @ inverse[:3, :3].T + inverse[:3, 3]
     middle = inverse[:3, :3] @ table + inverse[:3, 3]
@@ -190,7 +219,7 @@ def _truth(draw: CaseDraw, spine: Spine) -> PhantomCase:
 
 
 def render_case(draw: CaseDraw) -> RenderedCase:
-    """Paint and scan one patient.
+    """Render all images of a patient.
 
     Parameters
     ----------
@@ -206,11 +235,11 @@ def render_case(draw: CaseDraw) -> RenderedCase:
     noise = draw.settings.generator(draw.number, Stream.NOISE)
     still = np.eye(4)
     volumes = {}
-    for series, weighting in (("t1w", Weighting.T1W), ("t2w", Weighting.T2W), ("stir", Weighting.OTHER)):
+    for series, weighting in (("t1w", Weighting.T1W), ("t2w", Weighting.T2W), ("stir", Weighting.STIR)):
         moved = draw.t2w_to_t1w if series == "t1w" else still
         array = _scan(draw, getattr(draw, series), truth.affines[series], moved, (spine, texture), noise)
         volumes[series] = Volume(array, truth.affines[series], draw.uid("frame"), weighting)
-    middle = np.array(draw.table_mm) + np.array(draw.field_mm["t2w"])
+    middle = np.array(draw.table_mm) + np.array(draw.field_mm["t2w"]) + _field_centre(draw, spine)
     scouts = []
     for turn in _LOCALIZER_TURNS:
         affine = image_affine(draw.localizer, middle, turn)
@@ -227,25 +256,28 @@ def _scan(
     body: tuple[Spine, Texture],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Paint every slice's thin slices, average them, and acquire the slice."""
+    """Render the thin slices of every slice, average them, and acquire the slice."""
     spine, texture = body
-    palette = Palette(protocol.sequence)
+    signals = TissueSignals(protocol.sequence)
     shape, grid = acquisition_grid(protocol, spine_frame(draw, affine, moved))
     canvas = Canvas(shape, grid, protocol.thin)
-    # Soft tissue is smooth: painted coarse, once for all thin slices of a slice.
-    trunk = canvas.coarse(_TRUNK_PIXEL_MM)
-    paint_trunk(trunk, spine, draw.habitus, texture, palette)
-    canvas.stretch(trunk)
-    paint_back(canvas, spine, draw.habitus, texture, palette)
-    paint_spine(canvas, draw, spine, texture, palette)
+    # Anterior soft tissue is smooth: it is painted on a coarse grid, once for all thin slices of a slice.
+    coarse = canvas.coarse(_SOFT_TISSUE_PIXEL_MM)
+    paint_anterior_soft_tissue(coarse, spine, draw.habitus, texture, signals)
+    canvas.upsample_from(coarse)
+    paint_posterior_soft_tissue(canvas, spine, draw.habitus, texture, signals)
+    paint_spine(canvas, draw, spine, texture, signals)
     water, fat = canvas.slices()
     _, behind, above = canvas.whole().spine_of_slices()
+    if draw.field_centre != "lesion":  # coil and saturation band follow the field
+        _, posterior, superior = _field_centre(draw, spine)
+        behind, above = behind - np.float32(posterior), above - np.float32(superior)
     images = [acquire(protocol, draw.coil, (water[i], fat[i]), (behind[i], above[i]), rng) for i in range(len(water))]
     return np.stack(images)
 
 
 def spine_frame(draw: CaseDraw, affine: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take a series' indices to the spine frame.
+    """Return the map from a series' indices to the spine frame.
 
     Parameters
     ----------
@@ -253,7 +285,7 @@ def spine_frame(draw: CaseDraw, affine: NDArray[np.float64], moved: NDArray[np.f
     affine : ndarray, shape (4, 4)
         Index -> scanner millimetres.
     moved : ndarray, shape (4, 4)
-        Where the patient has gone since the T2W series, scanner millimetres.
+        Motion of the patient since the T2W series, scanner millimetres.
 
     Returns
     -------
@@ -265,8 +297,8 @@ def spine_frame(draw: CaseDraw, affine: NDArray[np.float64], moved: NDArray[np.f
     return result
 
 
-def paint_spine(canvas: Canvas, draw: CaseDraw, spine: Spine, texture: Texture, palette: Palette) -> None:
-    """Paint canal, discs, bodies, posterior elements and what the lesion adds, from far to near.
+def paint_spine(canvas: Canvas, draw: CaseDraw, spine: Spine, texture: Texture, signals: TissueSignals) -> None:
+    """Paint the canal, discs, bodies, posterior elements and the lesion's extension, from far to near.
 
     Parameters
     ----------
@@ -275,10 +307,10 @@ def paint_spine(canvas: Canvas, draw: CaseDraw, spine: Spine, texture: Texture, 
     draw : CaseDraw
     spine : Spine
     texture : Texture
-    palette : Palette
+    signals : TissueSignals
     """
-    paint_canal(canvas, spine, draw.habitus, texture, palette, draw.lesion)
-    paint_discs(canvas, spine, texture, palette)
-    paint_bodies(canvas, spine, draw.habitus, texture, palette, draw.lesion, draw.spots)
-    paint_posterior_elements(canvas, spine, draw.habitus, texture, palette)
-    paint_masses(canvas, spine, texture, palette, draw.lesion)
+    paint_canal(canvas, spine, draw.habitus, texture, signals, draw.lesion)
+    paint_discs(canvas, spine, texture, signals)
+    paint_bodies(canvas, spine, draw.habitus, texture, signals, draw.lesion, draw.spots)
+    paint_posterior_elements(canvas, spine, draw.habitus, texture, signals)
+    paint_lesion_extension(canvas, spine, texture, signals, draw.lesion)

@@ -1,4 +1,4 @@
-"""A cohort of synthetic patients on disk: DICOM as a scanner would send it, and the truth beside it."""
+"""A cohort of synthetic patients on disk: DICOM as a scanner exports it, with the truth beside it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from spinefx import files
 from spinefx.errors import InterruptedWrite, RecipeError, SpinefxError, WorkspaceError
 from spinefx.imaging.dicom_export import SeriesHeader, StudyHeader, write_series
 from spinefx.imaging.volume import Volume
-from spinefx.parallel import map_items
 from spinefx.phantom.case import PhantomCase, RenderedCase, render_case, truth_of
-from spinefx.phantom.draws import CaseDraw, draw_case
-from spinefx.phantom.labels import label_path, write_labels
-from spinefx.phantom.readers import SimulatedReading, readings_of
+from spinefx.phantom.labels import LABEL_SERIES, label_path, write_labels
+from spinefx.phantom.random_streams import CaseDraw, draw_case
 from spinefx.phantom.scanner import Protocol
-from spinefx.phantom.settings import PhantomSettings, case_name, number_of, patient_id
+from spinefx.phantom.settings import PhantomSettings, case_name, case_number, patient_id
+from spinefx.phantom.simulated_readers import SimulatedReading, readings_of
 from spinefx.phantom.vendors import VENDORS
+from spinefx.processes.pool import map_items
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, TruthSource
 
 __all__ = ["CaseDraw", "PhantomCase", "PhantomSettings", "RenderedCase", "draw_case", "render_case", "write_cohort"]
@@ -49,66 +49,71 @@ def write_cohort(
     only: Collection[str] = (),
     readers: bool = True,
     workers: int = 1,
-    labels: bool = False,
+    labels: bool | Collection[str] = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a cohort: one folder a patient, ``cases.csv``, ``signs.csv``, ``readings.csv`` and ``truth.json``.
+    """Write one folder per patient, ``cases.csv``, ``signs.csv``, ``readings.csv`` and ``truth.json``.
 
     Parameters
     ----------
     folder : Path
-        New or empty, or holding a cohort of the same settings that was cut off: finished patients are kept.
+        New, empty, or holding an unfinished cohort of the same settings, whose finished patients are kept.
     settings : PhantomSettings
     only : collection of str, optional
-        Names of cases, ``phantom-017``: write just these, the same bytes as in the whole cohort.
+        Names of the cases to write, such as ``phantom-017``, byte for byte as in the whole cohort; all by default.
     readers : bool
-        Let the simulated readers read: ``readings.csv``, and their scores beside the true ones in ``signs.csv``.
+        Whether the simulated readers read: ``readings.csv``, and their scores beside the true ones in ``signs.csv``.
     workers : int
-        Processes; the bytes written do not depend on it.
-    labels : bool
-        Whether to write a label map of each patient, as :func:`spinefx.phantom.labels.write_labels` does.
+        Number of processes; the bytes written do not depend on it.
+    labels : bool or collection of str
+        Whether to write label maps, as :func:`spinefx.phantom.labels.write_labels` does: True for the T2W grid, or the
+        series whose grids are wanted (``t2w``, ``t1w``, ``stir``).
     progress : callable, optional
-        Called with the number of patients done and their total.
+        Called with the number of finished patients and their total.
 
     Raises
     ------
     WorkspaceError
-        Where the folder holds something else.
+        When the folder holds something else.
     RecipeError
         For a number of workers below one, or a case outside the cohort.
     InterruptedWrite
-        When something could not be written; run again to go on.
+        When a file cannot be written. Run the command again to continue.
 
     Notes
     -----
-    ``cases.csv`` gives each box in pixels of its T2W image, its edges as the smallest rectangle round the vertebral
-    body, whole numbers at pixel centres. ``truth.json`` holds one case a line: the truth, and all that was drawn. Both
-    list the patients that the folder holds. Memory does not grow with the number of patients.
+    ``cases.csv`` holds each box in pixels of its T2W image: the edges of the smallest rectangle around the vertebral
+    body, with whole numbers at pixel centres. ``truth.json`` holds one case per line: the truth, and all that was
+    drawn. Both list the patients that the folder holds. Memory does not grow with the number of patients.
     """
     if workers < 1:
-        raise RecipeError(f"{workers} workers", where="phantom", allowed="1 or more")
-    numbers: Sequence[int] = sorted({number_of(name) for name in only}) or range(1, settings.patients + 1)
+        raise RecipeError(f"workers = {workers}", where="phantom", allowed="1 or more")
+    numbers: Sequence[int] = sorted({case_number(name) for name in only}) or range(1, settings.patients + 1)
     if not 1 <= numbers[0] <= numbers[-1] <= settings.patients:
         raise RecipeError(
-            "a case outside the cohort", where="phantom", allowed=f"{case_name(1)} to {case_name(settings.patients)}"
+            "a case is not in this cohort", where="phantom", allowed=f"{case_name(1)} to {case_name(settings.patients)}"
         )
-    _claim(folder, settings)
-    missing = [number for number in numbers if not _is_written(folder, patient_id(number), labels=labels)]
+    wanted = ("t2w",) if labels is True else tuple(labels or ())
+    for series in wanted:
+        if series not in LABEL_SERIES:
+            raise RecipeError(f"labels for {series!r}", where="phantom", allowed=", ".join(LABEL_SERIES))
+    _claim_folder(folder, settings)
+    missing = [number for number in numbers if not _is_written(folder, patient_id(number), wanted)]
     done = len(numbers) - len(missing)
 
-    def tell(more: int, _: int) -> None:
+    def report(more: int, _: int) -> None:
         if progress:
             progress(done + more, len(numbers))
 
-    tell(0, 0)
-    for outcome in map_items(partial(_write_case, folder, settings, labels), missing, workers=workers, progress=tell):
+    report(0, 0)
+    for outcome in map_items(partial(_write_case, folder, settings, wanted), missing, workers=workers, progress=report):
         if isinstance(outcome, SpinefxError):
             raise outcome
     _write_tables(folder, settings, readers=readers)
 
 
 def _write_tables(folder: Path, settings: PhantomSettings, *, readers: bool) -> None:
-    """Work every finished patient's truth out again, one at a time, and add its lines to the tables."""
+    """Recompute the truth of every finished patient, one at a time, and write the tables."""
     with contextlib.ExitStack() as stack:
 
         def opened(name: str) -> TextIO:
@@ -130,56 +135,56 @@ def _write_tables(folder: Path, settings: PhantomSettings, *, readers: bool) -> 
             if not (folder / patient_id(number)).is_dir():
                 continue
             draw = draw_case(settings, number)
-            truth, said = truth_of(draw), readings_of(draw) if readers else {}
-            add_cases([_case_row(truth)])
-            add_signs(_sign_rows(truth, said))
+            truth, readings = truth_of(draw), readings_of(draw) if readers else {}
+            add_cases([_case_row(draw, truth)])
+            add_signs(_sign_rows(truth, readings))
             if add_readings:
-                add_readings(_reading_rows(truth, said))
+                add_readings(_reading_rows(truth, readings))
             truths.write(f"{comma}\n{_truth_line(draw, truth)}")
             comma = ","
-        truths.write(f'\n], "phantom": {_VERSION}, "settings": {files.canonical_json(asdict(settings))}}}\n')
+        truths.write(f'\n], "phantom": {_VERSION}, "settings": {files.canonical_json(settings.to_mapping())}}}\n')
     if not readers:
-        (folder / "readings.csv").unlink(missing_ok=True)  # of an earlier run with readers
+        (folder / "readings.csv").unlink(missing_ok=True)  # left by an earlier run with readers
 
 
-def _claim(folder: Path, settings: PhantomSettings) -> None:
-    """Write down whose folder this is, or find that it is the same cohort's."""
+def _claim_folder(folder: Path, settings: PhantomSettings) -> None:
+    """Record the settings in a new folder, or check that a known one has the same."""
     card = folder / "phantom.json"
-    text = files.canonical_json({"phantom": _VERSION, "settings": asdict(settings)}) + "\n"
+    text = files.canonical_json({"phantom": _VERSION, "settings": settings.to_mapping()}) + "\n"
     if card.is_file():
         if card.read_text(encoding="utf-8") != text:
             raise WorkspaceError(
-                "a phantom cohort of other settings",
+                "holds a phantom cohort of other settings",
                 where=folder.name,
-                remedy="Choose a new folder or the old settings.",
+                remedy="Choose a new folder, or the settings in its phantom.json.",
             )
-        for leftover in folder.glob(".part-*"):  # of a run that was cut off
+        for leftover in folder.glob(".part-*"):  # left by an interrupted run
             shutil.rmtree(leftover, ignore_errors=True)
         return
     if folder.is_dir() and any(folder.iterdir()):
-        raise WorkspaceError("a folder that holds something else", where=folder.name, allowed="a new or empty folder")
+        raise WorkspaceError("holds other files", where=folder.name, allowed="a new or empty folder")
     files.write_text(card, text)
 
 
-def _is_written(folder: Path, patient: str, *, labels: bool) -> bool:
-    return (folder / patient).is_dir() and (not labels or label_path(folder, patient).is_file())
+def _is_written(folder: Path, patient: str, labels: tuple[str, ...]) -> bool:
+    return (folder / patient).is_dir() and all(label_path(folder, patient, series).is_file() for series in labels)
 
 
-def _write_case(folder: Path, settings: PhantomSettings, labels: bool, number: int) -> None:
+def _write_case(folder: Path, settings: PhantomSettings, labels: tuple[str, ...], number: int) -> None:
     draw = draw_case(settings, number)
     final = folder / draw.patient_id
     temporary = folder / f".part-{secrets.token_hex(4)}-{draw.patient_id}"
     try:
-        if labels:
-            write_labels(folder, draw)
+        for series in labels:
+            write_labels(folder, draw, series)
         if not final.is_dir():
             _write_images(temporary, draw, render_case(draw))
             os.replace(temporary, final)
     except OSError as error:
         raise InterruptedWrite(
-            f"could not be written ({error.strerror or type(error).__name__})",
+            f"cannot be written ({error.strerror or type(error).__name__})",
             where=draw.name,
-            remedy="Free space or check permissions, then run the same command again; finished patients are kept.",
+            remedy="Free space or check permissions, then run the command again; finished patients are kept.",
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -262,7 +267,13 @@ def _series_header(protocol: Protocol, number: int) -> SeriesHeader:
     )
 
 
-def _case_row(truth: PhantomCase) -> _Row:
+def _case_row(draw: CaseDraw, truth: PhantomCase) -> _Row:
+    in_view = truth.box_in_view(draw.t2w.matrix)
+    box = (
+        truth.t2w_sop_uids[truth.box_slice],
+        *(f"{value:.2f}" for value in truth.box_pixels),
+        " ".join(truth.t2w_sop_uids[index] for index in truth.lesion_slices),
+    )
     return (
         truth.patient_id,
         truth.diagnosis.value,
@@ -270,20 +281,18 @@ def _case_row(truth: PhantomCase) -> _Row:
         truth.age,
         truth.sex,
         truth.level,
-        truth.t2w_sop_uids[truth.box_slice],
-        *(f"{value:.2f}" for value in truth.box_pixels),
-        " ".join(truth.t2w_sop_uids[index] for index in truth.lesion_slices),
+        *(box if in_view else ("",) * len(box)),
     )
 
 
-def _sign_rows(truth: PhantomCase, said: Mapping[str, SimulatedReading]) -> Iterator[_Row]:
+def _sign_rows(truth: PhantomCase, readings: Mapping[str, SimulatedReading]) -> Iterator[_Row]:
     yield (truth.patient_id, "phantom_truth", *(int(truth.signs[sign]) for sign in SIGN_IDENTIFIERS))
-    for reader_id, reading in said.items():
+    for reader_id, reading in readings.items():
         yield (truth.patient_id, reader_id, *(reading.scores[sign].value for sign in SIGN_IDENTIFIERS))
 
 
-def _reading_rows(truth: PhantomCase, said: Mapping[str, SimulatedReading]) -> Iterator[_Row]:
-    for reader_id, reading in said.items():
+def _reading_rows(truth: PhantomCase, readings: Mapping[str, SimulatedReading]) -> Iterator[_Row]:
+    for reader_id, reading in readings.items():
         answer = (Arm.UNAIDED.value, reading.diagnosis.value, reading.confidence, f"{reading.seconds:.1f}")
         yield (truth.patient_id, reader_id, *answer)
 
@@ -291,11 +300,15 @@ def _reading_rows(truth: PhantomCase, said: Mapping[str, SimulatedReading]) -> I
 def _truth_line(draw: CaseDraw, truth: PhantomCase) -> str:
     drawn = asdict(draw)
     del drawn["settings"]
+    if draw.variation is None:  # absent from cohorts without these dials, as in earlier versions
+        del drawn["variation"]
+    if draw.field_centre == "lesion":
+        del drawn["field_centre"]
     return files.canonical_json(_plain({"truth": asdict(truth), "drawn": drawn}))
 
 
 def _plain(value: Any) -> Any:
-    """Arrays to lists, for JSON."""
+    """Convert arrays and NumPy scalars to plain values for JSON."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a lesion looks like: the numbers behind each of its signs."""
+"""The appearance of a lesion: the numbers behind each of its signs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.phantom.anatomy import Deformity
-from spinefx.phantom.deal import Dealt
+from spinefx.phantom.sign_assignment import SignAssignment
+from spinefx.phantom.vertebra import Deformity
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["LesionDraw", "draw_lesion"]
@@ -16,7 +16,7 @@ __all__ = ["LesionDraw", "draw_lesion"]
 
 @dataclass(frozen=True)
 class LesionDraw:
-    """Everything drawn about one lesion.
+    """All that is drawn about one lesion.
 
     Parameters
     ----------
@@ -24,34 +24,35 @@ class LesionDraw:
     signs : dict of str to bool
         The fifteen signs.
     shape, marrow : str
-        The two joint categories.
+        Joint categories, of :data:`spinefx.phantom.sign_rules.SHAPES` and
+        :data:`spinefx.phantom.sign_rules.MARROWS`.
     deformity : Deformity
     residual_fat : float
-        Fat fraction left where the marrow is fully replaced.
+        Fat fraction that remains where the marrow is fully replaced.
     amplitude, covered, heterogeneity : float
-        How far, over what share of the body and how unevenly the marrow is replaced.
+        Degree, extent (share of the body) and unevenness of marrow replacement.
     spared : tuple of float, length 3
-        Direction (lateral, depth, height) that is spared longest; centre of the patch in ``partial`` marrow.
+        Direction (lateral, depth, height) that is spared longest; in ``partial`` marrow, the centre of the patch.
     band_share : float
-        Share of the height that a band takes; above zero from the upper plate, below from the lower.
+        Share of the height that a band takes, from the upper end plate where positive, from the lower where negative.
     line : tuple of float, length 4
-        Thickness (mm), depth below the end plate as share of the height, length as share of the depth, phase.
+        Thickness (mm), distance from the end plate (share of the height), length (share of the depth), phase.
     cement : bool
-        Whether the dark patch is cement, not sclerosis.
+        Whether the dark patch is cement rather than sclerosis.
     patch : tuple of float, length 4
-        Centre (depth, height in half extents), radius as share of the depth, signal left.
+        Centre (depth and height in half extents), radius (share of the depth), remaining signal.
     cleft : tuple of float, length 3
-        Thickness (mm), length as share of the depth, 1 where it holds gas.
+        Thickness (mm), length (share of the depth), 1 where it holds gas.
     nodules : tuple of tuple
-        Centre (lateral, depth, height in half extents), radius as share of 0.62 depth, relative water signal.
+        Centre (lateral, depth and height in half extents), radius (share of 0.62 depth), relative water signal.
     epidural : tuple of float, length 3
-        Share of the canal's depth, reach beyond the body as share of its height, side (-1, 0, 1).
+        Thickness (share of the depth of the canal), extent beyond the body (share of its height), side (-1, 0, 1).
     paraspinal_mm : float
-        Thickness of the mass in front of the body.
+        Thickness of the mass anterior to the body.
     pedicle : tuple of float, length 3
-        Side (-1, 0 for none, 1), expansion, 1 where the spinous process takes part.
+        Side (-1, 1, or 0 for none), expansion, 1 where the spinous process is involved.
     skips : int
-        Number of other bodies involved.
+        Number of skip lesions.
     """
 
     diagnosis: Diagnosis
@@ -76,12 +77,12 @@ class LesionDraw:
     skips: int
 
 
-def draw_lesion(dealt: Dealt, difficulty: float, rng: np.random.Generator) -> LesionDraw:
-    """Draw the numbers that render a lesion whose signs were dealt.
+def draw_lesion(assignment: SignAssignment, difficulty: float, rng: np.random.Generator) -> LesionDraw:
+    """Draw the numbers that render a lesion of given signs.
 
     Parameters
     ----------
-    dealt : Dealt
+    assignment : SignAssignment
     difficulty : float
         0 to 1; moves the residual fat of oedema and tumour towards each other.
     rng : numpy.random.Generator
@@ -90,8 +91,8 @@ def draw_lesion(dealt: Dealt, difficulty: float, rng: np.random.Generator) -> Le
     -------
     LesionDraw
     """
-    signs, marrow = dealt.signs, dealt.marrow
-    malignant = dealt.diagnosis is Diagnosis.MALIGNANT
+    signs, marrow = assignment.signs, assignment.marrow
+    malignant = assignment.diagnosis is Diagnosis.MALIGNANT
     if malignant:
         fat = rng.normal(0.04 + 0.06 * difficulty, 0.03 + 0.05 * difficulty)
     else:
@@ -103,9 +104,9 @@ def draw_lesion(dealt: Dealt, difficulty: float, rng: np.random.Generator) -> Le
     partial = marrow == "partial"
     mass = signs["epidural_paraspinal_mass"]
     return LesionDraw(
-        diagnosis=dealt.diagnosis,
+        diagnosis=assignment.diagnosis,
         signs=signs,
-        shape=dealt.shape,
+        shape=assignment.shape,
         marrow=marrow,
         residual_fat=float(np.clip(fat, 0.0, 0.45)),
         amplitude=float(rng.uniform(0.82, 1.0)),
@@ -114,16 +115,16 @@ def draw_lesion(dealt: Dealt, difficulty: float, rng: np.random.Generator) -> Le
         spared=_triple(spared),
         band_share=side * float(rng.uniform(0.43, 0.65)),
         line=(rng.uniform(1.4, 2.5), rng.uniform(0.28, 0.50), rng.uniform(0.50, 0.92), rng.uniform(0, 6.28)),
-        cement=dealt.cement,
-        patch=_patch(dealt.cement, rng),
+        cement=assignment.cement,
+        patch=_patch(assignment.cement, rng),
         cleft=(rng.uniform(3, 5), rng.uniform(0.35, 0.7), float(rng.random() < 0.2 and not malignant)),
         nodules=_nodules(signs["nodular_lesion"], marrow, rng),
         epidural=_epidural(mass, malignant, rng),
         paraspinal_mm=_paraspinal(mass and malignant, rng),
         pedicle=_pedicle(signs["pedicle_posterior_element"], rng),
         skips=_skips(signs["skip_lesions"], malignant, rng),
-        # The last, since shapes need different numbers: the same lesion in another shape is the same otherwise.
-        deformity=_deformity(dealt.shape, signs["ap_protrusion"], malignant, rng),
+        # Drawn last, because shapes need different numbers: a lesion of another shape is otherwise the same.
+        deformity=_deformity(assignment.shape, signs["ap_protrusion"], malignant, rng),
     )
 
 
@@ -137,7 +138,7 @@ def _deformity(shape: str, protruding: bool, malignant: bool, rng: np.random.Gen
         anterior, posterior = rng.uniform(0.28, 0.60), rng.uniform(0.22, 0.45)
     if shape.endswith("concave"):
         central = rng.uniform(0.28, 0.45) if shape == "concave" else rng.uniform(0.14, 0.32)
-    # What is lost at front, back and centre together must leave a body to look at.
+    # The losses together must leave a visible body.
     central = min(central, 0.66 - (anterior + posterior) / 2)
     corner = rng.random() < (0.25 if malignant else 0.70)
     bulge = rng.uniform(3, 6)

@@ -1,4 +1,4 @@
-"""From water and fat to a series: coil, saturation, ghosts, k-space, noise, magnitude."""
+"""MR acquisition: from water and fat to magnitude images, by coil, saturation band, ghosts, k-space and noise."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from spinefx.phantom.tissue import Palette, Sequence
+from spinefx.phantom.tissue import Sequence, TissueSignals
 
 __all__ = ["FAT_OFFSET_HZ_PER_T", "Coil", "Protocol", "acquire", "acquisition_grid", "image_affine"]
 
 FAT_OFFSET_HZ_PER_T = 220.0 / 1.5
-"""How much slower fat precesses than water, per tesla: 3.4 parts per million."""
+"""Frequency offset of fat below water, hertz per tesla: 3.4 parts per million."""
 
 _TRAIN_DECAY = 0.35
-_Floats = NDArray[Any]  # of float32: doubles would be slow, and nothing needs them
+_Floats = NDArray[Any]  # of float32, which is precise enough and faster than float64
 
 
 @dataclass(frozen=True)
 class Coil:
-    """Receive sensitivity of a coil in the table.
+    """Receive sensitivity of a spine coil in the table.
 
     Parameters
     ----------
     depth_mm : float
         Depth at which the signal halves.
     length_mm : float
-        Distance from the middle at which the signal has fallen off at the ends.
+        Distance from the centre at which the sensitivity has fallen to 1/e at both ends.
     ripple, ripple_phase : float
-        Unevenness from element to element.
+        Amplitude and phase of the variation between coil elements.
     correction : float
-        0 to 1: exponent by which the vendor divided the sensitivity out again.
+        0 to 1: exponent of the intensity correction, which divides the image by the sensitivity.
     """
 
     depth_mm: float
@@ -44,17 +44,17 @@ class Coil:
     correction: float
 
     @classmethod
-    def even(cls) -> Coil:
-        """A coil that sees all places alike."""
+    def uniform(cls) -> Coil:
+        """Return a coil of uniform sensitivity."""
         return cls(depth_mm=1e6, length_mm=1e6, ripple=0.0, ripple_phase=0.0, correction=0.0)
 
     def sensitivity(self, behind_mm: _Floats, above_mm: _Floats) -> _Floats:
-        """Sensitivity relative to the lesion's place.
+        """Return the sensitivity relative to that at the lesion.
 
         Parameters
         ----------
         behind_mm, above_mm : ndarray
-            Distance from the lesion, posterior and superior.
+            Distance from the lesion, posterior and superior, millimetres.
         """
         deep = np.maximum(60 - behind_mm, 0) / self.depth_mm
         reference = 1 + (60 / self.depth_mm) ** 2
@@ -66,7 +66,7 @@ class Coil:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One series' acquisition.
+    """The acquisition of one series.
 
     Parameters
     ----------
@@ -80,35 +80,35 @@ class Protocol:
         Side of the square field of view.
     slices : int
     spacing_mm, thickness_mm : float
-        Between slice centres, and of each slice.
+        Distance between slice centres, and thickness of a slice.
     bandwidth_hz : float
-        Hertz a pixel along frequency.
+        Hertz per pixel along frequency.
     fat_offset_hz : float
-        How much slower fat precesses than water; 0 for no chemical shift.
+        Frequency offset of fat below water; 0 for no chemical shift.
     frequency_axis : str
         ``SI`` or ``AP``.
     polarity : int
-        1 or -1, of the frequency gradient.
+        1 or -1, sign of the frequency gradient.
     noise : float
-        Standard deviation of each part of the complex noise over the palette's reference signal; 0 for none.
+        Standard deviation of the real and the imaginary noise over the reference signal; 0 for none.
     saturation : float
-        Signal left in the anterior saturation band; 1 for no band.
+        Signal that remains in the anterior saturation band; 1 for no band.
     saturation_mm : float
-        Where the band begins, in front of the lesion's centre.
+        Distance from the centre of the lesion forward to the edge of the band.
     ghost : float
-        Share of the anterior tissue that is repeated along phase.
+        Signal of the ghosts over that of the anterior tissue which causes them.
     ghost_shift : float
-        By what share of the field.
+        Displacement of the ghosts along phase, as a share of the field of view.
     gain : float
         Stored value of the reference signal.
     thin : int
-        Thin slices painted for each slice; their mean is the partial volume.
+        Thin slices rendered for each slice; averaging them gives partial volume.
     painted : int
-        Side of the painted grid: finer samples than this add noise but no detail.
+        Side of the rendered grid; a larger number of acquired samples adds noise but no detail.
     filter_edge, filter_width : float
-        Where the Fermi filter of k-space halves the signal, and how softly, as shares of the sampled radius.
+        Radius at which the Fermi filter of k-space halves the signal, and its width, as shares of the sampled radius.
     reverse : bool
-        Instance numbers run from right to left when False.
+        Whether instance numbers run from left to right instead of from right to left.
     """
 
     sequence: Sequence
@@ -137,7 +137,7 @@ class Protocol:
 
     @property
     def fat_shift_mm(self) -> float:
-        """How far fat is displaced along the frequency axis, signed: towards higher rows or columns when positive."""
+        """Return the displacement of fat along the frequency axis, positive towards higher rows or columns."""
         if self.sequence.kind == "stir":
             return 0.0
         return self.polarity * self.fat_offset_hz / self.bandwidth_hz * self.fov_mm / self.samples[0]
@@ -146,7 +146,7 @@ class Protocol:
 def acquisition_grid(
     protocol: Protocol, affine: NDArray[np.float64]
 ) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
-    """Shape and affine of the thin slices to paint for a series.
+    """Return the shape and affine of the thin slices to render for a series.
 
     Parameters
     ----------
@@ -162,8 +162,8 @@ def acquisition_grid(
 
     Notes
     -----
-    Zero filling keeps the first sample where it is, so painted and reconstructed grids share it. Thin slices share out
-    the distance between slices, the gap included: the profile of a real slice has flanks that reach into it.
+    Zero filling does not move the first sample, so the rendered and the reconstructed grid share it. The thin slices
+    divide the distance between slices, including the gap, because the profile of a real slice extends into it.
     """
     side, thin = protocol.painted, protocol.thin
     step = 1 / thin
@@ -173,7 +173,7 @@ def acquisition_grid(
 
 
 def image_affine(protocol: Protocol, centre_mm: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Affine of the reconstructed stack: slices towards R, rows towards I, columns towards P, then turned.
+    """Return the affine of a reconstructed stack: slices towards R, rows towards I, columns towards P, then rotated.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def acquire(
     place: tuple[_Floats, _Floats],
     rng: np.random.Generator,
 ) -> _Floats:
-    """Turn one slice's water and fat into its stored image.
+    """Acquire and reconstruct one slice from its water and fat.
 
     Parameters
     ----------
@@ -213,19 +213,21 @@ def acquire(
     planes : tuple of ndarray, shape (samples, samples)
         Water and fat signal.
     place : tuple of ndarray of the same shape
-        Distance behind and above the lesion's centre, millimetres.
+        Distance behind and above the centre of the lesion, millimetres.
     rng : numpy.random.Generator
-        Noise.
+        Source of the noise.
 
     Returns
     -------
     ndarray of float32, shape (matrix, matrix)
         0 to 65535.
     """
-    reference = Palette(protocol.sequence).reference
+    reference = TissueSignals(protocol.sequence).reference
     behind, above = place
     gain = coil.sensitivity(behind, above)
-    band = protocol.saturation + (1 - protocol.saturation) / (1 + np.exp(-(behind + protocol.saturation_mm) / 3))
+    # Far in front of the band's edge the exponential would overflow.
+    ahead = np.minimum(-(behind + protocol.saturation_mm) / 3, 80)
+    band = protocol.saturation + (1 - protocol.saturation) / (1 + np.exp(ahead))
     gain = gain * band.astype(np.float32)
     water, fat = planes[0] * gain, planes[1] * gain
     if protocol.ghost > 0:
@@ -252,7 +254,7 @@ def _repeated(image: _Floats, protocol: Protocol) -> _Floats:
 
 
 def _kspace(protocol: Protocol, water: _Floats, fat: _Floats) -> NDArray[np.complex64]:
-    """Samples of k-space in image order (rows, columns), zero frequency in the middle."""
+    """Sample k-space in image order (rows, columns), with the zero frequency in the middle."""
     side = water.shape[0]
     frequency, phase = (min(samples, side) for samples in protocol.samples)
     kept = (np.arange(phase) - phase // 2) % side
@@ -263,7 +265,7 @@ def _kspace(protocol: Protocol, water: _Floats, fat: _Floats) -> NDArray[np.comp
     cycles = fft.fftfreq(side)[every] * (protocol.fat_shift_mm / sample_mm)
     ramp = np.exp(-2j * np.pi * cycles).astype(np.complex64)
     ramp = ramp[:, None] if protocol.frequency_axis == "SI" else ramp[None, :]
-    # Two real planes in one transform: the even part of the result is the water's, the odd part the fat's.
+    # Two real images in one transform: its Hermitian part belongs to water, its anti-Hermitian part to fat.
     both = fft.fft2(water + 1j * fat)
     mirrored = np.conj(np.roll(both[::-1, ::-1], 1, axis=(0, 1)))
     of_water, of_fat = (both + mirrored)[cut], (both - mirrored)[cut]
@@ -274,7 +276,7 @@ def _kspace(protocol: Protocol, water: _Floats, fat: _Floats) -> NDArray[np.comp
 
 @lru_cache(maxsize=16)
 def _filter(protocol: Protocol, rows: int, columns: int) -> _Floats:
-    """Mild Fermi filter, and the decay of an echo train along phase."""
+    """Combine a mild Fermi filter with the decay of the echo train along phase."""
     size = protocol.samples if protocol.frequency_axis == "SI" else protocol.samples[::-1]
     down = np.abs(np.arange(rows) - rows // 2) / (size[0] / 2)
     right = np.abs(np.arange(columns) - columns // 2) / (size[1] / 2)
@@ -296,7 +298,7 @@ def _zero_filled(kspace: NDArray[np.complex64], matrix: int) -> NDArray[np.compl
 
 
 def _correction(coil: Coil, place: tuple[_Floats, _Floats], matrix: int) -> _Floats:
-    """Divide by a power of the sensitivity; it is smooth, so a coarse copy stretched by lines serves."""
+    """Return the intensity correction; sensitivity is smooth, so it is interpolated linearly from a coarse grid."""
     nodes, stretch = _stretching(place[0].shape[0], matrix)
     grid = np.ix_(nodes, nodes)
     values = np.maximum(coil.sensitivity(place[0][grid], place[1][grid]), 0.02) ** -coil.correction
@@ -306,7 +308,7 @@ def _correction(coil: Coil, place: tuple[_Floats, _Floats], matrix: int) -> _Flo
 
 @lru_cache(maxsize=16)
 def _stretching(size: int, matrix: int) -> tuple[NDArray[np.int64], _Floats]:
-    """Nodes among ``size`` samples, and the matrix of linear interpolation from them to ``matrix`` samples."""
+    """Return nodes among ``size`` samples, and the matrix that interpolates from them to ``matrix`` samples."""
     nodes = np.unique(np.rint(np.linspace(0, size - 1, 33)).astype(np.int64))
     target = np.arange(matrix) * (size / matrix)
     weights = np.stack([np.interp(target, nodes, unit) for unit in np.eye(len(nodes))], axis=1)

@@ -1,28 +1,48 @@
-"""The dials of a cohort, and the randomness that belongs to each purpose."""
+"""The dials of a cohort, and the random stream that belongs to each purpose."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import numbers
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from spinefx.errors import RecipeError
-from spinefx.phantom.rules import PATIENTS, allowed_cells
+from spinefx.phantom.sign_rules import PATIENTS, allowed_cells
 from spinefx.phantom.vendors import VENDORS
-from spinefx.vocabulary import Diagnosis
+from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
-__all__ = ["ARTEFACTS", "ByClass", "PhantomSettings", "Stream", "case_name", "number_of", "patient_id"]
+__all__ = [
+    "ARTEFACTS",
+    "ByClass",
+    "Dial",
+    "PhantomSettings",
+    "Range",
+    "Stream",
+    "case_name",
+    "case_number",
+    "patient_id",
+]
 
 ARTEFACTS = ("chemical_shift", "coil", "ghosts", "partial_volume", "saturation_band", "zero_fill")
-"""What can be switched off; noise and motion have dials of their own, and 0 switches them off."""
+"""Artefacts that can be switched off. Noise and motion have dials of their own, which 0 switches off."""
 
-_WHERE = "phantom settings"
+_WHERE = "phantom dials"
 _NAME = "phantom-"
+# Dials that came after version 2 of the cohort's format.
+_LATER_DIALS = (
+    *("field_centre", "field_of_view_mm", "slice_spacing_mm"),
+    *("scoliosis_mm", "sacral_slope_deg", "spondylolisthesis", "numbering_variants"),
+)
 
 
 class Stream(IntEnum):
-    """Purposes of randomness: each has its own stream, so that a change in one leaves the others as they were."""
+    """Purposes of randomness. Each has its own stream, so that a change in one leaves the others as they were."""
 
     PATIENT = 0
     LESION = 1
@@ -32,9 +52,11 @@ class Stream(IntEnum):
     TEXTURE = 5
     NOISE = 6
     READINGS = 7
-    DEAL = 8
+    SIGNS = 8
     IRRADIATION = 9
     CONTRAST = 10
+    FIELD = 11
+    VARIATION = 12
 
 
 @dataclass(frozen=True)
@@ -50,131 +72,342 @@ class ByClass:
     malignant: float
 
     def of(self, diagnosis: Diagnosis) -> float:
-        """The number of one class."""
+        """Return the number of one class."""
         return self.malignant if diagnosis is Diagnosis.MALIGNANT else self.benign
 
 
 @dataclass(frozen=True)
-class PhantomSettings:
-    """The dials of a cohort.
-
-    Nothing but the fifteen signs and the irradiation tells the class, unless a dial is turned so.
+class Range:
+    """A range from which one number is drawn for each patient.
 
     Parameters
     ----------
-    patients : int
-        1 to 99999.
-    seed : int
-        0 or more.
-    difficulty : float
-        0 to 1; how far the residual fat of oedema and tumour overlap.
-    malignant : int or float, optional
-        How many of the patients, or, as a fraction with a point, which share; 50 of 190 in proportion by default.
-        Held as a number of patients.
-    motion : float
-        Multiplies the drawn motion between series; 0 for none.
-    noise : float
-        Multiplies the noise; 0 for none.
-    matrix : int
-        Side of the reconstructed T2W image: 64 to 1024. Below 448 fewer samples are acquired.
-    force, forbid : tuple of str
-        Signs that every patient shows, or none, in both classes, also where Table 1 has no such patient.
-    no_collapse : ByClass, optional
-        Share without collapse; 3 of 140 and 17 of 50 by default. Vertebrae are dealt among the other shapes as before.
-    cement : ByClass
-        Share whose vertebra holds cement. Cement is a dark patch: it takes the place of the sclerotic ones first, and
-        adds to the sign beyond them. None where dark patches are forbidden.
-    irradiation : ByClass
-        Share with fatty marrow between straight edges. The one default that tells the class (8 % of malignant).
-    healed : ByClass
-        Chance of each of four healed fractures elsewhere.
-    age_years : ByClass
-        Mean age; 68.8 and 61.7 in the paper, alike by default.
-    field_t : float
-        1.5 or 3 tesla: longer T1, twice the chemical shift, less noise.
-    vendor : str
-        A preset of :data:`spinefx.phantom.vendors.VENDORS` for all, or ``any``: drawn for each patient.
-    without : tuple of str
-        :data:`ARTEFACTS` to switch off.
-    contrast : str
-        ``physics``, or ``random``: every patient's tissues get drawn intensities, to train a localiser whatever the
-        sequence. The truth is the same.
+    low, high : float
+        Both ends, the lower one first.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Dial:
+    """What one dial means and which values it accepts.
+
+    Parameters
+    ----------
+    meaning : str
+        One sentence or two.
+    low, high : float
+        Range of a number, both ends included.
+    choices : tuple
+        The only values that are accepted; empty where the range decides.
+    """
+
+    meaning: str
+    low: float = 0
+    high: float = 0
+    choices: tuple[str | float, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        """Return the accepted values in words."""
+        return ", ".join(map(str, self.choices)) if self.choices else f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """The dials of a cohort; :meth:`dials` returns what each means and accepts.
+
+    By default only the fifteen signs and irradiated marrow separate the classes.
 
     Raises
     ------
     RecipeError
-        For a value out of range, an unknown name, or signs that cannot be had together.
+        For a value of another type or out of range, an unknown name, or signs that exclude each other.
+
+    Notes
+    -----
+    ``malignant`` is held as a number of patients, whatever was given. A case's unique identifiers depend on every dial.
     """
 
-    patients: int = 190
-    seed: int = 1
-    difficulty: float = 0.6
-    malignant: int | float | None = None
-    motion: float = 1.0
-    noise: float = 1.0
-    matrix: int = 512
-    force: tuple[str, ...] = ()
-    forbid: tuple[str, ...] = ()
-    no_collapse: ByClass | None = None
-    cement: ByClass = ByClass(0.06, 0.06)
-    irradiation: ByClass = ByClass(0.0, 0.08)
-    healed: ByClass = ByClass(0.23, 0.23)
-    age_years: ByClass = ByClass(66.0, 66.0)
-    field_t: float = 1.5
-    vendor: str = "any"
-    without: tuple[str, ...] = ()
-    contrast: str = "physics"
+    patients: Annotated[int, Dial("Number of patients.", 1, 99999)] = 190
+    seed: Annotated[int, Dial("Where every random draw starts; another seed draws other patients.", 0, 2**63 - 1)] = 1
+    difficulty: Annotated[
+        float,
+        Dial(
+            "How far the residual fat of oedema and tumour overlap: 0 is as separable as quantitative fat fractions, "
+            "1 leaves texture and shape alone.",
+            0,
+            1,
+        ),
+    ] = 0.6
+    malignant: Annotated[
+        int | float | None,
+        Dial(
+            "Number of malignant patients or, with a decimal point, their share (0.5). Without it: 50 of 190 in "
+            "proportion.",
+            0,
+            99999,
+        ),
+    ] = None
+    motion: Annotated[float, Dial("Factor on the patient's motion between the series; 0 for none.", 0, 3)] = 1.0
+    noise: Annotated[float, Dial("Factor on the noise; 0 for none.", 0, 20)] = 1.0
+    matrix: Annotated[
+        int,
+        Dial("Side of the reconstructed T2W image, pixels. Below 448 fewer samples are acquired.", 64, 1024),
+    ] = 512
+    force: Annotated[
+        tuple[str, ...],
+        Dial(
+            "Signs that every patient of both classes shows, also where Table 1 has no such patient.",
+            choices=SIGN_IDENTIFIERS,
+        ),
+    ] = ()
+    forbid: Annotated[tuple[str, ...], Dial("Signs that no patient shows.", choices=SIGN_IDENTIFIERS)] = ()
+    no_collapse: Annotated[
+        ByClass | None,
+        Dial("Share of vertebrae without collapse. Without it: 3 of 140 and 17 of 50.", 0, 1),
+    ] = None
+    cement: Annotated[
+        ByClass,
+        Dial(
+            "Share of vertebrae that hold cement. Cement is a dark patch: it replaces sclerotic patches first and adds "
+            "to the sign beyond them. None where dark_patch is forbidden.",
+            0,
+            1,
+        ),
+    ] = ByClass(0.06, 0.06)
+    irradiation: Annotated[
+        ByClass,
+        Dial(
+            "Share of patients with fatty marrow between two straight edges. The one default that separates the "
+            "classes beside the signs.",
+            0,
+            1,
+        ),
+    ] = ByClass(0.0, 0.08)
+    healed: Annotated[ByClass, Dial("Chance of each of four healed fractures of other levels.", 0, 1)] = ByClass(
+        0.23, 0.23
+    )
+    age_years: Annotated[ByClass, Dial("Mean age, years. The paper has 68.8 and 61.7.", 40, 85)] = ByClass(66.0, 66.0)
+    field_t: Annotated[
+        float,
+        Dial(
+            "Field strength, tesla. 3 T has a longer T1, twice the chemical shift in hertz, and less noise.",
+            choices=(1.5, 3.0),
+        ),
+    ] = 1.5
+    vendor: Annotated[
+        str, Dial("Scanner preset of all patients; any draws one for each.", choices=("any", *VENDORS))
+    ] = "any"
+    without: Annotated[tuple[str, ...], Dial("Artefacts to switch off.", choices=ARTEFACTS)] = ()
+    contrast: Annotated[
+        str,
+        Dial(
+            "physics computes signal from relaxation times; random draws each tissue's brightness for every series, to "
+            "train a localiser that ignores the sequence. The truth is the same.",
+            choices=("physics", "random"),
+        ),
+    ] = "physics"
+    field_centre: Annotated[
+        str,
+        Dial(
+            "What the field of view is centred on; any draws one of them for each patient. A lesion outside the field "
+            "has no box in cases.csv.",
+            choices=("lesion", "cervical", "thoracic", "thoracolumbar", "lumbar", "whole_spine", "any"),
+        ),
+    ] = "lesion"
+    field_of_view_mm: Annotated[
+        Range, Dial("Side of the square field of view, drawn for each patient; the coil grows with it.", 200, 800)
+    ] = Range(300.0, 300.0)
+    slice_spacing_mm: Annotated[
+        Range | None,
+        Dial("Distance between slice centres, drawn for each patient. Without it: that of the scanner preset.", 2, 8),
+    ] = None
+    scoliosis_mm: Annotated[Range, Dial("Lateral range of a scoliotic curve, drawn for each patient.", 0, 60)] = Range(
+        0.0, 0.0
+    )
+    sacral_slope_deg: Annotated[
+        Range | None,
+        Dial(
+            "Angle of the upper end plate of S1 to the horizontal, drawn for each patient: 15 is a vertical, 65 a "
+            "horizontal sacrum. The lumbar lordosis follows. Without it: about 37.",
+            5,
+            75,
+        ),
+    ] = None
+    spondylolisthesis: Annotated[
+        float, Dial("Share of patients whose L3, L4 or L5 has slipped forward by 3 to 11 mm.", 0, 1)
+    ] = 0.0
+    numbering_variants: Annotated[
+        float,
+        Dial(
+            "Share of patients with four or six lumbar vertebrae, thirteen thoracic ones, or a transitional L5 or S1.",
+            0,
+            1,
+        ),
+    ] = 0.0
 
     def __post_init__(self) -> None:
-        for name, (low, high) in {
-            "patients": (1, 99999),
-            "seed": (0, 2**63 - 1),
-            "difficulty": (0, 1),
-            "motion": (0, 3),
-            "noise": (0, 20),
-            "matrix": (64, 1024),
-        }.items():
-            _check(name, getattr(self, name), low, high)
-        for name in ("no_collapse", "cement", "irradiation", "healed", "age_years"):
-            pair: ByClass | None = getattr(self, name)
-            for kind in Diagnosis if pair is not None else ():
-                limits = (40, 85) if name == "age_years" else (0, 1)
-                _check(f"{name} ({kind.value})", pair.of(kind) if pair else 0, *limits)
-        for name, allowed in {
-            "field_t": (1.5, 3.0),
-            "vendor": ("any", *VENDORS),
-            "contrast": ("physics", "random"),
-        }.items():
-            if getattr(self, name) not in allowed:
-                listed = ", ".join(str(item) for item in allowed)
-                raise RecipeError(f"{name} = {getattr(self, name)}", where=_WHERE, allowed=listed)
-        for name in self.without:
-            if name not in ARTEFACTS:
-                raise RecipeError(f"an artefact {name!r}", where=_WHERE, allowed=", ".join(ARTEFACTS))
+        for name, dial in self.dials().items():
+            _check(name, getattr(self, name), _kinds()[name], dial)
         allowed_cells(self.force, self.forbid)
-        object.__setattr__(self, "malignant", self._count())
+        object.__setattr__(self, "malignant", self._malignant_patients())
 
-    def _count(self) -> int:
-        given = self.malignant
-        share = PATIENTS[Diagnosis.MALIGNANT] / sum(PATIENTS.values()) if given is None else given
+    def _malignant_patients(self) -> int:
+        share = PATIENTS[Diagnosis.MALIGNANT] / sum(PATIENTS.values()) if self.malignant is None else self.malignant
         if isinstance(share, float):
-            _check("malignant", share, 0, 1)
+            _check_range("malignant, as a share,", share, 0, 1)
             return round(share * self.patients)
-        _check("malignant", share, 0, self.patients)
+        _check_range("malignant", share, 0, self.patients)
         return share
 
+    @classmethod
+    def dials(cls) -> dict[str, Dial]:
+        """Return what every dial means and accepts.
+
+        Returns
+        -------
+        dict of str to Dial
+            By field name, in the order of the fields.
+        """
+        return {name: hint.__metadata__[0] for name, hint in _hints().items()}
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Make settings of plain values, as a file holds them.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            By dial; a pair of numbers is a mapping with ``benign`` and ``malignant``. What is absent keeps its default.
+
+        Returns
+        -------
+        PhantomSettings
+
+        Raises
+        ------
+        RecipeError
+            For an unknown dial or a value that its dial does not accept.
+        """
+        kinds = _kinds()
+        if unknown := set(values) - set(kinds):
+            raise RecipeError(f"unknown dials {sorted(unknown)}", where=_WHERE, allowed=", ".join(kinds))
+        return cls(**{name: _from_plain(name, value, kinds[name]) for name, value in values.items()})
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the dials as plain values, as a cohort records them.
+
+        Returns
+        -------
+        dict of str to object
+            Without those later dials that keep their default, so that cohorts of earlier versions stay as they are.
+        """
+        values = asdict(self)
+        for name in _LATER_DIALS:
+            if getattr(self, name) == self.__dataclass_fields__[name].default:
+                del values[name]
+            elif isinstance(getattr(self, name), Range):
+                values[name] = [values[name]["low"], values[name]["high"]]
+        return values
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the text from which unique identifiers are derived; later dials at their default do not change it."""
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.to_mapping())
+        return f"PhantomSettings({', '.join(shown)})"
+
     def generator(self, number: int, stream: Stream) -> np.random.Generator:
-        """Randomness of one patient and one purpose, whatever else is drawn."""
+        """Return the random generator of one patient and one purpose, whatever else is drawn."""
         return np.random.default_rng([self.seed, number, stream])
 
 
-def _check(name: str, value: float, low: float, high: float) -> None:
+@functools.cache
+def _hints() -> dict[str, Any]:
+    hints = typing.get_type_hints(PhantomSettings, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(PhantomSettings)}
+
+
+@functools.cache
+def _kinds() -> dict[str, tuple[Any, ...]]:
+    """Types that each dial accepts; a tuple of names counts as ``tuple``."""
+    kinds = {}
+    for name, hint in _hints().items():
+        kind = hint.__origin__
+        members = typing.get_args(kind) if None.__class__ in typing.get_args(kind) else (kind,)
+        kinds[name] = tuple(typing.get_origin(member) or member for member in members)
+    return kinds
+
+
+def _from_plain(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
+    """Convert one value of a TOML file to the type of its dial; what does not fit is refused later, by name."""
+    if value is None:  # of settings recorded by a cohort, where a dial has no value
+        return None
+    if ByClass in kinds:
+        if not isinstance(value, Mapping) or set(value) != {"benign", "malignant"}:
+            raise RecipeError(
+                f"{name} is not a pair", where=_WHERE, allowed=f"{name} = {{ benign = ..., malignant = ... }}"
+            )
+        return ByClass(*(_as_float(value[kind.value]) for kind in (Diagnosis.BENIGN, Diagnosis.MALIGNANT)))
+    if Range in kinds:
+        if not isinstance(value, list) or len(value) != 2:
+            raise RecipeError(f"{name} is not a range", where=_WHERE, allowed=f"{name} = [low, high]")
+        return Range(*map(_as_float, value))
+    if tuple in kinds and isinstance(value, list):
+        return tuple(value)
+    return _as_float(value) if kinds == (float,) else value
+
+
+def _as_float(value: Any) -> Any:
+    """Convert a whole number, so that 0 and 0.0 in a file make one cohort with one set of identifiers."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _check(name: str, value: Any, kinds: tuple[Any, ...], dial: Dial) -> None:
+    if value is None and None.__class__ in kinds:
+        return
+    if isinstance(value, ByClass) and ByClass in kinds:
+        for kind in Diagnosis:
+            _check_number(f"{name} ({kind.value})", value.of(kind), dial)
+    elif isinstance(value, Range) and Range in kinds:
+        for end, number in (("low", value.low), ("high", value.high)):
+            _check_number(f"{name} ({end})", number, dial)
+        if value.low > value.high:
+            raise RecipeError(f"{name} = [{value.low:g}, {value.high:g}]", where=_WHERE, allowed="[low, high]")
+    elif tuple in kinds:
+        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+            raise RecipeError(f"{name} is not a list of names", where=_WHERE, allowed=dial.allowed)
+        for item in value:
+            if item not in dial.choices:
+                raise RecipeError(f"{name} names {item!r}", where=_WHERE, allowed=dial.allowed)
+    elif dial.choices:
+        if isinstance(value, bool) or value not in dial.choices:
+            raise RecipeError(f"{name} = {value!r}", where=_WHERE, allowed=dial.allowed)
+    elif kinds == (int,) and not _is_number(value, numbers.Integral):
+        raise RecipeError(f"{name} = {value!r}", where=_WHERE, allowed=f"a whole number, {dial.allowed}")
+    else:
+        _check_number(name, value, dial)
+
+
+def _check_number(name: str, value: Any, dial: Dial) -> None:
+    if not _is_number(value, numbers.Real):
+        raise RecipeError(f"{name} = {value!r}", where=_WHERE, allowed=f"a number, {dial.allowed}")
+    _check_range(name, value, dial.low, dial.high)
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return bool(isinstance(value, kind)) and not isinstance(value, bool)  # to Python, a bool is an integer
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise RecipeError(f"{name} = {value}", where=_WHERE, allowed=f"{low} to {high}")
+        raise RecipeError(f"{name} = {value:g}", where=_WHERE, allowed=f"{low:g} to {high:g}")
 
 
 def case_name(number: int) -> str:
-    """Case identifier, ``phantom-001``.
+    """Return the case identifier of a patient, such as ``phantom-001``.
 
     Parameters
     ----------
@@ -188,7 +421,7 @@ def case_name(number: int) -> str:
 
 
 def patient_id(number: int) -> str:
-    """DICOM PatientID, ``PHANTOM001``.
+    """Return the DICOM PatientID of a patient, such as ``PHANTOM001``.
 
     Parameters
     ----------
@@ -201,8 +434,8 @@ def patient_id(number: int) -> str:
     return f"PHANTOM{number:03d}"
 
 
-def number_of(name: str) -> int:
-    """Number of a case, from its name; the inverse of :func:`case_name`.
+def case_number(name: str) -> int:
+    """Return the number of a case from its name; the inverse of :func:`case_name`.
 
     Parameters
     ----------
@@ -219,5 +452,5 @@ def number_of(name: str) -> int:
     """
     digits = name.removeprefix(_NAME)
     if not digits.isascii() or not digits.isdigit() or case_name(int(digits)) != name:
-        raise RecipeError(f"a case {name!r}", where="phantom", allowed="names such as phantom-017")
+        raise RecipeError(f"unknown case {name!r}", where="phantom", allowed="names such as phantom-017")
     return int(digits)

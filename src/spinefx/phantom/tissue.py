@@ -1,8 +1,8 @@
-"""What tissues are made of, and how bright a sequence shows them.
+"""Tissue composition, and the signal of each tissue under a sequence.
 
-Every voxel of the phantom is water plus fat: two planes, because scanners displace fat. Relaxation times at 1.5 T,
-proton densities and equations are those of the phantom's design notes (SyMRI, PDFF and T2 mapping studies of the
-spine). At 3 T every T1 is longer and T2 stays as it is (Stanisz 2006, ISMRM 14:2494); by how much is a design choice.
+Every voxel is water plus fat, kept apart because scanners displace fat. Relaxation times and proton densities at 1.5 T
+come from synthetic MRI, fat fraction and T2 mapping studies of the spine. At 3 T every T1 is longer and T2 is unchanged
+(Stanisz 2006, ISMRM 14:2494); by how much T1 is longer is a design choice.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from spinefx.errors import InputError
 __all__ = [
     "BONE_VOLUME",
     "TISSUES",
-    "Palette",
     "Pool",
     "Sequence",
+    "TissueSignals",
     "disc_nucleus",
-    "draw_brightness",
+    "draw_random_contrast",
     "fat_signal",
     "water_signal",
 ]
 
 BONE_VOLUME = 0.12
-"""Share of a marrow voxel that is trabecular bone and gives no signal."""
+"""Share of a marrow voxel that is trabecular bone and has no signal."""
 
 _FAT_T1_MS, _FAT_T2_SE_MS, _FAT_T2_FSE_MS, _FAT_DENSITY, _FAT_T1_RISE = 265.0, 75.0, 120.0, 0.95, 1.25
 _STIMULATED_ECHO_GAIN = 1.06
 _FAT_SATURATION_RESIDUE = 0.07
-_FAT_ITSELF = "fat itself"  # beside the tissue "fat", which holds a little water
+_FAT_ITSELF = "fat itself"  # the fat signal; the tissue "fat" also holds a little water
 _DRAWN_REFERENCE = 0.2
 
 
 @dataclass(frozen=True)
 class Pool:
-    """One kind of water.
+    """One water pool.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ class Pool:
     density : float
         Proton density relative to water.
     fat : float
-        Share of the voxel that is fat instead.
+        Share of the voxel that is fat.
     t1_rise : float
-        T1 at 3 T over T1 at 1.5 T.
+        Ratio of T1 at 3 T to T1 at 1.5 T.
     """
 
     t1_ms: float
@@ -91,7 +91,7 @@ TISSUES: MappingProxyType[str, Pool] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Sequence:
-    """Timing of one acquisition.
+    """Contrast of one acquisition: its timing, or random tissue intensities.
 
     Parameters
     ----------
@@ -108,12 +108,12 @@ class Sequence:
     field_t : float
         1.5 or 3 tesla.
     brightness : tuple of (str, float)
-        Drawn signal of every tissue's water and of fat, instead of the physics; empty for the physics.
+        Random signal of every tissue's water and of fat; empty where signals follow from the timing.
 
     Raises
     ------
     InputError
-        For another kind.
+        For an unknown kind.
     """
 
     kind: str
@@ -128,7 +128,7 @@ class Sequence:
 
     def __post_init__(self) -> None:
         if self.kind not in {"se", "fse", "stir", "gre"}:
-            raise InputError(f"sequence kind {self.kind!r}", where="phantom", allowed="se, fse, stir, gre")
+            raise InputError(f"unknown sequence kind {self.kind!r}", where="phantom", allowed="se, fse, stir, gre")
 
 
 def _signal(t1_ms: float, t2_ms: float, density: float, sequence: Sequence) -> float:
@@ -138,7 +138,7 @@ def _signal(t1_ms: float, t2_ms: float, density: float, sequence: Sequence) -> f
     elif sequence.kind == "gre":
         flip, decay = np.deg2rad(sequence.flip_deg), np.exp(-repetition / t1_ms)
         recovery = np.sin(flip) * (1 - decay) / (1 - np.cos(flip) * decay)
-        t2_ms = t2_ms * 0.6  # T2* is shorter: trabeculae and cortex disturb the field
+        t2_ms = t2_ms * 0.6  # T2* is shorter than T2, because trabeculae and cortex disturb the field
     else:
         left = repetition - sequence.train_length * sequence.echo_spacing_ms
         recovery = 1 - np.exp(-left / t1_ms)
@@ -148,7 +148,7 @@ def _signal(t1_ms: float, t2_ms: float, density: float, sequence: Sequence) -> f
 
 
 def water_signal(pool: Pool, sequence: Sequence) -> float:
-    """Signal of a voxel filled with one pool's water.
+    """Return the signal of a voxel filled with the water of one pool.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def _at_field(t1_ms: float, rise: float, sequence: Sequence) -> float:
 
 
 def fat_signal(sequence: Sequence) -> float:
-    """Signal of a voxel filled with fat.
+    """Return the signal of a voxel filled with fat.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def fat_signal(sequence: Sequence) -> float:
     Returns
     -------
     float
-        Relative to free, fully relaxed water. On echo trains fat decays more slowly (Henkelman 1992).
+        Relative to free, fully relaxed water. Fat decays more slowly on fast spin echo (Henkelman 1992).
     """
     t1_ms = _at_field(_FAT_T1_MS, _FAT_T1_RISE, sequence)
     apparent = _FAT_T2_SE_MS if sequence.kind in {"se", "gre"} else _FAT_T2_FSE_MS * _STIMULATED_ECHO_GAIN
@@ -196,12 +196,12 @@ _NUCLEUS: NDArray[np.float64] = np.array(
 
 
 def disc_nucleus(grade: float) -> Pool:
-    """Water of a nucleus pulposus.
+    """Return the water pool of a nucleus pulposus.
 
     Parameters
     ----------
     grade : float
-        Pfirrmann grade 1 to 5, fractions allowed.
+        Pfirrmann grade, 1 to 5; fractions are interpolated.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def disc_nucleus(grade: float) -> Pool:
     return Pool(t1_ms, t2_ms, density)
 
 
-class Palette:
+class TissueSignals:
     """Signals of all tissues under one sequence.
 
     Parameters
@@ -229,29 +229,29 @@ class Palette:
 
     @property
     def reference(self) -> float:
-        """The signal that noise and stored values refer to: 0.6 of muscle and fat's mean; of muscle, without fat."""
+        """Return the signal that noise and stored values refer to: 0.6 of the mean of muscle and fat (STIR: muscle)."""
         if self.sequence.brightness:
             return _DRAWN_REFERENCE
         muscle = sum(self.pair("muscle"))
         return 0.6 * (muscle if self.sequence.kind == "stir" else (muscle + self.fat) / 2)
 
     def water(self, tissue: str | Pool) -> float:
-        """Signal of a voxel filled with a tissue's water alone."""
+        """Return the signal of a voxel filled with the water of a tissue."""
         if isinstance(tissue, str):
             return self._water[tissue]
         if not self.sequence.brightness:
             return water_signal(tissue, self.sequence)
-        # Nuclei lie between the annulus and fluid, the wetter the nearer.
+        # A nucleus lies between annulus and fluid; the more water it holds, the nearer to fluid.
         return float(np.interp(tissue.t2_ms, [45, 150], [self._water["annulus"], self._water["fluid"]]))
 
     def pair(self, tissue: str) -> tuple[float, float]:
-        """Water and fat signal of a voxel filled with a tissue."""
+        """Return the water and the fat signal of a voxel filled with a tissue."""
         share = TISSUES[tissue].fat
         return self.water(tissue) * (1 - share), self.fat * share
 
 
-def draw_brightness(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
-    """Draw an intensity for every tissue's water and for fat, whatever the physics says (as SynthSeg does).
+def draw_random_contrast(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+    """Draw a random intensity for every tissue's water and for fat (domain randomisation, as in SynthSeg).
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def draw_brightness(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     Returns
     -------
     tuple of (str, float)
-        For :class:`Sequence`; air stays dark.
+        For ``Sequence.brightness``; air stays dark.
     """
     names = [name for name in TISSUES if name != "air"]
     drawn = rng.uniform(0.03, 0.60, len(names) + 1)

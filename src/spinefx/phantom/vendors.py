@@ -1,4 +1,4 @@
-"""How scanners of several makers differ: invented presets in the manner of real ones, drawn apart from the class."""
+"""Scanner presets: invented ones in the manner of three vendors, drawn independently of the class."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ __all__ = ["VENDORS", "Vendor"]
 
 @dataclass(frozen=True)
 class Vendor:
-    """One maker's habits.
+    """Preset of one vendor's scanner.
 
     Parameters
     ----------
     manufacturer, model : str
-        As the headers say, marked as synthetic.
+        As the headers state them, marked as synthetic.
     t1w_samples, t2w_samples, stir_samples : tuple of int, length 2
-        Acquired along frequency and phase.
+        Acquired samples along frequency and phase.
     t1w_hz, t2w_hz, stir_hz : tuple of float, length 2
-        Range of the bandwidth a pixel along frequency, at that number of samples.
+        Range of the bandwidth per pixel along frequency, at that number of samples.
     train_length : int
-        Echoes of the T2W series' train.
+        Echo train length of the T2W series.
     echo_spacing_ms : float
-        Between them.
+        Echo spacing of the T2W series.
     spacing_mm : float
-        Between the centres of slices 4 mm thick: thickness and gap.
+        Distance between the centres of slices of 4 mm: thickness plus gap.
     filter_edge, filter_width : float
-        Where the Fermi filter of k-space halves the signal and how softly, as shares of the sampled radius.
+        Radius at which the Fermi filter of k-space halves the signal, and its width, as shares of the sampled radius.
     corrected : float
-        Share of patients whose images were corrected for the coil's fall-off.
+        Share of patients whose images are corrected for the coil's fall-off.
     t1w_reconstructed : float
         Side of the reconstructed T1W image over that of the T2W image.
     """
@@ -51,8 +51,7 @@ class Vendor:
     t1w_reconstructed: float
 
 
-# Bandwidths and matrices of the first are those of the paper's scanner (phantom design notes, part B); all else is a
-# design choice.
+# Bandwidths and matrices of the first preset are those of the scanner in Yeh 2022; all else is a design choice.
 VENDORS: MappingProxyType[str, Vendor] = MappingProxyType(
     {
         "ge": Vendor(

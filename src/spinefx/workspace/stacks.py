@@ -1,10 +1,10 @@
-"""Patches on disk: one array file, one JSON and one contact sheet per case."""
+"""Patches on disk: one array file, one JSON file and one contact sheet per case."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from spinefx.cases.cohort import Case
-from spinefx.cases.patch import PatchSettings, PatchStack
+from spinefx.cases.patch import PatchSettings, PatchSource, PatchStack
 from spinefx.errors import InputError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, replacing
+from spinefx.vocabulary import Weighting
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import read_cohort
 from spinefx.workspace.volumes import check_images
@@ -22,7 +23,7 @@ from spinefx.workspace.volumes import check_images
 __all__ = [
     "load_stack",
     "load_stacks",
-    "recorded_alignment",
+    "recorded_alignments",
     "save_stack",
     "sheet_path",
     "source_digest",
@@ -34,26 +35,30 @@ MAX_ARRAY_BYTES = 256 * 2**20
 
 
 def save_stack(
-    folder: Path, stack: PatchStack, source_digest: str, alignment: dict[str, Any], image_files: Mapping[str, str]
+    folder: Path,
+    stack: PatchStack,
+    source_digest: str,
+    alignments: dict[str, dict[str, Any]],
+    image_files: Mapping[str, str],
 ) -> None:
-    """Write one case's patches.
+    """Write the patches of one case.
 
     Parameters
     ----------
     folder : Path
-        Of all patches with these settings.
+        Folder of all patches with these settings.
     stack : PatchStack
     source_digest : str
-        Digest of what the patches were made from: images, lesion and settings.
-    alignment : dict
-        How T1W was aligned to T2W, for the JSON beside.
+        Digest of the images, lesion and settings from which the patches were cut.
+    alignments : dict
+        How each series was brought to T2W, by weighting, for the JSON beside.
     image_files : mapping of str to str
         Digests of the image files that were read, as :func:`spinefx.workspace.volumes.file_digests` returns them.
     """
+    arrays: dict[str, Any] = {source.weighting.key: source.voxels for source in stack.sources}
+    arrays |= {"matrices": stack.matrices, "slices": np.array(stack.slices)}
     with replacing(_path(folder, stack, "patch.npz")) as temporary:
-        np.savez_compressed(
-            temporary, t1w=stack.t1w, t2w=stack.t2w, matrices=stack.matrices, slices=np.array(stack.slices)
-        )
+        np.savez_compressed(temporary, **arrays)
     write_json(
         _path(folder, stack, "patch.json"),
         {
@@ -62,17 +67,17 @@ def save_stack(
             "source": source_digest,
             "image_files": dict(image_files),
             "arrays": digest_of(_path(folder, stack, "patch.npz").read_bytes()),
-            "settings": asdict(stack.settings),
+            "settings": stack.settings.to_json(),
             "side_mm": stack.side_mm,
             "mm_per_pixel": stack.side_mm / stack.settings.size,
             "flags": list(stack.flags),
-            "alignment": alignment,
+            "alignments": alignments,
         },
     )
 
 
 def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
-    """Read one case's patches.
+    """Read the patches of one case.
 
     Parameters
     ----------
@@ -86,41 +91,42 @@ def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
     Raises
     ------
     WorkspaceError
-        When they are missing, or not those that were written.
+        When they are missing or have been altered.
     """
     base = folder / participant_id / case_id
-    remedy = "Run `spinefx patch` on the study folder."
+    remedy = "Run `spinefx patch` on the workspace."
     described = read_json(base.with_name(f"{case_id}_patch.json")) if _exists(base) else None
     if described is None:
-        raise WorkspaceError("no patches", where=case_id, remedy=remedy)
+        raise WorkspaceError("there are no patches", where=case_id, remedy=remedy)
     path = base.with_name(f"{case_id}_patch.npz")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise WorkspaceError(f"cannot be read ({error.strerror})", where=path.name, remedy=remedy) from None
     if digest_of(data) != described.get("arrays"):
-        raise WorkspaceError("patches that are not those that were written", where=path.name, remedy=remedy)
+        raise WorkspaceError("the patches have been altered", where=path.name, remedy=remedy)
     try:
-        arrays = _read_arrays(data)
+        settings = PatchSettings.from_json(described["settings"])
+        arrays = _read_arrays(data, ("slices", "matrices", *(sequence.key for sequence in settings.sequences)))
+        matrices = np.split(arrays["matrices"], len(settings.sequences), axis=1)
         return PatchStack(
             case_id=case_id,
             participant_id=participant_id,
             slices=tuple(int(number) for number in arrays["slices"]),
-            t1w=arrays["t1w"],
-            t2w=arrays["t2w"],
-            matrices=arrays["matrices"],
+            sources=tuple(
+                PatchSource(sequence, arrays[sequence.key], np.ascontiguousarray(places))
+                for sequence, places in zip(settings.sequences, matrices, strict=True)
+            ),
             side_mm=float(described["side_mm"]),
             flags=tuple(described["flags"]),
-            settings=PatchSettings(**described["settings"]),
+            settings=settings,
         )
-    except WorkspaceError:
-        raise
-    except Exception as error:  # whatever NumPy raises on broken bytes
-        raise WorkspaceError("patches that cannot be read", where=path.name, remedy=remedy) from error
+    except Exception as error:  # whatever NumPy and zipfile raise on broken bytes
+        raise WorkspaceError("the patches cannot be read", where=path.name, remedy=remedy) from error
 
 
 def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Case, ...], tuple[PatchStack, ...]]:
-    """Read the patches of every case, and check that its images, lesion and settings are those they were cut from.
+    """Read the patches of every case, and check that they fit the present images, lesions and settings.
 
     Parameters
     ----------
@@ -130,12 +136,12 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
     Returns
     -------
     tuple
-        Cases and their patches, in the same order.
+        The cases and their patches, in the same order.
 
     Raises
     ------
     InputError
-        When patches are missing or were made from other images, boxes or settings; FileError when an image is no longer
+        When patches are missing, or were cut from other images, boxes or settings; FileError when an image is no longer
         the one that was ingested.
     """
     folder = workspace.patches_folder(settings)
@@ -149,7 +155,7 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
         flag = "" if settings == PatchSettings() else " --recipe RECIPE"
         raise InputError(
             f"{len(stale)} of {len(cases)} cases have no current patches (first: {stale[0] if stale else 'none'})",
-            remedy=f"Run `spinefx patch WORKSPACE{flag}`; a case that cannot be cut must leave lesions.tsv.",
+            remedy=f"Run `spinefx patch WORKSPACE{flag}`. Remove a case that cannot be cut from lesions.tsv.",
         )
     for case in cases:
         check_images(workspace, case.participant_id, _image_files(folder, case))
@@ -157,7 +163,7 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
 
 
 def source_digest(case: Case, settings: PatchSettings) -> str:
-    """Return the digest of all that a case's patches are made from: its images, its lesion and the settings.
+    """Return the digest of what a case's patches are cut from: images, lesion and settings.
 
     Parameters
     ----------
@@ -173,7 +179,7 @@ def source_digest(case: Case, settings: PatchSettings) -> str:
 
 
 def stack_is_current(folder: Path, participant_id: str, case_id: str, source_digest: str) -> bool:
-    """Return whether a case's patches exist and were made from the same source.
+    """Return whether a case's patches exist and were cut from the given source.
 
     Parameters
     ----------
@@ -189,13 +195,14 @@ def stack_is_current(folder: Path, participant_id: str, case_id: str, source_dig
     if not _exists(base):
         return False
     try:
-        return read_json(base.with_name(f"{case_id}_patch.json")).get("source") == source_digest
+        described = read_json(base.with_name(f"{case_id}_patch.json"))
     except WorkspaceError:
         return False
+    return described.get("source") == source_digest
 
 
-def recorded_alignment(folder: Path, participant_id: str, case_id: str) -> dict[str, Any]:
-    """Read how T1W was aligned to T2W when a case was cut.
+def recorded_alignments(folder: Path, participant_id: str, case_id: str) -> dict[str, dict[str, Any]]:
+    """Read how each series of a case was aligned to T2W when it was cut.
 
     Parameters
     ----------
@@ -205,18 +212,21 @@ def recorded_alignment(folder: Path, participant_id: str, case_id: str) -> dict[
     Returns
     -------
     dict
-        As :func:`save_stack` took it.
+        By weighting, as :func:`save_stack` took it.
 
     Raises
     ------
     WorkspaceError
     """
-    alignment: dict[str, Any] = read_json(folder / participant_id / f"{case_id}_patch.json")["alignment"]
-    return alignment
+    described = read_json(folder / participant_id / f"{case_id}_patch.json")
+    if "alignments" not in described:  # cut before other series than T1W and T2W could be read
+        return {Weighting.T1W: described["alignment"]}
+    alignments: dict[str, dict[str, Any]] = described["alignments"]
+    return alignments
 
 
 def sheet_path(folder: Path, participant_id: str, case_id: str) -> Path:
-    """Return the place of a case's contact sheet.
+    """Return the path of a case's contact sheet.
 
     Parameters
     ----------
@@ -243,10 +253,10 @@ def _image_files(folder: Path, case: Case) -> dict[str, str]:
     return found if isinstance(found, dict) else {}  # patches of an earlier version name no files
 
 
-def _read_arrays(data: bytes) -> dict[str, Any]:
-    """Read the arrays of a patch file, which never unpack to more than a limit."""
+def _read_arrays(data: bytes, names: Iterable[str]) -> dict[str, Any]:
+    """Read arrays of a patch file, which never unpack to more than a limit."""
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
         if sum(entry.file_size for entry in opened.infolist()) > MAX_ARRAY_BYTES:
             raise ValueError
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in ("slices", "t1w", "t2w", "matrices")}
+        return {name: arrays[name] for name in names}

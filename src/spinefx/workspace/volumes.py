@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import FileError, GeometryError, WorkspaceError
 from spinefx.files import digest_of
 from spinefx.imaging.nifti import read_nifti
@@ -15,7 +16,6 @@ from spinefx.workspace.records import sidecar_path
 
 __all__ = ["check_images", "file_digests", "read_image"]
 
-WEIGHTINGS = ("T1w", "T2w")
 REMEDY = "Restore it from a copy, or ingest the participant again."
 
 
@@ -26,7 +26,8 @@ def read_image(workspace: Workspace, participant_id: str, weighting: str) -> Vol
     ----------
     workspace : Workspace
     participant_id : str
-    weighting : {'T1w', 'T2w'}
+    weighting : str
+        A :class:`spinefx.vocabulary.Weighting`.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def read_image(workspace: Workspace, participant_id: str, weighting: str) -> Vol
 
 
 def file_digests(workspace: Workspace, participant_id: str) -> dict[str, str]:
-    """Return the digests of a participant's two image files, as they lie on the disk.
+    """Return the digests of a participant's image files, as they lie on the disk.
 
     Parameters
     ----------
@@ -66,14 +67,14 @@ def file_digests(workspace: Workspace, participant_id: str) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        By weighting, ``T1w`` and ``T2w``.
+        By weighting; only of the files that exist.
 
     Raises
     ------
     FileError
         When one cannot be read.
     """
-    return {weighting: _digest(workspace.image(participant_id, weighting)) for weighting in WEIGHTINGS}
+    return {str(weighting): _digest(path) for weighting, path in workspace.images(participant_id).items()}
 
 
 def check_images(workspace: Workspace, participant_id: str, known: Mapping[str, str]) -> None:
@@ -92,9 +93,9 @@ def check_images(workspace: Workspace, participant_id: str, known: Mapping[str, 
     FileError, GeometryError, WorkspaceError
         As :func:`read_image`.
     """
-    for weighting in WEIGHTINGS:
-        path = workspace.image(participant_id, weighting)
-        if not path.is_file() or _digest(path) != known.get(weighting):
+    there = workspace.images(participant_id)
+    for weighting in dict.fromkeys((*PROTOCOL_SEQUENCES, *there)):
+        if weighting not in there or _digest(there[weighting]) != known.get(str(weighting)):
             read_image(workspace, participant_id, weighting)
 
 

@@ -1,0 +1,1 @@
+"""One module per shell command; each returns values and prints nothing."""

@@ -1,0 +1,172 @@
+"""The networks that a recipe may name: one table, to which code outside this package adds by passing a value.
+
+Nothing here needs torch, so that a recipe can be read and a model can be scored where none is installed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+from spinefx.errors import RecipeError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["NETWORKS", "Network", "NetworkBuilder", "network_named", "note_on"]
+
+OTHER_NOTE = "not the paper's ResNet50"
+
+
+class NetworkBuilder(Protocol):
+    """What builds a network: a function at the top of a module, so that worker processes find it too."""
+
+    def __call__(self, *, stem: str, inputs: int, dropout: float) -> nn.Module:
+        """Build the network with random weights.
+
+        Parameters
+        ----------
+        stem : str
+            The recipe's word for the first convolution; a network with one stem only may ignore it.
+        inputs : int
+            Channels of an image.
+        dropout : float
+            Share of features that the dropout layer drops in training.
+
+        Returns
+        -------
+        torch.nn.Module
+            From images of shape (n, inputs, row, column) to log-odds of shape (n, 1).
+        """
+
+
+@dataclass(frozen=True)
+class Network:
+    """One architecture, as recipes, training and export need to know it.
+
+    Parameters
+    ----------
+    name : str
+        What recipes and model cards call it.
+    build : NetworkBuilder
+    head : str
+        Path within the module of its last layer, a linear one with one output: ``fc``, ``classifier.1``.
+    dropout : str
+        Path of the dropout layer in front of the head.
+    stem : str
+        Path of the first convolution. It starts anew where its shape is not that of a pretrained file (protocol
+        row 12); so does the head, always.
+    pretrained : str
+        Whose weights files fit, name by name; empty where none do.
+    note : str
+        What must be said beside every figure of this network; empty for the paper's own.
+
+    Notes
+    -----
+    A model is scored without torch from its ONNX graph, so its layers must be among those that
+    :mod:`spinefx.learning.onnx_export` can write. To use a network of your own, pass a value of this class to
+    :func:`spinefx.learning.crossvalidation.cross_validate` or :func:`spinefx.commands.train.train`, and give the recipe
+    its name.
+    """
+
+    name: str
+    build: NetworkBuilder
+    head: str
+    dropout: str
+    stem: str
+    pretrained: str = ""
+    note: str = OTHER_NOTE
+
+
+def _resnet50(*, stem: str, inputs: int, dropout: float) -> nn.Module:
+    from spinefx.learning.resnet import ResNet50  # deferred: it needs torch
+
+    return ResNet50(stem, outputs=1, dropout=dropout, inputs=inputs)
+
+
+def _small_resnet(*, stem: str, inputs: int, dropout: float) -> nn.Module:
+    from spinefx.learning.resnet import SmallResNet  # deferred: it needs torch
+
+    return SmallResNet(stem, outputs=1, dropout=dropout, inputs=inputs)
+
+
+NETWORKS: Mapping[str, Network] = MappingProxyType(
+    {
+        network.name: network
+        for network in (
+            Network(
+                name="resnet50",
+                build=_resnet50,
+                head="fc",
+                dropout="dropout",
+                stem="conv1",
+                pretrained="torchvision ResNet50",
+                note="",
+            ),
+            Network(
+                name="small_resnet",
+                build=_small_resnet,
+                head="fc",
+                dropout="dropout",
+                stem="conv1",
+                note="a small network for a CPU, not the paper's ResNet50",
+            ),
+        )
+    }
+)
+
+
+def network_named(name: str, given: Network | None = None) -> Network:
+    """Return the network that a recipe names.
+
+    Parameters
+    ----------
+    name : str
+    given : Network, optional
+        A network from outside this package; the recipe must name it.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    RecipeError
+        For a name that is neither in the table nor the given network's, and for a given network that takes a name of
+        the table.
+    """
+    if given is None:
+        if name not in NETWORKS:
+            near = difflib.get_close_matches(name, NETWORKS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise RecipeError(
+                f"network = {name!r}, which is not known{hint}",
+                where="recipe",
+                allowed=", ".join(NETWORKS),
+                remedy="Correct the name, or pass the network of that name to the function that trains or loads.",
+            )
+        return NETWORKS[name]
+    if NETWORKS.get(given.name, given) is not given:
+        raise RecipeError(f"a network that takes the name {given.name!r}", remedy="Give your network another name.")
+    if given.name != name:
+        raise RecipeError(f"network = {name!r}", where="recipe", allowed=f"{given.name!r}, the network that was passed")
+    return given
+
+
+def note_on(name: str) -> str:
+    """Return what must be said beside every figure of a network.
+
+    Parameters
+    ----------
+    name : str
+        As a recipe or a model card gives it; it need not be in the table.
+
+    Returns
+    -------
+    str
+        Empty for the paper's own network.
+    """
+    return NETWORKS[name].note if name in NETWORKS else OTHER_NOTE

@@ -1,0 +1,1 @@
+"""Worker processes: one pool for short items, long jobs and readers of hostile files; Ray clusters."""

@@ -1,0 +1,1 @@
+"""Reader studies: design, case order, sealed log, sessions, export and feedback."""

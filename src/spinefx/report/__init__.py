@@ -1,0 +1,1 @@
+"""The report: sections, figures and tables as HTML, Word and LaTeX."""

@@ -1,0 +1,1 @@
+"""Check printed statistics against the counts printed beside them."""

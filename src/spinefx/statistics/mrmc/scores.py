@@ -1,0 +1,313 @@
+"""The data of a reader study: scores by modality, reader and case, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.csgraph import connected_components
+
+from spinefx.errors import InputError, TableError
+from spinefx.statistics.inputs import columns_of, readings_from, truth_from
+from spinefx.vocabulary import Diagnosis
+
+__all__ = ["Design", "Endpoint", "ReaderStudy", "StudyCounts"]
+
+Endpoint = Literal["auc", "sensitivity", "specificity"]
+
+
+class Design(StrEnum):
+    """Design of a reader study, as recognised from its data."""
+
+    FACTORIAL = "factorial"
+    CASES_IN_READERS = "cases nested in readers"
+    CASES_IN_MODALITIES = "cases nested in modalities"
+    SPLIT_PLOT = "split plot: blocks of readers, each with its own cases"
+    READERS_IN_MODALITIES = "readers nested in modalities"
+    ARBITRARY = "arbitrary"
+
+
+@dataclass(frozen=True)
+class StudyCounts:
+    """Size of a reader study.
+
+    Parameters
+    ----------
+    modalities, readers, malignant, benign : int
+    readings : int
+        Number of scores.
+    missing : int
+        Number of scores lacking for a fully crossed study of these readers, modalities and cases.
+    """
+
+    modalities: int
+    readers: int
+    malignant: int
+    benign: int
+    readings: int
+    missing: int
+
+    def __str__(self) -> str:
+        return f"{self.readers} readers, {self.malignant} malignant and {self.benign} benign cases"
+
+
+@dataclass(frozen=True, eq=False)
+class ReaderStudy:
+    """Scores of a multi-reader, multi-case study.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (modality, reader, case)
+        Higher means more likely malignant; NaN if there is no reading.
+    malignant : ndarray of bool, shape (case,)
+    modalities, readers, cases : tuple of str
+        Names along the axes, each of them unique.
+
+    Raises
+    ------
+    TableError
+        If shapes and names disagree, a name occurs twice, a score is infinite, or a modality, reader or case has no
+        reading.
+    """
+
+    scores: NDArray[np.float64]
+    malignant: NDArray[np.bool_]
+    modalities: tuple[str, ...]
+    readers: tuple[str, ...]
+    cases: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        axes = {"modality": self.modalities, "reader": self.readers, "case": self.cases}
+        wanted = tuple(len(names) for names in axes.values())
+        if self.scores.shape != wanted or self.malignant.shape != wanted[2:]:
+            found = f"scores of shape {self.scores.shape} and {self.malignant.size} truths"
+            raise TableError(found, allowed=f"{wanted} and {wanted[2]} for these modalities, readers, cases")
+        if np.isinf(self.scores).any():
+            raise TableError("an infinite score", allowed="finite scores, or NaN if there is no reading")
+        read = ~np.isnan(self.scores)
+        for axis, (kind, names) in enumerate(axes.items()):
+            if len(set(names)) < len(names):
+                raise TableError(f"a {kind} that occurs twice", allowed="unique names")
+            unread = ~read.any(axis=tuple({0, 1, 2} - {axis}))
+            if unread.any() or not names:
+                where = names[int(np.argmax(unread))] if names else ""
+                raise TableError(
+                    f"a {kind} without a reading", where=where, allowed="one or more", remedy="Leave it out."
+                )
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        reader: Sequence[object],
+        case: Sequence[object],
+        malignant: ArrayLike,
+        score: ArrayLike,
+        modality: Sequence[object] | None = None,
+    ) -> ReaderStudy:
+        """Create a study from the columns of a long table with one row per reading.
+
+        Parameters
+        ----------
+        reader, case : sequence
+            Names or numbers, shape (row,); the order of first appearance is kept.
+        malignant : array_like of bool, shape (row,)
+            Truth of the row's case.
+        score : array_like, shape (row,)
+            NaN counts as missing.
+        modality : sequence or None
+            None if there is only one.
+
+        Returns
+        -------
+        ReaderStudy
+
+        Raises
+        ------
+        TableError
+            If the columns differ in length, a reading occurs twice, a case has two truths, or a score or a truth is not
+            valid.
+        """
+        values, truth = _numbers(score), np.asarray(malignant)
+        if truth.dtype.kind not in "biuf" or not np.isin(truth, (0, 1)).all():
+            raise TableError("a truth that is not binary", allowed="True and False, or 1 and 0")
+        columns = [["all"] * values.size if modality is None else list(modality), list(reader), list(case)]
+        if {len(column) for column in columns} | {truth.size} != {values.size}:
+            raise TableError("columns of unequal length", allowed="one row per reading")
+        names, places = zip(*(_numbered(column) for column in columns), strict=True)
+        scores = np.full([len(of_axis) for of_axis in names], np.nan)
+        flat = np.ravel_multi_index(places, scores.shape) if values.size else np.empty(0, int)
+        order = np.argsort(flat, kind="stable")
+        repeated = order[1:][flat[order][1:] == flat[order][:-1]]
+        if repeated.size:
+            where = ", ".join(str(column[int(repeated[0])]) for column in columns)
+            raise TableError("a reading that occurs twice (modality, reader, case)", where=where, allowed="each once")
+        scores.flat[flat] = values
+        of_case = np.zeros(len(names[2]), bool)
+        of_case[places[2]] = truth
+        conflicting = np.flatnonzero(of_case[places[2]] != truth)
+        if conflicting.size:
+            where = str(columns[2][int(conflicting[0])])
+            raise TableError("a case with two truths", where=where, allowed="one truth per case")
+        return cls(scores, of_case, *names)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: object,
+        *,
+        reader: str = "reader_id",
+        case: str = "case_id",
+        score: str = "score",
+        malignant: str = "malignant",
+        modality: str | None = None,
+    ) -> ReaderStudy:
+        """Create a study from a long table with one row per reading, by the names of its columns.
+
+        Parameters
+        ----------
+        table : DataFrame or other table
+            As for :func:`spinefx.statistics.inputs.columns_of`; numbers may be given as text.
+        reader, case, score, malignant : str
+            Names of columns; ``score`` may have missing cells, ``malignant`` holds True and False, or 1 and 0.
+        modality : str or None
+            None if there is only one.
+
+        Returns
+        -------
+        ReaderStudy
+
+        Raises
+        ------
+        TableError
+            As for :meth:`from_columns`; or if a column is missing.
+        """
+        needed = [reader, case, malignant, *([modality] if modality else [])]
+        columns = columns_of(table, required=needed, where="readings")
+        if score not in columns:
+            raise TableError(f"no column {score}", where="readings", allowed=", ".join(columns))
+        return cls.from_columns(
+            reader=columns[reader],
+            case=columns[case],
+            malignant=_numbers(columns[malignant], "truth"),
+            score=_numbers([np.nan if value is None else value for value in columns[score]]),
+            modality=columns[modality] if modality else None,
+        )
+
+    @classmethod
+    def from_readings(
+        cls,
+        readings: object,
+        truth: object,
+        score: Literal["confidence", "diagnosis"] = "confidence",
+    ) -> ReaderStudy:
+        """Create a study from readings, whose arms (unaided and aided) become the modalities.
+
+        Parameters
+        ----------
+        readings : table, or iterable of Reading
+            Readings of cases without a truth are left out; see :func:`spinefx.statistics.inputs.readings_from`.
+        truth : table, or mapping of str to Diagnosis
+            By case; see :func:`spinefx.statistics.inputs.truth_from`.
+        score : {'confidence', 'diagnosis'}
+            The confidence, if given; or the diagnosis as 1 for malignant and 0 for benign, to be analysed as
+            sensitivity or specificity at a threshold of 0.5.
+
+        Returns
+        -------
+        ReaderStudy
+        """
+        of_case = truth_from(truth)
+        kept = [reading for reading in readings_from(readings) if reading.case_id in of_case]
+        malignant = [reading.diagnosis == Diagnosis.MALIGNANT for reading in kept]
+        confidence = [np.nan if reading.confidence is None else reading.confidence for reading in kept]
+        return cls.from_columns(
+            reader=[reading.reader_id for reading in kept],
+            modality=[str(reading.arm) for reading in kept],
+            case=[reading.case_id for reading in kept],
+            malignant=[of_case[reading.case_id] == Diagnosis.MALIGNANT for reading in kept],
+            score=confidence if score == "confidence" else malignant,
+        )
+
+    def only(self, *, readers: Sequence[str] | None = None, modalities: Sequence[str] | None = None) -> ReaderStudy:
+        """Return the study of some readers or modalities, in the order given, without cases that none of them read.
+
+        Parameters
+        ----------
+        readers, modalities : sequence of str or None
+            None keeps all.
+
+        Returns
+        -------
+        ReaderStudy
+
+        Raises
+        ------
+        InputError
+            For a name that the study does not have.
+        """
+        kept_readers = self.readers if readers is None else tuple(readers)
+        kept_modalities = self.modalities if modalities is None else tuple(modalities)
+        strangers = [*(set(kept_readers) - set(self.readers)), *(set(kept_modalities) - set(self.modalities))]
+        if strangers:
+            raise InputError(f"{sorted(strangers)[0]!r} is in no reading", allowed=", ".join(self.readers))
+        rows = [self.modalities.index(name) for name in kept_modalities]
+        scores = self.scores[rows][:, [self.readers.index(name) for name in kept_readers]]
+        seen = np.asarray(np.isfinite(scores).any(axis=(0, 1)), bool)
+        cases = tuple(name for name, was_seen in zip(self.cases, seen, strict=True) if was_seen)
+        return ReaderStudy(scores[..., seen], self.malignant[seen], kept_modalities, kept_readers, cases)
+
+    @property
+    def cells(self) -> NDArray[np.bool_]:
+        """Whether a reader has read any case with a modality, shape (modality, reader)."""
+        return np.asarray(np.isfinite(self.scores).any(axis=2), bool)
+
+    @property
+    def counts(self) -> StudyCounts:
+        """Numbers of modalities, readers, cases by class, and present and missing readings."""
+        readings = int(np.isfinite(self.scores).sum())
+        malignant = int(self.malignant.sum())
+        return StudyCounts(
+            len(self.modalities),
+            len(self.readers),
+            malignant,
+            len(self.cases) - malignant,
+            readings,
+            self.scores.size - readings,
+        )
+
+    @property
+    def reader_blocks(self) -> NDArray[np.intp]:
+        """Index of the block of each reader, shape (reader,); a block is linked by cases that its readers share."""
+        by_reader = np.isfinite(self.scores).any(axis=0).astype(float)
+        return np.asarray(connected_components(by_reader @ by_reader.T, directed=False)[1], np.intp)
+
+    @property
+    def design(self) -> Design:
+        """Design of the study."""
+        read, cells = np.isfinite(self.scores), self.cells
+        if cells.all():
+            if len(self.readers) > 1 and read.any(axis=0).sum(axis=0).max() == 1:
+                return Design.CASES_IN_READERS
+            if len(self.modalities) > 1 and read.any(axis=1).sum(axis=0).max() == 1:
+                return Design.CASES_IN_MODALITIES
+            return Design.SPLIT_PLOT if self.reader_blocks.max() > 0 else Design.FACTORIAL
+        return Design.READERS_IN_MODALITIES if cells.sum(axis=0).max() == 1 else Design.ARBITRARY
+
+
+def _numbers(score: ArrayLike, kind: str = "score") -> NDArray[np.float64]:
+    try:
+        return np.asarray(score, float)
+    except (TypeError, ValueError) as error:
+        raise TableError(f"a {kind} that is not a number", allowed="numbers, or NaN if missing") from error
+
+
+def _numbered(column: Sequence[object]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Return the names in order of first appearance, and the index of the name of each row."""
+    texts = [str(value) for value in column]
+    place = {name: number for number, name in enumerate(dict.fromkeys(texts))}
+    return tuple(place), np.fromiter((place[text] for text in texts), np.intp, len(texts))

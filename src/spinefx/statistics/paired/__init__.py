@@ -1,0 +1,1 @@
+"""Two readers or models compared on the same cases."""

@@ -1,1 +1,0 @@
-"""The shell's verbs as functions: they return values and print nothing."""
