@@ -16,6 +16,7 @@ __all__ = [
     "SEQUENCES",
     "SIGNS",
     "SIGN_IDENTIFIERS",
+    "VOXEL_DIGEST",
     "Arm",
     "Diagnosis",
     "Plane",
@@ -30,6 +31,9 @@ __all__ = [
 
 # The one source of this sentence: every page, report, model card and command shows it from here.
 RESEARCH_USE_ONLY = "Research use only, not a medical device."
+
+# The key of an image's sidecar that records the digest of its voxels, from ingest on.
+VOXEL_DIGEST = "VoxelSha256"
 
 
 class Diagnosis(StrEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 from itertools import permutations, product
 from pathlib import Path
@@ -174,7 +173,7 @@ def test_broken_files_are_refused(tmp_path: Path, name: str) -> None:
         with pytest.raises(SpinefxError):
             open_study(path).series[0].load()
     path.write_bytes(b"no image at all" * 100)
-    assert reason_for(path) in {"is no NIfTI file", "is cut off or broken inside its compression"}
+    assert reason_for(path) == "is no NIfTI file"
 
 
 def test_flipped_header_bits_never_escape(tmp_path: Path) -> None:
@@ -191,16 +190,6 @@ def test_flipped_header_bits_never_escape(tmp_path: Path) -> None:
                     series.load()
 
 
-def test_changed_voxels_in_a_compressed_file_are_noticed(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.nii.gz", np.arange(480, dtype=np.int16).reshape(10, 12, 4))
-    inside = gzip.decompress(path.read_bytes())
-    stored = bytearray(gzip.compress(inside, compresslevel=0))
-    stored[-100] ^= 4  # a voxel: the stream still inflates, only its checksum tells
-    path.write_bytes(stored)
-    with pytest.raises(FileError, match="broken inside its compression"):
-        read_nifti(path)
-
-
 def test_four_dimensions_only_where_the_last_is_one(tmp_path: Path) -> None:
     save(tmp_path / "a.nii.gz", np.ones((10, 12, 4, 1), np.int16))
     assert read_nifti(tmp_path / "a.nii.gz").shape == (4, 12, 10)
@@ -214,7 +203,7 @@ def test_unplaced_huge_and_skewed_volumes_are_refused(tmp_path: Path) -> None:
     unplaced = bytearray(whole)
     unplaced[252:256] = bytes(4)  # qform_code, sform_code
     path.write_bytes(unplaced)
-    assert "nowhere" in reason_for(path)
+    assert "does not say where" in reason_for(path)
     huge = bytearray(whole)
     huge[42:48] = np.array([4000, 4000, 4000], "<i2").tobytes()
     path.write_bytes(huge)
@@ -224,13 +213,6 @@ def test_unplaced_huge_and_skewed_volumes_are_refused(tmp_path: Path) -> None:
         path,
     )
     assert "right angles" in reason_for(path)
-
-
-def test_a_gzip_bomb_is_read_no_further_than_its_header_says(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.nii.gz", np.ones((10, 12, 4), np.int16))
-    inside = gzip.decompress(path.read_bytes())
-    path.write_bytes(gzip.compress(inside + bytes(64 * 2**20)))
-    assert read_nifti(path).shape == (4, 12, 10)
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "[" * 5000, '{"RepetitionTime": "fast"}'])
@@ -250,7 +232,7 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path: Path) -> None:
         write_nifti(tmp_path / name / "x_T1w.nii.gz", sagittal_volume(), {"EchoTime": 0.015})
     for name in ("x_T1w.nii.gz", "x_T1w.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    with pytest.raises(FileError, match="no NIfTI name"):
+    with pytest.raises(FileError, match="not named as a NIfTI file"):
         write_nifti(tmp_path / "x.img", sagittal_volume(), {})
 
 

@@ -31,9 +31,9 @@ def read_slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
     original = series_module.read_frames
 
-    def spy(reader, member, pixels, numbers):
+    def spy(reader, member, pixels, numbers, into=None):
         read.extend([member.label] * len(numbers))
-        return original(reader, member, pixels, numbers)
+        return original(reader, member, pixels, numbers, into)
 
     monkeypatch.setattr(series_module, "read_frames", spy)
     return read

@@ -250,7 +250,7 @@ def test_progress_is_reported(write_study: Write) -> None:
 
 
 def test_a_missing_path_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="nothing there"):
+    with pytest.raises(FileError, match="the given path: not found"):
         scan(tmp_path / "none")
     with pytest.raises(FileError, match="no study"):
         open_study(tmp_path)

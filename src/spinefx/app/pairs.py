@@ -9,10 +9,10 @@ from spinefx.app.imagery import VolumePair
 from spinefx.app.state import ServerState
 from spinefx.cases.alignment import align_lesion
 from spinefx.cases.lesion import Box, Lesion
-from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.registration import Alignment
 from spinefx.imaging.volume import Volume
 from spinefx.workspace.layout import Workspace
+from spinefx.workspace.volumes import read_image
 
 __all__ = ["align_pair", "on_middle_slice", "pair_of", "read_pair", "to_mapping"]
 
@@ -38,7 +38,7 @@ def read_pair(workspace: Workspace, participant_id: str) -> VolumePair:
     """
 
     def read(weighting: str) -> Volume:
-        return read_nifti(workspace.image(participant_id, weighting)).to_sagittal()
+        return read_image(workspace, participant_id, weighting).to_sagittal()
 
     # In parallel: a user is waiting, and decompression releases the interpreter's lock.
     with ThreadPoolExecutor(2) as both:

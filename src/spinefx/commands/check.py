@@ -9,10 +9,9 @@ from typing import TypeVar
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import SpinefxError, one_line
 from spinefx.files import leftovers
-from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import MARKED, Plane
-from spinefx.workspace.layout import Workspace, read_json
+from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import (
     read_cohort,
     read_images,
@@ -20,8 +19,8 @@ from spinefx.workspace.records import (
     read_participants,
     read_readings,
     read_signs,
-    sidecar_path,
 )
+from spinefx.workspace.volumes import read_image
 
 __all__ = ["check"]
 
@@ -87,14 +86,11 @@ def _image_problems(
                 yield f"{path.name}: missing"
             continue
         try:
-            volume = read_nifti(path)
-            noted = read_json(sidecar_path(workspace, participant_id, weighting)).get("VoxelSha256")
+            volume = read_image(workspace, participant_id, weighting)
         except SpinefxError as error:
-            yield f"{path.name}: {error}"
+            yield str(error)
             continue
-        if noted != volume.voxel_digest:
-            yield f"{path.name}: the voxels have changed since they were ingested"
-        elif ingested and ingested.get((participant_id, str(weighting))) != noted:
+        if ingested and ingested.get((participant_id, str(weighting))) != volume.voxel_digest:
             yield f"{path.name}: this series does not belong to what was ingested for {participant_id}"
         if volume.plane != Plane.SAGITTAL:
             yield f"{path.name}: {volume.plane}, not sagittal"

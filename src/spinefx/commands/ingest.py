@@ -23,7 +23,7 @@ from spinefx.imaging.volume import Volume
 from spinefx.processes.pool import map_items
 from spinefx.tables.rows import Table
 from spinefx.tables.writing import csv_text
-from spinefx.vocabulary import MARKED, Weighting
+from spinefx.vocabulary import MARKED, VOXEL_DIGEST, Weighting
 from spinefx.workspace.enrolment import (
     Enrolment,
     EnrolmentTable,
@@ -406,7 +406,7 @@ def _sidecar(series: Series, volume: Volume) -> dict[str, object]:
         "InversionTime": series.inversion_time_ms,
     }
     seconds = {name: value / 1000 for name, value in times_ms.items() if value is not None}
-    return seconds | {"VoxelSha256": volume.voxel_digest}
+    return seconds | {VOXEL_DIGEST: volume.voxel_digest}
 
 
 def _write_tables(

@@ -13,12 +13,12 @@ from spinefx.cases.patch import PatchSettings
 from spinefx.cases.sheet import contact_sheet
 from spinefx.errors import InputError, SpinefxError
 from spinefx.files import write_bytes
-from spinefx.imaging.nifti import read_nifti
 from spinefx.processes.pool import map_items
 from spinefx.vocabulary import MARKED, TruthSource
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort
 from spinefx.workspace.stacks import recorded_alignments, save_stack, sheet_path, source_digest, stack_is_current
+from spinefx.workspace.volumes import file_digests, read_image
 
 __all__ = ["PatchReport", "patch"]
 
@@ -108,6 +108,8 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     workspace = Workspace(root)
     lesion = case.lesion
     series = {}
+    # Before the images are read: what is then read and found right is no older than these digests.
+    files = file_digests(workspace, case.participant_id)
     for weighting in settings.sequences:
         path = workspace.image(case.participant_id, weighting)
         if not path.is_file():
@@ -116,7 +118,7 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
                 where=case.participant_id,
                 remedy=f"Ingest with --sequences {','.join(settings.sequences)}, or take a recipe without {weighting}.",
             )
-        series[weighting] = read_nifti(path)
+        series[weighting] = read_image(workspace, case.participant_id, weighting)
     lesion.check_inside(series[MARKED])
     aligned = align_series(lesion, series, method=settings.registration)
     stack = cut_patches(lesion, aligned, case_id=case.case_id, participant_id=case.participant_id, settings=settings)
@@ -125,7 +127,7 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     picture = contact_sheet(lesion, aligned, stack, stamp=stamp)
     write_bytes(sheet_path(folder, case.participant_id, case.case_id), picture)
     records = {str(one.weighting): alignment_record(one) for one in aligned if one.alignment is not None}
-    save_stack(folder, stack, source_digest(case, settings), records)
+    save_stack(folder, stack, source_digest(case, settings), records, files)
 
 
 def _recorded_method(folder: Path, case: Case) -> str:

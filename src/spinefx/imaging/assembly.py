@@ -26,6 +26,8 @@ __all__ = ["Study", "dicom_studies", "nifti_studies", "pseudonym"]
 SAME_AGE_YEARS = 1.0
 COPIES = "images that are exact copies of others (same place, same pixels, another UID) were left out"
 
+LOSSY = "images that were compressed with loss (Lossy Image Compression, 0028,2110)"
+
 
 @dataclass(frozen=True)
 class Study:
@@ -269,7 +271,7 @@ def _one_series(uid: str, images: list[Image], exam_wide: bool) -> Series:
     )
     rounding = rounding_of_images(images)
     step = np.linalg.norm(stack_affine(images, rounding)[:3, :3], axis=0)
-    fault = fault_of_stack(images, rounding)
+    fault = fault_of_stack(images, rounding) or LOSSY * any(image.header.lossy for image in images)
     thickness = header.slice_thickness_mm if fault or len(images) == 1 else None
     return Series(
         uid=uid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import struct
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from spinefx.errors import FileError
 from spinefx.imaging.archive import Member
 from spinefx.imaging.dicom_contrast import CONTRAST_TAGS, SequenceWords, read_sequence_words, read_timing
 from spinefx.imaging.dicom_elements import Outline, outline
+from spinefx.imaging.dicom_layout import PixelLayout, StoredPixels, lost_in_compression, read_layout
 from spinefx.imaging.dicom_values import (
     code_word,
     first_item,
@@ -34,22 +35,9 @@ from spinefx.imaging.dicom_values import (
     written_step,
 )
 
-__all__ = ["Frame", "Header", "PixelLayout", "StoredPixels", "lenient_reading", "read_directory", "read_header"]
+__all__ = ["Frame", "Header", "lenient_reading", "read_directory", "read_header"]
 
-MAX_ROWS = 4096
-MAX_FRAMES = 10_000
 OLDEST_SHOWN_YEARS = 89.0
-# What pydicom lets through on broken bytes: one bad file stays one bad file.
-PARSE_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 
 TAGS = CONTRAST_TAGS | frozenset(
@@ -58,7 +46,7 @@ TAGS = CONTRAST_TAGS | frozenset(
     | {0x00180015, 0x00180050, 0x00181314}
     | {0x0020000D, 0x0020000E, 0x00200011, 0x00200012, 0x00200032, 0x00200037, 0x00200052, 0x00200100}
     | {0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030}
-    | {0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00281052, 0x00281053}
+    | {0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00281052, 0x00281053, 0x00282110, 0x00282114}
     | {0x52009229, 0x52009230}
 )
 NO_IMAGES = {
@@ -74,47 +62,7 @@ NO_IMAGES = {
 }
 
 
-@dataclass(frozen=True)
-class PixelLayout:
-    """How the stored pixels of one file are to be read.
-
-    Parameters
-    ----------
-    rows, columns, frames : int
-    bits_allocated, bits_stored, high_bit : int
-    signed, inverted : bool
-        Inverted: MONOCHROME1, where the lowest value is white.
-    """
-
-    rows: int
-    columns: int
-    frames: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-    inverted: bool
-
-
-@dataclass(frozen=True, eq=False)
-class StoredPixels:
-    """Where the pixels of one file lie and what its numbers mean; nothing else of its header.
-
-    Parameters
-    ----------
-    layout : PixelLayout
-    outline : Outline
-        Without values.
-    scaling : tuple of (float, float)
-        Slope and intercept of each frame.
-    """
-
-    layout: PixelLayout
-    outline: Outline
-    scaling: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Frame:
     """One image of a file.
 
@@ -149,7 +97,7 @@ class Frame:
     echo_number: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Header:
     """What one DICOM image file says. It still holds identifiers: it lives only until a Study is made of it.
 
@@ -166,6 +114,8 @@ class Header:
     series_number : int or None
     words : SequenceWords
         What speaks of contrast.
+    lossy : bool
+        Whether the header says that the image was once compressed with loss.
     slice_thickness_mm : float or None
     pixels : StoredPixels
     frames : tuple of Frame
@@ -182,6 +132,7 @@ class Header:
     age_years: float | None
     series_number: int | None
     words: SequenceWords
+    lossy: bool
     slice_thickness_mm: float | None
     pixels: StoredPixels
     frames: tuple[Frame, ...]
@@ -221,10 +172,10 @@ def read_header(stream: BinaryIO, member: Member) -> Header | None:
     try:
         dataset = _dataset(found)
         _check_kind(dataset, found)
-        return _header(dataset, _layout(dataset, found), found)
+        return _header(dataset, read_layout(dataset, found, stream), found)
     except FileError:
         raise
-    except PARSE_ERRORS as error:
+    except Exception as error:  # whatever pydicom raises on broken bytes: one bad file stays one bad file
         raise FileError(f"holds a value that cannot be read ({type(error).__name__})") from None
 
 
@@ -252,7 +203,7 @@ def read_directory(stream: BinaryIO, member: Member) -> tuple[tuple[str, ...], .
     try:
         records = _dataset(found).get("DirectoryRecordSequence") or []
         return tuple(read_texts(record, "ReferencedFileID") for record in records if "ReferencedFileID" in record)
-    except PARSE_ERRORS as error:
+    except Exception as error:  # whatever pydicom raises on broken bytes: one bad file stays one bad file
         raise FileError(f"is a DICOMDIR that cannot be read ({type(error).__name__})", where=member.label) from None
 
 
@@ -273,50 +224,6 @@ def _check_kind(dataset: Dataset, found: Outline) -> None:
         raise FileError(f"is no MR image (its modality is {code_word(modality)}) and has no position in the patient")
 
 
-def _layout(dataset: Dataset, found: Outline) -> PixelLayout:
-    """Check every number that decoding would trust (bar S3)."""
-    values = {}
-    for keyword, least, most in (
-        ("Rows", 1, MAX_ROWS),
-        ("Columns", 1, MAX_ROWS),
-        ("NumberOfFrames", 1, MAX_FRAMES),
-        ("BitsAllocated", 8, 32),
-        ("BitsStored", 1, 32),
-        ("HighBit", 0, 31),
-        ("PixelRepresentation", 0, 1),
-        ("SamplesPerPixel", 1, 1),
-    ):
-        value = read_whole(dataset, keyword)
-        if not read_texts(dataset, keyword) and keyword in {"NumberOfFrames", "SamplesPerPixel"}:
-            value = 1
-        if value is None or not least <= value <= most:
-            raise FileError(f"has {keyword} {'unknown' if value is None else value}, allowed {least} to {most}")
-        values[keyword] = value
-    allocated, stored, high = values["BitsAllocated"], values["BitsStored"], values["HighBit"]
-    if allocated not in {8, 16, 32} or not stored - 1 <= high < allocated:
-        raise FileError(
-            f"has BitsAllocated {allocated}, BitsStored {stored} and HighBit {high}, which do not fit together"
-        )
-    photometric = read_text(dataset, "PhotometricInterpretation")
-    if photometric not in {"MONOCHROME1", "MONOCHROME2"}:
-        raise FileError("is a colour image, not greyscale")
-    expected = values["Rows"] * values["Columns"] * values["NumberOfFrames"] * allocated // 8
-    present = found.size - found.pixel_offset
-    encapsulated = found.pixel_length == 0xFFFFFFFF
-    if present <= 0 or (not encapsulated and min(present, found.pixel_length) < expected):
-        raise FileError(f"has truncated pixels: {max(0, min(present, found.pixel_length))} of {expected} bytes")
-    return PixelLayout(
-        values["Rows"],
-        values["Columns"],
-        values["NumberOfFrames"],
-        allocated,
-        stored,
-        high,
-        values["PixelRepresentation"] == 1,
-        photometric == "MONOCHROME1",
-    )
-
-
 def _header(dataset: Dataset, layout: PixelLayout, found: Outline) -> Header:
     aliases = read_in_other_character_sets(dataset, "PatientID")  # before pydicom decodes it
     shared = first_item(dataset, "SharedFunctionalGroupsSequence")
@@ -325,16 +232,18 @@ def _header(dataset: Dataset, layout: PixelLayout, found: Outline) -> Header:
     frames = _enhanced_frames(dataset, shared, layout) if enhanced else _classic_frames(dataset, layout)
     return Header(
         sop_uid=read_text(dataset, "SOPInstanceUID"),
-        series_uid=read_text(dataset, "SeriesInstanceUID"),
-        study_uid=read_text(dataset, "StudyInstanceUID"),
-        frame_of_reference_uid=read_text(dataset, "FrameOfReferenceUID"),
-        patient_id=read_text(dataset, "PatientID"),
+        # Interned: the files of a series share these texts.
+        series_uid=sys.intern(read_text(dataset, "SeriesInstanceUID")),
+        study_uid=sys.intern(read_text(dataset, "StudyInstanceUID")),
+        frame_of_reference_uid=sys.intern(read_text(dataset, "FrameOfReferenceUID")),
+        patient_id=sys.intern(read_text(dataset, "PatientID")),
         sex=read_text(dataset, "PatientSex").upper(),
         modality=code_word(read_text(dataset, "Modality")),
         body_part=read_text(dataset, "BodyPartExamined").upper() or _anatomy(shared),
         age_years=_age_years(dataset),
         series_number=read_whole(dataset, "SeriesNumber"),
         words=read_sequence_words(dataset, shared, first_frame),
+        lossy=lost_in_compression(dataset),
         slice_thickness_mm=read_number(dataset, "SliceThickness"),
         pixels=StoredPixels(layout, found.without_values(), tuple((frame.slope, frame.intercept) for frame in frames)),
         frames=frames,

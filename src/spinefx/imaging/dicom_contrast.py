@@ -46,7 +46,7 @@ class Timing:
     inversion_time_ms: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SequenceWords:
     """The words of one header that speak of contrast, those of Enhanced MR made classic.
 

@@ -11,7 +11,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -24,19 +24,27 @@ from pydicom.uid import (
 
 from spinefx.errors import FileError
 
-__all__ = ["Outline", "outline", "read_outlined"]
+__all__ = ["UNDEFINED", "NoDicomError", "Outline", "check_rest", "outline", "read_outlined"]
 
 MAX_DEPTH = 64
 # An enhanced multi-frame file of 200 frames holds about 60,000 elements.
 MAX_ELEMENTS = 200_000
-MAX_HEADER_BYTES = 512 * 2**20
-MAX_INFLATED_BYTES = 256 * 2**20
+# Of a sequence that pydicom reads: it makes a dataset of each, which takes it 0.1 ms.
+MAX_ITEMS = 1000
+MAX_HEADER_BYTES = 48 * 2**20
+# Of one element that is read as a value.
+MAX_VALUE_BYTES = 2**16
+MAX_INFLATED_BYTES = 96 * 2**20
+STEP_BYTES = 2**17
 MAX_RATIO = 200
 FREE_BYTES = 2**20
+MAX_REST_BYTES = 16 * 2**20
 FIRST_READ_BYTES = 16 * 2**10  # a classic header takes 2 to 10 kB
 UNDEFINED = 0xFFFFFFFF
 
 PIXEL_DATA = 0x7FE00010
+DIRECTORY_RECORDS, PER_FRAME_GROUPS = 0x00041220, 0x52009230
+LONG_SEQUENCES = frozenset({DIRECTORY_RECORDS, PER_FRAME_GROUPS})
 FLOAT_PIXELS = frozenset({0x7FE00008, 0x7FE00009})
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
@@ -64,7 +72,7 @@ SHORT_VRS = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outline:
     """Where the wanted parts of a DICOM file lie.
 
@@ -85,6 +93,8 @@ class Outline:
         encapsulated pixels is ``0xFFFFFFFF``.
     size : int
         Size of the file after inflating, bytes.
+    frames : int
+        Items of the Per-Frame Functional Groups Sequence; 0 where there is none.
     inflated : bytes
         The whole data set of a deflated file, in which the offsets count; else empty.
     header_digest : bytes
@@ -100,6 +110,7 @@ class Outline:
     pixel_offset: int
     pixel_length: int
     size: int
+    frames: int
     inflated: bytes = b""
     header_digest: bytes = b""
 
@@ -113,6 +124,10 @@ class Outline:
         return replace(self, wanted=b"", inflated=b"")
 
 
+class NoDicomError(FileError):
+    """A file that does not start as DICOM; it may be something else."""
+
+
 class _ShortError(Exception):
     """The bytes read so far end inside an element; reading more may help."""
 
@@ -124,6 +139,30 @@ class _Meta:
     transfer_syntax: str
     sop_class: str
     start: int
+
+
+@dataclass(slots=True)
+class _Level:
+    """A sequence or an item that is open while a header is walked.
+
+    It ends at ``end``, or where a delimiter closes it (-1), and holds items, fragments or elements.
+    """
+
+    end: int
+    holds: str
+    implicit: bool
+    items: int = 0
+
+
+@dataclass
+class _Walked:
+    """The wanted elements by their tags, and where the pixels are."""
+
+    kept: dict[int, bytes] = field(default_factory=dict)
+    pixel_vr: str = ""
+    pixel_offset: int = -1
+    pixel_length: int = -1
+    frames: int = 0
 
 
 def outline(stream: BinaryIO, size: int, wanted: AbstractSet[int]) -> Outline:
@@ -187,10 +226,50 @@ def read_outlined(stream: BinaryIO, size: int, found: Outline) -> bytes:
         When its size or anything before its pixels has changed.
     """
     deflated = found.transfer_syntax == DeflatedExplicitVRLittleEndian
-    data = outline(stream, size, frozenset()).inflated if deflated else stream.read()
+    data = outline(stream, size, frozenset()).inflated if deflated else stream.read(size + 1)
     if len(data) != found.size or _digest(data, found.pixel_offset) != found.header_digest:
         raise FileError("changed since it was scanned")
     return data
+
+
+def check_rest(stream: BinaryIO, position: int, found: Outline) -> None:
+    """Check that whatever follows the pixels of a file is a run of DICOM elements in order.
+
+    Parameters
+    ----------
+    stream : binary file
+        The file, or the data set where it was deflated; seekable forwards.
+    position : int
+        Where the pixels end.
+    found : Outline
+
+    Raises
+    ------
+    FileError
+        When it is not, so that the length of the pixels cannot be believed.
+    """
+    rest = found.size - position
+    if rest <= 0:
+        return
+    if rest > MAX_REST_BYTES:
+        raise FileError(f"has {rest} bytes behind its pixels", allowed=f"up to {MAX_REST_BYTES}")
+    stream.seek(position)
+    data = stream.read(rest)
+    place, last, count, implicit, little = 0, PIXEL_DATA, 0, found.implicit, found.little_endian
+    try:
+        while place < len(data):
+            tag, vr, length, value = _element_at(data, place, implicit=implicit, little=little)
+            if tag <= last:
+                raise FileError("has elements behind its pixels that are out of order")
+            place, last, count = value + length, tag, count + 1
+            if count > MAX_ELEMENTS:
+                raise FileError(f"holds more than {MAX_ELEMENTS} elements")
+            if length == UNDEFINED or vr == b"SQ" or (implicit and _is_sequence(tag)):
+                place, count, _ = _skip_sequence(data, value, length, (implicit, little), vr, count, wanted=False)
+            if place > len(data):
+                raise _ShortError
+    except _ShortError:
+        raise FileError("is cut off behind its pixels, or holds bytes there that are no DICOM") from None
 
 
 def _digest(data: bytes, end: int) -> bytes:
@@ -201,15 +280,27 @@ def _outline(data: bytes, size: int, wanted: AbstractSet[int], stream: BinaryIO)
     meta = _read_meta(data)
     syntax, start, inflated = meta.transfer_syntax, meta.start, b""
     if syntax == DeflatedExplicitVRLittleEndian:
-        data = inflated = _inflate(data[start:] + stream.read(), size)
+        data = inflated = _inflate(data[start:], stream, size)
         start, size = 0, len(inflated)
     implicit, little = _encoding(data, start, syntax)
     if not syntax:
         named = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         syntax = str(named)
-    kept, vr, offset, length = _walk(data, start, implicit, little, wanted, whole=len(data) >= size)
-    digest = _digest(data, offset)
-    return Outline(syntax, meta.sop_class, implicit, little, kept, vr, offset, length, size, inflated, digest)
+    walked = _walk(data, start, implicit, little, wanted, whole=len(data) >= size)
+    return Outline(
+        transfer_syntax=syntax,
+        sop_class=meta.sop_class,
+        implicit=implicit,
+        little_endian=little,
+        wanted=b"".join(walked.kept.values()),
+        pixel_vr=walked.pixel_vr,
+        pixel_offset=walked.pixel_offset,
+        pixel_length=walked.pixel_length,
+        size=size,
+        frames=walked.frames,
+        inflated=inflated,
+        header_digest=_digest(data, walked.pixel_offset),
+    )
 
 
 def _read_meta(data: bytes) -> _Meta:
@@ -220,7 +311,7 @@ def _read_meta(data: bytes) -> _Meta:
         # Without preamble and meta header, a data set starts with group 8, little or big endian.
         if data[:2] in {b"\x08\0", b"\0\x08"} and len(data) >= 8:
             return _Meta("", "", 0)
-        raise FileError("is neither DICOM nor NIfTI")
+        raise NoDicomError("is neither DICOM nor NIfTI")
     texts = {0x00020010: "", 0x00020002: ""}
     while data[position : position + 2] == b"\x02\0":
         tag, vr, length, value = _element_at(data, position, implicit=False, little=True)
@@ -234,15 +325,26 @@ def _read_meta(data: bytes) -> _Meta:
     return _Meta(texts[0x00020010], texts[0x00020002], position)
 
 
-def _inflate(data: bytes, size: int) -> bytes:
+def _inflate(data: bytes, stream: BinaryIO, size: int) -> bytes:
+    """Inflate a deflated data set (PS3.5 section A.5) step by step, to its end and no further."""
     cap = min(MAX_INFLATED_BYTES, FREE_BYTES + MAX_RATIO * size)
-    try:
-        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, cap + 1)
-    except zlib.error:
-        raise FileError("cannot be inflated") from None
-    if len(inflated) > cap:
-        raise FileError(f"inflates to more than {cap // 2**20} MiB")
-    return inflated
+    inflater, parts, total = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+    pending = data or stream.read(STEP_BYTES)
+    while pending and not inflater.eof:
+        try:
+            parts.append(inflater.decompress(pending, cap + 1 - total))
+        except zlib.error:
+            raise FileError("cannot be inflated") from None
+        total += len(parts[-1])
+        if total > cap:
+            raise FileError(f"inflates to more than {cap // 2**20} MiB")
+        pending = inflater.unconsumed_tail or stream.read(STEP_BYTES)
+    if not inflater.eof:
+        raise FileError("is cut off inside its compression")
+    # A data set has an even length, so that an odd number of bytes is padded by one.
+    if inflater.unused_data + pending not in {b"", b"\0"}:
+        raise FileError("is followed by bytes that do not belong to its compression")
+    return b"".join(parts)
 
 
 def _encoding(data: bytes, start: int, syntax: str) -> tuple[bool, bool]:
@@ -280,44 +382,52 @@ def _element_at(data: bytes, position: int, *, implicit: bool, little: bool) -> 
     raise FileError("holds an element with an unknown value representation")
 
 
-def _walk(
-    data: bytes, start: int, implicit: bool, little: bool, wanted: AbstractSet[int], *, whole: bool
-) -> tuple[bytes, str, int, int]:
-    """Walk the elements up to the pixels; return the wanted elements, and VR, offset and length of the pixels."""
-    kept: list[bytes] = []
+def _walk(data: bytes, start: int, implicit: bool, little: bool, wanted: AbstractSet[int], *, whole: bool) -> _Walked:
+    """Walk the elements up to the pixels."""
+    found = _Walked()
     position, count = start, 0
     while position < len(data):
         tag, vr, length, value = _element_at(data, position, implicit=implicit, little=little)
         if tag == PIXEL_DATA:
-            return b"".join(kept), vr.decode(), value, length
+            found.pixel_vr, found.pixel_offset, found.pixel_length = vr.decode(), value, length
+            return found
         if tag in FLOAT_PIXELS:
             raise FileError("holds floating-point pixels, which are not supported")
         if tag >> 16 == 0xFFFE:
             raise FileError("holds a sequence delimiter outside any sequence")
-        end = value + length
+        end, keep = value + length, tag in wanted
+        if keep and tag in found.kept:
+            raise FileError("holds an element twice in its header")
         if length == UNDEFINED or vr == b"SQ" or (implicit and _is_sequence(tag)):
-            end, count = _skip_sequence(data, value, length, implicit or vr == b"UN", little, _content(vr), count)
+            end, count, items = _skip_sequence(data, value, length, (implicit, little), vr, count, wanted=keep)
+            if keep and items > MAX_ITEMS and tag not in LONG_SEQUENCES:
+                raise FileError(f"holds a sequence of more than {MAX_ITEMS} items")
+            found.frames = items if tag == PER_FRAME_GROUPS else found.frames
         elif end > len(data):
             raise _ShortError
-        if tag in wanted:
-            kept.append(data[position:end])
+        elif keep and length > MAX_VALUE_BYTES:
+            raise FileError(f"holds a value of {length} bytes in its header", allowed=f"up to {MAX_VALUE_BYTES}")
+        if keep:
+            found.kept[tag] = data[position:end]
         count += 1
         if count > MAX_ELEMENTS:
             raise FileError(f"holds more than {MAX_ELEMENTS} elements")
         position = end
     if not whole:
         raise _ShortError
-    return b"".join(kept), "", -1, -1
+    return found
 
 
 def _skip_sequence(
-    data: bytes, position: int, length: int, implicit: bool, little: bool, holds: str, count: int
-) -> tuple[int, int]:
-    """Walk a sequence without recursion; return the offset behind it and the number of elements so far."""
-    # One entry per level: its end, or -1 where a delimiter closes it; what it holds; whether it is implicit.
-    stack = [(-1 if length == UNDEFINED else position + length, holds, implicit)]
+    data: bytes, start: int, length: int, encoding: tuple[bool, bool], vr: bytes, count: int, *, wanted: bool
+) -> tuple[int, int, int]:
+    """Walk a sequence without recursion; return the offset behind it, the elements so far, and its own items."""
+    implicit, little = encoding
+    whole = _Level(_end(start, length), _content(vr), implicit or vr == b"UN")
+    stack, position = [whole], start
     while stack:
-        end, holds, implicit = stack[-1]
+        level = stack[-1]
+        end, holds, implicit = level.end, level.holds, level.implicit
         if end >= 0 and position >= end:
             if position > end:
                 raise FileError("holds a sequence whose items exceed its length")
@@ -333,20 +443,27 @@ def _skip_sequence(
         elif holds != "elements" and tag != ITEM:
             raise FileError("holds a sequence with an element that is not an item")
         elif holds == "items":
-            stack.append((-1 if length == UNDEFINED else value + length, "elements", implicit))
+            level.items += 1
+            if wanted and level.items > MAX_ITEMS and level is not whole:
+                raise FileError(f"holds a sequence of more than {MAX_ITEMS} items")
+            stack.append(_Level(_end(value, length), "elements", implicit))
         elif holds == "fragments":
             position = value + length
         elif tag >> 16 == 0xFFFE:
             raise FileError("holds an item with a stray delimiter")
         elif length == UNDEFINED or vr == b"SQ" or (implicit and _is_sequence(tag)):
-            stack.append((-1 if length == UNDEFINED else value + length, _content(vr), implicit or vr == b"UN"))
+            stack.append(_Level(_end(value, length), _content(vr), implicit or vr == b"UN"))
         else:
             position = value + length
         if position > len(data):
             raise _ShortError
         if len(stack) > 2 * MAX_DEPTH:
             raise FileError(f"nests sequences deeper than {MAX_DEPTH}")
-    return position, count
+    return position, count, whole.items
+
+
+def _end(start: int, length: int) -> int:
+    return -1 if length == UNDEFINED else start + length
 
 
 def _content(vr: bytes) -> str:

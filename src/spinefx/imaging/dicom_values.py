@@ -26,7 +26,7 @@ __all__ = [
     "written_step",
 ]
 
-MAX_TEXT_CHARACTERS = 1024
+MAX_TEXT_CHARACTERS, MAX_VALUES = 1024, 100
 # Philips writes 7.23e75 for an unknown number.
 LARGEST_NUMBER = 1e9
 NOTHING = Dataset()  # shared, because creating one costs more than reading a value
@@ -78,7 +78,7 @@ def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Stripped, at most 1024 characters each; empty where the element is absent or empty.
+        Stripped, at most 100 of at most 1024 characters; empty where the element is absent or empty.
     """
     tag = tag_of(keyword)
     raw: Any = dataset.get_item(tag)
@@ -89,14 +89,15 @@ def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
         kind = raw.VR or dictionary_VR(tag)
         if kind in TEXT_VRS and raw.value.isascii():
             text = raw.value.decode("ascii").strip("\0 ")
-            return tuple(part.strip()[:MAX_TEXT_CHARACTERS] for part in text.split("\\")) if text else ()
+            parts = text.split("\\", MAX_VALUES)[:MAX_VALUES]
+            return tuple(part.strip()[:MAX_TEXT_CHARACTERS] for part in parts) if text else ()
         if kind == "US" and len(raw.value) == 2:
             return (str(int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")),)
     value: Any = dataset.get(keyword)
     if value is None or value == "":
         return ()
     values = [value] if isinstance(value, str | bytes | int | float) or not hasattr(value, "__iter__") else list(value)
-    return tuple(str(item).strip()[:MAX_TEXT_CHARACTERS] for item in values)
+    return tuple(str(item).strip()[:MAX_TEXT_CHARACTERS] for item in values[:MAX_VALUES])
 
 
 def read_text(dataset: Dataset, keyword: str) -> str:

@@ -32,7 +32,7 @@ MOST_LAYOUTS = 4
 SAME_LINE_MM = 0.5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Image:
     """One frame with the header of its file, while the headers are sorted.
 

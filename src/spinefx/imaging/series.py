@@ -14,19 +14,18 @@ from spinefx.errors import FileError, GeometryError, SeriesError
 from spinefx.imaging.archive import Member, MemberReader
 from spinefx.imaging.contrast import Contrast
 from spinefx.imaging.contrast_words import Trait
-from spinefx.imaging.dicom import StoredPixels, lenient_reading
+from spinefx.imaging.dicom import lenient_reading
+from spinefx.imaging.dicom_layout import MAX_VOXELS, StoredPixels
 from spinefx.imaging.dicom_pixels import read_frames
-from spinefx.imaging.nifti import NiftiHeader, read_voxels
+from spinefx.imaging.nifti import NiftiHeader, read_volume
 from spinefx.imaging.stack import stack_affine
 from spinefx.imaging.volume import SagittalTurn, Slices, Volume
 from spinefx.vocabulary import Plane, Weighting
 
 __all__ = ["Instance", "Series", "StoredSlices"]
 
-MAX_VOXELS = 2**26
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One image: a classic file, a frame of an Enhanced file, or a slice of a NIfTI file.
 
@@ -254,8 +253,7 @@ class Series:
             raise SeriesError("too many voxels", where=self.label, allowed=f"up to {MAX_VOXELS}")
         if self.nifti is not None:
             with self.named_errors(), MemberReader() as reader:
-                array = read_voxels(reader, self.instances[0].source, self.nifti)
-                return self._upright(Volume(array, self.nifti.affine, self.frame_of_reference, self.weighting))
+                return read_volume(reader, self.instances[0].source, self.nifti)
         stored = StoredSlices.of(self)
         if self.plane is not Plane.SAGITTAL:
             return stored
@@ -334,9 +332,13 @@ class StoredSlices(Slices):
             instance = self.series.instances[index]
             if instance.pixels is not None and index not in self._at_hand:
                 files.setdefault((instance.source, instance.pixels), []).append(index)
+        array = np.empty((len(wanted), *self.series.shape), np.float32)
+        for index in wanted:
+            if index in self._at_hand:
+                array[index - first] = self._at_hand[index]
         with MemberReader() as reader, lenient_reading():
             for (source, pixels), indices in files.items():
-                frames = read_frames(reader, source, pixels, [self.series.instances[index].frame for index in indices])
-                self._at_hand.update(zip(indices, frames, strict=True))
-        array = np.stack([self._at_hand[index] for index in wanted])
+                frames = [self.series.instances[index].frame for index in indices]
+                read_frames(reader, source, pixels, frames, into=[array[index - first] for index in indices])
+                self._at_hand.update((index, array[index - first]) for index in indices)
         return array if self.turn is None else np.ascontiguousarray(self.turn.apply(array))

@@ -6,6 +6,7 @@ that is an integer is a voxel's centre.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from spinefx.errors import GeometryError
-from spinefx.files import digest_of
 from spinefx.vocabulary import Plane, Weighting
 
 __all__ = ["SagittalTurn", "Slices", "Volume", "plane_of_normal"]
@@ -218,7 +218,10 @@ class Volume(Slices):
     @cached_property
     def voxel_digest(self) -> str:
         """SHA-256 of the voxels: shape, then little-endian float32 in axis order."""
-        return digest_of(repr(self.shape).encode() + self.array.astype("<f4").tobytes())
+        digest = hashlib.sha256(repr(self.shape).encode())
+        for image in self.array:
+            digest.update(image.astype("<f4", copy=False).tobytes())
+        return f"sha256:{digest.hexdigest()}"
 
     def sample(self, position_mm: ArrayLike, *, order: int = 1) -> NDArray[np.float32]:
         """Interpolate at patient coordinates; outside the volume the nearest edge voxel is repeated.
@@ -253,6 +256,8 @@ class Volume(Slices):
             The same voxels at the same places; slice, row and column axes nearest to R, I and P.
         """
         turn = SagittalTurn.of(self.affine, self.shape)
+        if turn.order == (0, 1, 2) and not turn.flipped:
+            return self
         return replace(self, array=np.ascontiguousarray(turn.apply(self.array)), affine=turn.affine)
 
     def _read(self, first: int, last: int) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from spinefx.learning.recipe import Recipe
 from spinefx.second_opinion.box_check import BoxViews, Placement
 from spinefx.second_opinion.recalibration import Recalibration
 from spinefx.statistics.accuracy import Confusion
-from spinefx.vocabulary import MARKED, Diagnosis, TruthSource
+from spinefx.vocabulary import MARKED, VOXEL_DIGEST, Diagnosis, TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_cohort, sidecar_path
@@ -327,7 +327,7 @@ def voxel_owners(workspace: Workspace) -> dict[str, str]:
     for folder in workspace.participant_folders():
         for weighting in workspace.sequences:
             path = sidecar_path(workspace, folder.name, weighting)
-            noted = read_json(path).get("VoxelSha256") if path.is_file() else None
+            noted = read_json(path).get(VOXEL_DIGEST) if path.is_file() else None
             if isinstance(noted, str):
                 owners[noted] = folder.name
     return owners

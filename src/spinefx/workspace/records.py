@@ -10,11 +10,11 @@ from spinefx.cases.cohort import Case, Cohort
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.reading import Reading, SignScores
-from spinefx.errors import TableError
+from spinefx.errors import TableError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
 from spinefx.tables.rows import Row, read_table
 from spinefx.tables.writing import write_tsv
-from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
+from spinefx.vocabulary import SIGN_IDENTIFIERS, VOXEL_DIGEST, Arm, Diagnosis, Score, TruthSource
 from spinefx.workspace.columns import (
     BOX_COLUMNS,
     COLUMN_MEANINGS,
@@ -365,13 +365,18 @@ def images_digest(workspace: Workspace, participant_id: str) -> str:
     Raises
     ------
     WorkspaceError
-        When a sidecar is missing or broken.
+        When a sidecar is missing, broken, or records no digest.
     """
     named = {}
     further = (weighting for weighting in workspace.images(participant_id) if weighting not in PROTOCOL_SEQUENCES)
     for weighting in (*PROTOCOL_SEQUENCES, *further):
-        sidecar = read_json(sidecar_path(workspace, participant_id, weighting))
-        named[str(weighting)] = str(sidecar.get("VoxelSha256", ""))
+        path = sidecar_path(workspace, participant_id, weighting)
+        digest = read_json(path).get(VOXEL_DIGEST)
+        if not isinstance(digest, str):
+            raise WorkspaceError(
+                f"no digest of the voxels ({VOXEL_DIGEST})", where=path.name, remedy="Ingest the participant again."
+            )
+        named[str(weighting)] = digest
     return digest_of(canonical_json(named))
 
 

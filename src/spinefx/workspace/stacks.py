@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from spinefx.files import canonical_json, digest_of, replacing
 from spinefx.vocabulary import Weighting
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import read_cohort
+from spinefx.workspace.volumes import check_images
 
 __all__ = [
     "load_stack",
@@ -27,8 +30,17 @@ __all__ = [
     "stack_is_current",
 ]
 
+# A lesion of 64 slices at 256 pixels takes 200 MB.
+MAX_ARRAY_BYTES = 256 * 2**20
 
-def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignments: dict[str, dict[str, Any]]) -> None:
+
+def save_stack(
+    folder: Path,
+    stack: PatchStack,
+    source_digest: str,
+    alignments: dict[str, dict[str, Any]],
+    image_files: Mapping[str, str],
+) -> None:
     """Write the patches of one case.
 
     Parameters
@@ -40,6 +52,8 @@ def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignments: 
         Digest of the images, lesion and settings from which the patches were cut.
     alignments : dict
         How each series was brought to T2W, by weighting, for the JSON beside.
+    image_files : mapping of str to str
+        Digests of the image files that were read, as :func:`spinefx.workspace.volumes.file_digests` returns them.
     """
     arrays: dict[str, Any] = {source.weighting.key: source.voxels for source in stack.sources}
     arrays |= {"matrices": stack.matrices, "slices": np.array(stack.slices)}
@@ -51,6 +65,7 @@ def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignments: 
             "case_id": stack.case_id,
             "participant_id": stack.participant_id,
             "source": source_digest,
+            "image_files": dict(image_files),
             "arrays": digest_of(_path(folder, stack, "patch.npz").read_bytes()),
             "settings": stack.settings.to_json(),
             "side_mm": stack.side_mm,
@@ -84,25 +99,29 @@ def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
     if described is None:
         raise WorkspaceError("there are no patches", where=case_id, remedy=remedy)
     path = base.with_name(f"{case_id}_patch.npz")
-    if digest_of(path.read_bytes()) != described.get("arrays"):
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WorkspaceError(f"cannot be read ({error.strerror})", where=path.name, remedy=remedy) from None
+    if digest_of(data) != described.get("arrays"):
         raise WorkspaceError("the patches have been altered", where=path.name, remedy=remedy)
     try:
         settings = PatchSettings.from_json(described["settings"])
-        with np.load(path, allow_pickle=False) as arrays:
-            matrices = np.split(arrays["matrices"], len(settings.sequences), axis=1)
-            return PatchStack(
-                case_id=case_id,
-                participant_id=participant_id,
-                slices=tuple(int(number) for number in arrays["slices"]),
-                sources=tuple(
-                    PatchSource(sequence, arrays[sequence.key], np.ascontiguousarray(places))
-                    for sequence, places in zip(settings.sequences, matrices, strict=True)
-                ),
-                side_mm=float(described["side_mm"]),
-                flags=tuple(described["flags"]),
-                settings=settings,
-            )
-    except (ValueError, KeyError, TypeError, InputError, zipfile.BadZipFile) as error:
+        arrays = _read_arrays(data, ("slices", "matrices", *(sequence.key for sequence in settings.sequences)))
+        matrices = np.split(arrays["matrices"], len(settings.sequences), axis=1)
+        return PatchStack(
+            case_id=case_id,
+            participant_id=participant_id,
+            slices=tuple(int(number) for number in arrays["slices"]),
+            sources=tuple(
+                PatchSource(sequence, arrays[sequence.key], np.ascontiguousarray(places))
+                for sequence, places in zip(settings.sequences, matrices, strict=True)
+            ),
+            side_mm=float(described["side_mm"]),
+            flags=tuple(described["flags"]),
+            settings=settings,
+        )
+    except Exception as error:  # whatever NumPy and zipfile raise on broken bytes
         raise WorkspaceError("the patches cannot be read", where=path.name, remedy=remedy) from error
 
 
@@ -122,7 +141,8 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
     Raises
     ------
     InputError
-        When patches are missing, or were cut from other images, boxes or settings.
+        When patches are missing, or were cut from other images, boxes or settings; FileError when an image is no longer
+        the one that was ingested.
     """
     folder = workspace.patches_folder(settings)
     cases = tuple(read_cohort(workspace))
@@ -137,6 +157,8 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
             f"{len(stale)} of {len(cases)} cases have no current patches (first: {stale[0] if stale else 'none'})",
             remedy=f"Run `spinefx patch WORKSPACE{flag}`. Remove a case that cannot be cut from lesions.tsv.",
         )
+    for case in cases:
+        check_images(workspace, case.participant_id, _image_files(folder, case))
     return cases, tuple(load_stack(folder, case.participant_id, case.case_id) for case in cases)
 
 
@@ -224,3 +246,17 @@ def _path(folder: Path, stack: PatchStack, ending: str) -> Path:
 
 def _exists(base: Path) -> bool:
     return all(base.with_name(f"{base.name}_patch.{ending}").is_file() for ending in ("npz", "json"))
+
+
+def _image_files(folder: Path, case: Case) -> dict[str, str]:
+    found = read_json(folder / case.participant_id / f"{case.case_id}_patch.json").get("image_files")
+    return found if isinstance(found, dict) else {}  # patches of an earlier version name no files
+
+
+def _read_arrays(data: bytes, names: Iterable[str]) -> dict[str, Any]:
+    """Read arrays of a patch file, which never unpack to more than a limit."""
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+        if sum(entry.file_size for entry in opened.infolist()) > MAX_ARRAY_BYTES:
+            raise ValueError
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in names}
