@@ -215,7 +215,7 @@ def test_two_tabs_and_the_back_button_leave_one_answer(begin: Any, page: Any) ->
     other.bring_to_front()
     answer(other, "e", 3)
     other.keyboard.press("Control+Enter")
-    other.get_by_text("sealed answer already, and it stands").wait_for()
+    other.get_by_text("already has a sealed answer").wait_for()
     page.go_back()
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 2 of 6")
