@@ -42,7 +42,7 @@ HOMES = {
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
     "torch": ("learning/",),
-    "onnx": ("learning/onnx_export",),
+    "onnx": ("learning/onnx_export", "learning/onnx_layers"),
     "onnxruntime": ("learning/onnx_model", "learning/onnx_export"),
     "safetensors": ("learning/",),
     "matplotlib": ("report/figures",),

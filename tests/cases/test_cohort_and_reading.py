@@ -1,4 +1,4 @@
-"""Who is in the study, and how slices become a patient's answer."""
+"""The cohort, and how the predictions of slices become a reading of the patient."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_cohort_orders_counts_and_names_its_cases() -> None:
         assert Cohort((case(1, Diagnosis.MALIGNANT), other)).digest != cohort.digest
 
 
-def test_doubled_cases_and_two_diagnoses_are_refused() -> None:
+def test_repeated_cases_and_two_diagnoses_are_refused() -> None:
     with pytest.raises(InputError, match="case_id sub-001 occurs 2 times"):
         Cohort((case(1), case(1)))
     second = replace(case(1, Diagnosis.MALIGNANT), case_id="sub-001-b")
@@ -42,7 +42,7 @@ def prediction(case_id: str, slice_index: int, probability: float) -> Prediction
     return Prediction(case_id, case_id, slice_index, probability, probability / 2, 1, "sha256:0")
 
 
-def test_a_patient_is_the_highest_slice() -> None:
+def test_a_patient_has_the_probability_of_the_highest_slice() -> None:
     slices = [prediction("b", 3, 0.2), prediction("a", 1, 0.1), prediction("a", 2, 0.5), prediction("b", 4, 0.49)]
     first, second = patient_readings(slices, reader_id="model")
     assert (first.case_id, first.diagnosis, first.confidence) == ("a", Diagnosis.MALIGNANT, 50)

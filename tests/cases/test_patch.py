@@ -248,8 +248,8 @@ def test_any_set_of_series_and_neighbours_makes_its_channels(neighbours: int) ->
         cut_patches(lesion, series[1:], case_id="c", participant_id="p", settings=chosen)
 
 
-def test_settings_from_before_sequences_keep_their_digest_and_their_file() -> None:
-    """Patches and models on the disks of users name their settings by it."""
+def test_settings_from_before_sequences_keep_their_digest_and_file() -> None:
+    """Patches and models on users' disks identify their settings by it."""
     known = {
         PatchSettings(): "sha256:5caa4348ef3ec3c0d54129b620425f5c7ca987d12ad9999d2c3cd56bd36ef1a6",
         PatchSettings("affine", 10, 96): "sha256:9849041439b8d7062830ad0ef72e1f7e3c041411730745192dbeb42d89bf25ce",

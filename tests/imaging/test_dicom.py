@@ -302,6 +302,6 @@ def test_real_malformed_files_are_read_or_refused(shared_data: Path) -> None:
         "holds no pixels",
         "is a structured report, not an image",
         "is an RT dose, not an image",
-        "is truncated inside its header",
         "is neither DICOM nor NIfTI",
+        "is truncated inside its header",
     ]

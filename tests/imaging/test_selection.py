@@ -195,7 +195,7 @@ def test_a_third_series_is_chosen_where_it_is_needed(write_study: Write, changes
     assert choose_series(study).refused[0].reason.startswith("fat-suppressed")
 
 
-def test_a_missing_third_series_is_an_error_where_needed_and_none_where_optional(write_study: Write) -> None:
+def test_a_missing_third_series_is_an_error_only_where_it_is_needed(write_study: Write) -> None:
     study = open_study(write_study({"t1": {}, "t2": {}}))
     with pytest.raises(SelectionError, match=r"^no STIR series among 2: series 1 .*usable as T1w; series 2 .*T2w"):
         choose_series(study, THREE)
@@ -204,7 +204,7 @@ def test_a_missing_third_series_is_an_error_where_needed_and_none_where_optional
     assert found.marked.number == 2
 
 
-def test_an_optional_series_of_another_region_is_left_out_and_has_no_say_in_the_others(write_study: Write) -> None:
+def test_an_optional_series_of_another_region_is_left_out(write_study: Write) -> None:
     lumbar = sagittal_volume()
     affine = lumbar.affine.copy()
     affine[2, 3] += 300

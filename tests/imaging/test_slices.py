@@ -1,4 +1,4 @@
-"""Slices on demand: the same bits as the whole series, and no more read than asked for."""
+"""Slices on demand are the same bits as the whole series, and nothing else is read."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_turn_that_moves_the_slice_axis_keeps_no_slices() -> None:
     assert not SagittalTurn.of(volume.affine @ np.diag([-1.0, 1, 1, 1]), volume.shape).keeps_slices
 
 
-def test_broken_pixels_are_refused_when_they_are_read_and_unseen_until_then(write_study: Write) -> None:
+def test_broken_pixels_are_refused_only_when_they_are_read(write_study: Write) -> None:
     folder = write_study({"t1": {}})
     study = open_study(folder)
     path = folder / "t1" / "IM0004.dcm"

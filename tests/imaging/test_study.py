@@ -1,4 +1,4 @@
-"""Scanning: what a folder holds, in whatever order, encoding or container it comes."""
+"""Scanning finds what a folder holds, whatever its order, encoding or container."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_instances_follow_the_loaded_slices(write_study: Write) -> None:
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(5)), flip=st.booleans(), tilt=st.integers(-30, 30))
-def test_shuffled_files_give_the_same_volume(
+def test_shuffled_files_form_the_same_volume(
     write_study: Write, tmp_path_factory: pytest.TempPathFactory, order: list[int], flip: bool, tilt: int
 ) -> None:
     volume = sagittal_volume(tilt_deg=tilt)
@@ -72,7 +72,7 @@ def test_shuffled_files_give_the_same_volume(
     np.testing.assert_allclose(loaded.affine, volume.affine, atol=1e-5)
 
 
-def test_flipped_rows_and_columns_lie_where_they_did(write_study: Write) -> None:
+def test_flipped_rows_and_columns_stay_in_place(write_study: Write) -> None:
     volume = sagittal_volume()
     affine = volume.affine.copy()
     affine[:3, 3] += 11 * affine[:3, 1] + 9 * affine[:3, 2]
@@ -123,7 +123,7 @@ def edit(path: Path, **values: object) -> None:
     dataset.save_as(path)
 
 
-def test_copies_count_once(write_study: Write) -> None:
+def test_copies_are_dropped(write_study: Write) -> None:
     folder = write_study({"t1": {}})
     shutil.copy(folder / "t1" / "IM0001.dcm", folder / "t1" / "again.dcm")
     assert only_series(folder).number_of_slices == 5
@@ -149,7 +149,7 @@ def test_two_echoes_of_one_series_become_two(write_study: Write) -> None:
     assert all(series.load().shape == (5, 12, 10) for series in study.series)
 
 
-def test_planes_mixed_in_one_series_are_said(write_study: Write) -> None:
+def test_planes_mixed_in_one_series_are_reported(write_study: Write) -> None:
     folder = write_study({"t1": {}})
     edit(folder / "t1" / "IM0002.dcm", ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     series = only_series(folder)
@@ -192,7 +192,7 @@ def test_age_comes_from_dates_where_it_is_not_written(write_study: Write) -> Non
     assert open_study(folder).age_years == 66.0
 
 
-def test_a_zip_gives_what_its_folder_gives(write_study: Write, tmp_path: Path) -> None:
+def test_a_zip_reads_like_its_folder(write_study: Write, tmp_path: Path) -> None:
     folder = write_study({"t1": {}, "t2": {}}, folder=tmp_path / "export" / "case")
     archive = Path(shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "export"))
     inside, outside = open_study(archive), open_study(tmp_path / "export")
@@ -211,7 +211,7 @@ def test_a_zip_inside_a_folder_is_looked_into(write_study: Write, tmp_path: Path
     assert study.series[0].load().shape == (5, 12, 10)
 
 
-def test_what_cannot_be_used_is_refused_one_by_one(write_study: Write) -> None:
+def test_unusable_files_are_refused_one_by_one(write_study: Write) -> None:
     folder = write_study({"t1": {}})
     (folder / "letter.txt").write_text("Dear colleague")
     (folder / "empty.dcm").write_bytes(b"")
@@ -228,14 +228,14 @@ def test_what_cannot_be_used_is_refused_one_by_one(write_study: Write) -> None:
     assert all(item.label.startswith("file ") and len(item.label) == 13 for item in found.refused)
 
 
-def test_progress_is_told(write_study: Write) -> None:
+def test_progress_is_reported(write_study: Write) -> None:
     steps: list[tuple[int, int]] = []
     scan(write_study({"t1": {}}), progress=lambda done, total: steps.append((done, total)))
     assert steps[0] == (0, 5)
     assert steps[-1] == (5, 5)
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="nothing there"):
         scan(tmp_path / "none")
     with pytest.raises(FileError, match="no study"):

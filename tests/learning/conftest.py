@@ -1,4 +1,4 @@
-"""Made-up cases for the learning room: blocks of voxels with a lesion whose kind follows from the diagnosis."""
+"""Synthetic cases for the tests of learning: blocks of voxels with a lesion whose kind follows the diagnosis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDE = 40.0  # voxels along a box's side
 
 
 def make_stack(number: int, *, malignant: bool, slices: int = 3, size: int = 64, strength: float = 1.0) -> PatchStack:
-    """Smooth noise of its own for each participant; malignant ones hold a dark nodule on T1W, benign ones a band."""
+    """Make smooth noise, different for each participant, with a dark nodule (malignant) or band (benign) on T1W."""
     rng = np.random.default_rng([7, number])
     depth, extent = slices + 2, 72 + 2 * int(rng.integers(4))
     t1w = ndimage.gaussian_filter(rng.normal(size=(depth, extent, extent)), (0.7, 2.5, 2.5)) * 8
@@ -57,7 +57,7 @@ def make_stack(number: int, *, malignant: bool, slices: int = 3, size: int = 64,
 def make_cohort(
     malignant: int, benign: int, *, slices: int = 2, size: int = 64, strength: float = 1.0
 ) -> tuple[list[PatchStack], dict[str, Diagnosis]]:
-    """A cohort and its truth."""
+    """Make a cohort and its truth."""
     stacks = [
         make_stack(number, malignant=number < malignant, slices=slices, size=size, strength=strength)
         for number in range(malignant + benign)
@@ -82,19 +82,19 @@ def tiny() -> Recipe:
 
 @pytest.fixture(scope="session")
 def stack_maker() -> Callable[..., PatchStack]:
-    """Make one made-up case."""
+    """Make one synthetic case."""
     return make_stack
 
 
 @pytest.fixture(scope="session")
 def cohort_maker() -> Callable[..., tuple[list[PatchStack], dict[str, Diagnosis]]]:
-    """Make a made-up cohort."""
+    """Make a synthetic cohort."""
     return make_cohort
 
 
 @pytest.fixture
 def jitters() -> list[Jitter]:
-    """Jitters over all of the protocol's ranges, the corners too."""
+    """Jitters over all of the protocol's ranges, including the corners."""
     rng = np.random.default_rng(3)
     drawn = [
         Jitter(*(float(v) for v in (*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.9, 1.1), rng.uniform(-15, 15))))

@@ -49,7 +49,7 @@ def test_whole_network_is_the_same_function(name: str, monkeypatch: pytest.Monke
         torch.testing.assert_close(value, plain.state_dict()[key], rtol=1e-10, atol=1e-10)
 
 
-def test_products_are_of_bfloat16_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_bfloat16_uses_products(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = _count_products(monkeypatch)
     convolution = Convolution(4, 4, 1, bias=False)
     features = torch.randn(1, 4, 2, 2)
@@ -62,7 +62,7 @@ def test_products_are_of_bfloat16_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(calls) == 1
 
 
-def test_names_of_tensors_are_those_of_plain_convolutions() -> None:
+def test_tensors_have_the_names_of_plain_convolutions() -> None:
     recipe = Recipe.preset("honest")
     assert all(
         key.endswith(("weight", "bias", "running_mean", "running_var", "num_batches_tracked"))

@@ -1,4 +1,4 @@
-"""Batches hold the same patches as single cuts; draws follow from their names; nothing is flipped."""
+"""Batches hold the same patches as single cuts; draws follow from their keys; nothing is flipped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def drawn_and_cut(
 
 
 def with_t1w(stack: PatchStack, slice_row: list[float], t1w: NDArray[np.float32] | None = None) -> PatchStack:
-    """The stack with its middle sample's T1W planes turned as said."""
+    """Return the stack with its T1W planes turned."""
     first, second = stack.sources
     turned = replace(first, matrices=first.matrices.copy(), voxels=first.voxels if t1w is None else t1w)
     turned.matrices[:, :, 0] = slice_row
@@ -62,7 +62,7 @@ def test_planes_along_the_slices_equal_single_cuts(stacks: list[PatchStack], jit
 
 
 def test_a_turned_plane_of_a_field_without_curvature_is_exact(stacks: list[PatchStack], jitters: list[Jitter]) -> None:
-    """Mixing slices before or after sampling within the plane is the same where nothing bends."""
+    """Mixing slices before or after sampling within the plane is the same in a linear field."""
     field = np.moveaxis(np.indices(stacks[2].sources[0].voxels.shape), 0, -1) @ np.array([3.0, 0.2, -0.3])
     drawn, cut = drawn_and_cut([with_t1w(stacks[2], [1.1, -0.4, 1.9], field.astype(np.float32))], jitters)
     np.testing.assert_allclose(drawn, cut, atol=1e-4)
@@ -139,7 +139,7 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
     return min(spent)
 
 
-def test_streams_depend_on_every_part_of_their_name() -> None:
+def test_streams_depend_on_every_part_of_their_key() -> None:
     names = [
         {"fold": fold, "epoch": epoch, "sample": sample, "copy": copy}
         for fold in (1, 2)
@@ -152,7 +152,7 @@ def test_streams_depend_on_every_part_of_their_name() -> None:
     assert stream(1, Purpose.JITTER, epoch=3).random() == stream(1, Purpose.JITTER, epoch=3).random()
 
 
-def test_many_streams_at_once_are_each_the_named_one() -> None:
+def test_many_streams_at_once_equal_single_streams() -> None:
     rng = np.random.default_rng(8)
     samples = rng.integers(0, 2**64, 200, dtype=np.uint64, endpoint=False)
     samples[:3] = 0, 2**64 - 1, 2**32
@@ -165,7 +165,7 @@ def test_many_streams_at_once_are_each_the_named_one() -> None:
     np.testing.assert_array_equal(drawn, expected)
 
 
-def test_known_draw_stays() -> None:
+def test_a_known_draw_does_not_change() -> None:
     # Guards stored experiments: if this number moves, old runs no longer replay.
     assert sample_key("sub-001", 3) == 0x3C297F5FD8DECF7C
     named = {"samples": np.array([sample_key("sub-001", 3)], np.uint64), "copies": np.ones(1, np.uint64)}

@@ -37,7 +37,7 @@ def folder(classifier: Classifier, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_prior_correction_has_the_known_answers() -> None:
+def test_prior_correction_has_known_values() -> None:
     assert correct_prior(0.5, 2.0) == pytest.approx(1 / 3)  # protocol row 6
     np.testing.assert_allclose(correct_prior([0.0, 1.0], 2.0), [0, 1])
     # By counting: 50 and 140 slices, copied 41 and 21 times, with no information.
@@ -53,7 +53,7 @@ def test_prior_correction_keeps_order_and_undoes_itself(p: float, inflation: flo
     assert correct_prior(there, 1 / inflation) == pytest.approx(p, abs=1e-9)
 
 
-def test_saved_model_gives_the_same_bits(
+def test_a_saved_model_predicts_the_same_bits(
     classifier: Classifier, folder: Path, stack_maker: Callable[..., PatchStack]
 ) -> None:
     stack = stack_maker(1, malignant=True, size=32)
@@ -82,7 +82,7 @@ def test_card_states_inputs_and_chain(classifier: Classifier, folder: Path, tiny
 
 
 def _resave(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
-    """Change the weights, and forge the card so that only what they are can tell."""
+    """Change the weights and forge the card, so that only the weights themselves give it away."""
     state = safetensors.torch.load((folder / "weights.safetensors").read_bytes())
     change(state)
     data = safetensors.torch.save(state)

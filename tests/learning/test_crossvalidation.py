@@ -1,4 +1,4 @@
-"""Same recipe, same bits, whatever the processes, the order or how often it was cut off; no score without signal."""
+"""The same recipe gives the same bits, whatever the processes, order and interruptions; no signal, no score."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reference(cohort: Cohort, tiny: Recipe, tmp_path_factory: pytest.TempPathFac
     return run(cohort, tiny, folder), folder
 
 
-def test_every_slice_is_answered_once_by_a_model_that_never_saw_the_patient(
+def test_every_slice_is_predicted_once_by_a_model_that_has_not_seen_the_patient(
     reference: tuple[CrossValidation, Path], cohort: Cohort
 ) -> None:
     result, folder = reference
@@ -69,7 +69,7 @@ def test_processes_and_order_do_not_change_a_bit(
     assert sorted(told) == [(fold, epoch, 2) for fold in ("fold-01", "fold-02") for epoch in (1, 2)]
 
 
-def test_torch_is_left_as_it_was_found(cohort: Cohort, tiny: Recipe, tmp_path: Path) -> None:
+def test_torch_settings_are_restored(cohort: Cohort, tiny: Recipe, tmp_path: Path) -> None:
     torch.manual_seed(9)
     before = (torch.get_rng_state(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
     run(cohort, tiny.changed(epochs=1), tmp_path)
@@ -78,7 +78,7 @@ def test_torch_is_left_as_it_was_found(cohort: Cohort, tiny: Recipe, tmp_path: P
 
 
 class _CutOff(Exception):
-    """Stands for Control-C."""
+    """Stand in for Control-C."""
 
 
 def _cut_after(count: int) -> Callable[[str, int, int], None]:
@@ -93,7 +93,7 @@ def _cut_after(count: int) -> Callable[[str, int, int], None]:
 
 
 @pytest.mark.parametrize("stopping", ["none", "inner_split"])
-def test_cut_off_runs_end_with_the_same_bits(stopping: str, cohort: Cohort, tiny: Recipe, tmp_path: Path) -> None:
+def test_interrupted_runs_end_with_the_same_bits(stopping: str, cohort: Cohort, tiny: Recipe, tmp_path: Path) -> None:
     recipe = tiny.changed(early_stopping_on=stopping, epochs=3, dropout=0.5)
     whole = run(cohort, recipe, tmp_path / "whole")
     for count in (1, 1, 2):  # in epoch 1 and 2 of the first fold, then in the second fold
@@ -107,7 +107,7 @@ def test_cut_off_runs_end_with_the_same_bits(stopping: str, cohort: Cohort, tiny
     assert weights[0] == weights[1]
 
 
-def test_lockstep_answers_as_the_plain_loop_and_begins_again_what_that_had_begun(
+def test_lockstep_predicts_as_the_plain_loop_and_restarts_folds_of_another_route(
     reference: tuple[CrossValidation, Path],
     cohort: Cohort,
     tiny: Recipe,
@@ -131,7 +131,7 @@ def test_lockstep_answers_as_the_plain_loop_and_begins_again_what_that_had_begun
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped", "empty"])
-def test_damaged_checkpoint_is_not_continued_from(
+def test_training_does_not_resume_from_a_damaged_checkpoint(
     damage: str, reference: tuple[CrossValidation, Path], cohort: Cohort, tiny: Recipe, tmp_path: Path
 ) -> None:
     with pytest.raises(_CutOff):
@@ -204,7 +204,7 @@ def test_control_c_stops_all_processes_at_once(tiny: Recipe, tmp_path: Path) -> 
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*")} == before
 
 
-def test_other_recipe_cohort_or_data_is_not_mixed_in(
+def test_a_folder_does_not_mix_recipes_cohorts_or_data(
     reference: tuple[CrossValidation, Path], cohort: Cohort, tiny: Recipe
 ) -> None:
     folder = reference[1]
@@ -233,7 +233,7 @@ def test_bad_inputs_are_refused(
 
 
 @pytest.mark.slow
-def test_errors_of_processes_come_back_by_name(cohort: Cohort, tiny: Recipe, tmp_path: Path) -> None:
+def test_errors_in_workers_keep_their_names(cohort: Cohort, tiny: Recipe, tmp_path: Path) -> None:
     (tmp_path / "fold-01").write_text("in the way of a folder")
     with pytest.raises(WorkspaceError, match="could not be written"):
         run(cohort, tiny, tmp_path, workers=2)
@@ -286,7 +286,7 @@ def test_signal_is_found_and_shuffled_labels_are_not(
     assert abs(found - 0.5) < half
 
 
-def test_folder_card_names_the_recipe(reference: tuple[CrossValidation, Path], tiny: Recipe) -> None:
+def test_the_folder_records_the_recipe(reference: tuple[CrossValidation, Path], tiny: Recipe) -> None:
     identity = json.loads((reference[1] / "crossvalidation.json").read_text())
     assert Recipe.from_mapping(identity["recipe"]) == tiny
     with pytest.raises(ModelError):

@@ -1,4 +1,4 @@
-"""The route is chosen for a reason, and the reason is said."""
+"""The route is chosen for a reason, and the reason is reported."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_full_gpu_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_route().said == "Trained on the CPU: the GPU has 1.0 GB free, and a fold needs 2."
 
 
-def test_a_gpu_that_does_not_compute_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_does_not_compute_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend(monkeypatch, 10**10)
 
     def fail(*shape: int, **more: object) -> torch.Tensor:
@@ -63,12 +63,12 @@ def test_a_gpu_that_does_not_compute_is_said(monkeypatch: pytest.MonkeyPatch) ->
     assert choose_route().said == "Trained on the CPU: the GPU does not compute (no kernel image)."
 
 
-def test_another_word_is_refused() -> None:
+def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match="auto, cpu, cuda"):
         choose_route("gpu")
 
 
-def test_tf32_is_off_within_and_everything_is_put_back() -> None:
+def test_tf32_is_off_within_and_restored_afterwards() -> None:
     before = (torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision)
     torch.use_deterministic_algorithms(True)
     try:

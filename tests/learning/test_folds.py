@@ -1,4 +1,4 @@
-"""Patients are dealt once, evenly, by diagnosis, and in the same way whatever the order they come in."""
+"""Each patient is assigned once, evenly by diagnosis, and in the same way whatever the order of the input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def people(malignant: int, benign: int) -> dict[str, Diagnosis]:
 
 
 @pytest.mark.parametrize("name", ["honest", "paper"])
-def test_the_papers_cohort_gives_5_and_14_a_fold(name: str) -> None:
+def test_the_papers_cohort_has_5_and_14_per_fold(name: str) -> None:
     truth = people(50, 140)
     for fold in split_folds(truth, Recipe.preset(name)):
         assert Counter(truth[who] for who in fold.test) == {"malignant": 5, "benign": 14}
@@ -57,7 +57,7 @@ def test_folds_partition_patients(folds: int, extra: tuple[int, int], seed: int,
     assert max(sizes) - min(sizes) <= 2
 
 
-def test_another_seed_deals_otherwise() -> None:
+def test_another_seed_assigns_other_folds() -> None:
     truth = people(50, 140)
     first, second = (split_folds(truth, HONEST.changed(seed=seed)) for seed in (1, 2))
     assert [fold.test for fold in first] != [fold.test for fold in second]
@@ -65,7 +65,7 @@ def test_another_seed_deals_otherwise() -> None:
     assert np.mean(together) == pytest.approx(1.9)  # as by chance: 19 x 19 / 190
 
 
-def test_too_few_patients_are_refused_with_what_would_do() -> None:
+def test_too_few_patients_are_refused_with_a_remedy() -> None:
     with pytest.raises(RecipeError, match=r"10 for 7 malignant patients.*2 to 7"):
         split_folds(people(7, 140), HONEST)
     with pytest.raises(RecipeError, match="benign"):

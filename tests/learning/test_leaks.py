@@ -105,7 +105,7 @@ def test_augmented_copy_outside_training(
         run(cohort, one_epoch.changed(early_stopping_on="inner_split"), tmp_path)
 
 
-def test_early_stopping_on_the_test_fold_under_an_honest_name(
+def test_early_stopping_on_the_test_fold_of_an_honest_recipe(
     cohort: Cohort, one_epoch: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: dict[str, Side] = {}

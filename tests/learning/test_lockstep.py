@@ -71,7 +71,7 @@ def together(folds: Sequence[LockstepFold], device: str = "cpu", **more: object)
 
 
 def outcome(fold: LockstepFold, classifier: Classifier, history: History) -> Outcome:
-    """Weights in full precision, which a classifier has no more, the history and the ledger."""
+    """Return weights in full precision, which a classifier no longer has, the history and the ledger."""
     saved = read_checkpoint(fold.run.checkpoint_path)
     assert saved is not None
     return dict(saved.tensors), history, fold.training.ledger.facts
@@ -117,7 +117,7 @@ def test_two_steps_of_two_folds(network: str, cohort: Cohort, chancy: Recipe, tm
     assert counted.tensors["adam.step.body.fc.weight"] == 2
 
 
-def test_a_fold_that_has_stopped_leaves_the_others_at_work(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
+def test_a_stopped_fold_leaves_the_others_training(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
     recipe = chancy.changed(seed=3, patience=1, epochs=5, batch_size=8, copies_malignant=1)
     told: list[tuple[int, int, int]] = []
     plain = one_by_one(make_folds(cohort, recipe, tmp_path / "plain"))
@@ -129,11 +129,11 @@ def test_a_fold_that_has_stopped_leaves_the_others_at_work(cohort: Cohort, chanc
 
 
 class _CutOff(Exception):
-    """Stands for Control-C."""
+    """Stand in for Control-C."""
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_cut_off_lockstep_ends_with_the_same_weights(
+def test_interrupted_lockstep_ends_with_the_same_weights(
     count: int, cohort: Cohort, chancy: Recipe, tmp_path: Path
 ) -> None:
     left = [count]
@@ -152,9 +152,7 @@ def test_cut_off_lockstep_ends_with_the_same_weights(
     assert len(done) == (2 if count <= 2 else 0)  # an epoch that came to its end is not done twice
 
 
-def test_checkpoints_are_spaced_and_those_of_another_route_are_not_continued_from(
-    cohort: Cohort, chancy: Recipe, tmp_path: Path
-) -> None:
+def test_checkpoints_are_spaced_and_tied_to_their_route(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
     written: list[bool] = []
     folds = make_folds(cohort, chancy, tmp_path)
     with pytest.raises(AssertionError):  # none is written within the hour
@@ -177,7 +175,7 @@ def test_a_flat_channel_is_refused_by_name(cohort: Cohort, chancy: Recipe, tmp_p
         together(make_folds((flat, truth), chancy.changed(early_stopping_on="none"), tmp_path))
 
 
-def test_a_draw_that_differs_is_seen(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
+def test_a_different_draw_is_detected(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
     plain = one_by_one(make_folds(cohort, chancy, tmp_path / "plain"))
     other = together(make_folds(cohort, chancy.changed(seed=chancy.seed + 1), tmp_path / "other"))
     with pytest.raises(AssertionError):
@@ -224,7 +222,7 @@ class _Graph(TorchDispatchMode):
 
 
 class _PretendGpu(TorchFunctionMode):
-    """Puts what is meant for a GPU onto the CPU."""
+    """Put what is meant for a GPU onto the CPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         def placed(value: Any) -> Any:
@@ -288,7 +286,7 @@ def test_the_rate_follows_its_schedule_within_a_graph(
     assert_same(replayed(make_folds(cohort, chancy, tmp_path / "replayed")), plain, 1e-5)
 
 
-def test_captured_training_goes_on_from_its_checkpoint(
+def test_captured_training_resumes_from_its_checkpoint(
     cohort: Cohort, chancy: Recipe, tmp_path: Path, replayed: Callable[..., Any]
 ) -> None:
     def cut(place: int, epoch: int, epochs: int) -> None:
@@ -323,7 +321,7 @@ def test_replayed_graphs_equal_eager_steps(cohort: Cohort, chancy: Recipe, tmp_p
 
 
 @needs_gpu
-def test_cut_off_on_a_gpu_goes_on(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
+def test_interrupted_training_on_a_gpu_resumes(cohort: Cohort, chancy: Recipe, tmp_path: Path) -> None:
     def tell(place: int, epoch: int, epochs: int) -> None:
         raise _CutOff
 

@@ -1,4 +1,4 @@
-"""ResNet50 has torchvision's names, shapes and outputs; ImageNet files go in where they fit and nowhere else."""
+"""ResNet50 has torchvision's names, shapes and outputs; ImageNet files load only where they fit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def paper() -> Recipe:
 
 @pytest.fixture(scope="module")
 def imagenet() -> dict[str, torch.Tensor]:
-    """Made-up weights under torchvision's names."""
+    """Random weights with torchvision's names."""
     torch.manual_seed(0)
     return {key: torch.rand_like(value.float()).to(value.dtype) for key, value in ResNet50().state_dict().items()}
 
@@ -113,7 +113,7 @@ def test_imagenet_stem_is_used_where_it_fits(paper: Recipe, imagenet: dict[str, 
     assert torch.equal(network.body.conv1.weight, imagenet["conv1.weight"])
 
 
-def test_missing_imagenet_file_is_said(paper: Recipe) -> None:
+def test_a_missing_imagenet_file_is_reported(paper: Recipe) -> None:
     done = initialise(FractureNetwork(paper), paper, None)
     assert done.said == "random initialisation (no ImageNet file was given)"
     assert not done.loaded

@@ -1,4 +1,4 @@
-"""A model's graph answers as torch does, and is refused when it is not the model's own."""
+"""A model's graph predicts as torch does, and is refused when it is not the model's own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from spinefx.learning.recipe import Recipe
 
 
 def landscapes(count: int, size: int, *, seed: int) -> NDArray[np.float32]:
-    """Normalised patches with slopes and edges: to plain noise a network answers always alike."""
+    """Make normalised patches with slopes and edges; on plain noise a network always predicts the same."""
     noise = np.random.default_rng(seed).standard_normal((count, 6, size, size))
     patches = noise + 0.2 * noise.cumsum(axis=2).cumsum(axis=3)
     patches -= patches.mean(axis=(2, 3), keepdims=True)
@@ -35,7 +35,7 @@ def landscapes(count: int, size: int, *, seed: int) -> NDArray[np.float32]:
 
 
 def save_model(recipe: Recipe, folder: Path, *, fold: int = 1) -> Classifier:
-    """A model of random weights, but with something to fold and with answers that differ, as after training."""
+    """Save a model of random weights with something to fold and predictions that differ, as after training."""
     network = build_network(recipe, fold=fold)
     generator = torch.Generator().manual_seed(fold)
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
@@ -154,7 +154,7 @@ def test_a_huge_file_is_refused_unread(folder: Path) -> None:
 
 
 def forge(folder: Path, change: Callable[[onnx.ModelProto], object]) -> None:
-    """Change the graph, and its card with it, as who made a hostile model would."""
+    """Change the graph and its card, as the author of a hostile model would."""
     model = onnx.load(folder / GRAPH_FILE, load_external_data=False)
     change(model)
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
@@ -193,7 +193,7 @@ def test_hostile_graphs_are_refused_though_their_digests_fit(name: str, folder: 
         Scorer.load(folder)
 
 
-def test_a_graph_that_answers_otherwise_is_not_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_predicts_otherwise_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true_graph = onnx_export.graph_of
 
     def wrong_graph(*arguments: object) -> tuple[bytes, bytes, dict[str, list[int]]]:

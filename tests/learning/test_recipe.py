@@ -94,8 +94,8 @@ def test_every_field_says_what_it_means_and_allows() -> None:
         assert Recipe.allowed(key)
 
 
-def test_digests_of_the_presets_stay() -> None:
-    """Models on the disks of users name their recipe by it: a change here is a change of the protocol, to be said."""
+def test_digests_of_the_presets_do_not_change() -> None:
+    """Models on users' disks identify their recipe by it; a change here changes the protocol and must be announced."""
     digests = {name: Recipe.preset(name).digest for name in PRESETS}
     assert digests == {
         "honest": "sha256:1325e8dc725c28df15fae1c0c8504d3234f566cd1dff7528c96b4900277cc4e0",

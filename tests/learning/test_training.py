@@ -1,4 +1,4 @@
-"""A step is the textbook's; contrast is changed series by series, patches are blended with their answers."""
+"""A step is the textbook's; contrast changes series by series, patches are blended with their labels."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class _Textbook:
         return (pooled @ weights["body.fc.weight"].T + weights["body.fc.bias"])[:, 0]
 
 
-def test_contrast_changes_alike_within_a_series_and_apart_between_them() -> None:
+def test_contrast_changes_each_series_as_a_whole() -> None:
     torch.manual_seed(3)
     slice_of_t1w, slice_of_t2w = torch.randn(2, 8, 1, 16, 16)
     patches = torch.cat([slice_of_t1w] * 3 + [slice_of_t2w] * 3, dim=1)
@@ -131,7 +131,7 @@ def test_contrast_changes_alike_within_a_series_and_apart_between_them() -> None
     assert torch.allclose(recontrasted(patches, 0 * drawn), patches)
 
 
-def test_blending_gives_answers_the_share_of_their_patches() -> None:
+def test_blending_weights_labels_as_patches() -> None:
     torch.manual_seed(1)
     answers = torch.tensor([0.0, 1.0] * 16)
     patches = answers[:, None, None, None].expand(32, 6, 4, 4)

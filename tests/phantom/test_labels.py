@@ -42,7 +42,8 @@ def in_view(draw: CaseDraw, labels: Volume) -> dict[str, np.ndarray]:
 
 
 def test_every_label_has_its_own_value_and_name() -> None:
-    values = [label_value(kind, level) for kind in Structure if kind for level in LEVEL_NAMES]
+    levels = (*LEVEL_NAMES, "T13", "L6")
+    values = [label_value(kind, level) for kind in Structure if kind for level in levels]
     assert len(set(values)) == len(values)
     assert set(label_names()) == {0, *values}
     assert label_value(Structure.BODY, "T1") == 108

@@ -59,6 +59,7 @@ def phantom(
     only: Names = (),
     readers: bool = True,
     labels: Annotated[bool, Parameter(negative="")] = False,
+    label_series: Names = ("t2w",),
     print_dials: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
@@ -93,7 +94,9 @@ def phantom(
     readers
         Add three simulated readers: readings.csv, and their scores in signs.csv.
     labels
-        Also write label maps, as NIfTI in labels/: the structure and level of every T2W voxel.
+        Also write label maps, as NIfTI in labels/: the structure and level of every voxel.
+    label_series
+        Series whose grids get label maps: t2w, t1w, stir.
     print_dials
         Print every dial with its meaning, range and default as TOML, and write nothing.
     """
@@ -126,7 +129,7 @@ def phantom(
             settings,
             only=only,
             readers=readers,
-            labels=labels,
+            labels=label_series if labels else (),
             workers=processes,
             progress=partial(steps, "rendering phantoms"),
         )

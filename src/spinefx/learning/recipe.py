@@ -9,7 +9,6 @@ import dataclasses
 import difflib
 import functools
 import json
-import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from spinefx.errors import RecipeError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.networks import NETWORKS
-from spinefx.vocabulary import MARKED, SEQUENCES, Weighting
+from spinefx.learning.recipe_field import Field
+from spinefx.vocabulary import MARKED, SEQUENCES, Weighting, sequences_of
 
 if TYPE_CHECKING:
     from spinefx.cases.patch import PatchSettings
@@ -35,34 +35,6 @@ TEST_FOLD_SENTENCE = (
     "the fold that is reported also chose the epoch whose weights are kept (early_stopping_on = 'test_fold'), "
     "as in Yeh 2022, so the scores are better than new patients would see"
 )
-
-
-_SEQUENCES = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Field:
-    """What one field of a recipe means, the range of a number, and what a text or list accepts beyond its form."""
-
-    meaning: str
-    low: float = 0
-    high: float = 0
-    allowed: str = ""
-
-    def accepts(self, value: object, kind: Any) -> bool:
-        """Return whether a value is of this kind, exactly, and in range; nothing is converted."""
-        if kind == _SEQUENCES:
-            return _is_sequences(value)
-        choices = typing.get_args(kind)
-        if choices:
-            return isinstance(value, str) and value in choices
-        if kind is str:
-            return isinstance(value, str) and re.fullmatch("[a-z0-9_-]{1,40}", value) is not None
-        if kind is bool:
-            return isinstance(value, bool)
-        # A boolean is an int to Python, but not to a user; a comparison with NaN is false.
-        is_number = isinstance(value, int if kind is int else float) and not isinstance(value, bool)
-        return is_number and self.low <= float(typing.cast("float", value)) <= self.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,36 +53,36 @@ class Recipe:
     ``row`` in a description is the row of the protocol, see ``docs/protocol.md``.
     """
 
-    name: Annotated[str, _Field("What results call this recipe.")]
-    folds: Annotated[int, _Field("Folds of the cross-validation, dealt by patient and diagnosis (row 2).", 2, 50)]
-    seed: Annotated[int, _Field("Where every random draw starts (row 23).", 0, 2**31 - 1)]
-    repeats: Annotated[int, _Field("Repeats of the whole cross-validation, each with the next seed (row 23).", 1, 50)]
+    name: Annotated[str, Field("What results call this recipe.")]
+    folds: Annotated[int, Field("Folds of the cross-validation, dealt by patient and diagnosis (row 2).", 2, 50)]
+    seed: Annotated[int, Field("Where every random draw starts (row 23).", 0, 2**31 - 1)]
+    repeats: Annotated[int, Field("Repeats of the whole cross-validation, each with the next seed (row 23).", 1, 50)]
     early_stopping_on: Annotated[
         Literal["inner_split", "test_fold", "none"],
-        _Field("Patients whose loss chooses the epoch that is kept; 'none' keeps the last (row 1)."),
+        Field("Patients whose loss chooses the epoch that is kept; 'none' keeps the last (row 1)."),
     ]
     inner_fraction: Annotated[
-        float, _Field("Share of the training patients of each class in the inner split (row 1).", 0.02, 0.5)
+        float, Field("Share of the training patients of each class in the inner split (row 1).", 0.02, 0.5)
     ]
     patience: Annotated[
-        int, _Field("Epochs without a lower loss before training stops; 0 runs all epochs (row 16).", 0, 1000)
+        int, Field("Epochs without a lower loss before training stops; 0 runs all epochs (row 16).", 0, 1000)
     ]
-    copies_benign: Annotated[int, _Field("Augmented draws of a benign slice in one epoch (row 4).", 1, 200)]
-    copies_malignant: Annotated[int, _Field("Augmented draws of a malignant slice in one epoch (row 4).", 1, 200)]
-    keep_original: Annotated[bool, _Field("Whether the unchanged slice is trained on beside its draws (row 4).")]
+    copies_benign: Annotated[int, Field("Augmented draws of a benign slice in one epoch (row 4).", 1, 200)]
+    copies_malignant: Annotated[int, Field("Augmented draws of a malignant slice in one epoch (row 4).", 1, 200)]
+    keep_original: Annotated[bool, Field("Whether the unchanged slice is trained on beside its draws (row 4).")]
     fresh_draws: Annotated[
-        bool, _Field("Whether every epoch draws anew; otherwise the first epoch's draws return (row 4).")
+        bool, Field("Whether every epoch draws anew; otherwise the first epoch's draws return (row 4).")
     ]
-    shift_fraction: Annotated[float, _Field("Largest shift, in sides of the box (row 5).", 0.0, 0.1)]
-    scale_low: Annotated[float, _Field("Smallest scale (row 5).", 0.9, 1.1)]
-    scale_high: Annotated[float, _Field("Largest scale (row 5).", 0.9, 1.1)]
-    rotation_deg: Annotated[float, _Field("Largest rotation, degrees (row 5).", 0.0, 15.0)]
+    shift_fraction: Annotated[float, Field("Largest shift, in sides of the box (row 5).", 0.0, 0.1)]
+    scale_low: Annotated[float, Field("Smallest scale (row 5).", 0.9, 1.1)]
+    scale_high: Annotated[float, Field("Largest scale (row 5).", 0.9, 1.1)]
+    rotation_deg: Annotated[float, Field("Largest rotation, degrees (row 5).", 0.0, 15.0)]
     mixup_alpha: Annotated[
-        float, _Field("Blends training patches and their answers by Beta(alpha, alpha); 0 does not.", 0.0, 2.0)
+        float, Field("Blends training patches and their answers by Beta(alpha, alpha); 0 does not.", 0.0, 2.0)
     ]
     contrast_jitter: Annotated[
         float,
-        _Field(
+        Field(
             "Largest change of a series' contrast, curve and brightness in a training patch, in standard "
             "deviations; 0 changes none.",
             0.0,
@@ -119,70 +91,64 @@ class Recipe:
     ]
     sequences: Annotated[
         tuple[str, ...],
-        _Field(
+        Field(
             "Series that a patch is cut from, in the order of its channels (row 7).",
             allowed=f"a list of {', '.join(repr(str(one)) for one in SEQUENCES)}, each at most once, '{MARKED}' always",
         ),
     ] = (Weighting.T1W.value, Weighting.T2W.value)
     neighbours: Annotated[
-        int, _Field("Slices on either side of the lesion slice that are channels too (row 7).", 0, 3)
+        int, Field("Slices on either side of the lesion slice that are channels too (row 7).", 0, 3)
     ] = 1
     registration: Annotated[
-        Literal["rigid", "affine", "geometry", "simpleitk"], _Field("How T1W is brought to T2W (row 9).")
+        Literal["rigid", "affine", "geometry", "simpleitk"], Field("How T1W is brought to T2W (row 9).")
     ]
-    margin_percent: Annotated[float, _Field("Added to the side of the vertebra's box (row 8).", 0.0, 100.0)]
-    patch_size: Annotated[int, _Field("Pixels along each side of a patch (row 10).", 32, 256)]
-    normalisation: Annotated[Literal["z_score"], _Field("Each channel of each patch to mean 0, deviation 1 (row 10).")]
+    margin_percent: Annotated[float, Field("Added to the side of the vertebra's box (row 8).", 0.0, 100.0)]
+    patch_size: Annotated[int, Field("Pixels along each side of a patch (row 10).", 32, 256)]
+    normalisation: Annotated[Literal["z_score"], Field("Each channel of each patch to mean 0, deviation 1 (row 10).")]
     network: Annotated[
         str,
-        _Field(
+        Field(
             "The network; 'small_resnet' is for demonstrations.",
             allowed=f"{', '.join(repr(name) for name in NETWORKS)}, or the name of a network that your code passes",
         ),
     ]
     mixing_channels: Annotated[
         int,
-        _Field(
+        Field(
             "Channels that the 1x1 layer makes of the patch's (row 11).",
             1,
             21,
             "whole numbers from 1 to the number of channels, 6 by default",
         ),
     ]
-    mixing_bias: Annotated[bool, _Field("Whether that layer has a bias (row 11).")]
-    stem: Annotated[Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"], _Field("First convolution (row 12).")]
-    dropout: Annotated[float, _Field("Share of features dropped before the last layer (row 14).", 0.0, 0.9)]
+    mixing_bias: Annotated[bool, Field("Whether that layer has a bias (row 11).")]
+    stem: Annotated[Literal["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"], Field("First convolution (row 12).")]
+    dropout: Annotated[float, Field("Share of features dropped before the last layer (row 14).", 0.0, 0.9)]
     initialisation: Annotated[
         Literal["imagenet", "random"],
-        _Field("Where weights start; 'imagenet' needs a local file, else random is used and said (row 17)."),
+        Field("Where weights start; 'imagenet' needs a local file, else random is used and said (row 17)."),
     ]
-    learning_rate: Annotated[float, _Field("Adam's step (row 16).", 1e-07, 1.0)]
+    learning_rate: Annotated[float, Field("Adam's step (row 16).", 1e-07, 1.0)]
     learning_rate_schedule: Annotated[
         Literal["constant", "one_cycle"],
-        _Field("Constant, or a rise over the first fifth of all steps and a cosine fall to zero (row 16)."),
+        Field("Constant, or a rise over the first fifth of all steps and a cosine fall to zero (row 16)."),
     ]
-    beta1: Annotated[float, _Field("Adam's momentum (row 16).", 0.0, 0.999)]
-    beta2: Annotated[float, _Field("Adam's memory of squared gradients (row 16).", 0.5, 0.99999)]
-    weight_decay: Annotated[float, _Field("L2 penalty, coupled as in classic Adam (row 15).", 0.0, 1.0)]
-    batch_size: Annotated[int, _Field("Patches in one step (row 16).", 2, 1024)]
-    epochs: Annotated[int, _Field("Passes over the training patients' draws (row 16).", 1, 1000)]
-    patient_score: Annotated[Literal["max", "mean", "noisy_or"], _Field("From slices to the patient (row 18).")]
-    threshold: Annotated[float, _Field("Probability from which a patient is called malignant (row 6).", 0.01, 0.99)]
+    beta1: Annotated[float, Field("Adam's momentum (row 16).", 0.0, 0.999)]
+    beta2: Annotated[float, Field("Adam's memory of squared gradients (row 16).", 0.5, 0.99999)]
+    weight_decay: Annotated[float, Field("L2 penalty, coupled as in classic Adam (row 15).", 0.0, 1.0)]
+    batch_size: Annotated[int, Field("Patches in one step (row 16).", 2, 1024)]
+    epochs: Annotated[int, Field("Passes over the training patients' draws (row 16).", 1, 1000)]
+    patient_score: Annotated[Literal["max", "mean", "noisy_or"], Field("From slices to the patient (row 18).")]
+    threshold: Annotated[float, Field("Probability from which a patient is called malignant (row 6).", 0.01, 0.99)]
     threshold_on: Annotated[
-        Literal["raw", "corrected"], _Field("The probability that the threshold applies to (row 6).")
+        Literal["raw", "corrected"], Field("The probability that the threshold applies to (row 6).")
     ]
-    dtype: Annotated[Literal["float32", "bfloat16"], _Field("Arithmetic of training; scoring is always float32.")]
+    dtype: Annotated[Literal["float32", "bfloat16"], Field("Arithmetic of training; scoring is always float32.")]
 
     def __post_init__(self) -> None:
         for key, (kind, field) in _fields().items():
-            value = getattr(self, key)
-            if kind is float and type(value) is int:
-                value = float(value)  # so that 0 and 0.0 are one recipe with one digest
-                object.__setattr__(self, key, value)
-            if kind == _SEQUENCES and isinstance(value, list | tuple):
-                # TOML and JSON write lists; members of the vocabulary become plain words.
-                value = tuple(str(name) if isinstance(name, str) else name for name in value)
-                object.__setattr__(self, key, value)
+            value = field.plain(getattr(self, key), kind)
+            object.__setattr__(self, key, value)
             if not field.accepts(value, kind):
                 raise RecipeError(f"{key} = {value!r}", where="recipe", allowed=self.allowed(key))
         self._refuse_contradictions()
@@ -418,18 +384,7 @@ class Recipe:
         str
         """
         kind, field = _fields()[key]
-        if field.allowed:
-            return field.allowed
-        choices = typing.get_args(kind)
-        if choices:
-            return ", ".join(f"'{choice}'" for choice in choices)
-        if kind is bool:
-            return "true, false"
-        if kind is str:
-            return "1 to 40 of a-z, 0-9, - and _"
-        if kind is int:
-            return f"whole numbers from {field.low} to {field.high}"
-        return f"numbers from {field.low:g} to {field.high:g}"
+        return field.described(kind)
 
     @property
     def digest(self) -> str:
@@ -458,12 +413,12 @@ class Recipe:
         # Deferred: it needs NumPy, and recipes are listed where nothing is computed.
         from spinefx.cases.patch import PatchSettings
 
-        sequences = tuple(Weighting(name) for name in self.sequences)
+        sequences = sequences_of(self.sequences)
         return PatchSettings(self.registration, self.margin_percent, self.patch_size, sequences, self.neighbours)
 
 
 @functools.cache
-def _fields() -> dict[str, tuple[Any, _Field]]:
+def _fields() -> dict[str, tuple[Any, Field]]:
     """Return the type and meaning of every field, by its name."""
     hints = typing.get_type_hints(Recipe, include_extras=True)
     return {key: typing.get_args(hint) for key, hint in hints.items()}
@@ -475,12 +430,6 @@ def _defaults() -> dict[str, Any]:
     return {
         field.name: field.default for field in dataclasses.fields(Recipe) if field.default is not dataclasses.MISSING
     }
-
-
-def _is_sequences(value: object) -> bool:
-    if not isinstance(value, tuple) or not all(isinstance(name, str) and name in SEQUENCES for name in value):
-        return False
-    return len(set(value)) == len(value) and MARKED in value
 
 
 def _refuse_keys(values: Mapping[str, Any]) -> None:

@@ -98,6 +98,8 @@ def canal_coordinates(spine: Spine, region: Region) -> tuple[_Floats, _Floats, _
 def level_height(spine: Spine, level: str) -> float:
     """Return the superior coordinate of a level's centre, millimetres.
 
+    Where a numbering variant lacks the level, that of the level above is returned.
+
     Parameters
     ----------
     spine : Spine
@@ -108,4 +110,6 @@ def level_height(spine: Spine, level: str) -> float:
     float
     """
     index = spine.find(level)
+    if index is None:  # four lumbar vertebrae: no L5
+        index = spine.find(f"{level[0]}{int(level[1:]) - 1}")
     return float(spine.vertebrae[index or 0].centre_mm[2])

@@ -70,6 +70,10 @@ class PhantomCase:
         Displacement of fat in each series, millimetres.
     affines : dict of str to ndarray, shape (4, 4)
         Index -> patient millimetres of the T1W, T2W and STIR series.
+
+    Notes
+    -----
+    Where the field of view is not centred on the lesion, the box may lie outside it: see :meth:`box_in_view`.
     """
 
     name: str
@@ -91,6 +95,11 @@ class PhantomCase:
     extents_mm: dict[str, Extent]
     fat_shift_mm: dict[str, NDArray[np.float64]]
     affines: dict[str, NDArray[np.float64]]
+
+    def box_in_view(self, matrix: int) -> bool:
+        """Return whether the box lies inside a T2W image of ``matrix`` pixels a side."""
+        left, top, right, bottom = self.box_pixels
+        return min(left, top) >= 0 and max(right, bottom) <= matrix - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +135,31 @@ def spine_of(draw: CaseDraw) -> Spine:
     """
     deformities = {**draw.healed, draw.level: draw.lesion.deformity}
     rng = draw.settings.generator(draw.number, Stream.ANATOMY)
-    return build_spine(draw.level, deformities, draw.age, draw.sex, rng)
+    return build_spine(draw.level, deformities, draw.age, draw.sex, rng, draw.variation)
 
 
-def _series_affine(draw: CaseDraw, series: str) -> NDArray[np.float64]:
+_FIELD_LEVELS = {"cervical": "C5", "thoracic": "T7", "thoracolumbar": "T12", "lumbar": "L3"}
+
+
+def _field_centre(draw: CaseDraw, spine: Spine) -> NDArray[np.float64]:
+    """What the fields of view are centred on, apart from ``CaseDraw.field_mm``; spine frame, millimetres."""
+    centre = spine.lesion_vertebra.centre_mm
+    if draw.field_centre == "whole_spine":
+        centre = np.mean([item.centre_mm for item in spine.vertebrae if item.level in {"C2", "S2"}], axis=0)
+    elif draw.field_centre != "lesion":
+        centre = spine.vertebrae[spine.find(_FIELD_LEVELS[draw.field_centre]) or 0].centre_mm
+    if draw.variation is None:
+        return centre
+    # The stack of a scoliotic spine is centred on the whole of what is in view.
+    near = [item.centre_mm[0] for item in spine.vertebrae if abs(item.centre_mm[2] - centre[2]) < draw.t2w.fov_mm / 2]
+    return np.array([(min(near) + max(near)) / 2, *centre[1:]])
+
+
+def _series_affine(draw: CaseDraw, series: str, spine: Spine) -> NDArray[np.float64]:
     protocol: Protocol = getattr(draw, series)
     turn = Rotation.from_euler("xyz", draw.oblique_deg[series], degrees=True).as_matrix()
-    return image_affine(protocol, np.array(draw.table_mm) + np.array(draw.field_mm[series]), turn)
+    middle = np.array(draw.table_mm) + np.array(draw.field_mm[series]) + _field_centre(draw, spine)
+    return image_affine(protocol, middle, turn)
 
 
 def truth_of(draw: CaseDraw) -> PhantomCase:
@@ -151,7 +178,7 @@ def truth_of(draw: CaseDraw) -> PhantomCase:
 
 def _truth(draw: CaseDraw, spine: Spine) -> PhantomCase:
     table = np.array(draw.table_mm)
-    affines = {series: _series_affine(draw, series) for series in ("t1w", "t2w", "stir")}
+    affines = {series: _series_affine(draw, series, spine) for series in ("t1w", "t2w", "stir")}
     inverse = np.linalg.inv(affines["t2w"])
     outline = (spine.lesion_vertebra.outline() + table) @ inverse[:3, :3].T + inverse[:3, 3]
     middle = inverse[:3, :3] @ table + inverse[:3, 3]
@@ -212,7 +239,7 @@ def render_case(draw: CaseDraw) -> RenderedCase:
         moved = draw.t2w_to_t1w if series == "t1w" else still
         array = _scan(draw, getattr(draw, series), truth.affines[series], moved, (spine, texture), noise)
         volumes[series] = Volume(array, truth.affines[series], draw.uid("frame"), weighting)
-    middle = np.array(draw.table_mm) + np.array(draw.field_mm["t2w"])
+    middle = np.array(draw.table_mm) + np.array(draw.field_mm["t2w"]) + _field_centre(draw, spine)
     scouts = []
     for turn in _LOCALIZER_TURNS:
         affine = image_affine(draw.localizer, middle, turn)
@@ -242,6 +269,9 @@ def _scan(
     paint_spine(canvas, draw, spine, texture, signals)
     water, fat = canvas.slices()
     _, behind, above = canvas.whole().spine_of_slices()
+    if draw.field_centre != "lesion":  # coil and saturation band follow the field
+        _, posterior, superior = _field_centre(draw, spine)
+        behind, above = behind - np.float32(posterior), above - np.float32(superior)
     images = [acquire(protocol, draw.coil, (water[i], fat[i]), (behind[i], above[i]), rng) for i in range(len(water))]
     return np.stack(images)
 

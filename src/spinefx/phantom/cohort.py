@@ -20,7 +20,7 @@ from spinefx.errors import InterruptedWrite, RecipeError, SpinefxError, Workspac
 from spinefx.imaging.dicom_export import SeriesHeader, StudyHeader, write_series
 from spinefx.imaging.volume import Volume
 from spinefx.phantom.case import PhantomCase, RenderedCase, render_case, truth_of
-from spinefx.phantom.labels import label_path, write_labels
+from spinefx.phantom.labels import LABEL_SERIES, label_path, write_labels
 from spinefx.phantom.random_streams import CaseDraw, draw_case
 from spinefx.phantom.scanner import Protocol
 from spinefx.phantom.settings import PhantomSettings, case_name, case_number, patient_id
@@ -49,7 +49,7 @@ def write_cohort(
     only: Collection[str] = (),
     readers: bool = True,
     workers: int = 1,
-    labels: bool = False,
+    labels: bool | Collection[str] = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write one folder per patient, ``cases.csv``, ``signs.csv``, ``readings.csv`` and ``truth.json``.
@@ -65,8 +65,9 @@ def write_cohort(
         Whether the simulated readers read: ``readings.csv``, and their scores beside the true ones in ``signs.csv``.
     workers : int
         Number of processes; the bytes written do not depend on it.
-    labels : bool
-        Whether to write a label map of each patient, as :func:`spinefx.phantom.labels.write_labels` does.
+    labels : bool or collection of str
+        Whether to write label maps, as :func:`spinefx.phantom.labels.write_labels` does: True for the T2W grid, or the
+        series whose grids are wanted (``t2w``, ``t1w``, ``stir``).
     progress : callable, optional
         Called with the number of finished patients and their total.
 
@@ -92,8 +93,12 @@ def write_cohort(
         raise RecipeError(
             "a case is not in this cohort", where="phantom", allowed=f"{case_name(1)} to {case_name(settings.patients)}"
         )
+    wanted = ("t2w",) if labels is True else tuple(labels or ())
+    for series in wanted:
+        if series not in LABEL_SERIES:
+            raise RecipeError(f"labels for {series!r}", where="phantom", allowed=", ".join(LABEL_SERIES))
     _claim_folder(folder, settings)
-    missing = [number for number in numbers if not _is_written(folder, patient_id(number), labels=labels)]
+    missing = [number for number in numbers if not _is_written(folder, patient_id(number), wanted)]
     done = len(numbers) - len(missing)
 
     def report(more: int, _: int) -> None:
@@ -101,7 +106,7 @@ def write_cohort(
             progress(done + more, len(numbers))
 
     report(0, 0)
-    for outcome in map_items(partial(_write_case, folder, settings, labels), missing, workers=workers, progress=report):
+    for outcome in map_items(partial(_write_case, folder, settings, wanted), missing, workers=workers, progress=report):
         if isinstance(outcome, SpinefxError):
             raise outcome
     _write_tables(folder, settings, readers=readers)
@@ -131,13 +136,13 @@ def _write_tables(folder: Path, settings: PhantomSettings, *, readers: bool) -> 
                 continue
             draw = draw_case(settings, number)
             truth, readings = truth_of(draw), readings_of(draw) if readers else {}
-            add_cases([_case_row(truth)])
+            add_cases([_case_row(draw, truth)])
             add_signs(_sign_rows(truth, readings))
             if add_readings:
                 add_readings(_reading_rows(truth, readings))
             truths.write(f"{comma}\n{_truth_line(draw, truth)}")
             comma = ","
-        truths.write(f'\n], "phantom": {_VERSION}, "settings": {files.canonical_json(asdict(settings))}}}\n')
+        truths.write(f'\n], "phantom": {_VERSION}, "settings": {files.canonical_json(settings.to_mapping())}}}\n')
     if not readers:
         (folder / "readings.csv").unlink(missing_ok=True)  # left by an earlier run with readers
 
@@ -145,7 +150,7 @@ def _write_tables(folder: Path, settings: PhantomSettings, *, readers: bool) -> 
 def _claim_folder(folder: Path, settings: PhantomSettings) -> None:
     """Record the settings in a new folder, or check that a known one has the same."""
     card = folder / "phantom.json"
-    text = files.canonical_json({"phantom": _VERSION, "settings": asdict(settings)}) + "\n"
+    text = files.canonical_json({"phantom": _VERSION, "settings": settings.to_mapping()}) + "\n"
     if card.is_file():
         if card.read_text(encoding="utf-8") != text:
             raise WorkspaceError(
@@ -161,17 +166,17 @@ def _claim_folder(folder: Path, settings: PhantomSettings) -> None:
     files.write_text(card, text)
 
 
-def _is_written(folder: Path, patient: str, *, labels: bool) -> bool:
-    return (folder / patient).is_dir() and (not labels or label_path(folder, patient).is_file())
+def _is_written(folder: Path, patient: str, labels: tuple[str, ...]) -> bool:
+    return (folder / patient).is_dir() and all(label_path(folder, patient, series).is_file() for series in labels)
 
 
-def _write_case(folder: Path, settings: PhantomSettings, labels: bool, number: int) -> None:
+def _write_case(folder: Path, settings: PhantomSettings, labels: tuple[str, ...], number: int) -> None:
     draw = draw_case(settings, number)
     final = folder / draw.patient_id
     temporary = folder / f".part-{secrets.token_hex(4)}-{draw.patient_id}"
     try:
-        if labels:
-            write_labels(folder, draw)
+        for series in labels:
+            write_labels(folder, draw, series)
         if not final.is_dir():
             _write_images(temporary, draw, render_case(draw))
             os.replace(temporary, final)
@@ -262,7 +267,13 @@ def _series_header(protocol: Protocol, number: int) -> SeriesHeader:
     )
 
 
-def _case_row(truth: PhantomCase) -> _Row:
+def _case_row(draw: CaseDraw, truth: PhantomCase) -> _Row:
+    in_view = truth.box_in_view(draw.t2w.matrix)
+    box = (
+        truth.t2w_sop_uids[truth.box_slice],
+        *(f"{value:.2f}" for value in truth.box_pixels),
+        " ".join(truth.t2w_sop_uids[index] for index in truth.lesion_slices),
+    )
     return (
         truth.patient_id,
         truth.diagnosis.value,
@@ -270,9 +281,7 @@ def _case_row(truth: PhantomCase) -> _Row:
         truth.age,
         truth.sex,
         truth.level,
-        truth.t2w_sop_uids[truth.box_slice],
-        *(f"{value:.2f}" for value in truth.box_pixels),
-        " ".join(truth.t2w_sop_uids[index] for index in truth.lesion_slices),
+        *(box if in_view else ("",) * len(box)),
     )
 
 
@@ -291,6 +300,10 @@ def _reading_rows(truth: PhantomCase, readings: Mapping[str, SimulatedReading]) 
 def _truth_line(draw: CaseDraw, truth: PhantomCase) -> str:
     drawn = asdict(draw)
     del drawn["settings"]
+    if draw.variation is None:  # absent from cohorts without these dials, as in earlier versions
+        del drawn["variation"]
+    if draw.field_centre == "lesion":
+        del drawn["field_centre"]
     return files.canonical_json(_plain({"truth": asdict(truth), "drawn": drawn}))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spinefx.errors import RecipeError
-from spinefx.phantom.settings import ByClass, PhantomSettings
+from spinefx.phantom.settings import ByClass, PhantomSettings, Range
 
 __all__ = ["dials_toml", "read_dials"]
 
@@ -18,6 +18,12 @@ _HEAD = """\
 # Dials of a phantom cohort, each with its default. Keep those that you change and delete the rest, then run
 #   spinefx phantom FOLDER --dials THIS_FILE
 """
+# Shown, commented out, where a dial has no value of its own.
+_EXAMPLES = {
+    "no_collapse": ByClass(round(3 / 140, 4), 17 / 50),
+    "slice_spacing_mm": Range(3.0, 5.0),
+    "sacral_slope_deg": Range(15.0, 65.0),
+}
 
 
 def read_dials(path: Path) -> dict[str, Any]:
@@ -73,8 +79,8 @@ def dials_toml(settings: PhantomSettings | None = None) -> str:
     lines = [_HEAD]
     for name, dial in PhantomSettings.dials().items():
         value = getattr(shown, name)
-        follows = settings is None and name in {"malignant", "no_collapse"}
-        value = ByClass(round(3 / 140, 4), 17 / 50) if value is None else value
+        follows = settings is None and name == "malignant"
+        value = _EXAMPLES[name] if value is None else value
         meaning = f"{dial.meaning} Allowed: {dial.allowed}."
         lines += textwrap.wrap(meaning, 110, initial_indent="# ", subsequent_indent="# ")
         unset = follows or getattr(shown, name) is None
@@ -85,4 +91,6 @@ def dials_toml(settings: PhantomSettings | None = None) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, ByClass):
         return f"{{ benign = {_toml(value.benign)}, malignant = {_toml(value.malignant)} }}"
+    if isinstance(value, Range):
+        return json.dumps([value.low, value.high])
     return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from spinefx.phantom.spine import LEVEL_NAMES
+from spinefx.phantom.levels import LEVEL_NAMES
 
 __all__ = ["Structure", "label_names", "label_value"]
 
-_FIRST = 2  # the code of C2, with which LEVEL_NAMES begins
+# From C2 on in order; the supernumerary levels follow, so that the codes of the others never change.
+_LEVEL_CODES = {level: code for code, level in enumerate((*LEVEL_NAMES, "T13", "L6"), start=2)}
 
 
 class Structure(IntEnum):
@@ -36,7 +37,9 @@ _WORDS = {
 
 
 def label_value(kind: Structure, level: str) -> int:
-    """Return the label of a structure: 100 times its code plus the code of the level (C1 1, T1 8, L1 20, S1 25).
+    """Return the label of a structure: 100 times its code plus the code of the level.
+
+    C1 has code 1, T1 8, L1 20 and S1 25; the supernumerary T13 and L6 have 30 and 31.
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ def label_value(kind: Structure, level: str) -> int:
     int
         0 for :attr:`Structure.NOTHING`.
     """
-    return 100 * kind + LEVEL_NAMES.index(level) + _FIRST if kind else 0
+    return 100 * kind + _LEVEL_CODES[level] if kind else 0
 
 
 def label_names() -> dict[int, str]:
@@ -60,5 +63,5 @@ def label_names() -> dict[int, str]:
         In increasing order; 0 is background.
     """
     return {0: "background"} | {
-        label_value(kind, level): f"{words} {level}" for kind, words in _WORDS.items() for level in LEVEL_NAMES
+        label_value(kind, level): f"{words} {level}" for kind, words in _WORDS.items() for level in _LEVEL_CODES
     }

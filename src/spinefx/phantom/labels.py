@@ -36,7 +36,7 @@ from spinefx.phantom.scanner import acquisition_grid
 from spinefx.phantom.tissue import TissueSignals
 from spinefx.vocabulary import Weighting
 
-__all__ = ["label_path", "render_labels", "write_labels"]
+__all__ = ["LABEL_SERIES", "label_path", "render_labels", "write_labels"]
 
 _THIN = 5  # thin slices for each slice; a voxel's label is what most of them hold
 
@@ -102,30 +102,38 @@ def render_labels(draw: CaseDraw, series: str = "t2w") -> Volume:
     return Volume(canvas.majority().astype(np.float32), truth.affines[series], draw.uid("frame"), Weighting.OTHER)
 
 
-def label_path(folder: Path, patient_id: str) -> Path:
+LABEL_SERIES = {"t2w": "T2w", "t1w": "T1w", "stir": "STIR"}
+"""Series that label maps can be written for, with their names in file names."""
+
+
+def label_path(folder: Path, patient_id: str, series: str = "t2w") -> Path:
     """Return the path of a patient's label map in a cohort's folder.
 
     Parameters
     ----------
     folder : Path
     patient_id : str
+    series : str
+        A key of :data:`LABEL_SERIES`.
 
     Returns
     -------
     Path
-        ``labels/<patient>_T2w_dseg.nii.gz``.
+        Such as ``labels/<patient>_T2w_dseg.nii.gz``.
     """
-    return folder / "labels" / f"{patient_id}_T2w_dseg.nii.gz"
+    return folder / "labels" / f"{patient_id}_{LABEL_SERIES[series]}_dseg.nii.gz"
 
 
-def write_labels(folder: Path, draw: CaseDraw) -> Path:
-    """Write a patient's label map on the T2W grid, in the layout of BIDS derivatives.
+def write_labels(folder: Path, draw: CaseDraw, series: str = "t2w") -> Path:
+    """Write a patient's label map on the grid of one series, in the layout of BIDS derivatives.
 
     Parameters
     ----------
     folder : Path
         Folder of the cohort; the files go to its subfolder ``labels``.
     draw : CaseDraw
+    series : str
+        A key of :data:`LABEL_SERIES`.
 
     Returns
     -------
@@ -138,8 +146,8 @@ def write_labels(folder: Path, draw: CaseDraw) -> Path:
     InterruptedWrite
         When a file cannot be written.
     """
-    path = label_path(folder, draw.patient_id)
-    volume = render_labels(draw)
+    path = label_path(folder, draw.patient_id, series)
+    volume = render_labels(draw, series)
     names = {value: name for value, name in label_names().items() if value in set(np.unique(volume.array).tolist())}
     sidecar = {
         "Description": "Labels of a digital phantom, no patient: 100 x kind + level (C1 1, T1 8, L1 20, S1 25)",

@@ -11,9 +11,10 @@ from spinefx.phantom.settings import PhantomSettings
 from spinefx.phantom.tissue import Sequence, draw_random_contrast
 from spinefx.phantom.vendors import Vendor
 
-__all__ = ["Protocols", "draw_protocols", "with_random_contrast"]
+__all__ = ["Protocols", "draw_field", "draw_protocols", "with_random_contrast"]
 
 FIELD_OF_VIEW_MM = 300.0
+_CENTRES = ("lesion", "cervical", "thoracic", "thoracolumbar", "lumbar", "whole_spine")
 _NOISE_AT_3_T = 0.6
 """Noise at 3 T over that at 1.5 T: a design choice between half, as theory has it, and what is traded for speed."""
 
@@ -146,6 +147,46 @@ def _draw_protocol(
         filter_edge=vendor.filter_edge,
         filter_width=vendor.filter_width,
         reverse=bool(rng.random() < 0.5),
+    )
+
+
+def draw_field(settings: PhantomSettings, protocols: Protocols, rng: np.random.Generator) -> tuple[Protocols, str]:
+    """Draw the field of view, what it is centred on, and the distance between slices.
+
+    Parameters
+    ----------
+    settings : PhantomSettings
+    protocols : Protocols
+        With the usual field.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    protocols : Protocols
+        With the drawn field and slices; the coil is as long as the field needs.
+    centre : str
+        As the dial ``field_centre`` lists it, except ``any``.
+    """
+    side = float(rng.uniform(settings.field_of_view_mm.low, settings.field_of_view_mm.high))
+    spacing = settings.slice_spacing_mm
+    drawn_mm = float(rng.uniform(spacing.low, spacing.high)) if spacing else float(rng.random())
+    centre = str(rng.choice(_CENTRES)) if settings.field_centre == "any" else settings.field_centre
+
+    def changed(protocol: Protocol) -> Protocol:
+        if spacing is None:
+            return replace(protocol, fov_mm=side)
+        # A slice and its gap keep their proportion.
+        return replace(protocol, fov_mm=side, spacing_mm=drawn_mm, thickness_mm=round(0.9 * drawn_mm, 2))
+
+    return (
+        Protocols(
+            t1w=changed(protocols.t1w),
+            t2w=changed(protocols.t2w),
+            stir=changed(protocols.stir),
+            localizer=replace(protocols.localizer, fov_mm=max(protocols.localizer.fov_mm, side)),
+            coil=replace(protocols.coil, length_mm=protocols.coil.length_mm * (side / FIELD_OF_VIEW_MM)),
+        ),
+        centre,
     )
 
 

@@ -13,11 +13,12 @@ from scipy.spatial.transform import Rotation
 from spinefx.errors import RecipeError
 from spinefx.phantom.habitus import Habitus
 from spinefx.phantom.lesion import LesionDraw, draw_lesion
-from spinefx.phantom.protocols import draw_protocols, with_random_contrast
+from spinefx.phantom.protocols import draw_field, draw_protocols, with_random_contrast
 from spinefx.phantom.scanner import Coil, Protocol
 from spinefx.phantom.settings import PhantomSettings, Stream, case_name, patient_id
 from spinefx.phantom.sign_assignment import assign_signs
 from spinefx.phantom.spine import TARGET_LEVELS
+from spinefx.phantom.variation import Variation, draw_variation
 from spinefx.phantom.vendors import VENDORS
 from spinefx.phantom.vertebra import Deformity
 from spinefx.phantom.vertebral_bodies import FocalChange
@@ -66,6 +67,10 @@ class CaseDraw:
         How the patient moved from T2W to T1W: translation and rotation vector about the lesion vertebra's centre.
     study_date : str
         ``YYYYMMDD``.
+    variation : Variation or None
+        Anatomical variation; None for the usual spine.
+    field_centre : str
+        What the fields of view are centred on, as the dial of that name lists it.
     """
 
     settings: PhantomSettings
@@ -91,6 +96,8 @@ class CaseDraw:
     motion_mm: tuple[float, float, float]
     motion_deg: tuple[float, float, float]
     study_date: str
+    variation: Variation | None = None
+    field_centre: str = "lesion"
 
     @property
     def name(self) -> str:
@@ -114,7 +121,7 @@ class CaseDraw:
 
     def uid(self, *parts: object) -> str:
         """Return a reproducible DICOM unique identifier for one part of this case."""
-        text = "/".join(str(part) for part in ("spinefx-phantom", self.settings, self.number, *parts))
+        text = "/".join(str(part) for part in ("spinefx-phantom", self.settings.fingerprint, self.number, *parts))
         return f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
 
 
@@ -158,6 +165,9 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
     protocols = draw_protocols(settings, VENDORS[vendor], scan)
     if settings.contrast == "random":
         protocols = with_random_contrast(protocols, settings.generator(number, Stream.CONTRAST))
+    taken = {level, *healed, *(spot.level for spot in spots)}
+    variation = draw_variation(settings, taken, settings.generator(number, Stream.VARIATION))
+    protocols, field_centre = draw_field(settings, protocols, settings.generator(number, Stream.FIELD))
     day = int(scan.integers(0, 2000))
     return CaseDraw(
         settings=settings,
@@ -178,6 +188,8 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
         stir=protocols.stir,
         localizer=protocols.localizer,
         study_date=str(np.datetime64("2012-01-02") + day).replace("-", ""),
+        variation=variation,
+        field_centre=field_centre,
         **_draw_places(settings.motion, scan),
     )
 

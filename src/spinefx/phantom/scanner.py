@@ -225,7 +225,9 @@ def acquire(
     reference = TissueSignals(protocol.sequence).reference
     behind, above = place
     gain = coil.sensitivity(behind, above)
-    band = protocol.saturation + (1 - protocol.saturation) / (1 + np.exp(-(behind + protocol.saturation_mm) / 3))
+    # Far in front of the band's edge the exponential would overflow.
+    ahead = np.minimum(-(behind + protocol.saturation_mm) / 3, 80)
+    band = protocol.saturation + (1 - protocol.saturation) / (1 + np.exp(ahead))
     gain = gain * band.astype(np.float32)
     water, fat = planes[0] * gain, planes[1] * gain
     if protocol.ghost > 0:

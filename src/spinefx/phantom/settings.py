@@ -6,7 +6,7 @@ import functools
 import numbers
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from typing import Annotated, Any, Self
 
@@ -17,13 +17,28 @@ from spinefx.phantom.sign_rules import PATIENTS, allowed_cells
 from spinefx.phantom.vendors import VENDORS
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
-__all__ = ["ARTEFACTS", "ByClass", "Dial", "PhantomSettings", "Stream", "case_name", "case_number", "patient_id"]
+__all__ = [
+    "ARTEFACTS",
+    "ByClass",
+    "Dial",
+    "PhantomSettings",
+    "Range",
+    "Stream",
+    "case_name",
+    "case_number",
+    "patient_id",
+]
 
 ARTEFACTS = ("chemical_shift", "coil", "ghosts", "partial_volume", "saturation_band", "zero_fill")
 """Artefacts that can be switched off. Noise and motion have dials of their own, which 0 switches off."""
 
 _WHERE = "phantom dials"
 _NAME = "phantom-"
+# Dials that came after version 2 of the cohort's format.
+_LATER_DIALS = (
+    *("field_centre", "field_of_view_mm", "slice_spacing_mm"),
+    *("scoliosis_mm", "sacral_slope_deg", "spondylolisthesis", "numbering_variants"),
+)
 
 
 class Stream(IntEnum):
@@ -40,6 +55,8 @@ class Stream(IntEnum):
     SIGNS = 8
     IRRADIATION = 9
     CONTRAST = 10
+    FIELD = 11
+    VARIATION = 12
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,20 @@ class ByClass:
     def of(self, diagnosis: Diagnosis) -> float:
         """Return the number of one class."""
         return self.malignant if diagnosis is Diagnosis.MALIGNANT else self.benign
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range from which one number is drawn for each patient.
+
+    Parameters
+    ----------
+    low, high : float
+        Both ends, the lower one first.
+    """
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -179,6 +210,44 @@ class PhantomSettings:
             choices=("physics", "random"),
         ),
     ] = "physics"
+    field_centre: Annotated[
+        str,
+        Dial(
+            "What the field of view is centred on; any draws one of them for each patient. A lesion outside the field "
+            "has no box in cases.csv.",
+            choices=("lesion", "cervical", "thoracic", "thoracolumbar", "lumbar", "whole_spine", "any"),
+        ),
+    ] = "lesion"
+    field_of_view_mm: Annotated[
+        Range, Dial("Side of the square field of view, drawn for each patient; the coil grows with it.", 200, 800)
+    ] = Range(300.0, 300.0)
+    slice_spacing_mm: Annotated[
+        Range | None,
+        Dial("Distance between slice centres, drawn for each patient. Without it: that of the scanner preset.", 2, 8),
+    ] = None
+    scoliosis_mm: Annotated[Range, Dial("Lateral range of a scoliotic curve, drawn for each patient.", 0, 60)] = Range(
+        0.0, 0.0
+    )
+    sacral_slope_deg: Annotated[
+        Range | None,
+        Dial(
+            "Angle of the upper end plate of S1 to the horizontal, drawn for each patient: 15 is a vertical, 65 a "
+            "horizontal sacrum. The lumbar lordosis follows. Without it: about 37.",
+            5,
+            75,
+        ),
+    ] = None
+    spondylolisthesis: Annotated[
+        float, Dial("Share of patients whose L3, L4 or L5 has slipped forward by 3 to 11 mm.", 0, 1)
+    ] = 0.0
+    numbering_variants: Annotated[
+        float,
+        Dial(
+            "Share of patients with four or six lumbar vertebrae, thirteen thoracic ones, or a transitional L5 or S1.",
+            0,
+            1,
+        ),
+    ] = 0.0
 
     def __post_init__(self) -> None:
         for name, dial in self.dials().items():
@@ -228,6 +297,28 @@ class PhantomSettings:
             raise RecipeError(f"unknown dials {sorted(unknown)}", where=_WHERE, allowed=", ".join(kinds))
         return cls(**{name: _from_plain(name, value, kinds[name]) for name, value in values.items()})
 
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the dials as plain values, as a cohort records them.
+
+        Returns
+        -------
+        dict of str to object
+            Without those later dials that keep their default, so that cohorts of earlier versions stay as they are.
+        """
+        values = asdict(self)
+        for name in _LATER_DIALS:
+            if getattr(self, name) == self.__dataclass_fields__[name].default:
+                del values[name]
+            elif isinstance(getattr(self, name), Range):
+                values[name] = [values[name]["low"], values[name]["high"]]
+        return values
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the text from which unique identifiers are derived; later dials at their default do not change it."""
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.to_mapping())
+        return f"PhantomSettings({', '.join(shown)})"
+
     def generator(self, number: int, stream: Stream) -> np.random.Generator:
         """Return the random generator of one patient and one purpose, whatever else is drawn."""
         return np.random.default_rng([self.seed, number, stream])
@@ -252,12 +343,18 @@ def _kinds() -> dict[str, tuple[Any, ...]]:
 
 def _from_plain(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
     """Convert one value of a TOML file to the type of its dial; what does not fit is refused later, by name."""
+    if value is None:  # of settings recorded by a cohort, where a dial has no value
+        return None
     if ByClass in kinds:
         if not isinstance(value, Mapping) or set(value) != {"benign", "malignant"}:
             raise RecipeError(
                 f"{name} is not a pair", where=_WHERE, allowed=f"{name} = {{ benign = ..., malignant = ... }}"
             )
         return ByClass(*(_as_float(value[kind.value]) for kind in (Diagnosis.BENIGN, Diagnosis.MALIGNANT)))
+    if Range in kinds:
+        if not isinstance(value, list) or len(value) != 2:
+            raise RecipeError(f"{name} is not a range", where=_WHERE, allowed=f"{name} = [low, high]")
+        return Range(*map(_as_float, value))
     if tuple in kinds and isinstance(value, list):
         return tuple(value)
     return _as_float(value) if kinds == (float,) else value
@@ -274,6 +371,11 @@ def _check(name: str, value: Any, kinds: tuple[Any, ...], dial: Dial) -> None:
     if isinstance(value, ByClass) and ByClass in kinds:
         for kind in Diagnosis:
             _check_number(f"{name} ({kind.value})", value.of(kind), dial)
+    elif isinstance(value, Range) and Range in kinds:
+        for end, number in (("low", value.low), ("high", value.high)):
+            _check_number(f"{name} ({end})", number, dial)
+        if value.low > value.high:
+            raise RecipeError(f"{name} = [{value.low:g}, {value.high:g}]", where=_WHERE, allowed="[low, high]")
     elif tuple in kinds:
         if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
             raise RecipeError(f"{name} is not a list of names", where=_WHERE, allowed=dial.allowed)

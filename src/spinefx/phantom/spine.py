@@ -13,15 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from spinefx.phantom.levels import LEVEL_NAMES, level_rows
+from spinefx.phantom.variation import Variation, vary_table
 from spinefx.phantom.vertebra import Deformity, Vertebra
 
 __all__ = ["LEVEL_NAMES", "TARGET_LEVELS", "Spine", "build_spine"]
-
-LEVEL_NAMES = tuple(
-    [f"C{n}" for n in range(2, 8)] + [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)]
-    + [f"S{n}" for n in range(1, 6)]
-)  # fmt: skip
-"""Levels of every phantom, cranial to caudal."""
 
 # Columns: depth, posterior height, width, canal depth, disc below (mm), tilt (degrees, positive leans backward).
 # After Panjabi 1991/1992, Jentzsch 2024 and Fletcher 2015; lordosis and kyphosis are those of the recumbent adult.
@@ -90,7 +86,14 @@ class Spine:
         return next((index for index, item in enumerate(self.vertebrae) if item.level == level), None)
 
 
-def build_spine(level: str, deformities: dict[str, Deformity], age: int, sex: str, rng: np.random.Generator) -> Spine:
+def build_spine(
+    level: str,
+    deformities: dict[str, Deformity],
+    age: int,
+    sex: str,
+    rng: np.random.Generator,
+    variation: Variation | None = None,
+) -> Spine:
     """Build a spine outward from the target level, whose centre becomes the origin.
 
     Parameters
@@ -104,35 +107,44 @@ def build_spine(level: str, deformities: dict[str, Deformity], age: int, sex: st
     sex : str
         ``M`` or ``F``.
     rng : numpy.random.Generator
+    variation : Variation, optional
+        Anatomical variation; the usual spine by default.
 
     Returns
     -------
     Spine
     """
-    table = _patient_table(sex, rng)
-    bow = _CoronalCurve(rng)
+    varied = variation or Variation()
+    levels, rows = zip(*level_rows(varied.numbering), strict=True)
+    base = np.array(rows)
+    table = _patient_table(sex, levels, (_TABLE[base[:, 0]] + _TABLE[base[:, 1]]) / 2, rng)
+    vary_table(table, levels, varied)
+    curve = _CoronalCurve(varied, rng)
     tilt = np.deg2rad(table[:, 5])
-    target = LEVEL_NAMES.index(level)
-    for index, name in enumerate(LEVEL_NAMES):
+    target = levels.index(level)
+    for index, name in enumerate(levels):
         if name in deformities:
             change = deformities[name]
             # A wedge tilts all levels above it forward; the discs compensate for part of it.
             wedge = (change.anterior - change.posterior) * table[index, 1] / table[index, 0]
             tilt[:index] -= 0.7 * 0.55 * wedge * (1 if index == target else 0.5)
-    bodies = [_body(name, table[row], float(_ANTERIOR_RATIO[row]), age, rng) for row, name in enumerate(LEVEL_NAMES)]
-    centres = _stack(bodies, tilt, target, deformities)
+    ratios = (_ANTERIOR_RATIO[base[:, 0]] + _ANTERIOR_RATIO[base[:, 1]]) / 2
+    bodies = [_body(name, table[row], float(ratios[row]), age, rng) for row, name in enumerate(levels)]
+    centres = _stack(bodies, tilt, target, deformities, varied)
     vertebrae = []
     for index, values in enumerate(bodies):
         centre = centres[index]
-        centre[0] = bow(centre[2]) - bow(0.0)
-        axes = _axes(tilt[index], (bow(centre[2] + 5) - bow(centre[2] - 5)) / 10)
-        change = deformities.get(LEVEL_NAMES[index], Deformity())
+        centre[0] = curve(centre[2]) - curve(0.0)
+        axes = _axes(tilt[index], (curve(centre[2] + 5) - curve(centre[2] - 5)) / 10)
+        change = deformities.get(levels[index], Deformity())
         vertebrae.append(Vertebra(centre_mm=centre, axes=axes, deformity=change, **values))
     return _with_canal(tuple(vertebrae), target, rng)
 
 
-def _patient_table(sex: str, rng: np.random.Generator) -> NDArray[np.float64]:
-    table = _TABLE.copy()
+def _patient_table(
+    sex: str, levels: tuple[str, ...], table: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Vary a table of sizes from patient to patient; changes the table that is given."""
     stature = (1.035 if sex == "M" else 0.955) * (1 + 0.04 * rng.standard_normal())
     table[:, :5] *= stature
     rows = len(table)
@@ -141,7 +153,7 @@ def _patient_table(sex: str, rng: np.random.Generator) -> NDArray[np.float64]:
     table[:, 4] *= np.clip(1 + 0.10 * rng.standard_normal(rows), 0.7, 1.3)
     lordosis = float(np.clip(1 + 0.3 * rng.standard_normal(), 0.35, 1.6))
     kyphosis = float(np.clip(1 + 0.25 * rng.standard_normal(), 0.5, 1.7))
-    names = np.array([name[0] for name in LEVEL_NAMES])
+    names = np.array([name[0] for name in levels])
     table[names == "T", 5] *= kyphosis
     table[names == "L", 5] *= lordosis
     table[names == "S", 5] = table[names == "S", 5] * 0.8 + 0.2 * table[names == "S", 5] * lordosis
@@ -150,9 +162,10 @@ def _patient_table(sex: str, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 class _CoronalCurve:
-    """Lateral deviation of the spine as a function of height: a slight scoliosis."""
+    """Lateral deviation of the spine as a function of height: slight in everyone, more in scoliosis."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, variation: Variation, rng: np.random.Generator) -> None:
+        self._variation = variation
         self._amplitude = 2.0 * rng.standard_normal(2)
         self._phase = rng.uniform(0, 2 * np.pi, 2)
         self._wave_mm = rng.uniform([260, 140], [420, 240])
@@ -160,7 +173,8 @@ class _CoronalCurve:
 
     def __call__(self, height_mm: float) -> float:
         angle = 2 * np.pi * height_mm / self._wave_mm + self._phase
-        return float(np.sum(self._amplitude * [1.0, 0.4] * np.sin(angle)) + self._slope * height_mm)
+        usual = float(np.sum(self._amplitude * [1.0, 0.4] * np.sin(angle)) + self._slope * height_mm)
+        return usual + self._variation.lateral_mm(height_mm)
 
 
 def _body(name: str, row: NDArray[np.float64], ratio: float, age: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -200,7 +214,11 @@ def _axes(tilt: float, slope: float) -> NDArray[np.float64]:
 
 
 def _stack(
-    bodies: list[dict[str, Any]], tilt: NDArray[np.float64], target: int, deformities: dict[str, Deformity]
+    bodies: list[dict[str, Any]],
+    tilt: NDArray[np.float64],
+    target: int,
+    deformities: dict[str, Deformity],
+    variation: Variation,
 ) -> list[NDArray[np.float64]]:
     def reach(index: int, upward: bool) -> float:
         """Distance from a body's origin to the middle of its end plate, with collapse and without concavity."""
@@ -212,17 +230,22 @@ def _stack(
     def direction(angle: float) -> NDArray[np.float64]:
         return np.array([0.0, np.sin(angle), np.cos(angle)])
 
+    def slip(upper: int, lower: int) -> NDArray[np.float64]:
+        """Forward displacement of a vertebra on the one below, along the upper end plate of that one."""
+        slipped = variation.slip_mm if bodies[upper]["level"] == variation.slip_level else 0.0
+        return np.array([0.0, -np.cos(tilt[lower]), np.sin(tilt[lower])]) * slipped
+
     centres: list[NDArray[np.float64]] = [np.zeros(3) for _ in bodies]
     for index in range(target - 1, -1, -1):
         below = index + 1
         step = reach(below, True) * direction(tilt[below]) + reach(index, False) * direction(tilt[index])
         step += bodies[index]["disc_mm"] * direction((tilt[index] + tilt[below]) / 2)
-        centres[index] = centres[below] + step + _wall_step(bodies, tilt, below, index)
+        centres[index] = centres[below] + step + _wall_step(bodies, tilt, below, index) + slip(index, below)
     for index in range(target + 1, len(bodies)):
         above = index - 1
         step = reach(above, False) * direction(tilt[above]) + reach(index, True) * direction(tilt[index])
         step += bodies[above]["disc_mm"] * direction((tilt[index] + tilt[above]) / 2)
-        centres[index] = centres[above] - step + _wall_step(bodies, tilt, above, index)
+        centres[index] = centres[above] - step + _wall_step(bodies, tilt, above, index) - slip(above, index)
     return centres
 
 
