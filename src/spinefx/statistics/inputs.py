@@ -301,7 +301,8 @@ def _score(value: object, where: str) -> Score:
 
 def _boolean(value: object) -> bool | None:
     """Return True and False, or 1 and 0, as Python or a file writes them; None for anything else."""
-    return {"1": True, "true": True, "0": False, "false": False}.get(_name(value).strip().lower())
+    words = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+    return words.get(_name(value).strip().lower())
 
 
 def _word(value: object, words: type[Word], where: str) -> Word:
