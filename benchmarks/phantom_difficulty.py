@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from record import record
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.learning.folds import split_folds
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.random_streams import PhantomSettings, draw_case
@@ -124,7 +124,7 @@ def main() -> None:
         cells = [f"{column.mean():.3f} ({column.min():.3f} to {column.max():.3f})" for column in found.T]
         rows.append(_row(f"{label}, Firth, tenfold", cells, float(found[:, 0].mean()), limits))
     if arguments.study:
-        table = {row[0]: row for row in report(arguments.study, arguments.experiment).table.rows}
+        table = {row[0]: row for row in write_report(arguments.study, arguments.experiment).table.rows}
         *_, sensitivity, specificity, accuracy, auc = table[arguments.experiment]
         cells = [f"{part}" for part in (accuracy, auc, sensitivity, specificity)]
         rows.append(_row(f"box model, recipe {arguments.experiment}", cells, accuracy.value, BOX_MODEL))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from spinefx.processes.long_jobs import share_out
 
 from record import RESULTS, processor
 from spinefx.cases.cohort import Cohort
@@ -38,7 +39,6 @@ from spinefx.learning.folds import Fold, split_folds
 from spinefx.learning.leaks import AuditReport, audit_run
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
-from spinefx.processes.long_jobs import share_out
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs

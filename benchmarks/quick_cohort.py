@@ -18,7 +18,7 @@ import numpy as np
 from record import record
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.commands.train import train
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
@@ -70,7 +70,7 @@ def main() -> None:
         started = time.perf_counter()
         train(study, recipe, workers=workers)
         seconds = time.perf_counter() - started
-        found = {row[0]: row for row in report(study, recipe.name).table.rows}[recipe.name]
+        found = {row[0]: row for row in write_report(study, recipe.name).table.rows}[recipe.name]
         *_, sensitivity, specificity, accuracy, auc = found
         rows.append([label, f"{auc}", f"{accuracy}", f"{sensitivity}", f"{specificity}", f"{seconds:.0f} s"])
     record(

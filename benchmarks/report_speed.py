@@ -14,7 +14,7 @@ import numpy as np
 from record import record
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Prediction, Reading, SignScores, patient_readings
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.learning.recipe import Recipe
 from spinefx.report.content import ParticipantSummary, ReportContent
 from spinefx.report.sections import build_sections
@@ -132,7 +132,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_study(Path(folder) / "study", content)
         began = time.process_time()
-        page = report(Path(folder) / "study").page.read_bytes()
+        page = write_report(Path(folder) / "study").page.read_bytes()
         rows.append(
             ("`spinefx report`: the whole, read from and written to files", f"{time.process_time() - began:.1f} s")
         )

@@ -12,8 +12,8 @@ from array import array
 from pathlib import Path
 
 from record import record
-from spinefx.commands.predict_many import Shard, cut
-from spinefx.workspace.manifest import REQUIRED, Manifest, short_digest
+from spinefx.second_opinion.manifest import REQUIRED, Manifest, short_digest
+from spinefx.second_opinion.many_studies import Shard, cut
 
 SIZES = (10_000, 100_000, 1_000_000)
 

@@ -25,16 +25,16 @@ from pathlib import Path
 from record import record
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
-from spinefx.commands.predict_many import predict_many
 from spinefx.commands.train import train
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.onnx_export import export_graph
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
+from spinefx.second_opinion.manifest import REQUIRED
+from spinefx.second_opinion.many_studies import predict_many
+from spinefx.tables.writing import write_tsv
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.manifest import REQUIRED
 from spinefx.workspace.records import read_lesions
-from spinefx.workspace.tables import write_tsv
 
 MATRIX, PATIENTS, SIZES, KILLED_OF, KILLS = 64, 6, (100, 1_000, 10_000), 2_000, 4
 

@@ -36,9 +36,9 @@ def annotate(page: Any, address: str, workspace: Path) -> None:
     case = read_lesions(Workspace.open(workspace))[0].participant_id
     page.goto(f"{address}/annotate/{case}")
     page.get_by_text("Linked by position").wait_for()
-    page.get_by_role("button", name="Show others' boxes").click()
+    page.get_by_role("button", name="Show other boxes").click()
     page.get_by_role("button", name="Accept").first.click()
-    page.get_by_text("through the registration").wait_for()
+    page.get_by_text("T1W registered").wait_for()
     page.keyboard.press("+")
     page.keyboard.press("+")
 
@@ -49,7 +49,7 @@ def read(page: Any, address: str, workspace: Path) -> None:
     design.write_text('name = "pilot"\ndesign = "second_read"\nreaders = ["local"]\nexperiment = "quick"\n')
     register(workspace, design)
     page.goto(f"{address}/read/pilot/1")
-    page.get_by_text("through the registration").wait_for()
+    page.get_by_text("T1W registered").wait_for()
     page.keyboard.press("f")
     for number in range(15):
         page.keyboard.press("y" if number in {1, 5, 6} else "n")
@@ -90,16 +90,16 @@ def decide(page: Any, address: str, workspace: Path) -> None:
         page.keyboard.press("ArrowDown")
         page.wait_for_timeout(60)
     page.keyboard.press("]")
-    page.get_by_text("through the registration").wait_for()
+    page.get_by_text("T1W registered").wait_for()
     page.keyboard.press("a")
     page.get_by_test_id("number").wait_for()
 
 
 def teach(page: Any, address: str, workspace: Path) -> None:
     """Answer the first training case of a simulated resident."""
-    page.goto(f"{address}/teach/lesson/resident_r1")
+    page.goto(f"{address}/teach/feedback/resident_r1")
     page.get_by_role("button", name="Train on").click()
-    page.get_by_text("through the registration").wait_for()
+    page.get_by_text("T1W registered").wait_for()
     page.keyboard.press("m")
     page.get_by_test_id("feedback").wait_for()
 

@@ -59,10 +59,12 @@ def shared_data() -> Path:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Ask what is asked of one browser of every browser, unless a test is marked as one for Chromium alone."""
+    """Run a browser test in Chromium; in every browser if it is marked so, or if SPINEFX_BROWSERS=all."""
     if "browser" in metafunc.fixturenames:
-        alone = metafunc.definition.get_closest_marker("chromium_alone")
-        metafunc.parametrize("browser", ["chromium"] if alone else list(PROGRAMS), indirect=True, scope="session")
+        marker = metafunc.definition.get_closest_marker
+        is_wanted = marker("every_browser") or os.environ.get("SPINEFX_BROWSERS") == "all"
+        engines = list(PROGRAMS) if is_wanted and not marker("chromium_alone") else ["chromium"]
+        metafunc.parametrize("browser", engines, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pytest
 
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.commands.train import train
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
@@ -53,7 +53,7 @@ def table_of(path: Path) -> list[dict[str, str]]:
 
 def test_from_dicom_to_a_report_that_beats_chance(study: Path) -> None:
     train(study, Recipe.preset("quick").changed(**RECIPE))
-    written = report(study)
+    written = write_report(study)
     rows = {row["reader"]: row for row in table_of(written.page.parent / "table2.tsv")}
     assert set(rows) == {"msk_senior", "resident_r4", "resident_r1", "story", "always benign"}
     assert rows["always benign"]["accuracy"] == f"{(PATIENTS - MALIGNANT) / PATIENTS:.6g}"
@@ -98,7 +98,7 @@ def test_shuffled_labels_score_nothing(study: Path) -> None:
     table.write_text("\n".join(swapped) + "\n")
     patch(study)
     train(study, Recipe.preset("quick").changed(**RECIPE))
-    row = table_of(report(study).page.parent / "table2.tsv")[3]
+    row = table_of(write_report(study).page.parent / "table2.tsv")[3]
     assert row["reader"] == "story"
     assert float(row["AUC_low"]) <= 0.5 <= float(row["AUC_high"])
 
@@ -123,5 +123,5 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_table(study: Path, tmp_path
     for name in ("predictions.tsv", "readings.tsv", "history.tsv", "folds.tsv"):
         done, wanted = (root / "experiments" / "story" / name for root in (study, whole))
         assert done.read_bytes() == wanted.read_bytes(), name
-    tables = [(report(root).page.parent / "table2.tsv").read_bytes() for root in (study, whole)]
+    tables = [(write_report(root).page.parent / "table2.tsv").read_bytes() for root in (study, whole)]
     assert tables[0] == tables[1]

@@ -11,19 +11,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spinefx.commands.check import check
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
 from spinefx.commands.predict import predict
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.commands.train import train
-from spinefx.errors import ModelError, RecipeError, SelectionError
+from spinefx.errors import ModelError, RecipeError, SelectionError, WorkspaceError
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.learning.classifier import Classifier
 from spinefx.learning.networks import Network
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.scoring import load_models
 from spinefx.vocabulary import Weighting
-from spinefx.workspace.checking import check
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_lesions
 from spinefx.workspace.stacks import load_stack, load_stacks
@@ -91,7 +91,7 @@ def study(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch(root, RECIPE.patch_settings)
     outcome = train(root, RECIPE, network=POCKET, device="cpu")
     assert outcome.stamps == ("Recipe 'third' trains pocket, not the paper's ResNet50.",)
-    report(root)
+    write_report(root)
     return root
 
 
@@ -106,6 +106,16 @@ def test_the_study_folder_keeps_the_third_series(study: Path) -> None:
     assert stir.name == "sub-001_acq-STIR_T2w.nii.gz"
     assert read_nifti(stir).weighting is Weighting.STIR
     assert check(study) == ()
+
+
+def test_a_folder_without_the_key_keeps_the_protocols_series(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path / "study", ["t2w", "t1w"])
+    assert "sequences" not in json.loads((workspace.root / "workspace.json").read_text())
+    assert Workspace.open(workspace.root).sequences == (Weighting.T1W, Weighting.T2W)
+    marker = json.loads((workspace.root / "workspace.json").read_text())
+    (workspace.root / "workspace.json").write_text(json.dumps(marker | {"sequences": ["T1w", 3]}))
+    with pytest.raises(WorkspaceError, match="unknown sequences"):
+        _ = Workspace.open(workspace.root).sequences
 
 
 def test_patches_hold_nine_channels_and_come_back_from_the_disk(study: Path) -> None:

@@ -2,7 +2,7 @@ import { defineConfig } from "vite";
 
 export default defineConfig({
   base: "/",
-  // vtk.js reaches xmlbuilder2, which asks for Node's "events"; without the alias the bundle dies while loading.
+  // vtk.js depends on xmlbuilder2, which needs Node's "events"; without the alias the bundle fails to load.
   resolve: { alias: { events: "events/events.js" } },
   build: {
     outDir: "../src/spinefx/app/pages",
@@ -10,6 +10,6 @@ export default defineConfig({
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 6000,
   },
-  // The server of `npx vite` is for work on the pages alone; what ships is served by spinefx itself.
+  // For `npx vite` while working on the pages; spinefx itself serves what ships.
   server: { proxy: { "/api": "http://127.0.0.1:8765" } },
 });

@@ -3,32 +3,34 @@
 ::
 
     SpinefxError
-    ├── InputError              something that was given cannot be used
-    │   ├── FileError           a file: unreadable, truncated, not an image, not a known format
-    │   ├── ArchiveError        a ZIP or DICOMDIR: bomb, traversal, broken
-    │   ├── GeometryError       voxels whose place in the patient is impossible or unknown
-    │   ├── SeriesError         slices that make no stack: gaps, duplicates, mixed
-    │   ├── SelectionError      no usable sagittal series of a kind that is needed
-    │   ├── BoxError            a box or lesion that does not fit its image
-    │   ├── PatchError          a patch that cannot be scored: flat, not finite
-    │   ├── UnlikeTrainingError an input too far from all that a model was trained on
-    │   │   └── MissedVertebraError a box that does not seem to hold a vertebra in its middle
-    │   ├── TableError          a row or column of a table
-    │   ├── RecipeError         a recipe: unknown key, value out of range
-    │   └── DesignError         a reader study's design: unknown key, value out of range
-    ├── RegistrationError       two series that cannot be brought together
-    ├── ModelError              a model folder: missing, tampered, other inputs
-    ├── MissingPackage          a verb needs a package that only an extra installs
-    ├── LeakError               training data and test data met
-    ├── AccessError             somebody asks for what is not theirs, or not yet
-    │   └── SignInError         somebody who has not signed in
-    ├── LogError                a study's log that is not as it was written
-    ├── WorkerError             a process that was given work ended by itself
-    └── WorkspaceError          a study folder: missing, of another schema, inconsistent
-        ├── StaleError          a change to what somebody else changed meanwhile
-        ├── UnavailableError    a database that does not answer for now
-        └── InterruptedWrite    a file could not be written whole; the old one stands
+    ├── InputError              an input cannot be used
+    │   ├── FileError           a file is unreadable, truncated, or of an unknown format
+    │   ├── ArchiveError        a ZIP archive or DICOMDIR is broken, hostile or too large
+    │   ├── GeometryError       the position of voxels in the patient is unknown or impossible
+    │   ├── SeriesError         slices form no stack: gaps, duplicates, mixed orientations
+    │   ├── SelectionError      a study has no usable sagittal series of a kind that is needed
+    │   ├── BoxError            a box or lesion does not fit its image
+    │   ├── PatchError          a patch cannot be scored: a flat channel, values that are not finite
+    │   ├── UnlikeTrainingError an input is too far from everything the model was trained on
+    │   │   └── MissedVertebraError a box does not seem to hold a vertebra at its centre
+    │   ├── TableError          a row or column of a table is missing, duplicated or out of range
+    │   ├── RecipeError         a recipe has an unknown key or a value out of range
+    │   └── DesignError         the design of a reader study has an unknown key or a value out of range
+    ├── RegistrationError       two series cannot be aligned
+    ├── ModelError              a model folder is missing, altered, or made for other inputs
+    ├── MissingPackage          a command needs a package that only an optional extra installs
+    ├── LeakError               training data and test data overlap
+    ├── AccessError             a user asks for something that is hidden from them, or hidden until later
+    │   └── SignInError         a request comes from someone who has not signed in
+    ├── LogError                the log of a workspace has been altered or damaged
+    ├── WorkerError             a worker process died
+    └── WorkspaceError          a workspace is missing, inconsistent, or of another schema
+        ├── StaleError          edit conflict: the data changed after the user loaded them
+        ├── UnavailableError    a database does not answer for the moment
+        └── InterruptedWrite    a file could not be written; the previous version is intact
 """
+
+import unicodedata
 
 __all__ = [
     "AccessError",
@@ -57,16 +59,41 @@ __all__ = [
     "UnlikeTrainingError",
     "WorkerError",
     "WorkspaceError",
+    "one_line",
 ]
+
+# Control, format (among them bidirectional overrides), surrogate and private characters.
+HIDDEN = {"Cc", "Cf", "Cs", "Co"}
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line that is safe on a terminal.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        White space collapsed; control characters and characters that change the direction of text replaced by U+FFFD.
+    """
+    kept = (
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in HIDDEN else sign for sign in " ".join(text.split())
+    )
+    return "".join(kept)
 
 
 class SpinefxError(Exception):
     """Base of all named errors; its text is one line that a user can act on.
 
+    The text reads ``WHERE: FOUND. Expected: ALLOWED. REMEDY``, without the parts that are not given. Control characters
+    and characters that change the direction of text never reach it.
+
     Parameters
     ----------
     found : str
-        What was found.
+        What is wrong.
     where : str, optional
         File and row, series or case. Never a patient's name, date or hospital identifier.
     allowed : str, optional
@@ -77,10 +104,11 @@ class SpinefxError(Exception):
 
     def __init__(self, found: str, *, where: str = "", allowed: str = "", remedy: str = "") -> None:
         self.found, self.where, self.allowed, self.remedy = found, where, allowed, remedy
-        text = f"{where}: {found}" if where else found
-        text += f"; allowed: {allowed}" if allowed else ""
-        text += f". {remedy}" if remedy else ""
-        super().__init__(" ".join(text.split()))
+        parts = [f"{where}: {found}" if where else found, f"Expected: {allowed}" if allowed else "", remedy]
+        sentences = [
+            text if text.endswith((".", "!", "?")) else f"{text}." for part in parts if (text := one_line(part))
+        ]
+        super().__init__(" ".join(sentences))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only fields survive the way back from a worker process.
@@ -92,7 +120,7 @@ def _rebuild(kind: type[SpinefxError], found: str, where: str, allowed: str, rem
 
 
 class InputError(SpinefxError):
-    """Something that was given cannot be used."""
+    """An input cannot be used."""
 
 
 class FileError(InputError):
@@ -104,103 +132,103 @@ class ArchiveError(InputError):
 
 
 class GeometryError(InputError):
-    """Voxels whose place in the patient is impossible or unknown."""
+    """The position of voxels in the patient is unknown or impossible."""
 
 
 class SeriesError(InputError):
-    """Slices that make no stack: gaps, duplicates, mixed orientations."""
+    """Slices form no stack: gaps, duplicates, mixed orientations."""
 
 
 class SelectionError(InputError):
-    """A study without a usable sagittal series of a kind that is needed."""
+    """A study has no usable sagittal series of a kind that is needed."""
 
 
 class BoxError(InputError):
-    """A box or lesion that does not fit its image."""
+    """A box or lesion does not fit its image."""
 
 
 class PatchError(InputError):
-    """A patch that cannot be scored: a flat channel, values that are not finite."""
+    """A patch cannot be scored: a flat channel, values that are not finite."""
 
 
 class UnlikeTrainingError(InputError):
-    """An input lies so far from all that a model was trained on that its answer would mean nothing."""
+    """An input is so far from everything the model was trained on that its answer would mean nothing."""
 
 
 class MissedVertebraError(UnlikeTrainingError):
-    """A box does not seem to hold a vertebra in its middle."""
+    """A box does not seem to hold a vertebra at its centre."""
 
 
 class TableError(InputError):
-    """A row or a column of a table is missing, doubled or out of range."""
+    """A row or column of a table is missing, duplicated or out of range."""
 
 
 class RecipeError(InputError):
-    """A recipe with an unknown key or a value out of range."""
+    """A recipe has an unknown key or a value out of range."""
 
 
 class DesignError(InputError):
-    """A reader study's design with an unknown key or a value out of range."""
+    """The design of a reader study has an unknown key or a value out of range."""
 
 
 class RegistrationError(SpinefxError):
-    """Two series that cannot be brought together."""
+    """Two series cannot be aligned."""
 
 
 class ModelError(SpinefxError):
-    """A model folder is missing, tampered with, or made for other inputs."""
+    """A model folder is missing, altered, or made for other inputs."""
 
 
 class MissingPackage(SpinefxError):
-    """What was asked needs a package that only an extra of spinefx installs."""
+    """A command needs a package that only an optional extra of spinefx installs."""
 
     @classmethod
     def for_training(cls, name: str) -> "MissingPackage":
-        """Make the error for a package of the extra ``train``.
+        """Return the error for a package of the extra ``train``.
 
         Parameters
         ----------
         name : str
-            What could not be imported.
+            The module that could not be imported.
 
         Returns
         -------
         MissingPackage
         """
-        return cls(f"{name} is not installed", remedy="Install what training needs: pip install 'spinefx[train]'")
+        return cls(f"{name} is not installed", remedy="Install it with pip install 'spinefx[train]'.")
 
 
 class LeakError(SpinefxError):
-    """Training data and test data met."""
+    """Training data and test data overlap."""
 
 
 class AccessError(SpinefxError):
-    """Somebody asks for what is not theirs, or not yet."""
+    """A user asks for something that is hidden from them, or hidden until later."""
 
 
 class SignInError(AccessError):
-    """Somebody who has not signed in asks for more than the entrance."""
+    """A request comes from someone who has not signed in."""
 
 
 class LogError(SpinefxError):
-    """A study's log is not as it was written."""
+    """The log of a workspace has been altered or damaged."""
 
 
 class WorkerError(SpinefxError):
-    """A process that was given work ended by itself, or was ended."""
+    """A worker process died."""
 
 
 class WorkspaceError(SpinefxError):
-    """A study folder is missing, of another schema, or inconsistent."""
+    """A workspace is missing, inconsistent, or of another schema."""
 
 
 class StaleError(WorkspaceError):
-    """A change is based on what somebody else has changed meanwhile; nothing was stored."""
+    """Edit conflict: the data changed after the user loaded them; nothing was stored."""
 
 
 class UnavailableError(WorkspaceError):
-    """A database does not answer for now: it is stopped, starting, or too busy. What was asked may be asked again."""
+    """A database does not answer for the moment: it is stopped, starting, or too busy. The request may be repeated."""
 
 
 class InterruptedWrite(WorkspaceError):
-    """A file could not be written whole; what stood there before still stands."""
+    """A file could not be written; the previous version is intact."""

@@ -1,6 +1,6 @@
-"""The words of the problem: diagnoses, weightings, planes, levels, and the fifteen imaging signs.
+"""The vocabulary: diagnoses, weightings, planes, vertebral levels, and the fifteen imaging signs.
 
-Identifiers are those of the tables on disk; labels are those of Yeh 2022, Table 1.
+Identifiers are those used in tables on disk; labels are those of Yeh 2022, Table 1.
 """
 
 from collections.abc import Iterable
@@ -24,6 +24,7 @@ __all__ = [
     "TruthSource",
     "Weighting",
     "is_anomalous_level",
+    "sequence_named",
     "sequences_of",
 ]
 
@@ -32,14 +33,14 @@ RESEARCH_USE_ONLY = "Research use only, not a medical device."
 
 
 class Diagnosis(StrEnum):
-    """The answer sought for one patient."""
+    """The diagnosis of a fracture."""
 
     BENIGN = "benign"
     MALIGNANT = "malignant"
 
 
 class TruthSource(StrEnum):
-    """How the diagnosis of a case was established (protocol row 24)."""
+    """How the diagnosis of a case was established (docs/protocol.md#row-24)."""
 
     BIOPSY = "biopsy"
     PROGRESSION = "progression"
@@ -50,9 +51,9 @@ class TruthSource(StrEnum):
 class Weighting(StrEnum):
     """Contrast of an MR series.
 
-    A member whose value is no plain word (``other``, ``unknown``) is a sequence that a model may read. To add a
-    sequence, add its member here and say in :mod:`spinefx.imaging.contrast` how a series of it is recognised; images
-    on disk, patches, recipes and models then take it by its name.
+    Models may read the members that :data:`SEQUENCES` lists. To add a sequence, add it here and there, and implement
+    in :mod:`spinefx.imaging.contrast` how its series are recognised; images on disk, patches, recipes and models then
+    accept it by name.
     """
 
     T1W = "T1w"
@@ -90,13 +91,36 @@ MARKED = Weighting.T2W
 SEQUENCES: tuple[Weighting, ...] = (Weighting.T1W, Weighting.T2W, Weighting.STIR)
 
 
+def sequence_named(name: str) -> Weighting:
+    """Return the sequence that a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        A value of :data:`SEQUENCES`, upper or lower case.
+
+    Returns
+    -------
+    Weighting
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    for sequence in SEQUENCES:
+        if sequence.key == name.strip().lower():
+            return sequence
+    raise InputError(f"unknown sequence {name[:20]!r}", allowed=", ".join(SEQUENCES))
+
+
 def sequences_of(names: Iterable[str]) -> tuple[Weighting, ...]:
-    """Return the sequences that names stand for.
+    """Return the sequences that a model reads, from their names.
 
     Parameters
     ----------
     names : iterable of str
-        Values of :data:`SEQUENCES`, upper or lower case, each once, :data:`MARKED` among them.
+        As :func:`sequence_named` takes them, each once, :data:`MARKED` among them.
 
     Returns
     -------
@@ -106,22 +130,17 @@ def sequences_of(names: Iterable[str]) -> tuple[Weighting, ...]:
     Raises
     ------
     InputError
-        For an unknown name, a repeated one, or a set without the marked series.
+        For an unknown or repeated name, and for a set without the marked series.
     """
-    by_key = {sequence.key: sequence for sequence in SEQUENCES}
-    given = [str(name) for name in names]
-    unknown = [name for name in given if name.strip().lower() not in by_key]
-    allowed = f"{', '.join(SEQUENCES)}: each at most once, {MARKED} always"
-    if unknown:
-        raise InputError(f"unknown sequence {unknown[0][:20]!r}", allowed=allowed)
-    found = tuple(by_key[name.strip().lower()] for name in given)
+    found = tuple(sequence_named(name) for name in names)
     if len(set(found)) != len(found) or MARKED not in found:
+        allowed = f"{', '.join(SEQUENCES)}: each at most once, {MARKED} always"
         raise InputError(f"sequences {', '.join(found) or 'none'}", allowed=allowed)
     return found
 
 
 class Plane(StrEnum):
-    """Anatomical plane nearest to a slice; ``mixed`` where one series holds several."""
+    """Anatomical plane nearest to a slice; ``mixed`` where one series has several."""
 
     SAGITTAL = "sagittal"
     CORONAL = "coronal"
@@ -130,14 +149,14 @@ class Plane(StrEnum):
 
 
 class Arm(StrEnum):
-    """How a reading was made: without or with the model."""
+    """Whether a reading was made without or with the model."""
 
     UNAIDED = "unaided"
     AIDED = "aided"
 
 
 class Score(StrEnum):
-    """One reader's answer on one sign."""
+    """Score of one sign by one reader."""
 
     YES = "y"
     NO = "n"
@@ -153,11 +172,11 @@ class Sign:
     identifier : str
         Column name in tables.
     label : str
-        Table 1's wording.
+        Wording of Table 1.
     in_box : bool
-        Whether it lies inside a box round the vertebral body.
+        Whether it can be seen inside a box around the vertebral body.
     definition : str
-        When to score it, in plain words of our own: the paper prints the labels alone.
+        When to score it, in our own words: the paper prints only the labels.
     """
 
     identifier: str
@@ -260,7 +279,7 @@ SIGNS: tuple[Sign, ...] = (
 )
 SIGN_IDENTIFIERS: tuple[str, ...] = tuple(sign.identifier for sign in SIGNS)
 
-# Cranial to caudal. T13, L6 and the missing T12 or L5 of some people are anomalies: kept, and flagged.
+# Cranial to caudal. T13 and L6 are numbering variants: allowed, and flagged.
 LEVELS: tuple[str, ...] = (
     *(f"C{number}" for number in range(1, 8)),
     *(f"T{number}" for number in range(1, 14)),
@@ -270,7 +289,7 @@ LEVELS: tuple[str, ...] = (
 
 
 def is_anomalous_level(level: str) -> bool:
-    """Tell whether a level exists only in a numbering variant.
+    """Return whether a level exists only in a numbering variant.
 
     Parameters
     ----------

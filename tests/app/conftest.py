@@ -129,9 +129,9 @@ def registered() -> Callable[..., RegisteredStudy]:
             experiment.finish(predictions=predictions, readings=[], folds=[], history=[], audit=[], environment={})
         design = StudyDesign.from_mapping({"name": "pilot", "design": kind, "readers": ["local"], "seed": 5} | more)
         log = open_log(workspace, database)
-        trial = register_design(workspace, log, design, by="E1")
+        reader_study = register_design(workspace, log, design, by="E1")
         log.close()
-        return trial
+        return reader_study
 
     return make
 

@@ -63,13 +63,14 @@ def draw_box(page: Any) -> tuple[float, float, float]:
     return left - edge["x"], top - edge["y"], 60.0
 
 
+@pytest.mark.every_browser
 def test_from_the_worklist_to_a_saved_box(served: Any, page: Any) -> None:
     page.goto(f"{served.address}/annotate")
     page.get_by_test_id("next").click()
     page.get_by_text("Not marked yet").wait_for()
     draw_box(page)
     page.get_by_label("Level of the vertebra").select_option("L6")
-    page.get_by_text("numbering variant: it is kept").wait_for()
+    page.get_by_text("numbering variant. It is saved").wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("]")
     page.get_by_test_id("numbers").filter(has_text="slices").wait_for()
@@ -93,6 +94,7 @@ def shown_mm_per_pixel(page: Any, volume: Any) -> float:
     return max(height_mm / edge["height"], width_mm / edge["width"]) / pane(page, "T2W")["zoom"]
 
 
+@pytest.mark.every_browser
 def test_both_series_scroll_by_where_their_slices_lie(served: Any, page: Any) -> None:
     open_case(page, served.address)
     places = {name: heights_mm(served.study, name) for name in ("T2w", "T1w")}
@@ -145,7 +147,7 @@ def test_series_without_a_shared_frame_are_linked_by_hand(study: Path, page: Any
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowDown")
         page.keyboard.press("j")
-        page.get_by_test_id("sync").filter(has_text="aligned by hand").wait_for()
+        page.get_by_test_id("sync").filter(has_text="aligned manually").wait_for()
         before = pane(page, "T2W")["slice"], pane(page, "T1W")["slice"]
         page.keyboard.press("ArrowDown")
         page.wait_for_timeout(200)
@@ -154,6 +156,7 @@ def test_series_without_a_shared_frame_are_linked_by_hand(study: Path, page: Any
         assert after[1] in {before[1], before[1] + 1}
 
 
+@pytest.mark.every_browser
 def test_everything_can_be_undone_and_a_reload_brings_it_back(served: Any, page: Any) -> None:
     open_case(page, served.address)
     draw_box(page)
@@ -176,7 +179,7 @@ def test_everything_can_be_undone_and_a_reload_brings_it_back(served: Any, page:
     page.wait_for_timeout(200)
     kept = pane(page, "T2W")
     page.reload()
-    page.get_by_text("Your box, as saved").wait_for()
+    page.get_by_text("Your saved box").wait_for()
     page.wait_for_timeout(400)
     assert pane(page, "T2W") == pytest.approx(kept, abs=0.01)
     page.keyboard.press("Delete")
@@ -216,18 +219,18 @@ def test_keys_work_wherever_the_focus_is_but_not_while_typing(served: Any, page:
     page.get_by_label("Keys for: Next slice").select_text()
     page.keyboard.type("N")
     page.keyboard.press("Tab")
-    page.get_by_text("Kept: Next slice").wait_for()
+    page.get_by_text("Saved: Next slice").wait_for()
     page.get_by_label("Keys for: Previous slice").select_text()
     page.keyboard.type("L")
     page.keyboard.press("Tab")
-    page.get_by_text("Taken by: Scroll together").wait_for()
+    page.get_by_text("Already used by: Scroll together").wait_for()
     page.get_by_role("button", name="Close").click()
     page.keyboard.press("n")
     page.wait_for_timeout(150)
     assert pane(page, "T2W")["slice"] == start + 2
     page.goto(f"{served.address}/annotate")
-    page.get_by_label("Find a study").fill("?")
-    assert page.get_by_label("Find a study").input_value() == "?"
+    page.get_by_label("Find a participant").fill("?")
+    assert page.get_by_label("Find a participant").input_value() == "?"
 
 
 def test_a_server_that_is_gone_is_said_and_nothing_is_lost(served: Any, page: Any) -> None:

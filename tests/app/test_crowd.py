@@ -127,7 +127,7 @@ class Reader(Visitor):
 def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
     """Each answer once, as it was given, in a chain without a gap."""
     found = [
-        (entry.user, entry.content["handle"], entry.content["answer"]["comment"])
+        (entry.person, entry.content["handle"], entry.content["answer"]["comment"])
         for entry in log.entries(kind="answer.sealed")
     ]
     assert len(found) == len(crowd) * cases
@@ -140,13 +140,13 @@ def test_no_answer_is_lost_or_doubled_when_twenty_seal_at_once(
     running: Any, study: Path, registered: Callable[..., RegisteredStudy], address: str, servers: int
 ) -> None:
     codes = [f"R{number}" for number in range(PEOPLE)]
-    trial = registered(study, "unaided", address, readers=codes, signs=False)
+    reader_study = registered(study, "unaided", address, readers=codes, signs=False)
     tokens = [invite(study, code, ["reader"], database=address) for code in codes]
     with ExitStack() as stack:
         served = [stack.enter_context(running(ServeSettings(study, database=address))) for _ in range(servers)]
         crowd = [Reader(served[number % servers].address, token, number) for number, token in enumerate(tokens)]
         all_at_once(crowd)
-        check_sealed(served[0].app.state.server.log, crowd, len(trial.cases))
+        check_sealed(served[0].app.state.server.log, crowd, len(reader_study.cases))
     assert sum(one.refused for one in crowd) == 0
 
 
@@ -155,7 +155,7 @@ def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
 ) -> None:
     name = postgres.new_database()
     address, codes = postgres.address(name), [f"R{number}" for number in range(4)]
-    trial = registered(study, "unaided", address, readers=codes, signs=False)
+    reader_study = registered(study, "unaided", address, readers=codes, signs=False)
     tokens = [invite(study, code, ["reader"], database=address) for code in codes]
     with running(ServeSettings(study, database=address)) as served:
         crowd = [Reader(served.address, token, number) for number, token in enumerate(tokens)]
@@ -173,7 +173,7 @@ def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
             cutting = thread.submit(cut)
             all_at_once(crowd)
             cutting.result()
-        check_sealed(log, crowd, len(trial.cases))
+        check_sealed(log, crowd, len(reader_study.cases))
     postgres.drop(name)
     assert all(one.refused > 0 for one in crowd)
 

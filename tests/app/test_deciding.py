@@ -63,7 +63,7 @@ def lesion_of(study: Path, case_id: str) -> dict[str, Any]:
 
 
 def ask(client: TestClient, opened: dict[str, Any], lesion: dict[str, Any]) -> dict[str, Any]:
-    answer = client.post("/api/decide/answer", json={"study": opened["study"], **lesion})
+    answer = client.post("/api/decide/opinion", json={"study": opened["study"], **lesion})
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
@@ -91,7 +91,7 @@ def test_a_study_that_is_sent_gets_the_numbers_of_predict(client_of: ClientOf, t
         given = [one[name] for one in answer["slices"]]
         assert given == pytest.approx([one[name] for one in expected["slices"]], abs=1e-5)
     assert answer["model"] == expected["model"]
-    assert answer["answered_by"] == "The mean of 2 models answers."
+    assert answer["answered_by"] == "Answered by the mean of 2 models."
     assert answer["spread"]["low"] <= answer["patient"]["corrected_probability"] <= answer["spread"]["high"]
     told = answer["probability"]
     assert 0 <= told["low"] < told["value"] < told["high"] <= 1
@@ -142,7 +142,7 @@ def test_a_case_of_the_cohort_is_answered_by_the_fold_that_has_not_seen_it(
         [float(row["probability"]) for row in rows], abs=1e-4 if way == "dicom" else 1e-5
     )
     assert answer["model"]["digests"] == [rows[0]["model_digest"]]
-    assert f"fold {rows[0]['fold']} answers alone" in answer["answered_by"]
+    assert f"the fold-{rows[0]['fold']} model" in answer["answered_by"]
     assert answer["histogram"]["benign"]["cases"] + answer["histogram"]["malignant"]["cases"] == 11
     assert case not in {one["case"] for one in answer["nearest"]}
     assert answer["spread"] is None
@@ -283,10 +283,10 @@ def test_nothing_of_the_patient_comes_back(client_of: ClientOf, trained: Any, tm
     names = [one.name for folder in client.app.state.desk.studies.folders() for one in folder.rglob("*")]  # type: ignore[attr-defined]
     assert names
     assert all(re.fullmatch(r"[0-9]{6}", name) for name in names)
-    answers.append(client.post("/api/decide/answer", json={"study": opened["study"], **trained.lesion}))
-    name = answers[-1].json()["answer"]
-    answers.append(client.post("/api/decide/saliency", json={"answer": name, "position": 0}))
-    answers.append(client.get(f"/api/decide/answers/{name}/report"))
+    answers.append(client.post("/api/decide/opinion", json={"study": opened["study"], **trained.lesion}))
+    name = answers[-1].json()["opinion"]
+    answers.append(client.post("/api/decide/saliency", json={"opinion": name, "position": 0}))
+    answers.append(client.get(f"/api/decide/opinions/{name}/report"))
     answers.append(client.get(f"/api/decide/opened/{opened['study']}"))
     series = {"t1w": 0, "t2w": 0}
     answers.append(client.post(f"/api/decide/opened/{opened['study']}/series", json=series))
@@ -301,8 +301,8 @@ def test_the_report_says_the_numbers_of_the_answer_in_html_and_pdf(client_of: Cl
     client = client_of(trained.study)
     opened = client.post("/api/decide/participants/sub-002").json()
     answer = ask(client, opened, lesion_of(trained.study, "sub-002"))
-    saliency = client.post("/api/decide/saliency", json={"answer": answer["answer"], "position": 0}).json()
-    page = client.get(f"/api/decide/answers/{answer['answer']}/report")
+    saliency = client.post("/api/decide/saliency", json={"opinion": answer["opinion"], "position": 0}).json()
+    page = client.get(f"/api/decide/opinions/{answer['opinion']}/report")
     assert "script" not in page.text
     assert "style=" not in page.text  # the content policy takes no style from markup
     assert client.get("/api/decide/report.css").headers["content-type"].startswith("text/css")
@@ -314,10 +314,10 @@ def test_the_report_says_the_numbers_of_the_answer_in_html_and_pdf(client_of: Cl
     words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page.text)).split())
     assert [one for one in told if one not in words] == []
     if not client.get("/api/decide").json()["can_print"]:
-        missing = client.get(f"/api/decide/answers/{answer['answer']}/report.pdf")
+        missing = client.get(f"/api/decide/opinions/{answer['opinion']}/report.pdf")
         assert missing.json()["error"] == "MissingPackage"
         pytest.skip("WeasyPrint is not installed: the PDF was not checked")
-    printed = client.get(f"/api/decide/answers/{answer['answer']}/report.pdf")
+    printed = client.get(f"/api/decide/opinions/{answer['opinion']}/report.pdf")
     assert printed.content.startswith(b"%PDF-")
     reader = shutil.which("pdftotext") or pytest.skip("pdftotext is not here: the PDF's text was not checked")
     text = subprocess.run([reader, "-", "-"], input=printed.content, capture_output=True, check=True).stdout.decode()
@@ -358,16 +358,16 @@ def test_a_study_is_its_owners_and_goes_when_closed(client_of: ClientOf, trained
     (folder,) = studies.folders()
     assert folder.stat().st_mode & 0o077 == 0
     for name, owner in ((opened["study"], "other"), ("nothing", "local")):
-        with pytest.raises(Exception, match="no such open study"):
+        with pytest.raises(Exception, match="not open"):
             studies.find(name, owner)
     picture = answer["nearest"][0]["picture"]
-    with pytest.raises(Exception, match="nothing of that name"):
+    with pytest.raises(Exception, match="Not found"):
         studies.picture(picture, "other")
     image = f"/api/images/{opened['pair']['t2w']['handle']}/slices/0"
     assert client.get(image).status_code == 200
     assert client.request("DELETE", f"/api/decide/opened/{opened['study']}").status_code == 200
     assert not folder.exists()
-    for path in (image, f"/api/decide/pictures/{picture}", f"/api/decide/answers/{answer['answer']}/report"):
+    for path in (image, f"/api/decide/pictures/{picture}", f"/api/decide/opinions/{answer['opinion']}/report"):
         assert client.get(path).status_code == 403
 
 
@@ -430,7 +430,7 @@ def test_who_may_read_blinded_meets_neither_truth_nor_the_models_answer_here(
     answer = ask(reader, opened, trained.lesion)
     assert answer["nearest"] == []
     assert "sub-0" not in json.dumps(answer)
-    page = reader.get(f"/api/decide/answers/{answer['answer']}/report").text
+    page = reader.get(f"/api/decide/opinions/{answer['opinion']}/report").text
     assert "sub-0" not in page
     entries = reader.app.state.server.log.entries(kind="decide.asked")  # type: ignore[attr-defined]
     assert (entries[-1].content, entries[-1].subject) == ({"models": answer["model"]["digests"]}, "")

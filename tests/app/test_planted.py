@@ -136,7 +136,7 @@ def watched(browser: Any) -> Iterator[tuple[Any, dict[str, list[str]]]]:
 def pages_of(page: Any, address: str) -> Iterator[str]:
     """All pages: those of the menu and whatever they link to, and two that do not exist."""
     waiting, done = (
-        ["/", "/teach/lesson/%3Cimg%20src%3Dx%20onerror%3Dwindow.ran%3D1%3E", "/%3Cscript%3Ewindow.ran=1"],
+        ["/", "/teach/feedback/%3Cimg%20src%3Dx%20onerror%3Dwindow.ran%3D1%3E", "/%3Cscript%3Ewindow.ran=1"],
         [],
     )
     while waiting and len(done) < 40:
@@ -163,6 +163,7 @@ def unpacked(path: Path) -> bytes:
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
+@pytest.mark.every_browser
 def test_what_is_planted_never_runs_and_never_shows_who_it_was(
     running: Any, hostile: Path, watched: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from spinefx.app import annotating
+from spinefx.app import pairs
 from spinefx.app.access import add_user
 from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.cases.reading import Reading
@@ -69,13 +69,13 @@ def reader(client_of: Callable[..., TestClient], study: Path) -> Callable[..., B
     return lambda code="R1", *roles: Browser(client, code, *(roles or (Role.READER,)))
 
 
-def secrets_of(study: Path, trial: RegisteredStudy) -> list[bytes]:
+def secrets_of(study: Path, reader_study: RegisteredStudy) -> list[bytes]:
     """What a blinded reader must not get: identifiers, truth, the model's numbers, others' words, file names."""
     workspace = Workspace.open(study)
     cases = read_cohort(workspace).cases
     words = [*(case.case_id for case in cases), *(case.participant_id for case in cases), "sub-", ".nii", ".tsv"]
     words += ["0.8127", "0.2127", "0.1872", "0.7872", "cccc", OTHERS, "phantom_truth", "perturbed", "truth"]
-    words += [str(study), trial.key, str(trial.seed) + "}", *(case.images_digest for case in cases)]
+    words += [str(study), reader_study.key, str(reader_study.seed) + "}", *(case.images_digest for case in cases)]
     return [word.encode() for word in words]
 
 
@@ -83,7 +83,7 @@ def secrets_of(study: Path, trial: RegisteredStudy) -> list[bytes]:
 def test_no_secret_is_in_any_body_before_the_reveal(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy], share: float
 ) -> None:
-    trial = registered(study, "second_read", readers=["R1", "R2"], perturbed_share=share)
+    reader_study = registered(study, "second_read", readers=["R1", "R2"], perturbed_share=share)
     workspace = Workspace.open(study)
     named = read_cohort(workspace).cases[0].case_id
     write_readings(workspace, [*read_readings(workspace), Reading(named, "R9", Arm.UNAIDED, Diagnosis.BENIGN, 12.0)])
@@ -104,10 +104,10 @@ def test_no_secret_is_in_any_body_before_the_reveal(
         assert sealed["step"] == "sealed"
         assert sealed["own"]["digest"].startswith("sha256:")
     theirs = other.ask("GET", f"/api/images/{opened['pair']['t2w']['handle']}/slices/3", status=403)
-    assert "no such image" in theirs["message"]
+    assert "Image not found" in theirs["message"]
     before = b"\n".join(mine.bodies)
     assert len(before) > 50_000
-    for secret in secrets_of(study, trial):
+    for secret in secrets_of(study, reader_study):
         assert secret not in before, secret
     shown = mine.ask("POST", mine.path("reveal"))
     assert len(re.findall(r"0\.[18]\d{4}|0\.[27]\d{4}", str(shown["probability"]))) == 1
@@ -124,14 +124,14 @@ def test_asking_early_is_403_and_in_the_log_with_who_and_which_case(
     said = mine.ask("POST", mine.path("reveal"), status=403)
     assert said["error"] == "AccessError"
     (entry,) = mine.log.entries(kind="model.refused")
-    assert (entry.user, entry.subject, entry.content["handle"]) == ("R1", "pilot/R1", handle)
+    assert (entry.person, entry.subject, entry.content["handle"]) == ("R1", "pilot/R1", handle)
     assert mine.log.entries(kind="model.revealed") == []
 
 
 def test_a_second_read_series_from_sign_in_to_export(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
-    trial = registered(study, "second_read", readers=["R1"], box=False)
+    reader_study = registered(study, "second_read", readers=["R1"], box=False)
     mine, editor = reader(), reader("E1", Role.EDITOR)
     for number in range(6):
         opened = mine.ask("POST", mine.path("open"))
@@ -158,11 +158,11 @@ def test_a_second_read_series_from_sign_in_to_export(
     )
     read = [one for one in read_readings(Workspace.open(study)) if one.reader_id == "R1"]
     assert {(one.case_id, one.arm, one.confidence) for one in read} == {
-        (case, arm, sure) for case in trial.cases for arm, sure in ((Arm.UNAIDED, 70), (Arm.AIDED, 30))
+        (case, arm, sure) for case in reader_study.cases for arm, sure in ((Arm.UNAIDED, 70), (Arm.AIDED, 30))
     }
     assert sum(one.reader_id == "R1" for one in read_signs(Workspace.open(study))) == 6
     order = [entry.content["handle"] for entry in mine.log.entries(kind="answer.sealed")][::2]
-    assert order == [task.handle for task in trial.tasks("R1", 1)]
+    assert order == [task.handle for task in reader_study.tasks("R1", 1)]
 
 
 def test_replays_and_a_second_answer(
@@ -212,9 +212,10 @@ def test_a_draft_is_kept_and_comes_back(
 def test_an_image_that_is_missing_is_said_without_its_name(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
-    trial = registered(study, "unaided", readers=["R1"])
+    reader_study = registered(study, "unaided", readers=["R1"])
     workspace = Workspace.open(study)
-    owner = next(c.participant_id for c in read_cohort(workspace).cases if c.case_id == trial.tasks("R1", 1)[0].case_id)
+    first = reader_study.tasks("R1", 1)[0].case_id
+    owner = next(case.participant_id for case in read_cohort(workspace) if case.case_id == first)
     workspace.image(owner, "T1w").unlink()
     mine = reader()
     said = mine.ask("POST", mine.path("open"), status=409)
@@ -241,9 +242,9 @@ def test_a_box_that_was_changed_since_is_shown_to_nobody(
 def test_the_second_session_of_a_crossover_opens_after_the_washout(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
-    trial = registered(study, "crossover", readers=["R1"], signs=False)
+    reader_study = registered(study, "crossover", readers=["R1"], signs=False)
     mine = reader()
-    for task in trial.tasks("R1", 1):
+    for task in reader_study.tasks("R1", 1):
         assert mine.current() == task.handle
         mine.ask("POST", mine.path("open"))
         mine.ask("POST", mine.path("seal"), FIRST | {"signs": None})
@@ -257,7 +258,7 @@ def test_the_second_session_of_a_crossover_opens_after_the_washout(
     assert "this session opens on" in overview["sessions"][1]["closed"]
     app: Any = mine.client.app
     app.state.clock = Clock(now=lambda: datetime.now(UTC) + timedelta(days=29))
-    assert mine.current(2) == trial.tasks("R1", 2)[0].handle
+    assert mine.current(2) == reader_study.tasks("R1", 2)[0].handle
 
 
 def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
@@ -271,20 +272,20 @@ def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
     mine, other = reader("R1"), reader("R2", Role.READER, Role.EDITOR)
     log = mine.log
     assert unfinished_cases(log, workspace, "R1") == frozenset(cases[:5])
-    lesson = mine.ask("GET", "/api/teach/lesson/R1")
+    lesson = mine.ask("GET", "/api/teach/feedback/R1")
     counts = lesson["counts"]
     assert sum(counts.values()) == 1, "the one case that is not in the study"
     body = b"\n".join(mine.bodies).decode()
     assert not any(case in body for case in cases[:5])
     for case in cases[:5]:
-        mine.ask("GET", f"/api/teach/lesson/R1/case/{case}", status=403)
-    assert sum(other.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 6, "who does not read may see"
+        mine.ask("GET", f"/api/teach/feedback/R1/case/{case}", status=403)
+    assert sum(other.ask("GET", "/api/teach/feedback/R1")["counts"].values()) == 6, "who does not read may see"
     for number in range(5):
         mine.ask("POST", mine.path("open"))
-        assert sum(mine.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 1
+        assert sum(mine.ask("GET", "/api/teach/feedback/R1")["counts"].values()) == 1
         mine.ask("POST", mine.path("seal"), FIRST | {"key": str(number)})
     assert unfinished_cases(log, workspace, "R1") == frozenset()
-    assert sum(mine.ask("GET", "/api/teach/lesson/R1")["counts"].values()) == 6
+    assert sum(mine.ask("GET", "/api/teach/feedback/R1")["counts"].values()) == 6
 
 
 def test_a_training_series_that_was_begun_before_stays_closed_too(
@@ -309,12 +310,12 @@ def test_the_next_case_is_got_ready_by_the_server_and_handed_to_nobody(
     client_of: Callable[..., TestClient], study: Path, registered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    read_pair = annotating.read_pair
-    monkeypatch.setattr(annotating, "read_pair", lambda *given: (read.append(given[1]), read_pair(*given))[1])
-    trial = registered(study, "unaided", signs=False)
-    first, second, _ = (task.handle for task in trial.tasks("local", 1)[:3])
+    read_pair = pairs.read_pair
+    monkeypatch.setattr(pairs, "read_pair", lambda *given: (read.append(given[1]), read_pair(*given))[1])
+    reader_study = registered(study, "unaided", signs=False)
+    first, second, _ = (task.handle for task in reader_study.tasks("local", 1)[:3])
     users = {case.case_id: case.participant_id for case in read_cohort(Workspace.open(study)).cases}
-    order = [users[task.case_id] for task in trial.tasks("local", 1)]
+    order = [users[task.case_id] for task in reader_study.tasks("local", 1)]
     client = client_of(study)
     client.post(f"/api/read/pilot/1/{first}/open")
     assert read == order[:1]

@@ -96,8 +96,8 @@ def test_only_the_own_lesson_is_open(client_of: Callable[..., TestClient], study
     own.post("/api/enter", json={"token": token})
     assert own.get("/api/teach").json()["readers"] == ["P1"]
     other = next(reader for reader in everybody if reader != "P1")
-    assert own.get(f"/api/teach/lesson/{other}").status_code == 403
-    assert own.get("/api/teach/lesson/P1").json()["reader"] == "P1"
+    assert own.get(f"/api/teach/feedback/{other}").status_code == 403
+    assert own.get("/api/teach/feedback/P1").json()["reader"] == "P1"
 
 
 def test_a_training_case_tells_nothing_before_the_answer(client_of: Callable[..., TestClient], study: Path) -> None:
@@ -116,6 +116,7 @@ def test_a_training_case_tells_nothing_before_the_answer(client_of: Callable[...
     assert len(kept) == begun["cases"]
 
 
+@pytest.mark.every_browser
 def test_the_page_works_on_the_phantom_as_it_comes(served: Any, page: Any) -> None:
     reader = readers_of(Workspace.open(served.study))[-1]
     page.goto(f"{served.address}/teach")
@@ -128,7 +129,7 @@ def test_the_page_works_on_the_phantom_as_it_comes(served: Any, page: Any) -> No
     page.get_by_text("Linked by position").wait_for()
     page.keyboard.press("m")
     said = page.get_by_test_id("feedback").inner_text()
-    assert ("Right" in said) == ("is malignant" in said)
+    assert ("Correct" in said) == ("is malignant" in said)
     page.evaluate("window.isSamePage = true")
     seen = page.get_by_label("T2W image").get_attribute("data-series")
     page.keyboard.press("n")

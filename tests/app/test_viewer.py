@@ -107,6 +107,7 @@ def until(told: Callable[[], Any], page: Any, seconds: float = 20) -> Any:
     return found
 
 
+@pytest.mark.every_browser
 def test_each_button_does_what_radiology_viewers_do_and_each_drag_is_one_step(served: Any, page: Any) -> None:
     open_case(page, served.address)
     press(page, "b", "b")
@@ -165,11 +166,11 @@ def test_hands_are_set_once_for_all_studies(served: Any, page: Any) -> None:
     open_case(page, served.address)
     before = pane(page)
     page.keyboard.press(",")
-    page.get_by_role("button", name="PACS-like: left scrolls").click()
+    page.get_by_role("button", name="Like a PACS: left button scrolls").click()
     assert page.get_by_label("Drag with the left button").input_value() == "slices"
     page.get_by_label("Moving right (or up)").select_option("narrower")
     page.get_by_label("Moving up (or right)").select_option("darker")
-    page.get_by_label("Arrow keys left and right").select_option("series")
+    page.get_by_label("Left and right arrow keys").select_option("series")
     page.keyboard.press("Escape")
     page.reload()
     page.get_by_text("Not marked yet").wait_for()
@@ -184,8 +185,8 @@ def test_hands_are_set_once_for_all_studies(served: Any, page: Any) -> None:
     press(page, "ArrowLeft")
     assert "active" in page.get_by_label("T2W image").get_attribute("class")
     page.get_by_role("button", name="Settings").click()
-    page.get_by_role("button", name="All as they came").click()
-    page.get_by_label("Window's width").select_option("upright")
+    page.get_by_role("button", name="Restore defaults").click()
+    page.get_by_label("Window width").select_option("upright")
     page.get_by_label("Series on the left").select_option("T1W")
     page.get_by_role("button", name="Close").click()
     assert middle_of(page, "T1W")[0] < middle_of(page, "T2W")[0]
@@ -213,7 +214,7 @@ def test_a_double_click_shows_one_series_alone_or_does_nothing_but_never_resets(
         before | {"slice": before["slice"] + 1, "height": pane(page)["height"]}, rel=0.01
     )
     page.keyboard.press(",")
-    page.get_by_label("Double click").select_option("nothing")
+    page.get_by_label("Double-click").select_option("nothing")
     page.keyboard.press("Escape")
     page.mouse.dblclick(*middle_of(page))
     page.wait_for_timeout(300)
@@ -244,7 +245,7 @@ def test_reset_level_link_and_accepted_boxes_are_steps_too(served: Any, page: An
     assert page.get_by_test_id("sync").get_attribute("data-linked") == "false"
     press(page, "Control+z")
     assert page.get_by_test_id("sync").get_attribute("data-linked") == "true"
-    page.get_by_role("button", name="Show others' boxes").click()
+    page.get_by_role("button", name="Show other boxes").click()
     page.get_by_role("button", name="Accept").first.click()
     page.get_by_text("Saved", exact=True).wait_for()
     accepted = own_lesion(served.study)
@@ -259,6 +260,7 @@ def test_reset_level_link_and_accepted_boxes_are_steps_too(served: Any, page: An
     assert until(lambda: own_lesion(served.study), page) == accepted
 
 
+@pytest.mark.every_browser
 def test_directions_and_a_scale_stand_on_each_image(served: Any, page: Any) -> None:
     open_case(page, served.address)
     for zoom, name in ((1.0, "T2W"), (4.0, "T2W"), (1.0, "T1W")):
@@ -350,8 +352,8 @@ def test_why_each_series_is_shown_and_what_was_not_taken_is_said(served: Any, pa
     ("answer", "said"),
     [
         ({"status": 404, "json": {"error": "InputError", "message": "The image is not there."}}, "is not there"),
-        ({"status": 500, "body": "no JSON"}, "The server said 500"),
-        ({"status": 200, "body": b"\0" * 4001}, "arrived incomplete"),
+        ({"status": 500, "body": "no JSON"}, "The server answered with status 500"),
+        ({"status": 200, "body": b"\0" * 4001}, "is incomplete"),
         (None, "The server does not answer"),
     ],
     ids=["404", "500", "truncated", "gone"],
@@ -386,7 +388,7 @@ def test_a_slice_that_does_not_come_is_said_and_asked_for_again(
 def test_a_study_that_does_not_come_is_said_with_a_next_step(served: Any, page: Any) -> None:
     page.goto(f"{served.address}/annotate/sub-999")
     alert = page.get_by_role("alert")
-    alert.get_by_text("Open the study from the worklist").wait_for()
+    alert.get_by_text("Open a participant from the worklist").wait_for()
     assert "participant" in alert.inner_text()
     page.route("**/api/annotate/sub-001", lambda route: route.fulfill(status=500, body="{}"))
     page.goto(f"{served.address}/annotate/sub-001")
@@ -404,7 +406,7 @@ def test_a_slow_network_never_shows_an_empty_page(served: Any, page: Any) -> Non
     free: list[bool] = []
     page.route(re.compile(r"assets/.*\.js|/api/"), lambda one: one.continue_() if free else held.append(one))
     page.goto(f"{served.address}/annotate/sub-001", wait_until="commit")
-    page.get_by_text("The page is on its way").wait_for()
+    page.get_by_text("Loading the page").wait_for()
 
     def let(pattern: str) -> None:
         until(lambda: any(re.search(pattern, one.request.url) for one in held), page)
@@ -434,17 +436,17 @@ def test_showing_a_study_again_or_another_series_keeps_link_undo_and_panel(serve
     before = pane(page)
     # Another page changes the box, and this one is told to load it: the study is asked for again.
     second = page.context.new_page()
-    open_case(second, served.address, "Your box, as saved")
+    open_case(second, served.address, "Your saved box")
     press(second, "Alt+ArrowRight")
     second.get_by_text("Saved", exact=True).wait_for()
     second.close()
     theirs = own_lesion(served.study)
     press(page, "Alt+ArrowDown")
     alert = page.get_by_role("alert")
-    alert.get_by_text("saved a box for this study").wait_for()
+    alert.get_by_text("saved a box for this participant").wait_for()
     assert own_lesion(served.study) == theirs
     alert.get_by_role("button", name="Load the other page's box").click()
-    page.get_by_text("The other page's box, as saved").wait_for()
+    page.get_by_text("Showing the other page's box").wait_for()
     assert pane(page) == pytest.approx(before, rel=1e-6)
     assert page.get_by_test_id("sync").get_attribute("data-linked") == "false"
     press(page, "Control+z")
@@ -466,7 +468,7 @@ def test_of_two_pages_the_second_is_asked_and_may_keep_its_own(served: Any, page
     press(second, "b", "b")
     press(second, "Alt+Shift+ArrowUp")
     alert = second.get_by_role("alert")
-    alert.get_by_text("Both boxes are safe").wait_for()
+    alert.get_by_text("Both boxes are kept").wait_for()
     assert own_lesion(served.study).box.side_mm == pytest.approx(40, abs=0.01)
     alert.get_by_role("button", name="Keep mine instead").click()
     second.get_by_text("Saved", exact=True).wait_for()
@@ -519,19 +521,20 @@ def test_a_killed_server_gets_the_change_when_it_is_back(study: Path, page: Any,
         moved = t2w.to_index(own_lesion(study).box.centre_mm) - t2w.to_index(first.box.centre_mm)
         assert moved == pytest.approx([0, 0, 1], abs=0.02)
         page.reload()
-        page.get_by_text("Your box, as saved").wait_for()
+        page.get_by_text("Your saved box").wait_for()
         assert asked == []  # all was saved: nothing holds a user back
     press(page, "Alt+ArrowDown")
     page.get_by_text("sent again every").first.wait_for()
     with process(study, port):
         page.goto(f"{address}/annotate/sub-001")  # at once: the change may not have been sent yet
-        page.get_by_text(re.compile("^(Saved|Your box, as saved)$")).first.wait_for()
+        page.get_by_text(re.compile("^(Saved|Your saved box)$")).first.wait_for()
         until(lambda: own_lesion(study).box != first.box, page)
         down = t2w.to_index(own_lesion(study).box.centre_mm) - t2w.to_index(first.box.centre_mm)
         assert down == pytest.approx([0, 1, 1], abs=0.02)
     assert set(asked) <= {"beforeunload"}
 
 
+@pytest.mark.every_browser
 def test_a_change_that_a_closed_page_could_not_save_is_there_again(served: Any, page: Any) -> None:
     open_case(page, served.address)
     page.route("**/lesion", lambda route: route.abort())
@@ -541,7 +544,7 @@ def test_a_change_that_a_closed_page_could_not_save_is_there_again(served: Any, 
     second = page.context.new_page()
     page.close(run_before_unload=False)
     second.goto(f"{served.address}/annotate/sub-001")
-    second.get_by_text("Your change that was not saved is here again").wait_for()
+    second.get_by_text("Your unsaved change was restored").wait_for()
     second.get_by_text("Saved", exact=True).wait_for()
     assert own_lesion(served.study).box.side_mm == pytest.approx(40, abs=0.01)
 
@@ -633,7 +636,7 @@ def test_the_hanging_is_remembered_for_each_kind_of_study(study: Path, page: Any
         at(page, 2)
         assert left_series(page) == "T1W"
         press(page, ",")
-        page.get_by_role("button", name="All as they came").click()
+        page.get_by_role("button", name="Restore defaults").click()
         press(page, "Escape")
         assert left_series(page) == "T2W"
         page.reload()
@@ -652,7 +655,7 @@ def test_the_next_study_comes_without_a_page_load_and_as_one_of_its_own(served: 
     press(page, "Escape", "PageDown")
     at(page, 2)
     assert page.url.endswith("/annotate/sub-002")
-    assert page.get_by_test_id("where").inner_text() == "Study 2 of 6"
+    assert page.get_by_test_id("where").inner_text() == "Participant 2 of 6"
     assert page.title().startswith("sub-002")
     assert page.evaluate("document.activeElement.ariaLabel") == "T2W image"
     assert page.get_by_test_id("sync").get_attribute("data-linked") == "true"
@@ -675,7 +678,7 @@ def test_the_next_study_comes_without_a_page_load_and_as_one_of_its_own(served: 
     page.go_back()
     at(page, 2)
     page.go_back()
-    at(page, 1, "Your box, as saved")
+    at(page, 1, "Your saved box")
     assert pane(page) == pytest.approx(left, rel=0.01)
     assert page.get_by_label("Level of the vertebra").input_value() == "L2"
     page.go_forward()
@@ -716,7 +719,8 @@ def test_a_study_fetched_ahead_shows_the_box_of_now(served: Any, page: Any) -> N
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url.removeprefix(served.address)))
     press(page, "PageDown")
-    at(page, 2, "Your box, as saved")
+    at(page, 2, "Your saved box")
+    until(lambda: "/api/annotate/sub-003" in asked, page)
     before_next = asked[: asked.index("/api/annotate/sub-003")]
     assert [one for one in before_next if one.startswith(("/api/images", "/api/annotate/sub-002"))] == [
         "/api/annotate/sub-002/lesion",
@@ -735,11 +739,11 @@ def test_a_study_with_an_unsaved_change_is_left_only_knowingly(served: Any, page
     alert = page.get_by_role("alert")
     for leave in (lambda: press(page, "PageDown"), page.go_back, page.get_by_role("link", name="Next").click):
         leave()
-        alert.get_by_text("not saved yet, so this study stays").wait_for()
+        alert.get_by_text("not saved yet, so this page stays").wait_for()
         page.wait_for_timeout(300)
         assert page.url.endswith("/annotate/sub-002")
         assert page.get_by_test_id("numbers").inner_text().startswith("Box 40.0 mm")
-    alert.get_by_role("button", name="Leave it in this browser").click()
+    alert.get_by_role("button", name="Keep it in this browser").click()
     at(page, 3)
     assert lesion_of(served.study, 2) is None
     page.unroute("**/lesion")
@@ -747,7 +751,7 @@ def test_a_study_with_an_unsaved_change_is_left_only_knowingly(served: Any, page
     assert lesion_of(served.study, 2) is None
     press(page, "PageUp")
     at(page, 2, "Saved")
-    assert page.get_by_test_id("did").inner_text() == "Your change that was not saved is here again"
+    assert page.get_by_test_id("did").inner_text() == "Your unsaved change was restored"
     assert lesion_of(served.study, 2).box.side_mm == pytest.approx(40, abs=0.01)
     assert lesion_of(served.study, 3) is None
 
@@ -834,7 +838,7 @@ def test_link_undo_and_panel_live_through_other_sides_another_layout_and_a_repla
     affine[:3, 0] *= -2
     write_nifti(path, replace(volume, array=volume.array[::2][::-1], affine=affine), sidecar)
     press(page, "PageUp")
-    at(page, 1, "Your box, as saved")
+    at(page, 1, "Your saved box")
     press(page, "t")
     assert numbers() == moved
     linked("Home")
@@ -846,6 +850,7 @@ def test_link_undo_and_panel_live_through_other_sides_another_layout_and_a_repla
     assert numbers() == moved
 
 
+@pytest.mark.every_browser
 def test_a_drawn_box_is_the_same_in_millimetres_on_every_screen(served: Any, browser: Any) -> None:
     drawn = {}
     for width, height in ((1280, 720), (1920, 1080)):
@@ -908,7 +913,7 @@ def test_escape_leaves_a_drag_drawing_and_a_field_and_w_gives_the_window_back(se
     press(page, "v", "Escape")
     assert page.evaluate("document.activeElement.ariaLabel") == "T2W image"
     press(page, ",")
-    page.get_by_role("button", name="PACS-like").click()
+    page.get_by_role("button", name="Like a PACS").click()
     press(page, "Escape")
     drag(page, 0, 36)
     assert pane(page)["slice"] == came["slice"] + 3
@@ -924,7 +929,7 @@ def test_the_table_of_keys_opens_at_its_beginning(served: Any, page: Any) -> Non
     press(page, "?")
     dialog = page.get_by_role("dialog", name="Keys")
     edge = dialog.bounding_box()
-    for name in ("Close", "As they came"):
+    for name in ("Close", "Restore defaults"):
         button = dialog.get_by_role("button", name=name).bounding_box()
         assert edge["y"] < button["y"] < edge["y"] + 200
     assert dialog.get_by_text("Previous slice").bounding_box()["y"] < edge["y"] + edge["height"]

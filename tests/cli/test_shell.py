@@ -42,7 +42,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_help_answers_at_once() -> None:
+def test_help_is_fast() -> None:
     command = [sys.executable, "-m", "spinefx", "--help"]
     answer = subprocess.run(command, capture_output=True, check=True, text=True)
     assert all(verb in answer.stdout for verb in ("demo", "phantom", "ingest", "check", "patch", "train", "predict"))
@@ -115,23 +115,35 @@ def no_experiment(study: Path) -> tuple[object, ...]:
     return ("report", study, "absent")
 
 
+def unknown_sequence(study: Path) -> tuple[object, ...]:
+    return ("ingest", study / "new", study, "--table", study / "none.csv", "--sequences", "T1w,T2w,DWI")
+
+
+def series_of_no_name(study: Path) -> tuple[object, ...]:
+    return ("predict", study, study / "sub-001" / "anat", "--series", "T1w")
+
+
 FAULTS: dict[Callable[[Path], tuple[object, ...]], str] = {
-    newer_schema: "schema 99, newer than this program knows",
+    unknown_sequence: "unknown sequence 'DWI'. Expected: T1w, T2w, STIR",
+    series_of_no_name: "--series T1w. Expected: T1w=UID, T2w=UID, STIR=UID",
+    newer_schema: "schema 99, which is newer than this program",
     lesion_outside_the_stack: "lesion slice 91 lies outside the T2W stack",
-    duplicate_participant: "the same participant_id as row 2",
+    duplicate_participant: "participant_id as in row 2",
     unknown_recipe_key: "unknown key 'learning_rat'; did you mean 'learning_rate'",
     unknown_recipe: "did you mean 'honest'",
-    empty_folder: "no study folder",
+    empty_folder: "not a workspace",
     text_file_as_study: "neither DICOM nor NIfTI|no model",
     missing_patches: "no current patches",
-    altered_voxels: "its voxels are not those that were ingested",
-    altered_patches: "patches that are not what was written",
-    no_experiment: "no experiment 'absent'",
+    altered_voxels: "the voxels have changed since they were ingested",
+    altered_patches: "the patches have been altered",
+    no_experiment: "there is no experiment 'absent'",
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_bad_input_is_one_clear_line(shell: Shell, study: Path, fault: Callable[[Path], tuple[object, ...]]) -> None:
+def test_bad_input_is_reported_in_one_clear_line(
+    shell: Shell, study: Path, fault: Callable[[Path], tuple[object, ...]]
+) -> None:
     arguments = fault(study)
     before = tree(study)
     code, out, err = shell(*arguments)
@@ -143,7 +155,7 @@ def test_bad_input_is_one_clear_line(shell: Shell, study: Path, fault: Callable[
     assert tree(study) == before
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(shell: Shell, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(shell: Shell, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(study / "derivatives")
     before = tree(study)
 
@@ -157,7 +169,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(shell: Shell, study: Path, monke
     assert tree(study) == before
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_the_previous_file(tmp_path: Path) -> None:
     path = tmp_path / "table.tsv"
     files.write_text(path, "old\n")
     with contextlib.suppress(KeyboardInterrupt), files.replacing(path) as temporary:
@@ -167,10 +179,10 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["table.tsv"]
 
 
-def test_check_patch_report_on_a_good_study(shell: Shell, trained: Path, tmp_path: Path) -> None:
+def test_check_patch_and_report_on_a_good_workspace(shell: Shell, trained: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
     shutil.copytree(trained, study)
-    assert shell("check", study)[:2] == (0, "study: nothing wrong found\n")
+    assert shell("check", study)[:2] == (0, "study: no problems found\n")
     code, out, _ = shell("patch", study)
     assert code == 0
     assert "0 cases cut, 9 already current" in out

@@ -1,4 +1,4 @@
-"""The verb that audits printed tables: files in, exit codes out."""
+"""The command that audits printed tables: files in, exit codes out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spinefx.errors import TableError
 ROWS = "claim\tkind\tprinted\tcounts\tnote\nmarrow\tshare\t41%\t48/140\tTable 1\nright\tshare\t34%\t48/140\tn/a\n"
 
 
-def test_json_and_tsv_say_the_same(tmp_path: Path) -> None:
+def test_json_and_tsv_are_equivalent(tmp_path: Path) -> None:
     table, listed = tmp_path / "claims.tsv", tmp_path / "claims.json"
     table.write_text(ROWS, encoding="utf-8")
     cells = [
@@ -28,7 +28,7 @@ def test_json_and_tsv_say_the_same(tmp_path: Path) -> None:
     assert [row[3] for row in found.table.rows] == ["inconsistent", "confirmed"]
 
 
-def test_exit_codes_tell_a_claim_that_cannot_stand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes_report_an_impossible_claim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text, code in ((ROWS, 1), ("\n".join(ROWS.split("\n")[::2]), 0)):
         (tmp_path / "claims.tsv").write_text(text, encoding="utf-8")
         with pytest.raises(SystemExit) as end:
@@ -65,3 +65,23 @@ def test_broken_files_are_refused_by_name(name: str, text: str, tmp_path: Path) 
         audit(tmp_path / name)
     with pytest.raises(TableError):
         audit(tmp_path / "absent.json")
+
+
+def test_counts_of_a_million_are_refused_or_audited_quickly(tmp_path: Path) -> None:
+    path = tmp_path / "claims.tsv"
+    for kind, printed, counts in (
+        ("share", "50%", "?/1000000"),
+        ("groups", "p = 0.04", "500000/1000000 500500/1000000"),
+        ("share", "50%", "1/1000001"),
+    ):
+        path.write_text(f"claim\tkind\tprinted\tcounts\nX\t{kind}\t{printed}\t{counts}\n", encoding="utf-8")
+        if counts.endswith("1"):
+            with pytest.raises(TableError, match="X: "):
+                audit(path)
+        else:
+            assert len(audit(path).table.rows) == 1
+    path.write_text(
+        "claim\tkind\tprinted\tcounts\nX\tpaired\tp = 0.04\t333333/1000000 333343/1000000\n", encoding="utf-8"
+    )
+    with pytest.raises(TableError, match="X: 333333 errors that may be shared"):
+        audit(path)

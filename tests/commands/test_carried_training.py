@@ -45,7 +45,7 @@ train(Path(sys.argv[1]), Recipe.load(Path(sys.argv[2])), device="cpu")
 """
 
 
-def test_training_needs_numpy_safetensors_and_torch_alone(trained: Path, tmp_path: Path) -> None:
+def test_training_needs_only_numpy_safetensors_and_torch(trained: Path, tmp_path: Path) -> None:
     carried = tmp_path / "carried"
     shutil.copytree(trained, carried, ignore=shutil.ignore_patterns(*LEFT_AT_HOME))
     home = Experiment(trained / "experiments" / "quick")

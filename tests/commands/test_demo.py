@@ -11,7 +11,7 @@ from spinefx.errors import WorkspaceError
 from spinefx.learning.recipe import Recipe
 
 
-def test_the_demo_ends_with_a_report_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_the_demo_ends_with_a_report_and_continues_where_it_stopped(tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
     small = Recipe.preset("quick").changed(folds=2, epochs=1, copies_benign=1, copies_malignant=2)
     recipe.write_text(small.dump(), encoding="utf-8")
@@ -31,5 +31,5 @@ def test_the_demo_ends_with_a_report_and_goes_on_where_it_stopped(tmp_path: Path
     before = (weights.stat().st_mtime_ns, written.page.read_bytes())
     demo(tmp_path / "demo", **arguments)  # type: ignore[arg-type]
     assert (weights.stat().st_mtime_ns, written.page.read_bytes()) == before
-    with pytest.raises(WorkspaceError, match="a demo of other numbers"):
+    with pytest.raises(WorkspaceError, match="a demo with other settings"):
         demo(tmp_path / "demo", patients=9, seed=2, recipe=str(recipe))

@@ -63,7 +63,7 @@ def old_model(trained: Path, tmp_path: Path) -> Path:
     return fold
 
 
-def test_both_engines_give_one_answer(trained: Path) -> None:
+def test_both_engines_give_the_same_answer(trained: Path) -> None:
     study, lesion = study_of(trained)
     model = trained / "experiments" / "quick"
     ours, torchs = predict(model, study, **lesion), predict(model, study, engine="torch", **lesion)
@@ -97,7 +97,7 @@ def test_help_imports_no_numbers() -> None:
         assert not (HEAVY | {"numpy", "scipy", "onnxruntime", "pydicom", "pydantic", "matplotlib"}) & modules
 
 
-def test_what_needs_torch_says_so_without_it(trained: Path) -> None:
+def test_commands_that_need_torch_say_so_without_it(trained: Path) -> None:
     for arguments in (("train", trained), ("export", trained / "experiments" / "quick"), ("demo", trained / "demo")):
         code, out, lines, _ = shell(*arguments, without=("torch",))
         assert (code, out, len(lines)) == (1, "", 1)
@@ -105,7 +105,7 @@ def test_what_needs_torch_says_so_without_it(trained: Path) -> None:
         assert "pip install 'spinefx[train]'" in lines[0]
 
 
-def test_an_old_model_answers_by_torch_or_says_how_to_export_it(
+def test_a_model_without_onnx_file_uses_torch_or_says_how_to_export(
     trained: Path, old_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, lesion = study_of(trained)
@@ -128,7 +128,7 @@ def test_an_old_model_answers_by_torch_or_says_how_to_export_it(
         load_models(old_model, engine="abacus")
 
 
-def test_training_writes_graphs_and_mends_a_missing_one(trained: Path, tmp_path: Path) -> None:
+def test_training_writes_onnx_files_and_replaces_a_missing_one(trained: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
     shutil.copytree(trained, study)
     models = study / "experiments" / "quick" / "models"

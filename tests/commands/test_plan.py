@@ -22,13 +22,13 @@ def test_the_papers_question_needs_81_malignant_patients(capsys: pytest.CaptureF
         main(["plan", "difference", "--first", "0.78", "--second", "0.94", "--share", "0.25"])
     assert end.value.code in (0, None)
     said = capsys.readouterr().out
-    assert said.startswith("81 cases of the class in question have a power of 0.80 to tell 0.78 from 0.94")
-    assert "some 324 recruits where 25% are of that class" in said
+    assert said.startswith("81 cases in the class of interest give a power of 0.80 to distinguish 0.78 from 0.94")
+    assert "With 25% of patients in that class, recruit about 324." in said
 
 
 @pytest.fixture
 def pilot(tmp_path: Path) -> tuple[Path, Path]:
-    """A pilot of three readers and a model as the files of a study folder."""
+    """A pilot of three readers and a model, as tables of a workspace."""
     study = RoeMetz((1.2,), 0.02, 0.02).draw_panel(
         np.random.default_rng(0), model=1.6, readers=3, malignant=20, benign=20
     )
@@ -47,7 +47,7 @@ def pilot(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_a_pilot_on_disk_gives_the_plan_of_its_variances(pilot: tuple[Path, Path]) -> None:
+def test_a_pilot_on_disk_is_planned_with_its_variances(pilot: tuple[Path, Path]) -> None:
     readings, truth = pilot
     options = {"pilot": readings, "truth": truth, "model": "model", "difference": 0.1}
     found = plan("panel", PlanOptions(**options, readers=8)).numbers  # type: ignore[arg-type]
@@ -74,25 +74,25 @@ def test_without_a_pilot_one_is_simulated_and_replays(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("question", "options", "message"),
     [
-        ("difference", {"first": 0.8}, "no --second"),
+        ("difference", {"first": 0.8}, "--second is missing"),
         ("difference", {"first": 0.8, "second": 0.8}, "equal discordant shares"),
         ("difference", {"first": 0.8, "second": 0.9, "cases": 0}, "of 0 cases"),
-        ("difference", {"first": 0.8, "second": 0.9, "share": 0.0}, "a share of 0"),
+        ("difference", {"first": 0.8, "second": 0.9, "share": 0.0}, "the share is 0"),
         ("difference", {"first": 1.8, "second": 0.9}, "a share of 1.8"),
-        ("non-inferiority", {"first": 0.8, "second": 0.8}, "no --margin"),
+        ("non-inferiority", {"first": 0.8, "second": 0.8}, "--margin is missing"),
         ("non-inferiority", {"first": 0.8, "second": 0.9, "margin": 0.1}, "a true difference of -0.1"),
-        ("panel", {"first": 0.8, "second": 0.9}, "neither readers nor cases"),
-        ("panel", {"first": 0.3, "second": 0.9, "readers": 4}, "areas of"),
+        ("panel", {"first": 0.8, "second": 0.9}, "Neither readers nor cases"),
+        ("panel", {"first": 0.3, "second": 0.9, "readers": 4}, "The AUCs are"),
         ("panel", {"first": 0.8, "second": 0.9, "readers": 1, "cases": 50}, "1 readers and 50 cases"),
-        ("panel", {"first": 0.8, "second": 0.9, "readers": 4, "spread": -1.0}, "a spread of -1"),
-        ("panel", {"pilot": Path("x.tsv"), "truth": Path("y.tsv"), "readers": 4}, "a pilot without --model"),
-        ("modalities", {"pilot": Path("x.tsv"), "readers": 4}, "a pilot without --truth"),
+        ("panel", {"first": 0.8, "second": 0.9, "readers": 4, "spread": -1.0}, "the spread is -1"),
+        ("panel", {"pilot": Path("x.tsv"), "truth": Path("y.tsv"), "readers": 4}, "The pilot needs --model"),
+        ("modalities", {"pilot": Path("x.tsv"), "readers": 4}, "The pilot needs --truth"),
         ("modalities", {"first": 0.8, "second": 0.8, "readers": 4}, "a power of 0.05 with 4 readers"),
         ("modalities", {"first": 0.8, "second": 0.9, "cases": 100, "power": 1.0}, "a power of 1"),
-        ("horoscope", {}, "the question 'horoscope'"),
+        ("horoscope", {}, "Unknown question 'horoscope'"),
     ],
 )
-def test_what_cannot_be_planned_is_refused(question: str, options: dict[str, object], message: str) -> None:
+def test_impossible_plans_are_refused(question: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         plan(question, PlanOptions(**options))  # type: ignore[arg-type]
 

@@ -55,7 +55,7 @@ def test_a_fold_answers_as_it_did_in_cross_validation(trained: Path) -> None:
     assert answer["model"]["digests"] == [rows[0]["model_digest"]]
 
 
-def test_dicom_gives_the_answer_of_the_study_folder(
+def test_dicom_gets_the_answer_of_the_workspace(
     trained: Path, export: Path, ingested: tuple[Path, IngestReport, Path], tmp_path: Path
 ) -> None:
     with ingested[2].open() as file:
@@ -88,7 +88,7 @@ def encode(source: Path, target: Path, syntax: str) -> None:
 
 
 @pytest.mark.parametrize("syntax", ["RLELossless", "JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless"])
-def test_a_compressed_study_gives_the_same_answer_bit_for_bit(
+def test_a_compressed_study_gets_the_same_answer_bit_for_bit(
     trained: Path, export: Path, ingested: tuple[Path, IngestReport, Path], tmp_path: Path, syntax: str
 ) -> None:
     with ingested[2].open() as file:
@@ -114,7 +114,7 @@ def test_an_experiment_answers_with_the_mean_of_its_folds(trained: Path) -> None
     assert "not a medical device" in together["note"]
 
 
-def test_nothing_of_the_patient_is_in_the_answer(trained: Path, export: Path) -> None:
+def test_the_answer_holds_nothing_of_the_patient(trained: Path, export: Path) -> None:
     with (export / "cases.csv").open() as file:
         first = next(iter(csv.DictReader(file)))
     answer = json.dumps(_any_answer(trained, export / first["patient"]))
@@ -130,8 +130,12 @@ def _any_answer(trained: Path, study: Path) -> dict[str, Any]:
 REFUSALS: dict[str, tuple[dict[str, Any], type[SpinefxError], str]] = {
     "off the image": ({"box": "0,900,0,30", "slices": "6-8"}, BoxError, "off the T2W image"),
     "outside the stack": ({"box": "0,0,0,30", "slices": "60-61"}, BoxError, "outside the T2W stack"),
-    "no box": ({"slices": "6"}, BoxError, "no box, or two"),
-    "two boxes": ({"box": "0,0,0,30", "box_pixels": "1,1,9,9", "slices": "6"}, BoxError, "no box, or two"),
+    "no box": ({"slices": "6"}, BoxError, "Give exactly one of"),
+    "two boxes": (
+        {"box": "0,0,0,30", "box_pixels": "1,1,9,9", "slices": "6"},
+        BoxError,
+        "Give exactly one of",
+    ),
     "words": ({"box": "a,b,c,d", "slices": "6"}, BoxError, "four numbers"),
     "no range": ({"box": "0,0,0,30", "slices": "8-"}, BoxError, "6-8"),
     "backwards": ({"box": "0,0,0,30", "slices": "8-6"}, BoxError, "first_slice <= last_slice"),
@@ -145,7 +149,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[SpinefxError], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_cannot_be_answered_is_refused_by_name(trained: Path, name: str) -> None:
+def test_inputs_that_cannot_be_answered_are_refused_by_name(trained: Path, name: str) -> None:
     arguments, error, message = REFUSALS[name]
     with pytest.raises(error, match=message):
         predict(model_of(trained), trained / "sub-001" / "anat", **arguments)
@@ -196,7 +200,7 @@ def test_the_shell_prints_one_json_or_a_refusal(trained: Path, capsys: pytest.Ca
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_real_patient_goes_through(trained: Path, png_stack: PngStack, tmp_path: Path) -> None:
+def test_a_real_patient_is_answered(trained: Path, png_stack: PngStack, tmp_path: Path) -> None:
     """Patient AK, converted to NIfTI: registered, cut and answered; and the pair that must not be answered wrongly."""
     t2w, centres = png_stack("t2_AKs5")
     t1w, _ = png_stack("t1_AKs8")

@@ -1,4 +1,4 @@
-"""A report gathers what the study folder holds now, not what it held when the model was trained."""
+"""A report shows what the workspace holds now, not what it held when the model was trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.reading import Prediction, Reading, SignScores
-from spinefx.commands.report import report
+from spinefx.commands.report import write_report
 from spinefx.errors import InterruptedWrite, WorkspaceError
 from spinefx.files import digest_of
 from spinefx.learning.recipe import Recipe
@@ -68,8 +68,8 @@ def study(tmp_path: Path) -> Path:
     return workspace.root
 
 
-def test_a_case_that_left_the_study_is_in_no_figure(study: Path) -> None:
-    written = report(study)
+def test_a_removed_case_is_in_no_figure(study: Path) -> None:
+    written = write_report(study)
     rows = {row[0]: row for row in written.table.rows}
     assert [rows[name][2] for name in ("r1", "honest", "always benign")] == [11, 11, 11]
     page = written.page.read_text(encoding="utf-8")
@@ -81,14 +81,14 @@ def test_a_case_that_left_the_study_is_in_no_figure(study: Path) -> None:
     assert (written.page.parent / "roc.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_experiment_that_is_not_there_is_refused(study: Path) -> None:
-    with pytest.raises(WorkspaceError, match="no experiment 'paper'"):
-        report(study, "paper")
+def test_a_missing_experiment_is_refused(study: Path) -> None:
+    with pytest.raises(WorkspaceError, match="there is no experiment 'paper'"):
+        write_report(study, "paper")
 
 
-def test_a_new_report_takes_away_what_an_earlier_one_wrote_and_nothing_else(study: Path) -> None:
+def test_a_new_report_removes_files_of_an_earlier_one_and_nothing_else(study: Path) -> None:
     workspace = Workspace.open(study)
-    folder = report(study).page.parent
+    folder = write_report(study).page.parent
     before = {path.name for path in folder.iterdir()}
     assert {"comparison.tsv", "comparison.tex", "table1.tsv", "tables.docx", "files.tsv"} <= before
     (folder / "my notes.txt").write_text("mine", encoding="utf-8")
@@ -98,7 +98,7 @@ def test_a_new_report_takes_away_what_an_earlier_one_wrote_and_nothing_else(stud
     outside = digest_of(b"mine")
     (folder / "files.tsv").write_text(f"{listed}../../../elsewhere.tsv\t{outside}\n", encoding="utf-8")
     write_readings(workspace, [])
-    report(study)
+    write_report(study)
     after = {path.name for path in folder.iterdir()}
     assert not {"comparison.tsv", "comparison_tests.tsv", "agreement.tsv"} & after
     assert {"report.html", "tables.docx", "table1.tsv", "my notes.txt", "comparison.tex"} <= after
@@ -108,7 +108,7 @@ def test_a_new_report_takes_away_what_an_earlier_one_wrote_and_nothing_else(stud
     assert all(digest_of((folder / name).read_bytes()) == digest for name, digest in rows)
 
 
-def test_a_report_that_was_cut_off_is_tidied_by_the_next(study: Path) -> None:
+def test_the_next_report_tidies_up_after_an_interrupted_one(study: Path) -> None:
     experiment = Experiment(Workspace.open(study).experiment_folder("honest"))
     experiment.write_report({"report.html": b"1", "old.tsv": b"old"})
     (experiment.report_folder / "new.tsv").mkdir()

@@ -223,9 +223,11 @@ def test_the_marked_series_alone_can_be_chosen_and_is_always_needed(write_study:
     assert list(found.chosen) == [Weighting.T2W]
     assert found.marked.number == 3
     assert "T1W, which is not needed" in found.refused[0].reason
-    for wrong in (["T1w"], ["T2w", "T2w"], ["T2w", "PDw"], []):
+    for wrong in (["T1w"], ["T2w", "T2w"], []):
         with pytest.raises(InputError, match="T2w always"):
             choose_series(study, wrong)
+    with pytest.raises(InputError, match="unknown sequence 'PDw'"):
+        choose_series(study, ["T2w", "PDw"])
 
 
 def test_one_series_is_not_taken_for_two_weightings(write_study: Write) -> None:

@@ -51,7 +51,7 @@ def test_unknown_key_names_the_nearest_and_the_list() -> None:
 def test_every_field_but_later_ones_must_be_written() -> None:
     for key in Recipe.meanings().keys() - {"sequences", "neighbours"}:
         lines = [line for line in Recipe.preset("paper").dump().splitlines() if not line.startswith(f"{key} =")]
-        with pytest.raises(RecipeError, match=f"missing: {key}"):
+        with pytest.raises(RecipeError, match=f"missing keys: {key}"):
             Recipe.parse("\n".join(lines))
 
 
@@ -75,7 +75,7 @@ def test_every_field_but_later_ones_must_be_written() -> None:
     ],
 )
 def test_value_out_of_range_says_what_is_allowed(key: str, value: object) -> None:
-    with pytest.raises(RecipeError, match=rf"{key} = .*allowed: "):
+    with pytest.raises(RecipeError, match=rf"{key} = .*Expected: "):
         Recipe.preset("paper").changed(**{key: value})
 
 
@@ -124,7 +124,7 @@ def test_a_recipe_chooses_its_series_and_neighbours() -> None:
     for wrong in (["T1w"], ["T2w", "T2w"], ["T2w", "PDw"], "T2w", [], [2]):
         with pytest.raises(RecipeError, match=r"sequences = .*'T2w' always"):
             Recipe.preset("quick").changed(sequences=wrong)
-    with pytest.raises(RecipeError, match="mixing_channels = 3; allowed: 1 to 2"):
+    with pytest.raises(RecipeError, match=r"mixing_channels = 3\. Expected: 1 to 2"):
         recipe.changed(mixing_channels=3)
 
 

@@ -74,7 +74,7 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_two_nodes_share_the_work_and_give_the_same_table(address: str, trained: Path, tmp_path: Path) -> None:
-    from spinefx.commands.predict_many import predict_many
+    from spinefx.second_opinion.many_studies import predict_many
 
     nodes = dict(spread(node_of, range(6), workers=1, on=address))
     assert set(nodes) == set(range(6))

@@ -1,4 +1,4 @@
-"""A log of each kind, a clock to turn, and a study folder of tables without images."""
+"""A log in each database, a clock that tests can set, and a workspace of tables without images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from spinefx.workspace.records import (
 
 @dataclass
 class Hands:
-    """A clock whose hands the test turns: the date and the time that passed, each by itself."""
+    """A clock that tests set: the date and the elapsed time, independently."""
 
     process: str = "p1"
     ms: int = 1_000_000
@@ -50,7 +50,7 @@ def hands() -> Hands:
 
 @pytest.fixture
 def log(address: str, hands: Hands) -> Iterator[Log]:
-    """An empty log, in SQLite and in PostgreSQL, whose dates the test turns."""
+    """An empty log, in SQLite and in PostgreSQL, whose dates the test sets."""
     with contextlib.closing(Log(address, now=lambda: hands.date)) as opened:
         yield opened
 
@@ -63,14 +63,14 @@ def truth_of(case: str) -> Diagnosis:
 
 
 def probability_of(case: str) -> float:
-    """What the model says: the truth, but for two cases, in numbers that are found again wherever they leak."""
+    """Return the model's probability: the truth except for two cases, in digits that show wherever they leak."""
     wrong = case in {"case03", "case05"}
     return (0.8765 if (truth_of(case) is Diagnosis.MALIGNANT) != wrong else 0.1235) + int(case[4:]) / 1e6
 
 
 @pytest.fixture
 def tables(tmp_path: Path) -> Workspace:
-    """A study folder of twelve cases with an experiment named quick; there are no voxels behind it."""
+    """A workspace of twelve cases with an experiment named quick, without voxels."""
     workspace = Workspace.create(tmp_path / "study")
     people = [f"sub-{number:03d}" for number in range(1, 13)]
     write_participants(

@@ -1,4 +1,4 @@
-"""Kill a writer of the log at random moments, and count what it had promised: run by test_log.py.
+"""Kill a writer of the log at random moments and count the answers it had promised; run by test_log.py.
 
 ``python kill_points.py ADDRESS...`` kills twenty writers of each log and prints JSON. The writer is forked, so that
 Python starts once for all points.
@@ -20,7 +20,7 @@ POINTS_A_LOG = 20
 
 
 def write_on(address: str, promises: int, point: int) -> None:
-    """Append answers without an end; say each one's name only once the log has taken it."""
+    """Append answers without end; print the name of each only after the log has stored it."""
     log = Log(address)
     for number in range(10**6):
         name = f"{point}-{number}"
@@ -29,7 +29,7 @@ def write_on(address: str, promises: int, point: int) -> None:
 
 
 def main(addresses: list[str]) -> dict[str, int]:
-    """Kill at so many points, and count."""
+    """Kill at the given number of points, and count."""
     rng, promised, lost, doubled = np.random.default_rng(11), 0, 0, 0
     points = [address for address in addresses for _ in range(POINTS_A_LOG)]
     for point, address in enumerate(points):

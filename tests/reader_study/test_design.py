@@ -1,4 +1,4 @@
-"""A design file says everything, and says it rightly; orders are drawn from it alone."""
+"""A design file is complete and checked; the case order follows from it alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_design_is_read_and_written_alike(tmp_path: Path) -> None:
+def test_a_design_survives_writing_and_reading(tmp_path: Path) -> None:
     design = StudyDesign.load(written(tmp_path, WHOLE))
     assert design.design is DesignKind.SECOND_READ
     assert design.cases == ()
@@ -46,8 +46,8 @@ def test_a_design_is_read_and_written_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('reader = ["R1"]', "unknown key 'reader'; did you mean 'readers'?"),
-        ('design = "tripple"', "design = 'tripple'; allowed: unaided, second_read, crossover"),
+        ('reader = ["R1"]', "unknown key 'reader'; did you mean 'readers'? Expected: name, design"),
+        ('design = "tripple"', "design = 'tripple'. Expected: unaided, second_read, crossover"),
         ("washout_days = -1", "washout_days = -1"),
         ("washout_days = true", "washout_days = True"),
         ("perturbed_share = 0.6", "perturbed_share = 0.6"),
@@ -56,38 +56,38 @@ def test_a_design_is_read_and_written_alike(tmp_path: Path) -> None:
         ('readers = ["R1", "R1"]', "each once"),
         ("readers = []", "at least one"),
         ('cases = ["=1+1"]', "cases"),
-        ('cases = ["case00"]', "'case00' is a case and a practice case"),
-        ('experiment = ""', "no experiment in a design 'second_read'"),
-        ('design = "unaided"', "experiment = 'quick' in a design 'unaided'"),
-        ("signs = 1", "signs = 1; allowed: true, false"),
+        ('cases = ["case00"]', "'case00' is both a case and a practice case"),
+        ('experiment = ""', "no experiment in a design of kind 'second_read'"),
+        ('design = "unaided"', "experiment = 'quick' in a design of kind 'unaided'"),
+        ("signs = 1", "signs = 1. Expected: true, false"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+def test_each_mistake_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     key = line.split(" = ")[0]
     kept = "\n".join(one for one in WHOLE.splitlines() if not one.startswith(f"{key} ="))
     with pytest.raises(DesignError, match=re.escape(complaint)):
         StudyDesign.load(written(tmp_path, f"{kept}\n{line}\n"))
 
 
-def test_no_file_no_toml_and_no_name_are_named(tmp_path: Path) -> None:
+def test_missing_file_broken_toml_and_missing_keys_are_named(tmp_path: Path) -> None:
     with pytest.raises(DesignError, match="cannot be read"):
         StudyDesign.load(tmp_path / "none.toml")
-    with pytest.raises(DesignError, match="no TOML"):
+    with pytest.raises(DesignError, match="broken TOML"):
         StudyDesign.load(written(tmp_path, "name = "))
-    with pytest.raises(DesignError, match="keys missing: name"):
+    with pytest.raises(DesignError, match="missing keys: name"):
         StudyDesign.load(written(tmp_path, 'design = "unaided"\nreaders = ["R1"]'))
     with pytest.raises(DesignError, match="perturbed_share"):
         StudyDesign(name="p", design=DesignKind.UNAIDED, readers=("R1",), perturbed_share=0.2)
 
 
 def p_value(counts: np.ndarray) -> float:
-    """Chi-square of a table against equal cells, each reader giving one count a row: rows and columns are fixed."""
+    """Return the p-value of a table against equal cells; each reader adds one count per row, so margins are fixed."""
     rows, columns = counts.shape
     statistic = ((counts - READERS / columns) ** 2 / (READERS / columns)).sum() * (columns - 1) / columns
     return float(stats.chi2.sf(statistic, (rows - 1) * (columns - 1)))
 
 
-def test_ten_thousand_readers_meet_each_case_at_each_place_and_in_each_arm_equally_often() -> None:
+def test_ten_thousand_readers_read_each_case_in_each_position_and_arm_equally_often() -> None:
     places, arms, arm_places = np.zeros((8, 8)), np.zeros((8, 2)), np.zeros((8, 2))
     same = 0
     for number in range(READERS):
@@ -110,14 +110,14 @@ def test_ten_thousand_readers_meet_each_case_at_each_place_and_in_each_arm_equal
         assert 0.001 < stats.chi2.sf(statistic, 7) < 0.9999
 
 
-def test_an_order_depends_on_seed_reader_and_session_and_on_nothing_else() -> None:
+def test_an_order_depends_only_on_seed_reader_and_session() -> None:
     order = reading_order(11, "R1", 1, [CASES])
     assert order == reading_order(11, "R1", 1, [CASES[::-1]])
     others = {reading_order(*words, [CASES]) for words in ((12, "R1", 1), (11, "R2", 1), (11, "R1", 2))}
     assert len(others | {order}) == 4
 
 
-def test_a_case_that_is_added_moves_nothing() -> None:
+def test_an_added_case_moves_no_other() -> None:
     generations = [CASES, ("x", "y"), ("z",)]
     for reader in ("R1", "R2", "R3"):
         before, after = reading_order(3, reader, 1, [CASES]), reading_order(3, reader, 1, generations)
@@ -130,7 +130,7 @@ def test_a_case_that_is_added_moves_nothing() -> None:
         assert {case for case in turned if case in CASES} == perturbed_cases(3, reader, [CASES], 0.25)
 
 
-def test_other_designs_have_one_arm_and_the_perturbed_share_is_met() -> None:
+def test_other_designs_have_one_arm_and_the_perturbed_share_is_exact() -> None:
     assert set(arms_of(DesignKind.UNAIDED, 1, "R1", [CASES]).values()) == {(Arm.UNAIDED,)}
     assert set(arms_of(DesignKind.SECOND_READ, 1, "R1", [CASES]).values()) == {(Arm.AIDED,)}
     counts = np.zeros(8)

@@ -1,4 +1,4 @@
-"""What comes out is what was sealed: in each program's format, in the study folder's tables, and in evidence."""
+"""Exports hold what was sealed: in each program's format, in the tables of the workspace, and in the statistics."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from spinefx.reader_study.session import Phase, Session
 from spinefx.reader_study.study import RegisteredStudy
 from spinefx.statistics.mrmc.anova import mrmc
 from spinefx.statistics.mrmc.scores import ReaderStudy
+from spinefx.tables.rows import read_table
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings, write_signs
-from spinefx.workspace.tables import read_table
 
 from .conftest import CASES, Hands, probability_of, truth_of
 
@@ -39,43 +39,43 @@ READERS = ("R1", "R2", "R3")
 
 
 def simulate(log: Log, tables: Workspace, hands: Hands, kind: DesignKind) -> tuple[RegisteredStudy, list[Reading]]:
-    """Readers who see the truth through noise and lean to the model; gives what they said, kept apart from the log."""
+    """Simulate readers who see the truth through noise and lean towards the model; return their answers."""
     experiment = "" if kind is DesignKind.UNAIDED else "quick"
     design = StudyDesign(
         name="pilot", design=kind, readers=READERS, experiment=experiment, seed=3, practice=("case11",), washout_days=0
     )
-    trial = register_design(tables, log, design, by="E1")
+    study = register_design(tables, log, design, by="E1")
     said: list[Reading] = []
     rng = np.random.default_rng(8)
     signs = {name: rng.choice(list(Score)) for name in SIGN_IDENTIFIERS}
     signs = {name: Score(str(score)) for name, score in signs.items()}
     for reader in READERS:
         for session in range(1, design.sessions + 1):
-            sitting = Session(log, trial, reader, session, hands.clock())
+            reading = Session(log, study, reader, session, hands.clock())
             hands.pass_s(60)
-            while (state := sitting.current()) is not None:
-                said += read_one(sitting, state.task, tables, hands, rng, signs)
-    return trial, said
+            while (state := reading.current()) is not None:
+                said += read_one(reading, state.task, tables, hands, rng, signs)
+    return study, said
 
 
-def read_one(sitting: Session, task: Any, tables: Workspace, hands: Hands, rng: Any, signs: Any) -> list[Reading]:
-    case, reader = task.case_id, sitting.reader
+def read_one(reading: Session, task: Any, tables: Workspace, hands: Hands, rng: Any, signs: Any) -> list[Reading]:
+    case, reader = task.case_id, reading.reader
     sure = int(np.clip(50 + 25 * (1 if truth_of(case) is Diagnosis.MALIGNANT else -1) + rng.normal(0, 25), 0, 100))
-    sitting.open(task.handle)
+    reading.open(task.handle)
     hands.pass_s(12.5)
     first = Answer(Diagnosis.MALIGNANT if sure >= 50 else Diagnosis.BENIGN, sure, signs, "seen, and said")
-    sitting.seal(task.handle, Phase.FIRST, "first", first)
+    reading.seal(task.handle, Phase.FIRST, "first", first)
     made = [Reading(case, reader, Arm.UNAIDED, first.diagnosis, float(sure), 12.5)]
     if task.arm is Arm.AIDED:
-        pin = sitting.trial.model
+        pin = reading.study.model
         assert pin is not None
-        shown = sitting.reveal(task.handle, lambda name: model_answers(tables, pin)[name])
+        shown = reading.reveal(task.handle, lambda name: model_answers(tables, pin)[name])
         hands.pass_s(3.25)
         swayed = round((sure + 100 * shown["probability"]) / 2)
         second = Answer(Diagnosis.MALIGNANT if swayed >= 50 else Diagnosis.BENIGN, swayed)
-        sitting.seal(task.handle, Phase.REVISED, "second", second)
+        reading.seal(task.handle, Phase.REVISED, "second", second)
         made.append(Reading(case, reader, Arm.AIDED, second.diagnosis, float(swayed), 15.75))
-        if sitting.trial.design.design is DesignKind.CROSSOVER:
+        if reading.study.design.design is DesignKind.CROSSOVER:
             made = made[1:]
     return [] if task.is_practice else made
 
@@ -89,16 +89,16 @@ def tsv(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("kind", DesignKind)
-def test_what_was_said_is_what_the_tables_hold(
+def test_the_tables_hold_the_answers_that_were_given(
     log: Log, tables: Workspace, hands: Hands, tmp_path: Path, kind: DesignKind
 ) -> None:
-    trial, said = simulate(log, tables, hands, kind)
+    study, said = simulate(log, tables, hands, kind)
     done = export_study(tables, log, "pilot", tmp_path / "out", by="E1")
     assert done.missing == 0
     assert done.readings == len(said) == 11 * 3 * (1 if kind is DesignKind.UNAIDED else 2)
     assert sorted(read_readings(tables), key=key) == sorted(said, key=key)
     assert {(one.case_id, one.reader_id) for one in read_signs(tables)} == {
-        (case, reader) for case in trial.cases for reader in READERS
+        (case, reader) for case in study.cases for reader in READERS
     }
     assert check_export(tmp_path / "out", log) > 60
     again = export_study(tables, log, "pilot", tmp_path / "again", by="E1")
@@ -106,7 +106,7 @@ def test_what_was_said_is_what_the_tables_hold(
     assert sorted(read_readings(tables), key=key) == sorted(said, key=key)
 
 
-def test_each_format_gives_back_the_same_scores(log: Log, tables: Workspace, hands: Hands, tmp_path: Path) -> None:
+def test_each_format_holds_the_same_scores(log: Log, tables: Workspace, hands: Hands, tmp_path: Path) -> None:
     _, said = simulate(log, tables, hands, DesignKind.SECOND_READ)
     out = export_study(tables, log, "pilot", tmp_path / "out", by="E1").folder
     wanted = {key(one): one.confidence for one in said}
@@ -132,7 +132,7 @@ def test_each_format_gives_back_the_same_scores(log: Log, tables: Workspace, han
     assert scored == wanted
 
 
-def test_the_long_table_tells_the_whole_story(log: Log, tables: Workspace, hands: Hands, tmp_path: Path) -> None:
+def test_the_long_table_is_complete(log: Log, tables: Workspace, hands: Hands, tmp_path: Path) -> None:
     simulate(log, tables, hands, DesignKind.CROSSOVER)
     out = export_study(tables, log, "pilot", tmp_path / "out", by="E1").folder
     meanings = json.loads((out / "readings.json").read_text())
@@ -153,7 +153,7 @@ def test_the_long_table_tells_the_whole_story(log: Log, tables: Workspace, hands
     assert len(signs) == 3 * (11 * 2 + 1)
 
 
-def test_evidence_finds_the_same_as_when_it_is_fed_directly(
+def test_statistics_are_the_same_from_an_export_as_from_the_answers(
     log: Log, tables: Workspace, hands: Hands, tmp_path: Path
 ) -> None:
     _, said = simulate(log, tables, hands, DesignKind.SECOND_READ)
@@ -179,18 +179,18 @@ def test_evidence_finds_the_same_as_when_it_is_fed_directly(
     assert mrmc(from_file) == directly
 
 
-def test_an_export_that_was_changed_is_seen(log: Log, tables: Workspace, hands: Hands, tmp_path: Path) -> None:
+def test_a_changed_export_is_detected(log: Log, tables: Workspace, hands: Hands, tmp_path: Path) -> None:
     simulate(log, tables, hands, DesignKind.UNAIDED)
     out = export_study(tables, log, "pilot", tmp_path / "out", by="E1").folder
     whole = (out / "imrmc.csv").read_text()
     (out / "imrmc.csv").write_text(whole.replace("R1", "R9", 1))
-    with pytest.raises(LogError, match=r"imrmc\.csv is not as it was exported"):
+    with pytest.raises(LogError, match=r"imrmc\.csv has changed since it was exported"):
         check_export(out, log)
     (out / "imrmc.csv").write_text(whole)
     assert check_export(out, log) > 0
     manifest = (out / "study.json").read_text()
     (out / "study.json").write_text(manifest.replace('"entries": ', '"entries": 1'))
-    with pytest.raises(LogError, match=r"study\.json is not one that this log gave out"):
+    with pytest.raises(LogError, match=r"study\.json was not exported from this log"):
         check_export(out, log)
 
 
@@ -206,7 +206,7 @@ def new_key(path: Path) -> Path:
 
 
 def spoil(path: Path) -> None:
-    """Flip one bit in the middle."""
+    """Flip one bit in the middle of a file."""
     whole = bytearray(path.read_bytes())
     whole[len(whole) // 2] ^= 1
     path.write_bytes(whole)
@@ -219,7 +219,7 @@ def signed(log: Log, tables: Workspace, hands: Hands, tmp_path: Path, key_file: 
     return export_study(tables, log, "pilot", tmp_path / "out", by="E1", key=read_key(key_file)).folder
 
 
-def test_a_signed_export_says_who_and_when_and_is_known_again(signed: Path, key_file: Path) -> None:
+def test_a_signed_export_names_user_and_time_and_passes_its_check(signed: Path, key_file: Path) -> None:
     assert check(signed, key_file=key_file) is None
     manifest = json.loads((signed / "study.json").read_text())
     assert manifest["exported"]["by"] == "E1"
@@ -227,11 +227,11 @@ def test_a_signed_export_says_who_and_when_and_is_known_again(signed: Path, key_
     assert key_file.read_text().strip() not in "".join(path.read_text() for path in signed.iterdir())
 
 
-def test_a_change_of_any_file_of_a_signed_export_is_named(signed: Path, key_file: Path, tmp_path: Path) -> None:
+def test_a_change_to_any_file_of_a_signed_export_is_named(signed: Path, key_file: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in signed.iterdir())
     assert len(names) == 12
     for name in names:
-        for harm, words in ((spoil, "is not as it was"), (Path.unlink, "missing|no study.json can be read")):
+        for harm, words in ((spoil, "has changed since it was"), (Path.unlink, "missing|study.json cannot be read")):
             copy = tmp_path / "copy"
             shutil.copytree(signed, copy)
             harm(copy / name)
@@ -241,11 +241,11 @@ def test_a_change_of_any_file_of_a_signed_export_is_named(signed: Path, key_file
             assert wanted in str(caught.value)
             shutil.rmtree(copy)
     (signed / "more.tsv").write_text("reader\n")
-    with pytest.raises(LogError, match=r"more\.tsv was not exported"):
+    with pytest.raises(LogError, match=r"more\.tsv is not part of the export"):
         check(signed, key_file=key_file)
 
 
-def test_another_key_and_an_unsigned_export_are_named(signed: Path, key_file: Path, tmp_path: Path) -> None:
+def test_another_key_and_an_unsigned_export_are_refused(signed: Path, key_file: Path, tmp_path: Path) -> None:
     with pytest.raises(LogError, match="with another key"):
         check(signed, key_file=new_key(tmp_path / "other.key"))
     (signed / "study.json.hmac").write_bytes(b"hmac-sha256:\xff")
@@ -256,11 +256,11 @@ def test_another_key_and_an_unsigned_export_are_named(signed: Path, key_file: Pa
         check(signed, key_file=key_file)
     assert check(signed) is None
     (signed / "study.json").write_text("{}")
-    with pytest.raises(LogError, match="names no files"):
+    with pytest.raises(LogError, match="lists no files"):
         check(signed)
 
 
-def test_only_the_key_knows_a_log_that_was_written_anew_from_the_true_one(
+def test_only_the_key_detects_a_log_that_was_rewritten_as_a_whole(
     log: Log, tables: Workspace, hands: Hands, tmp_path: Path, signed: Path, key_file: Path
 ) -> None:
     kept = log.entries()
@@ -275,20 +275,24 @@ def test_only_the_key_knows_a_log_that_was_written_anew_from_the_true_one(
         write_signs(tables, [])
         out = export_study(tables, forged, "pilot", tmp_path / "forged", by="E1").folder
         assert check_export(out, forged) > 60, "the forged log and its export agree"
-        with pytest.raises(LogError, match="cut off or replaced"):
+        with pytest.raises(LogError, match="removed or replaced"):
             check_export(signed, forged)
     with pytest.raises(LogError, match=r"study\.json\.hmac is missing"):
         check(out, key_file=key_file)
     shutil.copy(signed / "study.json.hmac", out)
-    with pytest.raises(LogError, match="is not as it was signed"):
+    with pytest.raises(LogError, match="has changed since it was signed"):
         check(out, key_file=key_file)
 
 
 @pytest.mark.parametrize(
     ("mode", "text", "words"),
-    [(0o600, "short", "a key of 5 bytes"), (0o644, "k" * 64, "others may read"), (0o600, None, "no key can be read")],
+    [
+        (0o600, "short", "the key has 5 bytes"),
+        (0o644, "k" * 64, "other users can read"),
+        (0o600, None, "the key cannot be read"),
+    ],
 )
-def test_a_key_that_is_none_is_refused_before_anything_is_written(
+def test_an_unusable_key_is_refused_before_anything_is_written(
     tables: Workspace, tmp_path: Path, mode: int, text: str | None, words: str
 ) -> None:
     path = tmp_path / "bad.key"
@@ -300,7 +304,7 @@ def test_a_key_that_is_none_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_verbs_sign_and_check(
+def test_the_commands_sign_and_check(
     tables: Workspace, tmp_path: Path, key_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     design = tmp_path / "design.toml"
@@ -313,20 +317,20 @@ def test_the_verbs_sign_and_check(
         return capsys.readouterr().out
 
     assert "0 readings" in run("reader-study", "export", tables.root, "pilot", out, "--key", key_file)
-    assert "as it was signed" in run("reader-study", "check", out, "--key", key_file)
-    assert "its 2 entries are as they were written" in run("reader-study", "check", out, tables.root)
-    assert "only --key or the study folder tells" in run("reader-study", "check", out)
+    assert "matches its signature" in run("reader-study", "check", out, "--key", key_file)
+    assert "2 log entries are intact" in run("reader-study", "check", out, tables.root)
+    assert "Only --key or the workspace can show" in run("reader-study", "check", out)
     with pytest.raises(SpinefxError, match="a new or empty folder"):
         run("reader-study", "export", tables.root, "pilot", out)
 
 
-def test_rows_of_others_stay_and_a_contradiction_is_refused_before_anything_is_written(
+def test_other_rows_stay_and_a_contradiction_is_refused_before_anything_is_written(
     log: Log, tables: Workspace, hands: Hands, tmp_path: Path
 ) -> None:
     _, said = simulate(log, tables, hands, DesignKind.UNAIDED)
     other = Reading("case00", "R9", Arm.UNAIDED, Diagnosis.BENIGN)
     write_readings(tables, [other, replace(said[0], confidence=1.0)])
-    with pytest.raises(WorkspaceError, match="another answer of R1"):
+    with pytest.raises(WorkspaceError, match="a different answer by R1"):
         export_study(tables, log, "pilot", tmp_path / "out", by="E1")
     assert not (tmp_path / "out").exists()
     write_readings(tables, [other])
@@ -335,11 +339,11 @@ def test_rows_of_others_stay_and_a_contradiction_is_refused_before_anything_is_w
     assert len(read_readings(tables)) == 1 + len(said)
 
 
-def test_the_verbs_work_on_a_folder(tables: Workspace, tmp_path: Path) -> None:
+def test_the_commands_work_on_a_workspace(tables: Workspace, tmp_path: Path) -> None:
     design = tmp_path / "design.toml"
     design.write_text('name = "pilot"\ndesign = "second_read"\nreaders = ["R1"]\ncases = "all"\nexperiment = "quick"\n')
-    trial = register(tables.root, design)
-    assert trial.cases == CASES
+    study = register(tables.root, design)
+    assert study.cases == CASES
     done = export(tables.root, "pilot", tmp_path / "out")
     assert (done.readings, done.missing) == (0, 24)
     assert (tmp_path / "out" / "imrmc.csv").read_text().count("\n") == 13

@@ -1,4 +1,4 @@
-"""The log: nothing that was written is lost, and nothing that was changed stays unseen."""
+"""The log: no entry is lost, and no alteration goes undetected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def twelve(log: Log) -> Log:
 
 @pytest.fixture
 def tamper(address: str) -> Iterator[Callable[..., None]]:
-    """Run statements past the log, as whoever owns the database may."""
+    """Run statements behind the log's back, as an owner of the database can."""
     engine = sql.create_engine(address)
 
     def run(*statements: str, **values: object) -> None:
@@ -57,7 +57,7 @@ def tamper(address: str) -> Iterator[Callable[..., None]]:
 LOOSE = ("CREATE TABLE loose AS SELECT * FROM entries", "DROP TABLE entries", "ALTER TABLE loose RENAME TO entries")
 
 
-def test_entries_come_back_as_they_were_written(log: Log) -> None:
+def test_entries_are_read_back_unchanged(log: Log) -> None:
     filled(log)
     assert log.verify() == 12
     assert [entry.number for entry in log.entries()] == list(range(1, 13))
@@ -76,7 +76,7 @@ def test_several_entries_are_written_all_or_none(log: Log) -> None:
     assert log.verify() == 2
 
 
-def test_eight_writers_at_once_make_one_chain(address: str) -> None:
+def test_eight_simultaneous_writers_produce_one_chain(address: str) -> None:
     logs = [Log(address) for _ in range(8)]
     failures: list[BaseException] = []
 
@@ -101,7 +101,7 @@ def test_eight_writers_at_once_make_one_chain(address: str) -> None:
         log.close()
 
 
-def test_two_servers_may_open_an_empty_database_at_once(new_address: Callable[[], str]) -> None:
+def test_two_servers_can_open_an_empty_database_at_once(new_address: Callable[[], str]) -> None:
     for _ in range(5):
         address = new_address()
         with ThreadPoolExecutor(6) as threads:
@@ -113,7 +113,7 @@ def test_two_servers_may_open_an_empty_database_at_once(new_address: Callable[[]
             assert log.verify() == 6
 
 
-def test_a_log_goes_on_where_it_was_closed(address: str) -> None:
+def test_a_log_continues_where_it_was_closed(address: str) -> None:
     for turn in range(1, 4):
         with contextlib.closing(Log(address)) as log:
             filled(log)
@@ -123,7 +123,7 @@ def test_a_log_goes_on_where_it_was_closed(address: str) -> None:
             assert log.verify(head) == 12 * turn
 
 
-def test_a_flipped_bit_in_any_row_and_column_is_seen(twelve: Log, tamper: Callable[..., None]) -> None:
+def test_a_flipped_bit_in_any_row_and_column_is_detected(twelve: Log, tamper: Callable[..., None]) -> None:
     rng = np.random.default_rng(1)
     for kept in [entry.to_json() for entry in twelve.entries()]:
         for column in ("number", "written", "kind", "person", "subject", "content", "previous", "digest"):
@@ -147,19 +147,22 @@ def test_a_flipped_bit_in_any_row_and_column_is_seen(twelve: Log, tamper: Callab
 @pytest.mark.parametrize(
     ("statement", "found"),
     [
-        ("UPDATE entries SET content = content || ' ' WHERE number = 4", "entry 4 of the log is not as it was written"),
+        ("UPDATE entries SET content = content || ' ' WHERE number = 4", "entry 4 of the log has been altered"),
         (
             "UPDATE entries SET content = replace(content, '{\"answer', '{\"answer\":0,\"answer')",
-            "entry 1 .* is not as",
+            "entry 1 .* has been altered",
         ),
-        ("UPDATE entries SET content = replace(content, 'confidence', '\\u0063onfidence')", "entry 1 .* is not as"),
+        (
+            "UPDATE entries SET content = replace(content, 'confidence', '\\u0063onfidence')",
+            "entry 1 .* has been altered",
+        ),
         ("UPDATE entries SET content = '{\"n\":NaN}' WHERE number = 4", "entry 4 of the log cannot be read"),
         ("UPDATE entries SET content = '[' WHERE number = 4", "entry 4 of the log cannot be read"),
-        ("UPDATE entries SET content = '[]' WHERE number = 4", "entry 4 of the log is not as it was written"),
+        ("UPDATE entries SET content = '[]' WHERE number = 4", "entry 4 of the log has been altered"),
     ],
     ids=["a space", "a doubled key", "an escape", "no number", "no JSON", "a list"],
 )
-def test_other_text_is_seen_even_where_it_means_the_same(
+def test_different_text_with_the_same_meaning_is_detected(
     twelve: Log, tamper: Callable[..., None], statement: str, found: str
 ) -> None:
     tamper(statement.replace(":", r"\:"))
@@ -170,9 +173,7 @@ def test_other_text_is_seen_even_where_it_means_the_same(
 @pytest.mark.parametrize(
     "columns", [("content",), ("content", "digest"), ("content", "previous", "digest"), ("number",)]
 )
-def test_entries_that_change_places_are_seen(
-    twelve: Log, tamper: Callable[..., None], columns: tuple[str, ...]
-) -> None:
+def test_swapped_entries_are_detected(twelve: Log, tamper: Callable[..., None], columns: tuple[str, ...]) -> None:
     if columns == ("number",):
         steps = [(4, 99), (8, 4), (99, 8)]
         tamper(*(f"UPDATE entries SET number = {after} WHERE number = {before}" for before, after in steps))
@@ -180,17 +181,17 @@ def test_entries_that_change_places_are_seen(
         other = "(SELECT {0} FROM entries AS o WHERE o.number = 12 - entries.number)"
         swapped = ", ".join(f"{column} = {other.format(column)}" for column in columns)
         tamper(f"UPDATE entries SET {swapped} WHERE number IN (4, 8)")
-    with pytest.raises(LogError, match="entry 4 of the log is not as it was written"):
+    with pytest.raises(LogError, match="entry 4 of the log has been altered"):
         twelve.verify()
 
 
 @pytest.mark.parametrize("number", [1, 2, 5, 11])
-def test_an_entry_that_is_missing_is_named(twelve: Log, tamper: Callable[..., None], number: int) -> None:
+def test_a_missing_entry_is_named(twelve: Log, tamper: Callable[..., None], number: int) -> None:
     tamper("DELETE FROM entries WHERE number = :number", number=number)
     with pytest.raises(LogError, match=f"entry {number} of the log is missing"):
         twelve.verify()
     tamper("UPDATE entries SET number = number - 1 WHERE number > :number", number=number)
-    with pytest.raises(LogError, match=f"entry {number} of the log is not as it was written"):
+    with pytest.raises(LogError, match=f"entry {number} of the log has been altered"):
         twelve.verify()
 
 
@@ -199,14 +200,14 @@ def test_an_entry_that_is_missing_is_named(twelve: Log, tamper: Callable[..., No
     [
         ("INSERT INTO entries SELECT * FROM entries WHERE number = 5", "entry 6 of the log is missing"),
         ("UPDATE entries SET content = NULL WHERE number = 5", "entry 5 of the log cannot be read"),
-        ("UPDATE entries SET person = NULL WHERE number = 5", "entry 5 of the log is not as it was written"),
+        ("UPDATE entries SET person = NULL WHERE number = 5", "entry 5 of the log has been altered"),
         ("UPDATE entries SET number = NULL WHERE number = 5", "of the log"),
-        ("ALTER TABLE entries DROP COLUMN person", "the log's database cannot be read"),
-        ("DROP TABLE entries", "the log's database cannot be read"),
+        ("ALTER TABLE entries DROP COLUMN person", "The database of the log cannot be read"),
+        ("DROP TABLE entries", "The database of the log cannot be read"),
     ],
     ids=["doubled", "without content", "without a person", "without a number", "without a column", "without a table"],
 )
-def test_a_table_that_was_loosened_is_seen(
+def test_damage_after_constraints_were_dropped_is_detected(
     twelve: Log, tamper: Callable[..., None], statement: str, found: str
 ) -> None:
     tamper(*LOOSE)
@@ -216,30 +217,30 @@ def test_a_table_that_was_loosened_is_seen(
         twelve.verify()
 
 
-def test_a_tail_that_was_cut_off_or_replaced_is_seen(twelve: Log, tamper: Callable[..., None]) -> None:
+def test_a_removed_or_replaced_tail_is_detected(twelve: Log, tamper: Callable[..., None]) -> None:
     head = twelve.head()
     assert twelve.verify(head) == 12
     tamper("DELETE FROM entries WHERE number > 9")
     assert twelve.verify() == 9
-    with pytest.raises(LogError, match="cut off"):
+    with pytest.raises(LogError, match="removed or replaced"):
         twelve.verify(head)
     filled(twelve, 3)
-    with pytest.raises(LogError, match="cut off or replaced"):
+    with pytest.raises(LogError, match="removed or replaced"):
         twelve.verify(head)
 
 
-def test_a_chain_that_was_written_anew_is_seen_by_the_head_alone(twelve: Log, tamper: Callable[..., None]) -> None:
+def test_a_rewritten_chain_is_detected_only_with_the_head(twelve: Log, tamper: Callable[..., None]) -> None:
     kept, head = twelve.entries(), twelve.head()
     tamper("DELETE FROM entries")
     for entry in kept:
         changed = {"answer": {"confidence": 99}} if entry.number == 5 else entry.content
         twelve.append(entry.kind, entry.person, entry.subject, changed)
     assert twelve.verify() == 12, "the chain alone cannot know"
-    with pytest.raises(LogError, match="cut off or replaced"):
+    with pytest.raises(LogError, match="removed or replaced"):
         twelve.verify(head)
 
 
-def test_a_flipped_bit_in_the_file_changes_no_answer_unseen(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_file_changes_no_answer_undetected(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite"
     with contextlib.closing(Log.beside(path)) as log:
         filled(log)
@@ -257,7 +258,7 @@ def test_a_flipped_bit_in_the_file_changes_no_answer_unseen(tmp_path: Path) -> N
     assert seen > 10
 
 
-def test_a_flipped_bit_in_postgresqls_file_changes_no_answer_unseen(postgres: Any) -> None:
+def test_a_flipped_bit_in_postgresqls_file_changes_no_answer_undetected(postgres: Any) -> None:
     name = postgres.new_database()
     with contextlib.closing(Log(postgres.address(name))) as log:
         filled(log)
@@ -287,7 +288,7 @@ def flipped(whole: bytes, place: int) -> bytes:
 
 
 def is_seen(address: str, kept: list[dict[str, object]], head: tuple[int, str]) -> bool:
-    """Whether a damaged log is named as such; where it is not, it must hold what was written."""
+    """Return whether a damaged log is reported as such; where it is not, its entries must be intact."""
     try:
         with contextlib.closing(Log(address)) as log:
             log.verify(head)
@@ -302,14 +303,14 @@ def rows(log: Log, statement: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.exec_driver_sql(statement)]
 
 
-def test_a_database_that_cannot_be_opened_is_named_without_its_address() -> None:
+def test_a_database_that_cannot_be_opened_is_reported_without_its_address() -> None:
     with pytest.raises(WorkspaceError, match="cannot be opened") as caught:
         Log("sqlite:////nowhere/secret/log.sqlite")
     assert "secret" not in str(caught.value)
 
 
 def killed(addresses: list[str]) -> dict[str, int]:
-    """Let a process append in a loop and kill it, again and again; gives what was promised and what was lost."""
+    """Let a process append in a loop and kill it repeatedly; return the numbers of promised and of lost answers."""
     ran = subprocess.run([sys.executable, str(KILLER), *addresses], check=True, capture_output=True, text=True)
     found: dict[str, int] = json.loads(ran.stdout)
     return found
@@ -330,7 +331,7 @@ def test_no_committed_answer_is_lost_at_a_thousand_kill_points(new_address: Call
     assert (found["lost"], found["doubled"]) == (0, 0)
 
 
-def test_nothing_is_lost_or_doubled_when_postgresql_stops_at_once(postgres: Any) -> None:
+def test_nothing_is_lost_or_duplicated_when_postgresql_crashes(postgres: Any) -> None:
     rng, promised, tried = np.random.default_rng(2), [], 0
     name = postgres.new_database()
     # The careless setting: whoever commits is answered before anything is written.
@@ -355,7 +356,7 @@ def test_nothing_is_lost_or_doubled_when_postgresql_stops_at_once(postgres: Any)
     assert len(promised) > 100
 
 
-def test_a_server_needs_no_right_but_to_read_and_to_add(postgres: Any) -> None:
+def test_a_server_needs_only_the_rights_to_select_and_insert(postgres: Any) -> None:
     name = postgres.new_database()
     Log(postgres.address(name)).close()
     postgres.run(f"CREATE ROLE page{name} LOGIN", f"GRANT SELECT, INSERT ON entries TO page{name}", database=name)
@@ -367,7 +368,7 @@ def test_a_server_needs_no_right_but_to_read_and_to_add(postgres: Any) -> None:
                 connection.exec_driver_sql(statement)
 
 
-def test_a_database_that_keeps_silent_is_named_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_database_is_reported_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     monkeypatch.setattr(log_module, "CONNECT_S", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(WorkspaceError, match="cannot be opened"):

@@ -50,7 +50,9 @@ def placement() -> Placement:
 
 
 @pytest.mark.parametrize("way", [(-30, 0), (-15, 0), (15, 0), (30, 0), (0, 15), (0, -15)])
-def test_a_box_that_misses_is_told_from_one_that_does_not(placement: Placement, way: tuple[float, float]) -> None:
+def test_a_box_that_misses_is_distinguished_from_one_that_does_not(
+    placement: Placement, way: tuple[float, float]
+) -> None:
     strangers = range(100, 140)
     right = [placement.score(stack_of(number)) for number in strangers]
     missed = [placement.score(stack_of(number, *way)) for number in strangers]
@@ -58,19 +60,19 @@ def test_a_box_that_misses_is_told_from_one_that_does_not(placement: Placement, 
     assert sum(score < placement.limit for score in missed) >= 36
 
 
-def test_a_box_on_the_next_vertebra_is_not_told(placement: Placement) -> None:
+def test_a_box_on_the_next_vertebra_is_not_detected(placement: Placement) -> None:
     above = [placement.score(stack_of(number, up_mm=34)) for number in range(100, 140)]
     assert sum(score < placement.limit for score in above) <= 4
 
 
-def test_the_limit_refuses_about_the_share_that_it_names(placement: Placement) -> None:
+def test_the_limit_refuses_about_the_stated_share(placement: Placement) -> None:
     strangers = views_of(range(1000, 1150))
     again = np.concatenate([placement.whole.scores(one.again) for one in strangers])
     # 600 boxes of 150 strangers; three standard errors of a share of 150 are 4 points.
     assert np.mean(again < placement.limit) == pytest.approx(FALSE_REFUSALS, abs=0.04)
 
 
-def test_somebody_of_the_cohort_is_judged_by_the_rule_that_has_not_seen_them(placement: Placement) -> None:
+def test_a_participant_is_judged_by_the_rule_that_was_not_learned_from_them(placement: Placement) -> None:
     own = stack_of(7)
     assert placement.score(own, "sub-007") == pytest.approx(placement.own["sub-007_L1"])
     assert placement.score(own, "sub-007") != placement.score(own)
@@ -80,7 +82,7 @@ def test_somebody_of_the_cohort_is_judged_by_the_rule_that_has_not_seen_them(pla
     assert placement.score(own, "sub-007") == pytest.approx(without.score(own))
 
 
-def test_few_participants_teach_nothing_and_a_flat_case_is_left_out() -> None:
+def test_few_participants_yield_no_rule_and_a_flat_case_is_left_out() -> None:
     assert Placement.of(views_of(range(FEWEST - 1))) is None
     assert Placement.of(views_of(range(FEWEST))) is not None
     whole = stack_of(1)
@@ -89,7 +91,7 @@ def test_few_participants_teach_nothing_and_a_flat_case_is_left_out() -> None:
     assert BoxViews.of(flat) is None
 
 
-def test_the_same_cohort_in_any_order_gives_the_same_rule() -> None:
+def test_the_rule_does_not_depend_on_the_order_of_the_cohort() -> None:
     views = views_of(range(20))
     one, other = Placement.of(views), Placement.of(views[::-1])
     assert one is not None

@@ -86,7 +86,7 @@ def made_by_hand(
     return Scorer.open(folder, card, filters)
 
 
-def test_a_network_made_to_look_for_a_bright_spot_passes(untrained: list[Path], tmp_path: Path) -> None:
+def test_a_network_built_to_find_a_bright_spot_passes(untrained: list[Path], tmp_path: Path) -> None:
     """Of 16 filters one knows the spot, and the answer is that filter's."""
     filters = 0.02 * np.random.default_rng(5).standard_normal((16, 6, 16, 16))
     filters[0] = -1 / 192
@@ -115,7 +115,7 @@ def sum_of_pixels(folder: Path, card: ModelCard) -> Scorer:
     return made_by_hand(folder, card, nodes, {"weights": np.ones((1, 6 * SIZE * SIZE))})
 
 
-def test_a_network_that_weighs_every_pixel_alike_fails(untrained: list[Path], tmp_path: Path) -> None:
+def test_a_network_with_equal_weights_for_all_pixels_fails(untrained: list[Path], tmp_path: Path) -> None:
     """Its map is the image's own, and no order of its weights is another."""
     scorer = sum_of_pixels(tmp_path, read_card(untrained[0]))
     found = saliency((scorer,), Stack(), 0)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ def test_networks_of_random_weights_fail(untrained: list[Path]) -> None:
             assert found.strength < 2
 
 
-def test_torch_checks_as_the_graph_does(untrained: list[Path]) -> None:
+def test_torch_and_onnx_give_the_same_checks(untrained: list[Path]) -> None:
     classifier = Classifier.load(untrained[0])
     kept = classifier.log_odds(Stack().array[None])
     found = saliency((classifier,), Stack(), 0)  # type: ignore[arg-type]

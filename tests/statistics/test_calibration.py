@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spinefx.errors import InputError
@@ -93,3 +93,18 @@ def test_the_table_has_the_tests_in_its_note() -> None:
         "Brier score",
     ]
     assert all(name in table.note for name in ("Spiegelhalter", "likelihood ratio", "Hosmer-Lemeshow"))
+
+
+@settings(max_examples=25)
+@given(width=st.floats(-6, 0), centre=st.floats(-4, 4), seed=st.integers(0, 10_000))
+def test_the_slope_scales_with_the_logit_however_narrow_the_probabilities(
+    width: float, centre: float, seed: int
+) -> None:
+    """A model that was trained for one epoch gives probabilities that differ in the third decimal."""
+    rng = np.random.default_rng(seed)
+    logit, malignant = rng.normal(size=20), rng.random(20) < 0.4
+    malignant[:2] = True, False
+    squeezed = calibrate(1 / (1 + np.exp(-(centre + 10**width * logit))), malignant).slope
+    plain = calibrate(1 / (1 + np.exp(-logit)), malignant).slope
+    for one, other in zip(*((each.value, each.low, each.high) for each in (squeezed, plain)), strict=True):
+        assert one * 10**width == pytest.approx(other, rel=1e-4, abs=1e-4, nan_ok=True)

@@ -116,11 +116,11 @@ def test_functions_give_the_same_result_from_tables_and_from_mappings() -> None:
         ({"case_id": ["a", "b"]}, "unequal length"),
         ({"case_id": ["a", "b", None, "a", "b", "c"]}, "readings, row 3: no case_id"),
         ({"case_id": ["a", "b", "b", "a", "b", "c"]}, "b read twice by R1"),
-        ({"diagnosis": ["malign"] * 6}, "row 1: 'malign'; allowed: benign, malignant"),
-        ({"confidence": ["sure"] * 6}, "row 1, confidence: 'sure'; allowed: a number"),
-        ({"confidence": [float("inf")] * 6}, "row 1, confidence: inf; allowed: a finite number"),
+        ({"diagnosis": ["malign"] * 6}, "row 1: 'malign'. Expected: benign, malignant"),
+        ({"confidence": ["sure"] * 6}, "row 1, confidence: 'sure'. Expected: a number"),
+        ({"confidence": [float("inf")] * 6}, "row 1, confidence: inf. Expected: a finite number"),
         ({"confidence": [101] * 6}, "a confidence of 101"),
-        ({"arm": ["helped"] * 6}, "row 1, arm: 'helped'; allowed: unaided, aided"),
+        ({"arm": ["helped"] * 6}, "row 1, arm: 'helped'. Expected: unaided, aided"),
     ],
 )
 def test_invalid_readings_are_refused_with_their_place(change: dict[str, Any], message: str) -> None:
@@ -135,7 +135,7 @@ def test_objects_that_are_not_tables_are_refused(thing: object) -> None:
         rows_of(thing, required=("case_id",))
 
 
-@pytest.mark.parametrize("text", ["a\ta\n1\t2\n", "a\tb\n1\n", ""])
+@pytest.mark.parametrize("text", ["a\ta\n1\t2\n", "a\tb\n1", "a\tb\n1\t2\t3\n", ""])
 def test_a_broken_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text(text, encoding="utf-8")
     with pytest.raises(TableError):

@@ -1,9 +1,9 @@
-/** Elements with text, never with markup: whatever the data say, they are shown, not run. */
+/** Elements made from text, never from markup: data are shown, not run. */
 
 type Child = Node | string | number | null | undefined;
 type Attributes = Record<string, string | number | boolean | ((event: never) => void) | undefined>;
 
-/** Make an element; functions become listeners, `true` an empty attribute, `false` and `undefined` none. */
+/** Make an element. Functions become listeners, `true` an empty attribute, `false` and `undefined` no attribute. */
 export function element<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
   attributes: Attributes = {},
@@ -17,7 +17,7 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The same for drawings. */
+/** Make an SVG element in the same way. */
 export function drawing<Name extends keyof SVGElementTagNameMap>(
   name: Name,
   attributes: Attributes = {},
@@ -29,7 +29,7 @@ export function drawing<Name extends keyof SVGElementTagNameMap>(
   return made;
 }
 
-/** Put children in place of what an element held. */
+/** Replace an element's children. */
 export function replace(parent: Element, ...children: Child[]): void {
   parent.replaceChildren();
   fill(parent, ...children);
@@ -45,4 +45,17 @@ function dress(made: Element, attributes: Attributes): void {
 
 function fill(parent: Element, ...children: Child[]): void {
   for (const child of children) if (child !== null && child !== undefined) parent.append(child instanceof Node ? child : String(child));
+}
+
+type Cell = Node | string | number;
+
+/** Make a table; an empty caption is left out. */
+export function table(caption: string, head: string[], rows: Cell[][], className = "wide"): HTMLTableElement {
+  return element(
+    "table",
+    { class: className || undefined },
+    caption ? element("caption", {}, caption) : null,
+    element("thead", {}, element("tr", {}, ...head.map((title) => element("th", { scope: "col" }, title)))),
+    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))))),
+  );
 }

@@ -1,7 +1,7 @@
-/** What was dropped: files, and all files of folders, with their paths inside what was dropped. */
+/** Everything that was dropped: files, and the files of folders, each with its path. */
 
 export async function gather(dropped: DataTransfer): Promise<[string, File][]> {
-  // Entries must be taken at once: after the first wait the list is empty.
+  // Read all entries at once: the list is empty after the first await.
   const entries = [...dropped.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   if (!entries.length) return [...dropped.files].map((file) => [file.name, file]);
   const found: [string, File][] = [];
@@ -17,7 +17,7 @@ async function walk(entry: FileSystemEntry, found: [string, File][]): Promise<vo
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   for (;;) {
-    // A reader gives some entries at a time, and none at the end.
+    // A reader returns some entries at a time, and none at the end.
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
     if (!some.length) return;
     for (const one of some) await walk(one, found);

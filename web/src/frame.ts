@@ -1,50 +1,29 @@
-/** What stands round every page: where one is, who one is, and what this is not. */
+/** The frame around every page: links, who is signed in, and what this software is not. */
 
+import type { CurrentUser } from "./contracts";
 import { element, replace } from "./dom";
 import { signOut } from "./leaving";
+import type { Page } from "./pages";
 
-export interface Me {
-  /** Code of the person, never a name. */
-  code: string;
-  roles: string[];
-  /** Whether they came in with a token, and so can sign out. */
-  signed_in: boolean;
-  workspace: string;
-  /** Whether the study's truth is a phantom's. */
-  phantom: boolean;
-  version: string;
-  notice: string;
-}
-
-const DOORS: [string, string, string][] = [
-  ["annotate", "Annotate", "annotator"],
-  ["read", "Read", "reader"],
-  ["decide", "Decide", "reader"],
-  ["teach", "Teach", "reader"],
-];
-
-/** Draw the frame, and give the place that is the page's own. */
-export function frame(root: HTMLElement, me: Me, here: string): HTMLElement {
+/** Draw the frame, and return the element that belongs to the page. */
+export function frame(root: HTMLElement, user: CurrentUser, pages: Page[], current: string): HTMLElement {
   const main = element("main", { id: "main" });
-  const doors = DOORS.filter(([, , role]) => me.roles.includes(role) || me.roles.includes("editor"));
-  const links = doors.map(([path, words]) =>
-    element("a", { href: `/${path}`, "aria-current": path === here ? "page" : undefined }, words),
+  const links = pages.map(({ path, title }) =>
+    element("a", { href: `/${path}`, "aria-current": path === current ? "page" : undefined }, title),
   );
   replace(
     root,
-    element("a", { class: "skip", href: "#main" }, "To the content"),
+    element("a", { class: "skip", href: "#main" }, "Skip to the content"),
     element(
       "header",
       { class: "bar" },
       element("a", { href: "/", class: "brand" }, "spinefx"),
       element("nav", { "aria-label": "Pages" }, ...links),
-      element("span", { class: "who" }, `${me.workspace}${me.phantom ? " (phantom)" : ""} · ${me.code}`),
-      me.signed_in ? element("button", { click: () => void signOut() }, "Sign out") : null,
+      element("span", { class: "who" }, `${user.workspace}${user.phantom ? " (phantom)" : ""} · ${user.code}`),
+      user.signed_in ? element("button", { click: () => void signOut() }, "Sign out") : null,
     ),
     main,
-    element("footer", { class: "bar notice" }, `${me.notice} spinefx ${me.version} · `, element("a", { href: "/api/" }, "addresses for programs")),
+    element("footer", { class: "bar notice" }, `${user.notice} spinefx ${user.version} · `, element("a", { href: "/api/" }, "API")),
   );
   return main;
 }
-
-export { DOORS };

@@ -1,26 +1,26 @@
-/** Keys: one table that can be changed, that tells its own conflicts, and that "?" shows. */
+/** Keyboard shortcuts: one table that users can change, that detects conflicts, and that "?" shows. */
 
 import { element } from "./dom";
 
 export interface Command {
-  /** Name under which a person's own key is kept. */
+  /** Name under which a user's own keys are stored. */
   id: string;
   /** What it does, for the help. */
-  words: string;
-  /** Keys as written in the help, such as "Ctrl+Z"; the first is shown first. */
+  label: string;
+  /** Keys as written in the help, such as "Ctrl+Z". */
   keys: string[];
-  /** Commands of one mode must not share a key; modes exclude each other. */
+  /** Commands of the same mode must not share a key; only one mode is active at a time. */
   mode: string;
-  /** Where given and false, the key keeps its own meaning. */
+  /** Where this returns false, the browser handles the key. */
   when?: () => boolean;
   run: (event: KeyboardEvent) => void | Promise<void>;
 }
 
 const STORE = "spinefx.keys";
-/** In these a key is text. */
+/** Input fields in which keys are text. */
 const TYPING = new Set(["text", "search", "number", "password", "email", "url"]);
 
-/** Write a keyboard event as the table does. */
+/** Name a key press as the table does. */
 export function keyName(event: KeyboardEvent): string {
   const name = event.key === " " ? "Space" : event.key.length === 1 ? event.key.toUpperCase() : event.key;
   const isSign = event.key.length === 1 && event.key.toUpperCase() === event.key.toLowerCase();
@@ -35,7 +35,7 @@ function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.isContentEditable;
 }
 
-/** Keys that the part which has the focus needs for itself: a button its Space, a choice its arrows. */
+/** Whether the focused element needs the key itself, as a button needs Space and a choice its arrows. */
 function isOwn(target: EventTarget | null, key: string): boolean {
   if (!(target instanceof Element)) return false;
   if (target instanceof HTMLInputElement) return key === "Space" || key.startsWith("Arrow");
@@ -50,10 +50,10 @@ export class Keys {
   private readonly listener = (event: KeyboardEvent): void => this.pressed(event);
 
   constructor() {
-    // On the window and in the capturing phase: whichever part of the page has the focus, a key works.
+    // On the window and in the capturing phase, so that keys work wherever the focus is.
     window.addEventListener("keydown", this.listener, true);
     document.body.append(this.dialog);
-    this.add({ id: "help", words: "Show these keys", keys: ["?"], mode: "any", run: () => this.help() });
+    this.add({ id: "help", label: "Show these keys", keys: ["?"], mode: "any", run: () => this.help() });
   }
 
   add(...commands: Command[]): void {
@@ -64,7 +64,7 @@ export class Keys {
     }
   }
 
-  /** Take the keys off the page, when another page comes. */
+  /** Remove the keys from the page. */
   close(): void {
     window.removeEventListener("keydown", this.listener, true);
     this.dialog.remove();
@@ -74,7 +74,7 @@ export class Keys {
     return this.own[command.id] ?? command.keys;
   }
 
-  /** Give a command other keys; refused, by the name of the other, where they are taken. */
+  /** Give a command other keys; where another command has one of them, change nothing and return that command. */
   rebind(id: string, keys: string[]): Command | undefined {
     const command = this.commands.find((one) => one.id === id)!;
     const clash = this.clashOf(command, keys);
@@ -84,7 +84,7 @@ export class Keys {
     return undefined;
   }
 
-  /** Everybody's keys as they came. */
+  /** Restore the default keys. */
   restore(): void {
     for (const id of Object.keys(this.own)) delete this.own[id];
     localStorage.removeItem(STORE);
@@ -112,31 +112,31 @@ export class Keys {
   }
 
   help(): void {
-    const said = element("span", { role: "status" });
+    const status = element("span", { role: "status" });
     const rows = this.commands.map((command) => {
       const field = element("input", {
         type: "text",
         value: this.keysOf(command).join(", "),
-        "aria-label": `Keys for: ${command.words}`,
+        "aria-label": `Keys for: ${command.label}`,
         change: (event: Event) => {
           const keys = (event.target as HTMLInputElement).value.split(",").map((one) => one.trim()).filter(Boolean);
           const clash = this.rebind(command.id, keys);
-          said.textContent = clash ? `Taken by: ${clash.words}` : `Kept: ${command.words}`;
+          status.textContent = clash ? `Already used by: ${clash.label}` : `Saved: ${command.label}`;
         },
       });
-      return element("tr", {}, element("th", { scope: "row" }, command.words), element("td", {}, field));
+      return element("tr", {}, element("th", { scope: "row" }, command.label), element("td", {}, field));
     });
     this.dialog.replaceChildren(
       element("h2", {}, "Keys"),
-      element("p", {}, "Type other keys to change them, separated by commas. They are kept in this browser."),
+      element("p", {}, "To change keys, type others, separated by commas. They are kept in this browser."),
       element(
         "p",
-        { class: "stays" },
+        { class: "sticky" },
         element("button", { click: () => this.dialog.close(), autofocus: true }, "Close"),
         " ",
-        element("button", { click: () => (this.restore(), this.dialog.close(), this.help()) }, "As they came"),
+        element("button", { click: () => (this.restore(), this.dialog.close(), this.help()) }, "Restore defaults"),
         " ",
-        said,
+        status,
       ),
       element("table", {}, element("tbody", {}, ...rows)),
     );

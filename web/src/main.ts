@@ -1,32 +1,22 @@
-/** Which page belongs to which address. */
+/** Show the page that belongs to the address. */
 
 import { Refusal, SIGNED_OUT, get } from "./api";
 import { element, replace } from "./dom";
-import { home } from "./home";
-import { DOORS, type Me, frame } from "./frame";
-import { annotate } from "./annotate";
-import { decide } from "./decide";
 import { enter, enterAgain } from "./enter";
-import { read } from "./read";
-import { routes } from "./routes";
-import { teach } from "./teach";
-
-type Page = (place: HTMLElement, me: Me, parts: string[]) => void | Promise<void>;
-
-const PAGES: Record<string, Page> = { "": home, annotate, api: routes, decide, read, teach };
+import { frame } from "./frame";
+import { PAGES, linked } from "./pages";
 
 async function start(): Promise<void> {
-  const [name = "", ...parts] = location.pathname.split("/").filter(Boolean);
+  const [path = "", ...parts] = location.pathname.split("/").filter(Boolean);
   const root = document.getElementById("page")!;
   try {
-    const me = await get<Me>("/api/me");
-    window.addEventListener(SIGNED_OUT, () => enterAgain(root, me.code));
-    const place = frame(root, me, name);
-    const page = PAGES[name];
-    const title = DOORS.find(([path]) => path === name)?.[1];
-    if (title) document.title = `${title} · spinefx`;
-    if (page) await page(place, me, parts.map(decodeURIComponent));
-    else replace(place, element("h1", {}, "There is no such page"), element("p", {}, element("a", { href: "/" }, "To the first page")));
+    const user = await get("/api/me");
+    window.addEventListener(SIGNED_OUT, () => enterAgain(root, user.code));
+    const place = frame(root, user, linked(user), path);
+    const page = PAGES.find((one) => one.path === path);
+    if (page?.title) document.title = `${page.title} · spinefx`;
+    if (page) await page.show(place, user, parts.map(decodeURIComponent));
+    else replace(place, element("h1", {}, "Page not found"), element("p", {}, element("a", { href: "/" }, "Go to the home page")));
   } catch (error) {
     if (error instanceof Refusal && error.status === 401) return enter(root);
     replace(
@@ -42,6 +32,6 @@ async function start(): Promise<void> {
   }
 }
 
-// A page that the browser kept for the way back may be of somebody who has signed out.
+// A page that the browser kept for its back button may belong to a user who has signed out.
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 void start();

@@ -1,49 +1,55 @@
-/** Whether the reader looks: told to the server, whose clock measures. */
+/** Whether the reader is looking at the page, reported to the server, whose clock measures the time. */
 
 import { send } from "./api";
-
-type State = "visible" | "idle" | "hidden" | "paused";
+import type { Presence as State } from "./contracts";
 
 const IDLE_AFTER_MS = 60_000;
 const BEAT_MS = 30_000;
 
-export class Presence {
+/** Which case of which session is being read. */
+export interface CasePath {
+  study: string;
+  session: number;
+  handle: string;
+}
+
+export class PresenceReport {
   isPaused = false;
-  private told: State = "visible";
+  private reported: State = "visible";
   private lastTouch = Date.now();
 
-  constructor(private path: string) {
+  constructor(private path: CasePath) {
     const touch = (): void => {
       this.lastTouch = Date.now();
-      if (this.told === "idle") this.tell();
+      if (this.reported === "idle") this.report();
     };
     for (const kind of ["keydown", "pointerdown", "pointermove", "wheel"]) window.addEventListener(kind, touch, { passive: true });
-    document.addEventListener("visibilitychange", () => this.tell());
+    document.addEventListener("visibilitychange", () => this.report());
     window.setInterval(() => {
-      if (this.state === "visible" || this.state !== this.told) this.tell();
+      if (this.state === "visible" || this.state !== this.reported) this.report();
     }, BEAT_MS);
   }
 
-  /** Tell of another case from now on; its opening counts as looking. */
-  turnTo(path: string): void {
+  /** Report on another case from now on; opening it counts as looking. */
+  turnTo(path: CasePath): void {
     this.path = path;
     this.isPaused = false;
     this.lastTouch = Date.now();
-    this.told = "visible";
-    if (this.state !== this.told) this.tell();
+    this.reported = "visible";
+    if (this.state !== this.reported) this.report();
   }
 
-  /** Pause, or go on. */
+  /** Pause, or resume. */
   pause(isPaused: boolean): void {
     this.isPaused = isPaused;
     this.lastTouch = Date.now();
-    this.tell();
+    this.report();
   }
 
-  /** Say that nobody looks from now on; who comes back is seen by the next word. */
+  /** Report that nobody is looking any more; the next report says when somebody is back. */
   async leave(): Promise<void> {
-    this.told = "hidden";
-    await send("POST", this.path, { presence: this.told }).catch(() => undefined);
+    this.reported = "hidden";
+    await this.sent();
   }
 
   private get state(): State {
@@ -52,9 +58,13 @@ export class Presence {
     return Date.now() - this.lastTouch > IDLE_AFTER_MS ? "idle" : "visible";
   }
 
-  private tell(): void {
-    this.told = this.state;
-    // A lost message costs nothing: silence counts as idle.
-    void send("POST", this.path, { presence: this.told }).catch(() => undefined);
+  private report(): void {
+    this.reported = this.state;
+    void this.sent();
+  }
+
+  /** A lost report costs nothing: the server counts silence as idle. */
+  private async sent(): Promise<void> {
+    await send("post", "/api/read/{study}/{session}/{handle}/presence", { ...this.path }, { presence: this.reported }).catch(() => undefined);
   }
 }

@@ -1,52 +1,32 @@
-/** The addresses that programs may use, as the server itself describes them. */
+/** The API page: every route, as the server itself describes it. */
 
-import { get } from "./api";
+import type { OperationObject, ReferenceObject, SchemaObject } from "openapi-typescript";
+import { description } from "./api";
 import { element, replace } from "./dom";
 
-interface Operation {
-  summary?: string;
-  parameters?: { name: string; in: string; required?: boolean; schema?: Schema }[];
-  requestBody?: { content: Record<string, { schema?: Schema }> };
-}
-
-interface Schema {
-  type?: string;
-  title?: string;
-  $ref?: string;
-  properties?: Record<string, Schema>;
-  required?: string[];
-  items?: Schema;
-  anyOf?: Schema[];
-}
-
-interface Description {
-  info: { title: string; version: string };
-  paths: Record<string, Record<string, Operation>>;
-  components?: { schemas?: Record<string, Schema> };
-}
+type Schema = SchemaObject | ReferenceObject | undefined;
+type Schemas = Record<string, SchemaObject | ReferenceObject>;
 
 export async function routes(place: HTMLElement): Promise<void> {
-  const found = await get<Description>("/api/openapi.json");
-  const all = Object.entries(found.paths).flatMap(([path, operations]) =>
-    Object.entries(operations).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })),
+  const { info, paths = {}, components } = await description();
+  const all = Object.entries(paths).flatMap(([path, operations]) =>
+    Object.entries(operations).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation: operation as OperationObject })),
   );
-  const schemas = found.components?.schemas ?? {};
-  const head = ["Method", "Address", "What it is", "Takes"];
   replace(
     place,
-    element("h1", {}, "Addresses for programs"),
+    element("h1", {}, "API"),
     element(
       "p",
       {},
-      `${all.length} addresses of ${found.info.title} ${found.info.version}; the same as `,
+      `${all.length} routes of ${info.title} ${info.version}, also as `,
       element("a", { href: "/api/openapi.json" }, "OpenAPI in JSON"),
-      ". A change needs the Origin header of this server; beyond this machine everything needs a token.",
+      ". Requests that change something need the Origin header of this server. Beyond this machine, every request needs a token.",
     ),
     element(
       "table",
       { class: "wide" },
       element("caption", {}, "Routes"),
-      element("thead", {}, element("tr", {}, ...head.map((words) => element("th", { scope: "col" }, words)))),
+      element("thead", {}, element("tr", {}, ...["Method", "Path", "Purpose", "Takes"].map((title) => element("th", { scope: "col" }, title)))),
       element(
         "tbody",
         {},
@@ -56,8 +36,8 @@ export async function routes(place: HTMLElement): Promise<void> {
             {},
             element("td", {}, method),
             element("td", {}, element("code", {}, path)),
-            element("td", {}, operation.summary ?? ""),
-            element("td", {}, ...takes(operation, schemas)),
+            element("td", {}, operation.description ?? operation.summary),
+            element("td", {}, ...inputsOf(operation, components?.schemas ?? {}).map((line) => element("div", {}, line))),
           ),
         ),
       ),
@@ -65,19 +45,28 @@ export async function routes(place: HTMLElement): Promise<void> {
   );
 }
 
-function takes({ parameters = [], requestBody }: Operation, schemas: Record<string, Schema>): Node[] {
-  const said = parameters.filter((one) => one.in !== "cookie" && one.in !== "header").map((one) => `${one.name} (${one.in}): ${kind(one.schema)}`);
-  for (const [type, { schema }] of Object.entries(requestBody?.content ?? {})) {
-    const body = schema?.$ref ? schemas[schema.$ref.split("/").at(-1)!] : schema;
-    const fields = Object.entries(body?.properties ?? {}).map(([name, one]) => `${name}${body?.required?.includes(name) ? "" : " (optional)"}: ${kind(one)}`);
-    said.push(`${type} { ${fields.join("; ")} }`);
+/** What an operation takes, one line per parameter, and one per body. */
+export function inputsOf({ parameters = [], requestBody }: OperationObject, schemas: Schemas): string[] {
+  const lines = parameters.flatMap((one) => ("name" in one && one.in !== "cookie" && one.in !== "header" ? [`${one.name} (${one.in}): ${kindOf(one.schema)}`] : []));
+  const content = requestBody && "content" in requestBody ? requestBody.content : {};
+  for (const [type, media] of Object.entries(content)) {
+    const schema = "schema" in media ? media.schema : undefined;
+    const body = (schema && "$ref" in schema ? schemas[nameOf(schema)] : schema) as { properties?: Schemas; required?: string[] } | undefined;
+    const fields = Object.entries(body?.properties ?? {}).map(([name, field]) => `${name}${body?.required?.includes(name) ? "" : " (optional)"}: ${kindOf(field)}`);
+    lines.push(`${type} { ${fields.join("; ")} }`);
   }
-  return said.map((words) => element("div", {}, words));
+  return lines;
 }
 
-function kind(schema: Schema | undefined): string {
+function nameOf({ $ref }: ReferenceObject): string {
+  return $ref.split("/").at(-1)!;
+}
+
+/** The type of a value, in one word or a few. */
+export function kindOf(schema: Schema): string {
   if (!schema) return "anything";
-  if (schema.$ref) return schema.$ref.split("/").at(-1)!;
-  if (schema.anyOf) return schema.anyOf.map(kind).join(" or ");
-  return schema.type === "array" ? `list of ${kind(schema.items)}` : (schema.type ?? "anything");
+  if ("$ref" in schema) return nameOf(schema);
+  if ("anyOf" in schema && schema.anyOf) return schema.anyOf.map(kindOf).join(" or ");
+  const { type, items } = schema as { type?: string; items?: Schema };
+  return type === "array" ? `list of ${kindOf(items)}` : (type ?? "anything");
 }

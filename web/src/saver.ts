@@ -1,19 +1,19 @@
-/** Saving without a button: soon after each change, again and again while the server is away, and never over another's. */
+/** Saving without a button: soon after each change, with retries while the server is away, and never over another page's change. */
 
 import { Refusal } from "./api";
 
 const AFTER_MS = 300;
 const PAUSES_MS = [1000, 2000, 4000, 8000, 15000, 30000];
 
-/** What was changed and not saved, as a page before this one left it. */
+/** A change that an earlier page could not save. */
 export interface Kept<State> {
   state: State | undefined;
-  /** Whether the server still holds what the change began from. */
+  /** Whether the server still holds the revision that the change was made to. */
   isCurrent: boolean;
 }
 
 export class Saver<State> {
-  /** Name under which an unsaved change waits in this browser. */
+  /** Name under which an unsaved change is kept in this browser. */
   private name = "";
   private state: State | undefined;
   private revision = "none";
@@ -22,14 +22,14 @@ export class Saver<State> {
   private failures = 0;
   private isStale = false;
   private unsaved = false;
-  /** Counts what was turned to: an answer that comes late speaks for what has been left. */
+  /** Counts the things turned to: a late response belongs to one that has been left. */
   private turn = 0;
 
   constructor(
-    /** Sends a state, and gives back its revision. */
+    /** Sends a state, and returns its revision. */
     private readonly put: (state: State | undefined, revision: string) => Promise<string>,
-    private readonly tell: (words: string, isAlarm?: boolean) => void,
-    /** Somebody else saved meanwhile. */
+    private readonly tell: (message: string, isAlarm?: boolean) => void,
+    /** Called when another page has saved in the meantime. */
     private readonly stale: () => void,
   ) {
     window.addEventListener("online", () => this.failures && void this.save());
@@ -39,7 +39,7 @@ export class Saver<State> {
     return this.unsaved;
   }
 
-  /** Turn to another thing to save. What was not saved of the last one stays in this browser, and is sent no more. */
+  /** Turn to something else to save. Unsaved changes of the last one stay in this browser and are no longer sent. */
   turnTo(name: string): void {
     window.clearTimeout(this.timer);
     this.turn += 1;
@@ -50,7 +50,7 @@ export class Saver<State> {
     this.failures = 0;
   }
 
-  /** Begin from what the server holds; gives a change that an earlier page could not save. */
+  /** Start from what the server holds; returns a change that an earlier page could not save. */
   begin(revision: string): Kept<State> | undefined {
     const found = this.unsaved ? JSON.stringify({ state: this.state, revision: this.revision }) : localStorage.getItem(this.key);
     this.take(revision);
@@ -68,7 +68,7 @@ export class Saver<State> {
     }
   }
 
-  /** What the server holds is known and taken; nothing is left to save. */
+  /** Accept what the server holds; nothing is left to save. */
   take(revision: string): void {
     this.revision = revision;
     this.isStale = false;
@@ -76,7 +76,7 @@ export class Saver<State> {
     this.done();
   }
 
-  /** Keep a state from now on, and send it soon. */
+  /** Keep a new state, and send it soon. */
   change(state: State | undefined): void {
     this.state = state;
     this.unsaved = true;
@@ -86,7 +86,7 @@ export class Saver<State> {
     this.later(AFTER_MS);
   }
 
-  /** Send now; whether all is saved. */
+  /** Send now; resolves to whether everything is saved. */
   async flush(): Promise<boolean> {
     if (this.unsaved && !this.isStale) await this.save();
     return !this.unsaved;
@@ -107,7 +107,7 @@ export class Saver<State> {
     this.timer = window.setTimeout(() => void this.save(), pause);
   }
 
-  /** One at a time, the newest state last. */
+  /** Send one state at a time, the newest last. */
   private async save(): Promise<void> {
     window.clearTimeout(this.timer);
     await this.saving;
@@ -142,11 +142,11 @@ export class Saver<State> {
       this.isStale = true;
       return this.stale();
     }
-    // A refusal of the content stands until it is changed; a server that is away comes back.
+    // Content that the server refuses must be changed first; a server that is away comes back.
     if (error.status !== 0 && error.status < 500) return this.tell(`Not saved: ${error.message}`, true);
     const pause = PAUSES_MS[Math.min(this.failures, PAUSES_MS.length - 1)]!;
     this.failures += 1;
-    this.tell(`Not saved: ${error.message} It is kept here, and sent again every ${pause / 1000} s until the server takes it.`, true);
+    this.tell(`Not saved: ${error.message} The change is kept in this browser and sent again every ${pause / 1000} s.`, true);
     this.later(pause);
   }
 }

@@ -1,35 +1,29 @@
 /// <reference types="vite/client" />
-/** The fifteen signs: yes, no or not assessable, by keys or by mouse, each with its definition and a picture. */
+/** The fifteen signs: yes, no or not assessable, by keys or mouse, each with its definition and a picture. */
 
+import type { Score, SignDefinition } from "./contracts";
 import { element, replace } from "./dom";
-import type { Keys } from "./keys";
+import type { Command, Keys } from "./keys";
 
-export interface Sign {
-  identifier: string;
-  label: string;
-  definition: string;
-}
-
-export type Score = "y" | "n" | "u";
 export type Scores = Record<string, Score>;
 
-export const SCORE_WORDS: Record<Score, string> = { y: "yes", n: "no", u: "not assessable" };
-const WORDS = Object.entries(SCORE_WORDS).map(([score, words]) => [score as Score, score.toUpperCase(), words] as const);
+export const SCORE_LABELS: Record<Score, string> = { y: "yes", n: "no", u: "not assessable" };
+const CHOICES = Object.entries(SCORE_LABELS).map(([score, label]) => [score as Score, score.toUpperCase(), label] as const);
 const PICTURES = import.meta.glob<string>("./signs/*.png", { eager: true, query: "?url", import: "default" });
 
 export class SignForm {
   readonly root = element("section", { class: "signs", "aria-label": "Signs" });
   private readonly rows: HTMLElement[] = [];
-  private readonly told = element("div", { class: "sign-told", "aria-live": "polite" });
+  private readonly definition = element("div", { class: "sign-definition", "aria-live": "polite" });
   private row = 0;
   /** Digits typed so far, for rows beyond the ninth. */
   private digits = "";
 
   constructor(
-    private readonly signs: Sign[],
+    private readonly signs: SignDefinition[],
     private readonly keys: Keys,
     private readonly scores: () => Scores,
-    private readonly score: (sign: Sign, score: Score) => void,
+    private readonly score: (sign: SignDefinition, score: Score) => void,
     private readonly left: () => void,
   ) {
     const list = element("div", { class: "sign-rows" });
@@ -38,14 +32,14 @@ export class SignForm {
         "div",
         { class: "sign-row", role: "radiogroup", "aria-label": sign.label, click: () => this.pick(index) },
         element("span", { class: "sign-name" }, `${index + 1}. ${sign.label}`),
-        ...WORDS.map(([value, letter, words]) =>
-          element("button", { type: "button", role: "radio", "aria-label": words, "data-score": value, click: () => (this.pick(index), this.score(sign, value)) }, letter),
+        ...CHOICES.map(([value, letter, label]) =>
+          element("button", { type: "button", role: "radio", "aria-label": label, "data-score": value, click: () => (this.pick(index), this.score(sign, value)) }, letter),
         ),
       );
       this.rows.push(row);
       list.append(row);
     });
-    replace(this.root, element("h2", {}, "Signs (F)"), this.told, list);
+    replace(this.root, element("h2", {}, "Signs (F)"), this.definition, list);
     this.bind();
     this.draw();
   }
@@ -54,23 +48,23 @@ export class SignForm {
     return this.signs.length;
   }
 
-  /** How many are scored. */
+  /** How many signs are scored. */
   get done(): number {
     return this.signs.filter((sign) => this.scores()[sign.identifier]).length;
   }
 
-  /** Go to a row, by default the first that is not scored. */
+  /** Enter the form at a row, by default the first that is not scored. */
   enter(index = Math.max(0, this.signs.findIndex((sign) => !this.scores()[sign.identifier]))): void {
     this.keys.mode = "form";
     this.root.classList.add("on");
     this.pick(index);
   }
 
-  /** Begin with another case: at the first sign, and outside the form. */
+  /** Start another case: at the first sign, with the focus outside the form. */
   start(): void {
     this.leaveQuietly();
     this.row = 0;
-    replace(this.told);
+    replace(this.definition);
     this.draw();
   }
 
@@ -79,7 +73,7 @@ export class SignForm {
     this.left();
   }
 
-  /** Leave the form without a move of the focus. */
+  /** Leave the form without moving the focus. */
   leaveQuietly(): void {
     this.keys.mode = "images";
     this.root.classList.remove("on");
@@ -87,8 +81,7 @@ export class SignForm {
 
   draw(): void {
     this.rows.forEach((row, index) => {
-      const sign = this.signs[index]!;
-      const present = this.scores()[sign.identifier];
+      const present = this.scores()[this.signs[index]!.identifier];
       row.classList.toggle("here", index === this.row);
       row.classList.toggle("scored", present !== undefined);
       if (index === this.row) row.setAttribute("aria-current", "true");
@@ -98,15 +91,15 @@ export class SignForm {
   }
 
   private bind(): void {
-    const key = (id: string, words: string, names: string[], run: (event: KeyboardEvent) => void) => ({ id: `form.${id}`, words, keys: names, mode: "form", run });
+    const key = (id: string, label: string, keys: string[], run: Command["run"]): Command => ({ id: `form.${id}`, label, keys, mode: "form", run });
     const step = (by: number) => () => this.pick(this.row + by);
     this.keys.add(
-      { id: "form.enter", words: "Into the form of signs", keys: ["F"], mode: "images", when: () => this.root.isConnected, run: () => this.enter() },
-      key("previous", "Sign before", ["ArrowUp"], step(-1)),
+      { id: "form.enter", label: "Enter the form of signs", keys: ["F"], mode: "images", when: () => this.root.isConnected, run: () => this.enter() },
+      key("previous", "Previous sign", ["ArrowUp"], step(-1)),
       key("next", "Next sign", ["ArrowDown"], step(1)),
-      key("on", "Next sign; after the last one back to the images", ["Enter"], () => (this.row + 1 < this.signs.length ? this.pick(this.row + 1) : this.leave())),
+      key("on", "Next sign; after the last one, back to the images", ["Enter"], () => (this.row + 1 < this.signs.length ? this.pick(this.row + 1) : this.leave())),
       key("leave", "Back to the images", ["Escape"], () => this.leave()),
-      ...WORDS.map(([value, letter, words]) => key(value, `Sign: ${words}`, [letter], () => this.scoreHere(value))),
+      ...CHOICES.map(([value, letter, label]) => key(value, `Sign: ${label}`, [letter], () => this.scoreHere(value))),
       key("digits", "Sign by its number", [..."0123456789"], (event) => this.digit(event.key)),
     );
   }
@@ -130,7 +123,7 @@ export class SignForm {
     const sign = this.signs[this.row]!;
     const picture = PICTURES[`./signs/${sign.identifier}.png`];
     replace(
-      this.told,
+      this.definition,
       picture ? element("img", { src: picture, alt: "Phantom with this sign: T1W left, T2W right", width: 404, height: 240 }) : null,
       element("p", {}, element("strong", {}, sign.label), `. ${sign.definition}`),
     );

@@ -1,110 +1,70 @@
-/** A reader's own confusions, sign by sign, and cases to learn from. */
+/** The teach page: what a reader confuses, sign by sign, and cases to learn from. */
 
 import { get, send } from "./api";
-import { element, replace } from "./dom";
-import type { Me } from "./frame";
+import type { CaseImages, CurrentUser, Diagnosis, LesionExtent, SignContrast, TrainingResult } from "./contracts";
+import { element, replace, table } from "./dom";
 import { History } from "./history";
 import { type Command, Keys } from "./keys";
-import { BoxTool, type Lesion as Marked } from "./viewer/box";
+import { SCORE_LABELS } from "./signform";
+import { BoxTool } from "./viewer/box";
 import { bindImageKeys } from "./viewer/commands";
 import { fetchAhead } from "./viewer/engine";
-import type { Matrix, SeriesPair } from "./viewer/geometry";
 import { Pair } from "./viewer/pair";
 
-interface Comparison {
-  sign: string;
-  wrong: string;
-  right: string;
-  p: string;
-  p_holm: string;
-}
-
-interface Lesson {
-  reader: string;
-  reference: string;
-  counts: { tp: number; tn: number; fn: number; fp: number };
-  sensitivity: string;
-  specificity: string;
-  false_positives: Comparison[];
-  false_negatives: Comparison[];
-  agreement: { sign: string; missed: number; imagined: number; cases: number; look_at: string[] }[];
-  look_again: { case: string; truth: string; answer: string }[];
-}
-
-interface Images {
-  pair: SeriesPair;
-  lesion: Marked;
-  alignment: { matrix: Matrix; method: string } | null;
-}
-
-interface Solution {
-  case: string;
-  truth: string;
-  answer: string;
-  signs: Record<string, Record<string, string>>;
-  right?: boolean;
-}
-
+/** Cases of a training series. */
 const SERIES = 8;
-const WORDS: Record<string, string> = { y: "yes", n: "no", u: "not assessable" };
 
-export async function teach(place: HTMLElement, me: Me, parts: string[]): Promise<void> {
-  const [what, reader, first, second] = parts;
-  if (what === "lesson" && reader && first) return look(place, reader, first);
-  if (what === "series" && reader && first) return practise(place, reader, Number(first), Number(second ?? 0));
-  const { readers } = await get<{ readers: string[] }>("/api/teach");
-  if (what === "lesson" && reader) return lesson(place, reader);
+export async function teach(place: HTMLElement, user: CurrentUser, parts: string[]): Promise<void> {
+  const [area, reader, first, second] = parts;
+  if (area === "feedback" && reader && first) return look(place, reader, first);
+  if (area === "series" && reader && first) return practise(place, reader, Number(first), Number(second ?? 0));
+  const { readers } = await get("/api/teach");
+  if (area === "feedback" && reader) return feedback(place, reader);
   if (!readers.length) {
     replace(
       place,
       element("h1", {}, "Learn from your readings"),
-      element("p", {}, `No finished reading of ${me.code} is in this study yet. Finish a reading series, then come back.`),
+      element("p", {}, `${user.code} has not finished any readings in this workspace. Finish a session of a reader study, then come back.`),
     );
     return;
   }
   replace(
     place,
     element("h1", {}, "Learn from readings"),
-    element("p", {}, "Each lesson sets one reader's answers against the truth, sign by sign, as the paper does for its readers."),
-    element("ul", {}, ...readers.map((one) => element("li", {}, element("a", { href: `/teach/lesson/${encodeURIComponent(one)}` }, one)))),
+    element("p", {}, "The feedback compares one reader's answers with the truth, sign by sign, as the paper does for its readers."),
+    element("ul", {}, ...readers.map((one) => element("li", {}, element("a", { href: feedbackOf(one) }, one)))),
   );
 }
 
-function table(caption: string, head: string[], rows: (string | number | Node)[][]): HTMLElement {
-  return element(
-    "table",
-    { class: "wide" },
-    element("caption", {}, caption),
-    element("thead", {}, element("tr", {}, ...head.map((words) => element("th", { scope: "col" }, words)))),
-    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))))),
-  );
+/** Address of a reader's feedback, or of one case in it. */
+function feedbackOf(reader: string, name = ""): string {
+  return `/teach/feedback/${encodeURIComponent(reader)}${name && `/${encodeURIComponent(name)}`}`;
 }
 
-async function lesson(place: HTMLElement, reader: string): Promise<void> {
-  const path = `/api/teach/lesson/${encodeURIComponent(reader)}`;
-  const found = await get<Lesson>(path);
-  const link = (name: string): HTMLElement => element("a", { href: `/teach/lesson/${encodeURIComponent(reader)}/${name}` }, name);
+async function feedback(place: HTMLElement, reader: string): Promise<void> {
+  const found = await get("/api/teach/feedback/{reader}", { reader });
+  const link = (name: string): HTMLElement => element("a", { href: feedbackOf(reader, name) }, name);
   const { tp, tn, fn, fp } = found.counts;
-  const compared = (rows: Comparison[]): (string | Node)[][] => rows.map((row) => [row.sign, row.wrong, row.right, row.p, row.p_holm]);
+  const contrasts = (rows: SignContrast[]): string[][] => rows.map((row) => [row.sign, row.wrong, row.right, row.p, row.p_holm]);
   const head = ["Sign", "Wrong cases", "Right cases", "Fisher's exact test", "after Holm's correction"];
   replace(
     place,
     element("h1", {}, `What ${reader} confuses`),
-    element("p", { "data-testid": "counts" }, `${tp} of ${tp + fn} malignant and ${tn} of ${tn + fp} benign cases were called rightly: sensitivity ${found.sensitivity}, specificity ${found.specificity}.`),
-    element("p", {}, found.reference ? `Signs as scored by ${found.reference}.` : "Nobody has scored signs: errors are not set against them."),
     element(
       "p",
-      {},
-      element("button", { class: "main", click: () => void begin(reader) }, `Train on ${SERIES} cases drawn from these confusions`),
+      { "data-testid": "counts" },
+      `${tp} of ${tp + fn} malignant and ${tn} of ${tn + fp} benign cases were correct: sensitivity ${found.sensitivity}, specificity ${found.specificity}.`,
     ),
+    element("p", {}, found.reference ? `Signs as scored by ${found.reference}.` : "Errors cannot be compared with signs, because no signs are scored."),
+    element("p", {}, element("button", { class: "main", click: () => void begin(reader) }, `Train on ${SERIES} cases like these`)),
     element("h2", {}, "Benign cases called malignant"),
-    table(`${fp} false positives against ${tn} true negatives`, head, compared(found.false_positives)),
+    table(`${fp} false positives compared with ${tn} true negatives`, head, contrasts(found.false_positives)),
     element("h2", {}, "Malignant cases called benign"),
-    table(`${fn} false negatives against ${tp} true positives`, head, compared(found.false_negatives)),
+    table(`${fn} false negatives compared with ${tp} true positives`, head, contrasts(found.false_negatives)),
     found.agreement.length
       ? table(
-          "Your own scores of the signs beside the reference",
-          ["Sign", "Not seen", "Seen where it is not", "Cases", "Look at"],
+          "Your scores of the signs compared with the reference",
+          ["Sign", "Missed", "Seen where it is absent", "Cases", "Look at"],
           found.agreement.map((row) => [row.sign, row.missed, row.imagined, row.cases, element("span", {}, ...row.look_at.flatMap((name) => [link(name), " "]))]),
         )
       : null,
@@ -118,12 +78,17 @@ async function lesson(place: HTMLElement, reader: string): Promise<void> {
 }
 
 async function begin(reader: string): Promise<void> {
-  const { series } = await send<{ series: number }>("POST", "/api/teach/series", { reader, cases: SERIES });
+  const { series } = await send("post", "/api/teach/series", undefined, { reader, cases: SERIES });
   location.assign(`/teach/series/${encodeURIComponent(reader)}/${series}`);
 }
 
-/** A place for both series with the box, which cannot be moved here; gives what shows a case there. */
-function images(place: HTMLElement, side: HTMLElement, ...commands: Command[]): { clear: () => void; show: (found: Images) => Promise<void> } {
+interface Bench {
+  clear: () => void;
+  show: (found: CaseImages) => Promise<void>;
+}
+
+/** Set up both series, with a box that cannot be moved. */
+function bench(place: HTMLElement, side: HTMLElement, ...commands: Command[]): Bench {
   const pair = new Pair();
   const history = new History();
   const keys = new Keys();
@@ -136,102 +101,101 @@ function images(place: HTMLElement, side: HTMLElement, ...commands: Command[]): 
     history.clear();
     box.put(undefined);
   };
-  const show = async ({ pair: series, lesion, alignment }: Images): Promise<void> => {
+  const show = async ({ pair: series, lesion, alignment }: CaseImages): Promise<void> => {
     pair.t2w.root.focus({ preventScroll: true });
     await pair.show(series, middleOf(lesion));
-    box.put(lesion);
-    if (alignment) await pair.through({ matrix: alignment.matrix, label: `T1W through the registration (${alignment.method})` });
+    box.put(lesion ?? undefined);
+    if (alignment) await pair.through({ matrix: alignment.matrix, label: `T1W registered (${alignment.method})` });
   };
   return { clear, show };
 }
 
-function middleOf({ first_slice, last_slice }: Marked): number {
-  return Math.round((first_slice + last_slice) / 2);
+function middleOf(lesion: LesionExtent | null): number | undefined {
+  return lesion ? Math.round((lesion.first_slice + lesion.last_slice) / 2) : undefined;
 }
 
-function signs(solution: Solution): HTMLElement | null {
-  const { reference, own } = solution.signs;
+function signTable({ signs }: Pick<TrainingResult, "signs">): HTMLElement | null {
+  const { reference, own } = signs;
   if (!reference) return null;
   const rows = Object.entries(reference).map(([sign, score]) => {
     const mine = own?.[sign];
     const differs = mine !== undefined && mine !== score ? " (differs)" : "";
-    return [sign.replaceAll("_", " "), WORDS[score] ?? score, mine === undefined ? "not scored" : `${WORDS[mine] ?? mine}${differs}`];
+    return [sign.replaceAll("_", " "), SCORE_LABELS[score], mine === undefined ? "not scored" : `${SCORE_LABELS[mine]}${differs}`];
   });
   return table("Signs", ["Sign", "Reference", "You"], rows);
 }
 
 async function look(place: HTMLElement, reader: string, name: string): Promise<void> {
-  const found = await get<Images & Solution>(`/api/teach/lesson/${encodeURIComponent(reader)}/case/${encodeURIComponent(name)}`);
+  const found = await get("/api/teach/feedback/{reader}/case/{case_id}", { reader, case_id: name });
   const side = element(
     "aside",
     { class: "side", "aria-label": "Solution" },
     element("h1", {}, found.case),
-    element("p", {}, element("a", { href: `/teach/lesson/${encodeURIComponent(reader)}` }, "Back to the lesson")),
+    element("p", {}, element("a", { href: feedbackOf(reader) }, "Back to the feedback")),
     element("p", { "data-testid": "solution" }, `This case is ${found.truth}; ${reader} called it ${found.answer}.`),
-    signs(found),
+    signTable(found),
   );
-  await images(place, side).show(found);
+  await bench(place, side).show(found);
 }
 
-/** A training series from one of its cases on, each next one on the same page. */
+/** A training series, starting at one of its cases; the next cases follow on the same page. */
 async function practise(place: HTMLElement, reader: string, series: number, first: number): Promise<void> {
   let index = first;
-  let ahead: Promise<Images> | undefined;
-  const pathOf = (one: number): string => `/api/teach/series/${series}/${one}`;
+  let ahead: Promise<CaseImages> | undefined;
+  const caseAt = (one: number): Promise<CaseImages> => get("/api/teach/series/{number}/{place}", { number: series, place: one });
   const pageOf = (one: number): string => `/teach/series/${encodeURIComponent(reader)}/${series}/${one}`;
-  const opened = await get<Images>(pathOf(first));
+  const opened = await caseAt(first);
   const heading = element("h1");
-  const told = element("div", { role: "status" });
+  const result = element("div", { role: "status" });
   const draw = (): void => {
     heading.textContent = `Training case ${index + 1}`;
-    replace(told);
+    replace(result);
     for (const button of buttons) button.disabled = false;
   };
   const next = async (event: Event): Promise<void> => {
     event.preventDefault();
     index += 1;
     window.history.pushState({}, "", pageOf(index));
-    bench.clear();
+    images.clear();
     draw();
     try {
-      await bench.show(await (ahead ?? get<Images>(pathOf(index))));
+      await images.show(await (ahead ?? caseAt(index)));
     } catch {
       location.reload();
     }
   };
-  const answer = async (diagnosis: string): Promise<void> => {
+  const answer = async (diagnosis: Diagnosis): Promise<void> => {
     for (const button of buttons) button.disabled = true;
-    const solution = await send<Solution>("POST", `${pathOf(index)}/${encodeURIComponent(reader)}`, { diagnosis });
-    // The next case is fetched while this one's solution is read.
-    ahead = index + 1 < SERIES ? get<Images>(pathOf(index + 1)) : undefined;
-    ahead?.then(({ pair, lesion }) => fetchAhead(pair.t2w, middleOf(lesion))).catch(() => undefined);
-    replace(
-      told,
-      element("p", { "data-testid": "feedback" }, `${solution.right ? "Right" : "Not so"}: this case is ${solution.truth}.`),
-      index + 1 < SERIES
-        ? element("p", {}, element("a", { href: pageOf(index + 1), click: (event: Event) => void next(event) }, "Next case (N)"))
-        : null,
-      element("p", {}, element("a", { href: `/teach/lesson/${encodeURIComponent(reader)}` }, "End of the series: back to the lesson")),
-      signs(solution),
-    );
+    const names = { number: series, place: index, reader };
+    const solution = await send("post", "/api/teach/series/{number}/{place}/{reader}", names, { diagnosis });
+    // The next case is fetched while the user reads this one's solution.
+    ahead = index + 1 < SERIES ? caseAt(index + 1) : undefined;
+    ahead?.then(({ pair, lesion }) => fetchAhead(pair.t2w, middleOf(lesion) ?? 0)).catch(() => undefined);
+    replace(result, ...solved(solution));
   };
-  const buttons = ["benign", "malignant"].map((words) => element("button", { click: () => void answer(words) }, words));
+  const solved = (solution: TrainingResult): (HTMLElement | null)[] => [
+    element("p", { "data-testid": "feedback" }, `${solution.right ? "Correct" : "Wrong"}: this case is ${solution.truth}.`),
+    index + 1 < SERIES ? element("p", {}, element("a", { href: pageOf(index + 1), click: (event: Event) => void next(event) }, "Next case (N)")) : null,
+    element("p", {}, element("a", { href: feedbackOf(reader) }, "End the series and go back to the feedback")),
+    signTable(solution),
+  ];
+  const buttons = (["benign", "malignant"] as const).map((diagnosis) => element("button", { click: () => void answer(diagnosis) }, diagnosis));
   const side = element(
     "aside",
     { class: "side", "aria-label": "Training" },
     heading,
     element("p", {}, "Benign (E) or malignant (M)?"),
     element("p", {}, buttons[0]!, " ", buttons[1]!),
-    told,
+    result,
   );
-  const bench = images(
+  const images = bench(
     place,
     side,
-    { id: "teach.benign", words: "Benign", keys: ["E"], mode: "images", run: () => buttons[0]!.click() },
-    { id: "teach.malignant", words: "Malignant", keys: ["M"], mode: "images", run: () => buttons[1]!.click() },
-    { id: "teach.next", words: "Next case", keys: ["N"], mode: "images", run: () => told.querySelector("a")?.click() },
+    { id: "teach.benign", label: "Benign", keys: ["E"], mode: "images", run: () => buttons[0]!.click() },
+    { id: "teach.malignant", label: "Malignant", keys: ["M"], mode: "images", run: () => buttons[1]!.click() },
+    { id: "teach.next", label: "Next case", keys: ["N"], mode: "images", run: () => result.querySelector("a")?.click() },
   );
   window.addEventListener("popstate", () => location.reload());
   draw();
-  await bench.show(opened);
+  await images.show(opened);
 }

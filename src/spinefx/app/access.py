@@ -1,4 +1,4 @@
-"""Who asks: the user behind a request, and the role that a route needs."""
+"""Who is asking: the user behind a request, and the role that a route requires."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 
-from spinefx.app.state import state_of
+from spinefx.app.contracts.access import SignedIn, SignInRequest
+from spinefx.app.contracts.base import Acknowledgement
+from spinefx.app.state import USER_ADDED, state_of
 from spinefx.app.users import LOCAL, Role, User, new_token, token_digest, token_matches
 from spinefx.errors import AccessError, SignInError, TableError
 from spinefx.reader_study.log import Log
 from spinefx.workspace.layout import Workspace
 
-__all__ = ["Annotator", "Anyone", "Asking", "Editor", "Reader", "add_access", "add_user", "invite", "users"]
+__all__ = ["Annotator", "AnyUser", "Editor", "Reader", "add_access", "add_user", "invite", "users"]
 
 COOKIE = "spinefx"
-# The kind keeps the word of the first logs, which stay readable.
-USER_ADDED = "person.added"
-# Somebody who asks for nothing that long is signed out; and so is the longest unseen of too many browsers of one.
+# Seconds without a request after which a user is signed out, and how many browsers of one user may be signed in: a
+# further one signs out whichever has been silent for longest.
 IDLE_S, BROWSERS = 12 * 3600.0, 20
 
 
 def add_user(log: Log, user: User, digest: str, *, by: str) -> None:
-    """Let somebody in from now on; a later entry of the same code takes the place of an earlier one.
+    """Add a user; a later entry with the same code replaces an earlier one.
 
     Parameters
     ----------
@@ -38,38 +38,37 @@ def add_user(log: Log, user: User, digest: str, *, by: str) -> None:
     digest : str
         Of the user's token.
     by : str
-        Code of who lets them in.
+        Code of the user who adds them.
     """
     log.append(USER_ADDED, by, user.code, {"roles": sorted(user.roles), "token": digest})
 
 
 def invite(workspace: Path, code: str, roles: Iterable[str], *, database: str = "") -> str:
-    """Let somebody in, with a new token.
+    """Add a user and return their new token.
 
     Parameters
     ----------
     workspace : Path
-        Study folder.
     code : str
     roles : iterable of str
         At least one.
     database : str
-        Address of the log's database; empty for the study folder's file.
+        Address of the log's database; empty for the workspace's own file.
 
     Returns
     -------
     str
-        The token, which is stored nowhere.
+        The token. It is stored nowhere, so it cannot be shown again.
 
     Raises
     ------
     WorkspaceError
     TableError
-        For a code that is not plain, or without a role.
+        When the code is not plain, or no role is given.
     """
     user, token = User(code, frozenset(Role(role) for role in roles)), new_token()
     if not user.roles:
-        raise TableError(f"{code} has no role", allowed=", ".join(Role))
+        raise TableError(f"User {code} has no role", allowed=", ".join(Role))
     log = Log(database) if database else Log.beside(Workspace.open(workspace).log_file)
     try:
         add_user(log, user, token_digest(token), by="shell")
@@ -79,7 +78,7 @@ def invite(workspace: Path, code: str, roles: Iterable[str], *, database: str = 
 
 
 def users(log: Log) -> dict[str, tuple[User, str]]:
-    """List who may come in.
+    """List the users who may sign in.
 
     Parameters
     ----------
@@ -102,7 +101,7 @@ def users(log: Log) -> dict[str, tuple[User, str]]:
 @dataclass
 class _Visit:
     code: str
-    # Of the token they came with: a new token ends the visits of the old one.
+    # Of the token that the user came with: a new token ends the visits of the old one.
     digest: str
     seen_s: float
 
@@ -126,7 +125,7 @@ class _Visits:
         Returns
         -------
         str
-            A new secret, whatever the browser brought: a planted one is worth nothing.
+            A new secret, whatever cookie the browser sent: a planted cookie gains nothing.
         """
         secret = secrets.token_urlsafe(32)
         with self._lock:
@@ -137,7 +136,7 @@ class _Visits:
         return secret
 
     def of(self, secret: str) -> tuple[str, str] | None:
-        """Find who a secret belongs to, and take note that they are still there.
+        """Find the user who holds a secret, and restart their idle time.
 
         Parameters
         ----------
@@ -146,7 +145,7 @@ class _Visits:
         Returns
         -------
         tuple of str and str, or None
-            Code, and digest of the token they came with.
+            Code, and digest of the token that the user came with.
         """
         now_s = time.monotonic()
         with self._lock:
@@ -158,7 +157,7 @@ class _Visits:
             return found.code, found.digest
 
     def end(self, secret: str) -> None:
-        """Sign out.
+        """Sign a user out.
 
         Parameters
         ----------
@@ -173,10 +172,10 @@ def _who(request: Request) -> User:
     if not state.needs_token:
         return LOCAL
     visit = request.app.state.visits.of(request.cookies.get(COOKIE, ""))
-    # Looked up each time: who was given other roles or another token meanwhile has them from now on.
+    # Looked up on every request, so that new roles and a new token take effect at once.
     user, digest = users(state.log).get(visit[0], (None, "")) if visit else (None, "")
     if visit is None or user is None or digest != visit[1]:
-        raise SignInError("you are not signed in", remedy="Enter with the token that the study's editor gave you.")
+        raise SignInError("You are not signed in", remedy="Sign in with the token that your editor gave you.")
     return user
 
 
@@ -189,23 +188,14 @@ def _holding(role: Role) -> Any:
     return Depends(holder)
 
 
-Asking = Annotated[User, Depends(_who)]
+AnyUser = Annotated[User, Depends(_who)]
 Reader = Annotated[User, _holding(Role.READER)]
 Annotator = Annotated[User, _holding(Role.ANNOTATOR)]
 Editor = Annotated[User, _holding(Role.EDITOR)]
-# What may be asked by somebody who is not signed in; a route must say so.
-Anyone = None
-
-
-class _Entrance(BaseModel):
-    """What is sent to sign in."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    token: str = Field(min_length=1, max_length=200)
 
 
 def add_access(app: FastAPI) -> None:
-    """Let users sign in and out.
+    """Add the routes for signing in and out.
 
     Parameters
     ----------
@@ -216,22 +206,23 @@ def add_access(app: FastAPI) -> None:
     app.state.visits = visits = _Visits()
 
     @app.post("/api/enter")
-    def enter(entrance: _Entrance, request: Request, response: Response) -> dict[str, str]:
+    def sign_in(given: SignInRequest, request: Request, response: Response) -> SignedIn:
+        """Sign in with a token; the response sets the session's cookie."""
         address = request.client.host if request.client else ""
         state.slow_down(address)
         for user, digest in users(state.log).values():
-            if token_matches(entrance.token, digest):
+            if token_matches(given.token, digest):
                 visits.end(request.cookies.get(COOKIE, ""))
                 state.forget_attempts(address)
                 secret = visits.begin(user.code, digest)
                 response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=state.settings.is_secure)
-                return {"code": user.code}
+                return SignedIn(code=user.code)
         state.log.append("entrance.refused", "nobody")
-        raise AccessError("that token is not known here", remedy="Ask the study's editor for a new one.")
+        raise AccessError("Unknown token", remedy="Check that you copied all of it, or ask your editor for a new one.")
 
     @app.post("/api/leave")
-    def leave(request: Request, response: Response) -> dict[str, str]:
-        """End this browser's session: its cookie is worth nothing from now on, whoever kept a copy."""
+    def sign_out(request: Request, response: Response) -> Acknowledgement:
+        """Sign out: the session's cookie is worthless from now on, even to somebody who kept a copy."""
         visits.end(request.cookies.get(COOKIE, ""))
         response.delete_cookie(COOKIE)
-        return {}
+        return Acknowledgement()

@@ -1,31 +1,43 @@
-"""Marking the vertebra of each study: worklist, box, level, proposals, and two annotators compared."""
+"""The annotate page: mark the vertebra of each participant, look at proposals, and compare annotators."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
 
 from spinefx.app.access import Annotator
+from spinefx.app.contracts.annotating import (
+    AgreementRow,
+    AgreementTable,
+    AnnotationCase,
+    DeleteRequest,
+    LevelledLesion,
+    OtherLesion,
+    OtherLesions,
+    SaveRequest,
+    SeriesChoice,
+    StoredLesion,
+    UnusedSeries,
+    Worklist,
+    WorklistRow,
+)
+from spinefx.app.contracts.images import BoxShape, ExplainedMapping
 from spinefx.app.imagery import VolumePair, describe_pair
+from spinefx.app.pairs import align_pair, on_middle_slice, pair_of
 from spinefx.app.state import ServerState, state_of
 from spinefx.app.users import User
-from spinefx.cases.alignment import align_lesion
-from spinefx.cases.lesion import Box, Lesion, box_agreement
+from spinefx.cases.lesion import Lesion, box_agreement
 from spinefx.errors import StaleError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
-from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.selection import kinds_beside
-from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import LEVELS, is_anomalous_level
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import (
@@ -37,102 +49,19 @@ from spinefx.workspace.records import (
     write_lesions,
 )
 
-__all__ = ["BoxRequest", "add_annotating", "alignment_json", "on_middle_slice", "pair_of", "read_pair"]
+__all__ = ["add_annotating"]
 
 if sys.platform != "win32":
     import fcntl
 
 BOX_SAVED, BOX_DELETED, OTHERS_SHOWN = "box.saved", "box.deleted", "box.others_shown"
 NO_BOX = "none"
-
-
-class BoxRequest(BaseModel):
-    """A square on T2W, as the page sends it: LPS, millimetres."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    centre_mm: tuple[float, float, float]
-    side_mm: float
-
-    def to_box(self) -> Box:
-        """Check the numbers.
-
-        Returns
-        -------
-        Box
-
-        Raises
-        ------
-        BoxError
-        """
-        return Box(self.centre_mm, self.side_mm)
-
-
-class _LesionRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    box: BoxRequest
-    first_slice: int = Field(ge=0)
-    last_slice: int = Field(ge=0)
-    level: str = Field("", max_length=4)
-    # What the page believes to be stored, so that a second page's change is not lost.
-    revision: str = Field(max_length=80)
-
-
-class _DeleteRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    revision: str = Field(max_length=80)
-
-
-def read_pair(workspace: Workspace, participant_id: str) -> VolumePair:
-    """Read both series of a participant, laid as sagittal images are read.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    participant_id : str
-
-    Returns
-    -------
-    VolumePair
-
-    Raises
-    ------
-    InputError
-        When an image is missing or broken.
-    WorkspaceError
-        For anything that is no participant identifier.
-    """
-
-    def read(weighting: str) -> Volume:
-        return read_nifti(workspace.image(participant_id, weighting)).to_sagittal()
-
-    with ThreadPoolExecutor(2) as both:  # somebody waits, and unpacking leaves the interpreter free
-        t2w, t1w = both.map(read, ("T2w", "T1w"))
-    return VolumePair(t2w, t1w)
-
-
-def alignment_json(pair: VolumePair, lesion: Lesion) -> dict[str, Any]:
-    """Say where T1W lies under a lesion of T2W.
-
-    Parameters
-    ----------
-    pair : VolumePair
-    lesion : Lesion
-
-    Returns
-    -------
-    dict
-        Matrix (T2W to T1W millimetres), method and reason.
-
-    Raises
-    ------
-    RegistrationError
-    """
-    found = align_lesion(lesion, pair.t2w, pair.t1w, method="rigid")
-    return {"matrix": np.asarray(found.matrix).tolist(), "method": found.method, "reason": found.reason}
+# Who marked the rows that name no annotator.
+TABLE = "the cohort's table"
 
 
 def add_annotating(app: FastAPI) -> None:
-    """Add the annotators' routes.
+    """Add the annotate page's routes.
 
     Parameters
     ----------
@@ -143,98 +72,82 @@ def add_annotating(app: FastAPI) -> None:
     boxes = _Boxes(state)
 
     @app.get("/api/annotate/worklist")
-    def worklist(user: Annotator) -> dict[str, Any]:
-        return {"levels": [[level, is_anomalous_level(level)] for level in LEVELS], "rows": boxes.worklist(user)}
+    def worklist(user: Annotator) -> Worklist:
+        """List the participants, how far each is marked, and the vertebral levels."""
+        levels = [(level, is_anomalous_level(level)) for level in LEVELS]
+        return Worklist(levels=levels, rows=boxes.worklist(user))
 
     @app.get("/api/annotate/agreement")
-    def agreement(user: Annotator) -> dict[str, Any]:
-        return {"rows": boxes.agreement()}
+    def agreement(user: Annotator) -> AgreementTable:
+        """Compare every two boxes of the same participant."""
+        return AgreementTable(rows=boxes.agreement())
 
     @app.get("/api/annotate/{participant_id}")
-    def study(participant_id: str, user: Annotator) -> dict[str, Any]:
-        own = boxes.own(user, participant_id)  # first: it says so where there is no such participant
-        described = describe_pair(state.imagery, user.code, boxes.pair(participant_id))
-        return {"pair": described, "own": own, "about": _about(state.workspace, participant_id)}
+    def open_participant(participant_id: str, user: Annotator) -> AnnotationCase:
+        """Open a participant: images, your own box, and why these series are shown."""
+        own = boxes.own(user, participant_id)  # first, because it refuses an unknown participant
+        pair = describe_pair(state.imagery, user.code, boxes.pair(participant_id))
+        return AnnotationCase(pair=pair, own=own, about=_series_choice(state.workspace, participant_id))
 
     @app.get("/api/annotate/{participant_id}/others")
-    def others(participant_id: str, user: Annotator) -> dict[str, Any]:
+    def others(participant_id: str, user: Annotator) -> OtherLesions:
+        """Show the boxes of other annotators and of models; the request is logged."""
         rows = boxes.others(user, participant_id)
         state.log.append(OTHERS_SHOWN, user.code, participant_id)
-        return {"rows": rows}
+        return OtherLesions(rows=rows)
 
     @app.get("/api/annotate/{participant_id}/lesion")
-    def own(participant_id: str, user: Annotator) -> dict[str, Any]:
+    def own_lesion(participant_id: str, user: Annotator) -> StoredLesion:
+        """Return your own box as it is stored."""
         return boxes.own(user, participant_id)
 
     @app.post("/api/annotate/{participant_id}/alignment")
-    def alignment(participant_id: str, box: BoxRequest, user: Annotator) -> dict[str, Any]:
+    def alignment(participant_id: str, box: BoxShape, user: Annotator) -> ExplainedMapping:
+        """Align T1W with T2W at a box."""
         pair, marked = boxes.pair(participant_id), box.to_box()
-        shown = int(np.clip(np.rint(pair.t2w.to_index(marked.centre_mm)[0]), 0, pair.t2w.shape[0] - 1))
-        return alignment_json(pair, Lesion(marked, shown, shown))
+        nearest = int(np.clip(np.rint(pair.t2w.to_index(marked.centre_mm)[0]), 0, pair.t2w.shape[0] - 1))
+        return align_pair(pair, Lesion(marked, nearest, nearest))
 
     @app.put("/api/annotate/{participant_id}/lesion")
-    def save(participant_id: str, wanted: _LesionRequest, user: Annotator) -> dict[str, Any]:
+    def save_lesion(participant_id: str, wanted: SaveRequest, user: Annotator) -> StoredLesion:
+        """Save your box, unless another page has changed it since."""
         return boxes.save(user, participant_id, wanted)
 
     @app.delete("/api/annotate/{participant_id}/lesion")
-    def delete(participant_id: str, wanted: _DeleteRequest, user: Annotator) -> dict[str, Any]:
-        return boxes.delete(user, participant_id, wanted.revision)
+    def delete_lesion(participant_id: str, wanted: DeleteRequest, user: Annotator) -> StoredLesion:
+        """Delete your box, unless another page has changed it since."""
+        return boxes.put(user, participant_id, None, wanted.revision)
 
 
-def pair_of(state: ServerState, participant_id: str) -> VolumePair:
-    """Give both series of a participant from memory, or read them: also where a file was replaced meanwhile.
-
-    Parameters
-    ----------
-    state : ServerState
-    participant_id : str
-
-    Returns
-    -------
-    VolumePair
-
-    Raises
-    ------
-    InputError
-        When an image is missing or broken.
-    WorkspaceError
-        For anything that is no participant identifier.
-    """
-    paths = [state.workspace.image(participant_id, weighting) for weighting in ("T2w", "T1w")]
-    key = (participant_id, *(path.stat().st_mtime_ns for path in paths if path.is_file()))
-    return state.imagery.pair(key, lambda: read_pair(state.workspace, participant_id))
-
-
-def _about(workspace: Workspace, participant_id: str) -> dict[str, Any]:
-    """Why each series stands where it does, by its times, and which were not taken; no name, no date."""
+def _series_choice(workspace: Workspace, participant_id: str) -> SeriesChoice:
     refused = read_refused_series(workspace, participant_id)
-    return {
-        "t2w": _times(workspace, participant_id, "T2w"),
-        "t1w": _times(workspace, participant_id, "T1w"),
-        "refused": [{"series": series, "reason": reason} for series, reason in refused],
-        "beside": kinds_beside(reason for _, reason in refused),
-    }
+    return SeriesChoice(
+        t2w=_times(workspace, participant_id, "T2w"),
+        t1w=_times(workspace, participant_id, "T1w"),
+        refused=[UnusedSeries(series=series, reason=reason) for series, reason in refused],
+        beside=list(kinds_beside(reason for _, reason in refused)),
+    )
 
 
 def _times(workspace: Workspace, participant_id: str, weighting: str) -> str:
     path = sidecar_path(workspace, participant_id, weighting)
-    told = read_json(path) if path.is_file() else {}
-    words = []
+    sidecar = read_json(path) if path.is_file() else {}
+    times = []
     for key, name in (("RepetitionTime", "TR"), ("EchoTime", "TE"), ("InversionTime", "TI")):
-        seconds = told.get(key)
+        seconds = sidecar.get(key)
         if isinstance(seconds, int | float) and not isinstance(seconds, bool):
-            words.append(f"{name} {1000 * seconds:.0f} ms")
-    return ", ".join(words) or "no times known: taken by its name"
+            times.append(f"{name} {1000 * seconds:.0f} ms")
+    return ", ".join(times) or "no times recorded, so recognised by its name"
 
 
 class _Boxes:
-    """``lesions.tsv``, one row a case and annotator, read and written by one at a time, of several servers too."""
+    """``lesions.tsv``, one row per case and annotator, read and written by one request at a time across all servers."""
 
     def __init__(self, state: ServerState) -> None:
         self.state = state
         self._lock = threading.Lock()
 
-    def worklist(self, user: User) -> list[dict[str, Any]]:
+    def worklist(self, user: User) -> list[WorklistRow]:
         marked: dict[str, list[LesionRecord]] = {}
         for record in read_lesions(self.state.workspace):
             marked.setdefault(record.participant_id, []).append(record)
@@ -243,67 +156,51 @@ class _Boxes:
             records = marked.get(folder.name, [])
             own = next((record for record in records if record.annotator == user.code), None)
             rows.append(
-                {
-                    "participant_id": folder.name,
-                    "status": "marked" if own else "marked by others" if records else "open",
-                    "level": own.lesion.level if own else "",
-                    "annotators": len(records),
-                }
+                WorklistRow(
+                    participant_id=folder.name,
+                    status="marked" if own else "marked by others" if records else "open",
+                    level=own.lesion.level if own else "",
+                    annotators=len(records),
+                )
             )
         return rows
 
-    def own(self, user: User, participant_id: str) -> dict[str, Any]:
+    def own(self, user: User, participant_id: str) -> StoredLesion:
         record = self._find(read_lesions(self.state.workspace), user, participant_id)
-        return _stored(record)
+        return StoredLesion(
+            lesion=None if record is None else LevelledLesion.of(record.lesion), revision=_revision(record)
+        )
 
-    def others(self, user: User, participant_id: str) -> list[dict[str, Any]]:
+    def others(self, user: User, participant_id: str) -> list[OtherLesion]:
         workspace = self.state.workspace
-        self._refuse_unknown(participant_id)  # the log must hold no words of an address
-        found = [("annotator", one) for one in read_lesions(workspace) if one.annotator != user.code]
-        found += [("model", one) for one in read_proposals(workspace)]
+        self._refuse_unknown(participant_id)  # so that nothing a URL says reaches the log
+        marked = [one for one in read_lesions(workspace) if one.annotator != user.code]
+        sources: tuple[tuple[Literal["annotator", "model"], Sequence[LesionRecord]], ...] = (
+            ("annotator", marked),
+            ("model", read_proposals(workspace)),
+        )
         return [
-            {"kind": kind, "by": one.annotator or "the cohort's table", "lesion": _lesion_json(one.lesion)}
-            for kind, one in found
+            OtherLesion(kind=kind, by=one.annotator or TABLE, lesion=LevelledLesion.of(one.lesion))
+            for kind, records in sources
+            for one in records
             if one.participant_id == participant_id
         ]
 
-    def save(self, user: User, participant_id: str, wanted: _LesionRequest) -> dict[str, Any]:
+    def save(self, user: User, participant_id: str, wanted: SaveRequest) -> StoredLesion:
         t2w = self.pair(participant_id).t2w
         box = on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
         lesion = Lesion(box, wanted.first_slice, wanted.last_slice, wanted.level)
         lesion.check_inside(t2w)
         record = LesionRecord(participant_id, participant_id, lesion, user.code)
-        return self._put(user, participant_id, record, wanted.revision)
+        return self.put(user, participant_id, record, wanted.revision)
 
-    def delete(self, user: User, participant_id: str, revision: str) -> dict[str, Any]:
-        return self._put(user, participant_id, None, revision)
-
-    def agreement(self) -> list[dict[str, Any]]:
-        by_case: dict[str, list[LesionRecord]] = {}
-        for record in read_lesions(self.state.workspace):
-            by_case.setdefault(record.participant_id, []).append(record)
-        return [
-            {
-                "participant_id": participant_id,
-                "annotators": [one.annotator or "the cohort's table", other.annotator or "the cohort's table"],
-                **box_agreement(one.lesion.box, other.lesion.box, pair_of(self.state, participant_id).t2w.directions),
-                "same_slices": one.lesion.slices == other.lesion.slices,
-                "same_level": one.lesion.level == other.lesion.level,
-            }
-            for participant_id, records in by_case.items()
-            for position, one in enumerate(records)
-            for other in records[position + 1 :]
-        ]
-
-    def _put(self, user: User, participant_id: str, record: LesionRecord | None, revision: str) -> dict[str, Any]:
+    def put(self, user: User, participant_id: str, record: LesionRecord | None, revision: str) -> StoredLesion:
         workspace = self.state.workspace
         with self._lock, _alone(workspace.lesions_table):
             records = list(read_lesions(workspace))
             present = self._find(records, user, participant_id)
             if _revision(present) != revision:
-                raise StaleError(
-                    "this box was changed on another page meanwhile", remedy="Load the case again, then change it."
-                )
+                raise StaleError("Another page has changed this box", remedy="Load the case again, then change it.")
             if present is not None and record is not None:
                 record = replace(record, case_id=present.case_id)
                 records[records.index(present)] = record
@@ -319,15 +216,38 @@ class _Boxes:
         self.state.log.append(kind, user.code, participant_id, {"revision": _revision(record)})
         return self.own(user, participant_id)
 
+    def agreement(self) -> list[AgreementRow]:
+        by_participant: dict[str, list[LesionRecord]] = {}
+        for record in read_lesions(self.state.workspace):
+            by_participant.setdefault(record.participant_id, []).append(record)
+        return [
+            self._compared(participant_id, one, other)
+            for participant_id, records in by_participant.items()
+            for position, one in enumerate(records)
+            for other in records[position + 1 :]
+        ]
+
     def pair(self, participant_id: str) -> VolumePair:
         self._refuse_unknown(participant_id)
         return pair_of(self.state, participant_id)
 
+    def _compared(self, participant_id: str, one: LesionRecord, other: LesionRecord) -> AgreementRow:
+        directions = pair_of(self.state, participant_id).t2w.directions
+        found = box_agreement(one.lesion.box, other.lesion.box, directions)
+        return AgreementRow(
+            participant_id=participant_id,
+            annotators=(one.annotator or TABLE, other.annotator or TABLE),
+            iou=found["iou"],
+            distance_mm=found["distance_mm"],
+            same_slices=one.lesion.slices == other.lesion.slices,
+            same_level=one.lesion.level == other.lesion.level,
+        )
+
     def _refuse_unknown(self, participant_id: str) -> None:
         if participant_id not in {folder.name for folder in self.state.workspace.participant_folders()}:
-            raise WorkspaceError("there is no such participant", remedy="Choose one from the worklist.")
+            raise WorkspaceError("Unknown participant", remedy="Choose one from the worklist.")
 
-    def _find(self, records: Any, user: User, participant_id: str) -> LesionRecord | None:
+    def _find(self, records: Iterable[LesionRecord], user: User, participant_id: str) -> LesionRecord | None:
         self._refuse_unknown(participant_id)
         wanted = (participant_id, user.code)
         return next((one for one in records if (one.participant_id, one.annotator) == wanted), None)
@@ -336,45 +256,13 @@ class _Boxes:
 @contextlib.contextmanager
 def _alone(table: Path) -> Iterator[None]:
     if sys.platform == "win32":
-        yield  # one server a study there
+        yield  # Windows has no flock: run one server per workspace there
         return
-    # Beside the table: the table itself is replaced whole, and a lock on it would go with the old file.
+    # Beside the table: the table itself is replaced as a whole, and a lock on it would go with the old file.
     with table.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def on_middle_slice(box: Box, first: int, last: int, t2w: Volume) -> Box:
-    """Move a box along the slices: the page marks it on whichever slice is shown, and it lies on the lesion's middle.
-
-    Parameters
-    ----------
-    box : Box
-    first, last : int
-        Slices of the lesion.
-    t2w : Volume
-
-    Returns
-    -------
-    Box
-    """
-    index = t2w.to_index(box.centre_mm)
-    left, posterior, superior = t2w.to_mm(((first + last) / 2, index[1], index[2]))
-    return Box((float(left), float(posterior), float(superior)), box.side_mm)
-
-
-def _stored(record: LesionRecord | None) -> dict[str, Any]:
-    return {"lesion": None if record is None else _lesion_json(record.lesion), "revision": _revision(record)}
-
-
 def _revision(record: LesionRecord | None) -> str:
-    return NO_BOX if record is None else digest_of(canonical_json(_lesion_json(record.lesion)))
-
-
-def _lesion_json(lesion: Lesion) -> dict[str, Any]:
-    return {
-        "box": {"centre_mm": list(lesion.box.centre_mm), "side_mm": lesion.box.side_mm},
-        "first_slice": lesion.first_slice,
-        "last_slice": lesion.last_slice,
-        "level": lesion.level,
-    }
+    return NO_BOX if record is None else digest_of(canonical_json(LevelledLesion.of(record.lesion).model_dump()))

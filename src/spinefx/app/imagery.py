@@ -1,4 +1,4 @@
-"""Images as the page draws them: where each slice lies, and its stored numbers."""
+"""Images as the pages draw them: where each slice lies, and its stored numbers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spinefx.app.contracts.images import GreyWindow, ImagePair, SeriesImage
 from spinefx.errors import AccessError
 from spinefx.imaging.volume import Volume
 
 __all__ = ["Imagery", "Shown", "VolumePair", "describe_pair"]
 
-# Shares of voxels below and above the window that an image opens with.
+# Quantiles of the voxels at which the window opens: black below the first, white above the second.
 WINDOW_SHARES = (0.01, 0.995)
 
 
@@ -28,8 +29,6 @@ class VolumePair:
     Parameters
     ----------
     t2w, t1w : Volume
-    shared_frame : bool
-        Whether both name the same frame of reference, so that headers alone place one on the other.
     """
 
     t2w: Volume
@@ -37,13 +36,13 @@ class VolumePair:
 
     @property
     def shared_frame(self) -> bool:
-        """Whether headers alone place one series on the other."""
+        """Whether both name the same frame of reference, so that headers alone place one on the other."""
         return bool(self.t2w.frame_of_reference) and self.t2w.frame_of_reference == self.t1w.frame_of_reference
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """One series as it is handed out.
+    """One series as it is sent to a page.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ class Shown:
         Code of the only user who may fetch it.
     volume : Volume
     slope, intercept : float
-        Signal is stored number times slope plus intercept.
+        Signal is the stored number times the slope, plus the intercept.
     """
 
     owner: str
@@ -60,12 +59,12 @@ class Shown:
     intercept: float
 
     def pixels(self, index: int) -> NDArray[np.uint16]:
-        """Give a slice's stored numbers.
+        """Return the stored numbers of a slice.
 
         Parameters
         ----------
         index : int
-            From 0, by position.
+            From 0, ordered by position.
 
         Returns
         -------
@@ -77,21 +76,21 @@ class Shown:
             For a slice that the series does not have.
         """
         if not 0 <= index < self.volume.shape[0]:
-            raise AccessError(f"slice {index}", allowed=f"0 to {self.volume.shape[0] - 1}")
+            raise AccessError(f"slice {index} does not exist", allowed=f"0 to {self.volume.shape[0] - 1}")
         stored = (self.volume.array[index] - self.intercept) / self.slope
         pixels: NDArray[np.uint16] = np.rint(stored).astype(np.uint16)
         return pixels
 
 
 class Imagery:
-    """Volumes in memory, the least recently used given up first, under names that say nothing.
+    """Volumes in memory under random names; the least recently used are dropped first.
 
     Parameters
     ----------
     most : int
         Pairs kept.
     names : int
-        Series that one user may hold at a time: what has a name stays in memory, and nobody takes another's.
+        Series that one user may hold at a time: a named series stays in memory, so no user can crowd out another.
     """
 
     def __init__(self, most: int = 24, names: int = 12) -> None:
@@ -101,13 +100,13 @@ class Imagery:
         self._lock = threading.Lock()
 
     def pair(self, key: Hashable, read: Callable[[], VolumePair]) -> VolumePair:
-        """Give a pair, reading it where it is not in memory.
+        """Return a pair, reading it where it is not in memory.
 
         Parameters
         ----------
         key : hashable
         read : callable
-            Called at most once for each absence.
+            Called where the pair is not in memory.
 
         Returns
         -------
@@ -136,7 +135,7 @@ class Imagery:
         Returns
         -------
         str
-            A new random name: it tells neither the case nor that two users see the same one.
+            A new random name, which reveals neither the case nor that two users see the same one.
         """
         low, high = float(volume.array.min()), float(volume.array.max())
         is_whole = low >= 0 and high <= 65535 and bool((volume.array == np.rint(volume.array)).all())
@@ -150,7 +149,7 @@ class Imagery:
         return name
 
     def forget(self, names: Iterable[str]) -> None:
-        """Hand some images out no more.
+        """Withdraw some names.
 
         Parameters
         ----------
@@ -161,7 +160,7 @@ class Imagery:
                 self._names.pop(name, None)
 
     def shown(self, name: str, owner: str) -> Shown:
-        """Find what a name stands for.
+        """Find the series that a user holds under a name.
 
         Parameters
         ----------
@@ -175,17 +174,17 @@ class Imagery:
         Raises
         ------
         AccessError
-            For an unknown name, and for somebody else's: the answer is the same.
+            For an unknown name and for another user's: both get the same message.
         """
         with self._lock:
             found = self._names.get(name)
         if found is None or found.owner != owner:
-            raise AccessError("no such image for you", remedy="Open the case again.")
+            raise AccessError("Image not found", remedy="Open the case again.")
         return found
 
 
-def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> dict[str, Any]:
-    """Hand both series of a pair to a user, and say where their slices lie.
+def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> ImagePair:
+    """Name both series of a pair for a user, and describe where their slices lie.
 
     Parameters
     ----------
@@ -195,33 +194,32 @@ def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> dict[str, A
 
     Returns
     -------
-    dict
-        Ready for JSON; LPS millimetres.
+    ImagePair
     """
-    shared = pair.shared_frame
-    t2w, t1w = (_describe(imagery, owner, volume) for volume in (pair.t2w, pair.t1w))
-    # Only whether frames agree is told: an identifier could be traced.
-    t2w["frame"], t1w["frame"] = "a", "a" if shared else "b"
-    return {"t2w": t2w, "t1w": t1w, "shared_frame": shared}
+    return ImagePair(
+        t2w=_describe(imagery, owner, pair.t2w, "a"),
+        t1w=_describe(imagery, owner, pair.t1w, "a" if pair.shared_frame else "b"),
+        shared_frame=pair.shared_frame,
+    )
 
 
-def _describe(imagery: Imagery, owner: str, volume: Volume) -> dict[str, Any]:
+def _describe(imagery: Imagery, owner: str, volume: Volume, frame: Literal["a", "b"]) -> SeriesImage:
     name = imagery.hand_out(owner, volume)
     shown = imagery.shown(name, owner)
     slices, rows, columns = volume.shape
     low, high = (float(value) for value in np.quantile(volume.array[:, ::4, ::4], WINDOW_SHARES))
-    firsts = volume.to_mm([(index, 0, 0) for index in range(slices)])
-    return {
-        "handle": name,
-        "weighting": str(volume.weighting),
-        "rows": rows,
-        "columns": columns,
-        "row_spacing_mm": volume.spacing_mm[1],
-        "column_spacing_mm": volume.spacing_mm[2],
-        "row_cosines": volume.directions[:, 2].tolist(),
-        "column_cosines": volume.directions[:, 1].tolist(),
-        "positions_mm": firsts.tolist(),
-        "slope": shown.slope,
-        "intercept": shown.intercept,
-        "window": {"low": low, "high": max(high, low + 1e-6)},
-    }
+    return SeriesImage(
+        handle=name,
+        weighting=str(volume.weighting),
+        rows=rows,
+        columns=columns,
+        row_spacing_mm=volume.spacing_mm[1],
+        column_spacing_mm=volume.spacing_mm[2],
+        row_cosines=volume.directions[:, 2].tolist(),
+        column_cosines=volume.directions[:, 1].tolist(),
+        positions_mm=volume.to_mm([(index, 0, 0) for index in range(slices)]).tolist(),
+        frame=frame,
+        slope=shown.slope,
+        intercept=shown.intercept,
+        window=GreyWindow(low=low, high=max(high, low + 1e-6)),
+    )

@@ -1,4 +1,4 @@
-"""Studies that are open on the decide page: each belongs to one user, and goes when that user has gone."""
+"""Studies that are open on the decide page: each belongs to one user, and is closed once that user is gone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from spinefx.app.contracts.deciding import ListedSeries, OpenedStudy
 from spinefx.app.imagery import Imagery, VolumePair, describe_pair
 from spinefx.cases.alignment import AlignedSeries, align_series
 from spinefx.cases.lesion import Lesion
@@ -24,27 +24,28 @@ from spinefx.second_opinion.opinion import Opinion
 from spinefx.second_opinion.saliency import SaliencyMap, saliency
 from spinefx.vocabulary import Weighting
 
-__all__ = ["Answer", "OpenStudies", "OpenStudy", "new_folder"]
+__all__ = ["GivenOpinion", "OpenStudies", "OpenStudy", "new_folder"]
 
-# A page that is open says so each minute.
+# An open page reports once a minute; a study without a report for this long is closed.
 IDLE_S = 300.0
-# Of one user at once; the one untouched for longest goes.
-MOST_STUDIES, MOST_ANSWERS = 2, 10
+# Per user; the one that was left alone for longest goes first.
+MOST_STUDIES, MOST_OPINIONS = 2, 10
 FOLDER = "spinefx-study-"
 
 
 @dataclass(eq=False)
-class Answer:
-    """One opinion that was given, kept for its saliency and its report.
+class GivenOpinion:
+    """An opinion that was given, kept for its saliency maps and its report.
 
     Parameters
     ----------
     name : str
+        Random.
     opinion : Opinion
     given : str
         When, by the server's clock.
     maps : dict of int to SaliencyMap
-        By place in the lesion, as far as they were asked for.
+        By place in the lesion, as far as they were requested.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Answer:
     maps: dict[int, SaliencyMap] = field(default_factory=dict)
 
     def map(self, position: int) -> SaliencyMap:
-        """Give the saliency of one lesion slice.
+        """Return the saliency map of one lesion slice.
 
         Parameters
         ----------
@@ -71,7 +72,7 @@ class Answer:
         """
         scored = self.opinion.scored
         if not 0 <= position < len(scored.stack.slices):
-            raise AccessError("no such slice of the lesion")
+            raise AccessError("The lesion has no such slice")
         if position not in self.maps:
             self.maps[position] = saliency(scored.models, scored.stack, position)
         return self.maps[position]
@@ -79,21 +80,21 @@ class Answer:
 
 @dataclass(eq=False)
 class OpenStudy:
-    """One study, as long as its page is open.
+    """One study, for as long as its page is open.
 
     Parameters
     ----------
     name : str
-        Random; says nothing of the study.
+        Random; it says nothing about the study.
     owner : str
-        Code of the only user who may ask for it.
+        Code of the only user who may see it.
     title : str
-        A participant's pseudonym, or that it was brought along.
+        A participant's pseudonym, or that the user brought the study.
     opened : Opened
     participant_id : str or None
-        Who it is, where it is a participant, recognised by its voxels if need be.
+        The participant, where the study is one's, if need be recognised by its voxels.
     folder : tempfile.TemporaryDirectory or None
-        Where its files lie; None where they are the study folder's own.
+        Where its files are; None where they are the workspace's own.
     """
 
     name: str
@@ -104,7 +105,7 @@ class OpenStudy:
     folder: tempfile.TemporaryDirectory[str] | None
     touched_s: float = field(default_factory=time.monotonic)
     handles: list[str] = field(default_factory=list)
-    answers: dict[str, Answer] = field(default_factory=dict)
+    opinions: dict[str, GivenOpinion] = field(default_factory=dict)
     pictures: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     alignments: dict[tuple[object, ...], tuple[AlignedSeries, ...]] = field(default_factory=dict)
 
@@ -115,10 +116,10 @@ class OpenStudy:
         Raises
         ------
         SelectionError
-            Where one that is needed is missing.
+            If a series that is needed is missing.
         """
         if not self.opened.volumes:
-            raise SelectionError(self.opened.trouble, remedy="Choose the series by hand, or open another study.")
+            raise SelectionError(self.opened.trouble, remedy="Choose the two series yourself, or open another study.")
         return self.opened.volumes
 
     @property
@@ -132,8 +133,8 @@ class OpenStudy:
         """
         return VolumePair(self.volumes[Weighting.T2W], self.volumes[Weighting.T1W])
 
-    def describe(self, imagery: Imagery) -> dict[str, Any]:
-        """Say what the page shows of it.
+    def describe(self, imagery: Imagery) -> OpenedStudy:
+        """Describe the study for its page.
 
         Parameters
         ----------
@@ -141,30 +142,30 @@ class OpenStudy:
 
         Returns
         -------
-        dict
-            Ready for JSON; no identifier of the patient in it.
+        OpenedStudy
+            Without any identifier of the patient.
         """
         imagery.forget(self.handles)
         pair = describe_pair(imagery, self.owner, self.pair) if self.opened.volumes else None
-        self.handles = [] if pair is None else [pair["t2w"]["handle"], pair["t1w"]["handle"]]
-        return {
-            "study": self.name,
-            "title": self.title,
-            "can_choose": self.folder is not None,
-            "series": [{"label": one.label, "use": one.use, "reason": one.reason} for one in self.opened.series],
-            "refused_files": dict(self.opened.refused_files),
-            "trouble": self.opened.trouble,
-            "pair": pair,
-        }
+        self.handles = [] if pair is None else [pair.t2w.handle, pair.t1w.handle]
+        return OpenedStudy(
+            study=self.name,
+            title=self.title,
+            can_choose=self.folder is not None,
+            series=[ListedSeries(label=one.label, use=one.use, reason=one.reason) for one in self.opened.series],
+            refused_files=dict(self.opened.refused_files),
+            trouble=self.opened.trouble,
+            pair=pair,
+        )
 
     def aligned(self, lesion: Lesion, method: str) -> tuple[AlignedSeries, ...]:
-        """Align every series for a lesion's box, once.
+        """Align every series at a lesion's box, or return the alignments found before.
 
         Parameters
         ----------
         lesion : Lesion
         method : str
-            As :func:`spinefx.imaging.registration.align` takes it.
+            As for :func:`spinefx.imaging.registration.align`.
 
         Returns
         -------
@@ -179,7 +180,7 @@ class OpenStudy:
         key = (*box.centre_mm, box.side_mm, lesion.first_slice, lesion.last_slice, method)
         if key not in self.alignments:
             found = align_series(lesion, self.volumes, method=method)
-            self.alignments = {key: found}  # only the last box is ever asked for again
+            self.alignments = {key: found}  # only the last box is ever requested again
         return self.alignments[key]
 
     def show(self, draw: Callable[[], bytes]) -> str:
@@ -188,7 +189,7 @@ class OpenStudy:
         Parameters
         ----------
         draw : callable
-            Gives a PNG.
+            Returns a PNG.
 
         Returns
         -------
@@ -199,25 +200,25 @@ class OpenStudy:
         self.pictures[name] = draw
         return name
 
-    def keep(self, answer: Answer) -> None:
-        """Keep an answer; the oldest of many is let go.
+    def keep(self, given: GivenOpinion) -> None:
+        """Keep an opinion; the oldest of many is dropped.
 
         Parameters
         ----------
-        answer : Answer
+        given : GivenOpinion
         """
-        self.answers[answer.name] = answer
-        while len(self.answers) > MOST_ANSWERS:
-            self.answers.pop(next(iter(self.answers)))
+        self.opinions[given.name] = given
+        while len(self.opinions) > MOST_OPINIONS:
+            self.opinions.pop(next(iter(self.opinions)))
 
 
 def new_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a private folder for somebody's files; what servers that were killed left behind is removed first.
+    """Make a private folder for a user's files, and remove what killed servers have left behind.
 
     Returns
     -------
     tempfile.TemporaryDirectory
-        Named by this process.
+        Its name holds this process's number.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}[0-9]*-*") if hasattr(os, "getuid") else ():
         number = left.name.removeprefix(FOLDER).partition("-")[0]
@@ -233,7 +234,7 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # somebody else's
+        return True  # another user's process
     return True
 
 
@@ -243,9 +244,9 @@ class OpenStudies:
     Parameters
     ----------
     imagery : Imagery
-        Holds their images as long as they are open.
+        Holds their images while they are open.
     idle_s : float
-        A study that nobody asks for so long is closed, and its files are removed.
+        Seconds without a request after which a study is closed and its files are removed.
     """
 
     def __init__(self, imagery: Imagery, idle_s: float = IDLE_S) -> None:
@@ -262,12 +263,12 @@ class OpenStudies:
         participant_id: str | None = None,
         folder: tempfile.TemporaryDirectory[str] | None = None,
     ) -> OpenStudy:
-        """Take a study in.
+        """Add a study.
 
         Parameters
         ----------
         owner, title, opened, participant_id, folder
-            As :class:`OpenStudy` has them.
+            As in :class:`OpenStudy`.
 
         Returns
         -------
@@ -282,7 +283,7 @@ class OpenStudies:
         return study
 
     def find(self, name: str, owner: str) -> OpenStudy:
-        """Find somebody's study.
+        """Find a user's study.
 
         Parameters
         ----------
@@ -295,17 +296,17 @@ class OpenStudies:
         Raises
         ------
         AccessError
-            For an unknown name, and for somebody else's: the answer is the same.
+            For an unknown name and for another user's: both get the same message.
         """
         with self._lock:
             found = self._studies.get(name)
         if found is None or found.owner != owner:
-            raise AccessError("no such open study of yours", remedy="It may have been closed: open it again.")
+            raise AccessError("This study is not open", remedy="It may have been closed. Open it again.")
         found.touched_s = time.monotonic()
         return found
 
-    def answer(self, name: str, owner: str) -> tuple[OpenStudy, Answer]:
-        """Find an answer that somebody got.
+    def opinion(self, name: str, owner: str) -> tuple[OpenStudy, GivenOpinion]:
+        """Find an opinion that a user was given.
 
         Parameters
         ----------
@@ -313,17 +314,17 @@ class OpenStudies:
 
         Returns
         -------
-        (OpenStudy, Answer)
+        (OpenStudy, GivenOpinion)
 
         Raises
         ------
         AccessError
         """
-        study = self._holding(owner, lambda one: name in one.answers)
-        return study, study.answers[name]
+        study = self._holding(owner, lambda one: name in one.opinions)
+        return study, study.opinions[name]
 
     def picture(self, name: str, owner: str) -> bytes:
-        """Draw a picture that somebody was shown the name of.
+        """Draw a picture whose name a user was given.
 
         Parameters
         ----------
@@ -353,14 +354,14 @@ class OpenStudies:
         self._close([self.find(name, owner)])
 
     def close_all(self) -> None:
-        """Close every study, for the server ends."""
+        """Close every study, because the server shuts down."""
         with self._lock:
             studies = list(self._studies.values())
         self._close(studies)
         self._sweep()
 
     def folders(self) -> list[Path]:
-        """List where files of open studies lie.
+        """List the folders of open studies.
 
         Returns
         -------
@@ -373,7 +374,7 @@ class OpenStudies:
         with self._lock:
             found = next((one for one in self._studies.values() if one.owner == owner and holds(one)), None)
         if found is None:
-            raise AccessError("nothing of that name for you", remedy="The study may have been closed: open it again.")
+            raise AccessError("Not found", remedy="The study may have been closed. Open it again.")
         found.touched_s = time.monotonic()
         return found
 
@@ -386,7 +387,7 @@ class OpenStudies:
                 study.folder.cleanup()
 
     def _sweep(self) -> None:
-        """Close what nobody asks for; look again as long as anything is open."""
+        """Close idle studies, and look again for as long as any is open."""
         late = time.monotonic() - self._idle_s
         with self._lock:
             idle = [one for one in self._studies.values() if one.touched_s < late]

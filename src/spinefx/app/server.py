@@ -1,11 +1,10 @@
-"""The server behind the page: one application made of its parts."""
+"""The server behind the pages: one application made of its parts."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,21 +13,23 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from spinefx import __version__
-from spinefx.app.access import Asking, add_access
+from spinefx.app.access import AnyUser, add_access
 from spinefx.app.annotating import add_annotating
+from spinefx.app.contracts.access import CurrentUser
+from spinefx.app.contracts.base import ErrorMessage
+from spinefx.app.contracts.files import PixelsResponse
 from spinefx.app.deciding import UPLOAD_PATH, add_deciding
 from spinefx.app.guard import Guard
 from spinefx.app.reading import add_reading
 from spinefx.app.state import ServerState, ServeSettings, state_of
 from spinefx.app.teaching import add_teaching
 from spinefx.errors import AccessError, InputError, SignInError, SpinefxError, UnavailableError, WorkspaceError
-from spinefx.vocabulary import TruthSource
+from spinefx.vocabulary import RESEARCH_USE_ONLY, TruthSource
 from spinefx.workspace.records import read_participants
 
-__all__ = ["create_app"]
+__all__ = ["PAGES", "create_api", "create_app"]
 
 PAGES = Path(__file__).resolve().parent / "pages"
-NOTICE = "Research use only, not a medical device."
 STATUSES: tuple[tuple[type[SpinefxError], int], ...] = (
     (SignInError, 401),
     (AccessError, 403),
@@ -37,12 +38,10 @@ STATUSES: tuple[tuple[type[SpinefxError], int], ...] = (
     (WorkspaceError, 409),
     (SpinefxError, 400),
 )
-# Where files may be sent to; elsewhere a request is small.
-UPLOADS = (UPLOAD_PATH,)
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
-    """Make the application.
+    """Make the application: the API, the pages, and the guard in front of both.
 
     Parameters
     ----------
@@ -55,30 +54,51 @@ def create_app(settings: ServeSettings) -> FastAPI:
     Raises
     ------
     WorkspaceError
-        When the study folder cannot be opened, or the pages were not built.
+        When the workspace cannot be opened, or the pages were not built.
     """
     if not (PAGES / "index.html").is_file():
-        raise WorkspaceError("the pages were not built", remedy="Install spinefx again where npm or PyPI is at hand.")
+        raise WorkspaceError(
+            "The pages were not built", remedy="Install spinefx again on a machine that has npm or can reach PyPI."
+        )
+    app = create_api(ServerState(settings))
+    # Uploads may be large; every other request is small.
+    app.add_middleware(Guard, hosts=settings.hosts, limits=settings.limits, upload_paths=(UPLOAD_PATH,))
+    app.mount("/assets", StaticFiles(directory=PAGES / "assets"))
+    _add_pages(app)
+    return app
+
+
+def create_api(state: ServerState) -> FastAPI:
+    """Make the application of the API alone.
+
+    Parameters
+    ----------
+    state : ServerState
+
+    Returns
+    -------
+    FastAPI
+    """
     app = FastAPI(
         title="spinefx",
+        summary=RESEARCH_USE_ONLY,
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,  # the description is a route below, which requires a user as the others do
         lifespan=_life,
-        redirect_slashes=False,  # a redirect repeats what the request says of itself
+        redirect_slashes=False,  # a redirect would repeat the host name that the request claims
+        responses={"default": {"model": ErrorMessage}},
+        separate_input_output_schemas=False,
     )
-    app.state.server = ServerState(settings)
-    app.add_middleware(Guard, hosts=settings.hosts, limits=settings.limits, upload_paths=UPLOADS)
+    app.state.server = state
     _answer_errors(app)
-    add_access(app)
     _add_images(app)
+    add_access(app)
     add_annotating(app)
     add_reading(app)
     add_teaching(app)
     add_deciding(app)
-    app.mount("/assets", StaticFiles(directory=PAGES / "assets"))
-    _add_pages(app)
     return app
 
 
@@ -90,17 +110,20 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _answer_errors(app: FastAPI) -> None:
+    def reply(status: int, error: str, message: str) -> Response:
+        return JSONResponse(ErrorMessage(error=error, message=message).model_dump(), status)
+
     async def named(_: Request, error: Exception) -> Response:
         status = next(status for kind, status in STATUSES if isinstance(error, kind))
-        return JSONResponse({"error": type(error).__name__, "message": str(error)}, status)
+        return reply(status, type(error).__name__, str(error))
 
     async def malformed(_: Request, __: Exception) -> Response:
-        # The validator's own words quote the request, which may hold what must not be repeated.
-        return JSONResponse({"error": "InputError", "message": "The request is not what this address takes."}, 422)
+        # The validator's own message quotes the request, which may hold what must not be repeated.
+        return reply(422, "InputError", "The request does not fit this route. Its description is at /api/.")
 
     async def refused(_: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 400
-        return JSONResponse({"error": "AccessError", "message": str(getattr(error, "detail", ""))}, status)
+        return reply(status, "AccessError", str(getattr(error, "detail", "")))
 
     app.add_exception_handler(SpinefxError, named)
     app.add_exception_handler(RequestValidationError, malformed)
@@ -111,28 +134,35 @@ def _add_images(app: FastAPI) -> None:
     state = state_of(app)
 
     @app.get("/api/me")
-    def me(user: Asking) -> dict[str, Any]:
+    def current_user(user: AnyUser) -> CurrentUser:
+        """Describe yourself and the workspace."""
         sources = {one.truth_source for one in read_participants(state.workspace)}
-        return {
-            "code": user.code,
-            "roles": sorted(user.roles),
-            "signed_in": state.needs_token,
-            "workspace": state.workspace.root.name,
-            "phantom": sources == {TruthSource.PHANTOM},
-            "version": __version__,
-            "notice": NOTICE,
-        }
+        return CurrentUser(
+            code=user.code,
+            roles=sorted(user.roles),
+            signed_in=state.needs_token,
+            workspace=state.workspace.root.name,
+            phantom=sources == {TruthSource.PHANTOM},
+            version=__version__,
+            notice=RESEARCH_USE_ONLY,
+        )
 
-    @app.get("/api/images/{name}/slices/{index}")
-    def pixels(name: str, index: int, user: Asking) -> Response:
+    @app.get("/api/images/{name}/slices/{index}", response_class=PixelsResponse)
+    def slice_pixels(name: str, index: int, user: AnyUser) -> PixelsResponse:
+        """Return a slice's stored numbers, row by row, as 16-bit little-endian integers."""
         stored = state.imagery.shown(name, user.code).pixels(index)
-        return Response(stored.astype("<u2").tobytes(), media_type="application/octet-stream")
+        return PixelsResponse(stored.astype("<u2").tobytes())
+
+    @app.get("/api/openapi.json", include_in_schema=False)
+    def description(user: AnyUser) -> JSONResponse:
+        """Return the OpenAPI description of this API."""
+        return JSONResponse(app.openapi())
 
 
 def _add_pages(app: FastAPI) -> None:
     @app.get("/{path:path}", include_in_schema=False)
     def page(path: str) -> FileResponse:
-        # "/api/" itself is the page that lists these addresses.
+        # "/api/" itself is the page that describes the API.
         if path.startswith("api/") and path != "api/":
-            raise AccessError("there is no such address")
+            raise AccessError("Not found", remedy="Every route is listed at /api/.")
         return FileResponse(PAGES / "index.html")

@@ -1,12 +1,12 @@
-"""A marked case as readers and learners see it: both series, the box, and T1W's place under it."""
+"""A marked case as readers and learners see it: both series, the box, and where T1W lies under it."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
 
-from spinefx.app.annotating import alignment_json, pair_of
+from spinefx.app.contracts.images import CaseImages, LesionExtent, SeriesMapping
 from spinefx.app.imagery import VolumePair, describe_pair
+from spinefx.app.pairs import align_pair, pair_of
 from spinefx.app.state import ServerState
 from spinefx.app.users import User
 from spinefx.cases.cohort import Case
@@ -14,11 +14,11 @@ from spinefx.cases.lesion import Box
 from spinefx.errors import AccessError, RegistrationError
 from spinefx.workspace.records import read_cohort
 
-__all__ = ["case_of", "get_ready", "show_case"]
+__all__ = ["case_of", "prepare_case", "show_case"]
 
 MOST_ALIGNMENTS = 2000
 _lock = threading.Lock()
-_alignments: dict[tuple[str, Box], dict[str, Any] | None] = {}
+_alignments: dict[tuple[str, Box], SeriesMapping | None] = {}
 
 
 def case_of(state: ServerState, case_id: str) -> Case:
@@ -39,46 +39,41 @@ def case_of(state: ServerState, case_id: str) -> Case:
     """
     found = next((case for case in read_cohort(state.workspace).cases if case.case_id == case_id), None)
     if found is None:
-        raise AccessError("there is no such case")
+        raise AccessError("Case not found")
     return found
 
 
-def show_case(state: ServerState, user: User, case: Case) -> dict[str, Any]:
-    """Hand a case's images to a user; nothing in it says whose they are.
+def show_case(state: ServerState, user: User, case: Case) -> CaseImages:
+    """Show a case to a user, without saying whose images they are.
 
     Parameters
     ----------
     state : ServerState
     user : User
-        Who alone may fetch them.
+        The only one who may fetch the images.
     case : Case
 
     Returns
     -------
-    dict
-        ``pair``, ``alignment`` (None where the series could not be brought together) and ``lesion``; LPS millimetres.
+    CaseImages
 
     Raises
     ------
     InputError
         When an image is missing or broken.
     """
-    lesion, pair = case.lesion, pair_of(state, case.participant_id)
-    return {
-        "pair": describe_pair(state.imagery, user.code, pair),
-        "alignment": _alignment(case, pair),
-        "lesion": {
-            "box": {"centre_mm": list(lesion.box.centre_mm), "side_mm": lesion.box.side_mm},
-            "first_slice": lesion.first_slice,
-            "last_slice": lesion.last_slice,
-        },
-    }
+    pair = pair_of(state, case.participant_id)
+    return CaseImages(
+        pair=describe_pair(state.imagery, user.code, pair),
+        alignment=_alignment(case, pair),
+        lesion=LesionExtent.of(case.lesion),
+    )
 
 
-def get_ready(state: ServerState, case: Case) -> None:
-    """Read a case's images into the server's memory and bring them together, so that showing it takes no time.
+def prepare_case(state: ServerState, case: Case) -> None:
+    """Read and align a case's images ahead of time, so that showing the case takes none.
 
-    Nothing of it is handed out: for that the case must have its turn.
+    Nothing is handed out: a user gets the case only when its turn has come.
 
     Parameters
     ----------
@@ -93,19 +88,19 @@ def get_ready(state: ServerState, case: Case) -> None:
     _alignment(case, pair_of(state, case.participant_id))
 
 
-def _alignment(case: Case, pair: VolumePair) -> dict[str, Any] | None:
-    """Found once for each pair of images and box: it is the same each time, and many read the same case."""
+def _alignment(case: Case, pair: VolumePair) -> SeriesMapping | None:
+    """Align once for each pair of images and box: the result is always the same, and many users read the same case."""
     key = (case.images_digest, case.lesion.box)
     with _lock:
         if key in _alignments:
             return _alignments[key]
     try:
-        found = alignment_json(pair, case.lesion)
-        told: dict[str, Any] | None = {"matrix": found["matrix"], "method": found["method"]}
+        explained = align_pair(pair, case.lesion)
+        found: SeriesMapping | None = SeriesMapping(matrix=explained.matrix, method=explained.method)
     except RegistrationError:
-        told = None
+        found = None
     with _lock:
         if len(_alignments) >= MOST_ALIGNMENTS:
             _alignments.clear()
-        _alignments[key] = told
-    return told
+        _alignments[key] = found
+    return found

@@ -17,11 +17,13 @@ from spinefx.errors import AccessError
 from spinefx.reader_study.log import Log
 from spinefx.workspace.layout import Workspace
 
-__all__ = ["LOOPBACK", "ServeSettings", "ServerState", "state_of"]
+__all__ = ["LOOPBACK", "USER_ADDED", "ServeSettings", "ServerState", "state_of"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-# Attempts to sign in within a minute, from one address; and addresses that are remembered.
-ENTRANCES, ADDRESSES = 20, 1000
+# Kind of log entry; it keeps the word of the first logs, so that they stay readable.
+USER_ADDED = "person.added"
+# Attempts to sign in per minute and address, and how many addresses are remembered.
+ATTEMPTS, ADDRESSES = 20, 1000
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,17 @@ class ServeSettings:
     Parameters
     ----------
     workspace : Path
-        A study folder.
     model : Path or None
-        A model folder or an experiment's, for second opinions and aided readings.
+        A model's or an experiment's folder, for second opinions and assisted readings.
     hosts : frozenset of str
-        Host names under which it may be addressed; beyond loopback everybody needs a token.
+        Host names under which the server may be reached; beyond loopback every user needs a token.
     database : str
-        Address of the log's database; empty for a file in the study folder.
+        Address of the log's database; empty for a file in the workspace.
     is_secure : bool
-        Whether the server is reached by HTTPS, so that cookies are marked so.
+        Whether the server is reached by HTTPS, so that cookies are marked secure.
     limits : Limits
     is_shared : bool
-        Whether it listens beyond this machine; then everybody needs a token, whatever name they call it by.
+        Whether it listens beyond this machine; every user then needs a token, under whichever host name.
     """
 
     workspace: Path
@@ -55,7 +56,7 @@ class ServeSettings:
 
 
 class ServerState:
-    """The study, its log, and the images in memory.
+    """The workspace, its log, and the images in memory.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ class ServerState:
     Raises
     ------
     WorkspaceError
-        When the study folder or the log cannot be opened.
+        When the workspace or the log cannot be opened.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
@@ -72,23 +73,23 @@ class ServerState:
         self.workspace = Workspace.open(settings.workspace)
         self.log = Log(settings.database) if settings.database else Log.beside(self.workspace.log_file)
         self.imagery = Imagery()
-        # What must be done before the process ends: a signal that ends it leaves nothing else to run.
+        # Called when the server shuts down, also after a signal: nothing else runs then.
         self.at_end: list[Callable[[], None]] = []
-        self._entrances: OrderedDict[str, list[float]] = OrderedDict()
+        self._attempts: OrderedDict[str, list[float]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def needs_token(self) -> bool:
-        """Whether everybody must sign in: beyond loopback, and wherever users were let in by name.
+        """Whether every user must sign in: beyond loopback, and as soon as any user has been added.
 
-        A server that listens beyond this machine, or has a proxy before it, is asked by others under any name.
+        A server that listens beyond this machine, or stands behind a proxy, can be reached under any name.
         """
         settings = self.settings
         is_beyond = settings.is_shared or settings.is_secure or not settings.hosts <= LOOPBACK
-        return is_beyond or bool(self.log.entries(kind="person.added"))
+        return is_beyond or bool(self.log.entries(kind=USER_ADDED))
 
     def slow_down(self, address: str) -> None:
-        """Refuse somebody who tries many tokens.
+        """Refuse an address that tries many tokens.
 
         Parameters
         ----------
@@ -100,27 +101,27 @@ class ServerState:
         """
         now = time.monotonic()
         with self._lock:
-            recent = [moment for moment in self._entrances.pop(address, []) if now - moment < 60]
-            is_slowed = len(recent) >= ENTRANCES
-            self._entrances[address] = recent if is_slowed else [*recent, now]
-            while len(self._entrances) > ADDRESSES:
-                self._entrances.popitem(last=False)
+            recent = [moment for moment in self._attempts.pop(address, []) if now - moment < 60]
+            is_slowed = len(recent) >= ATTEMPTS
+            self._attempts[address] = recent if is_slowed else [*recent, now]
+            while len(self._attempts) > ADDRESSES:
+                self._attempts.popitem(last=False)
         if is_slowed:
-            raise AccessError("too many attempts to sign in", remedy="Wait a minute.")
+            raise AccessError("Too many attempts to sign in", remedy="Wait for a minute, then try again.")
 
     def forget_attempts(self, address: str) -> None:
-        """Begin anew for an address whose token was right: many readers may come through one proxy.
+        """Forget the attempts of an address whose token was right: many readers may come through one proxy.
 
         Parameters
         ----------
         address : str
         """
         with self._lock:
-            self._entrances.pop(address, None)
+            self._attempts.pop(address, None)
 
 
 def state_of(app: FastAPI) -> ServerState:
-    """Give the state that belongs to an application.
+    """Return the state that belongs to an application.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who sits at the page, and what each may do."""
+"""Users, their roles, and their tokens."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class User:
-    """Somebody at the page.
+    """Someone who uses the web app.
 
     Parameters
     ----------
     code : str
         As in the tables' ``reader_id`` and ``annotator`` columns; never a name.
     roles : frozenset of Role
-        An editor sets up and exports studies, and sees what readers must not.
+        An editor sets up and exports reader studies, and sees what readers must not.
 
     Raises
     ------
     TableError
-        For a code that is not plain.
+        When the code is not plain.
     """
 
     code: str
@@ -43,12 +43,12 @@ class User:
 
     def __post_init__(self) -> None:
         is_plain = 0 < len(self.code) <= 40 and self.code.isascii() and self.code.replace("_", "a").isalnum()
-        # In a table these two stand for an empty cell: the user's boxes would become the cohort's own.
+        # In a table these two mean an empty cell, and the user's boxes would become the cohort's own.
         if not is_plain or self.code.lower() in {"na", "nan"}:
-            raise TableError(f"a user's code {self.code[:40]!r}", allowed="up to 40 letters, digits and _; not NA")
+            raise TableError("A user's code is not plain", allowed="up to 40 letters, digits and _, but not NA")
 
     def refuse_unless(self, role: Role) -> None:
-        """Check that the user holds a role.
+        """Raise an error unless the user holds a role.
 
         Parameters
         ----------
@@ -59,25 +59,25 @@ class User:
         AccessError
         """
         if role not in self.roles:
-            raise AccessError(f"{self.code} is no {role}", remedy="Ask the study's editor for the role.")
+            raise AccessError(f"User {self.code} does not have the role {role}", remedy="Ask your editor for it.")
 
 
 LOCAL = User("local", frozenset(Role))
 
 
 def new_token() -> str:
-    """Draw a token that nobody can guess.
+    """Draw a token that cannot be guessed.
 
     Returns
     -------
     str
-        256 random bits, safe in an address.
+        256 random bits, safe in a URL.
     """
     return secrets.token_urlsafe(32)
 
 
 def token_digest(token: str) -> str:
-    """Digest of a token, which alone is stored.
+    """Return the digest of a token; the token itself is never stored.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def token_digest(token: str) -> str:
     Returns
     -------
     str
-        A token has 256 random bits, so a plain SHA-256 cannot be searched.
+        A plain SHA-256: no search can find a token of 256 random bits.
     """
     return hashlib.sha256(token.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""From a marked vertebra in the series of its study to what its patches are cut from."""
+"""Prepare the patches of a case: copy the source voxels around the lesion, and compute where channels sample them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cut_patches(
     participant_id: str,
     settings: PatchSettings | None = None,
 ) -> PatchStack:
-    """Gather what the patches of one case are cut from.
+    """Return the source voxels of one case's patches, and where each channel samples them.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _fit_into(box: Box, t2w: Slices) -> tuple[Box, list[str]]:
 
 
 def _plane(box: Box, t2w: Slices, slice_index: int) -> NDArray[np.float64]:
-    """Matrix (4, 3) from (u, v, 1) on a T2W slice, which may lie beyond the stack, to LPS millimetres."""
+    """Return the matrix (4, 3) from (u, v, 1) on a T2W slice, possibly beyond the stack, to LPS millimetres."""
     _, row, column = t2w.to_index(box.centre_mm)
     plane = np.zeros((4, 3))
     plane[:3, 0] = t2w.directions[:, 1] * box.side_mm
@@ -156,7 +156,7 @@ def _crop(stack: Slices, to_index: NDArray[np.float64]) -> tuple[NDArray[np.floa
     touched = np.moveaxis(touched, -2, -1).reshape(-1, 3)
     first = np.floor(touched.min(axis=0)).astype(int)
     last = np.ceil(touched.max(axis=0)).astype(int)
-    # Slices beyond the stack add nothing to sampling, which repeats the edge by itself.
+    # Slices beyond the stack are not needed: sampling repeats the edge.
     first[0], last[0] = np.clip((first[0], last[0]), 0, stack.shape[0] - 1)
     slab = stack.slab(int(first[0]), int(last[0]))
     rows, columns = [

@@ -171,7 +171,7 @@ class Jitter:
 
     @property
     def is_identity(self) -> bool:
-        """Whether nothing is changed."""
+        """Whether the jitter changes nothing."""
         return (self.shift_row, self.shift_column, self.scale, self.rotation_deg) == (0.0, 0.0, 1.0, 0.0)
 
     @property
@@ -187,7 +187,7 @@ class Jitter:
         Returns
         -------
         ndarray of float64, shape (3, 3)
-            Acts on (u, v, 1); u down the rows and v along the columns, -0.5 to 0.5 over the box.
+            Acts on (u, v, 1): u across the rows and v across the columns, -0.5 to 0.5 over the box.
         """
         matrix: NDArray[np.float64] = jitter_matrices([self])[0]
         return matrix
@@ -270,7 +270,7 @@ class PatchStack:
     side_mm : float
         Side of the box, margin included.
     flags : tuple of str
-        What a reader of the result should know: edges repeated, box shifted or padded.
+        What the user of a result should know: edges repeated, box shifted or padded.
     settings : PatchSettings
 
     Raises
@@ -373,7 +373,7 @@ class PatchStack:
 
 
 def _sampled(source: NDArray[np.float32], index: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Trilinear samples, edges repeated; index of shape (channel, 3, row, column). The same bits as SciPy's."""
+    """Sample by trilinear interpolation, edges repeated; index of shape (channel, 3, row, column). SciPy's bits."""
     corners = []
     for axis, extent in enumerate(source.shape):
         place = np.clip(index[:, axis], 0, extent - 1)

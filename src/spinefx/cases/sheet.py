@@ -26,7 +26,7 @@ TILE = 132  # pixels along each side of a patch channel
 GAP = 8
 BACKGROUND, TEXT, QUIET = (17, 20, 24), (232, 236, 240), (150, 158, 168)
 BOX_COLOUR, MAPPED_COLOUR = (255, 196, 60), (92, 208, 255)
-# Fractions of the z-scored grey range shown; the same for every channel, so that sheets compare.
+# Range of z-scores shown, the same for every channel, so that sheets can be compared.
 PATCH_WINDOW = (-2.5, 2.5)
 
 
@@ -71,7 +71,7 @@ def contact_sheet(lesion: Lesion, series: Sequence[AlignedSeries], stack: PatchS
 
 
 def centre_picture(patch: NDArray[np.float32], settings: PatchSettings) -> bytes:
-    """Draw the lesion slice itself, T2W first and the other series beside it, without neighbours and without a word.
+    """Draw the lesion slice itself, T2W first and the other series beside it, without neighbours or text.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def _channel(values: NDArray[np.float32]) -> Image.Image:
 
 
 def _corners_mm(lesion: Lesion, t2w: Slices, slice_index: int, side_mm: float) -> NDArray[np.float64]:
-    """Corners of the box on one slice, going round, shape (4, 3), LPS."""
+    """Return the corners of the box on one slice, in order around it, shape (4, 3), LPS."""
     _, row, column = t2w.to_index(lesion.box.centre_mm)
     half = side_mm / 2 / np.asarray(t2w.spacing_mm[1:])
     turns = ((-1, -1), (-1, 1), (1, 1), (1, -1))
@@ -148,7 +148,7 @@ def _corners_mm(lesion: Lesion, t2w: Slices, slice_index: int, side_mm: float) -
 
 
 def _whole_slice(volume: Slices, index: int) -> tuple[Image.Image, tuple[float, float], tuple[float, float]]:
-    """A slice in a square view at its true proportions; view pixels a voxel, and where it begins (row, column)."""
+    """Return a slice in a square view at true proportions, view pixels per voxel, and its offset (row, column)."""
     array = volume.slab(index, index).array[0]
     low, high = np.percentile(array, (1, 99.5))
     grey = np.clip((array - low) / max(high - low, 1e-6), 0, 1)

@@ -1,9 +1,24 @@
-"""The shell: one program, verbs in the order of the story. The only place that prints.
+"""The shell: one program, one file per command, and the only place that prints.
 
-Rooms are imported inside each verb, so that ``--help`` answers at once.
+Rooms are imported inside each command, so that ``--help`` answers at once.
 """
 
-from spinefx.cli import cohort, evaluation, model, pages  # noqa: F401  # their verbs join the program when they are imported
+from spinefx.cli import (  # noqa: F401  # each command joins the program when its file is imported; help lists them so
+    audit,
+    check,
+    demo,
+    export,
+    ingest,
+    patch,
+    phantom,
+    plan,
+    predict,
+    reader_study,
+    report,
+    serve,
+    train,
+    user,
+)
 from spinefx.cli.shell import app, main
 
 __all__ = ["app", "main"]

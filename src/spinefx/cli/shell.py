@@ -1,4 +1,4 @@
-"""The program that the verbs join, and how it speaks and ends."""
+"""The program that the commands join, its messages and exit codes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 from cyclopts import App, Parameter
 
 from spinefx import __version__
-from spinefx.cli.terminal import print_table
+from spinefx.cli.terminal import print_table, say
 from spinefx.errors import MissingPackage, SpinefxError
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 if TYPE_CHECKING:
     from spinefx.commands.report import WrittenReport
 
-__all__ = ["RESEARCH_USE", "Paths", "Workers", "app", "count", "fail", "main", "print_report"]
+__all__ = ["Paths", "Workers", "app", "count", "fail", "main", "print_report"]
 
-RESEARCH_USE = "Research use only, not a medical device."
 TRACEBACK_SWITCH = "SPINEFX_TRACEBACK"
 # What the extra `train` installs, by the names that are imported.
 TRAINING_PACKAGES = ("onnx", "safetensors", "torch")
@@ -29,20 +29,20 @@ TRAINING_PACKAGES = ("onnx", "safetensors", "torch")
 app = App(
     name="spinefx",
     version=__version__,
-    help=f"Benign or malignant vertebral fracture on spine MRI, honestly validated. {RESEARCH_USE}",
+    help=f"Benign or malignant vertebral fracture on spine MRI, honestly validated. {RESEARCH_USE_ONLY}",
 )
 
-Workers = Annotated[int | None, Parameter(help="Processes at work; by default one for each core.")]
+Workers = Annotated[int | None, Parameter(help="Number of worker processes; by default one per core.")]
 Paths = Annotated[tuple[Path, ...], Parameter(consume_multiple=True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the program; the process ends with 0 done, 1 bad data or answer, 2 wrong usage, 130 interrupted.
+    """Run the program; the exit code is 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interruption.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        The command line's by default.
+        By default those of the command line.
     """
     # One thread: idle threads of NumPy's linear algebra double the time that it takes to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -51,23 +51,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SpinefxError as error:
         _refuse(error)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("\nInterrupted. Run the same command again to continue.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or type(error).__name__)
-        fail(f"the operating system refused: {reason}")
+        fail(f"operating system error: {reason}")
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name in TRAINING_PACKAGES:
             _refuse(MissingPackage.for_training(error.name))
-        # Its text may quote what it was given, so only its kind is shown unless the user asks.
-        fail(f"internal error ({type(error).__name__}); set {TRACEBACK_SWITCH}=1 to see it, and please report it")
+        # Its text may quote the input, so only its type is shown unless the user asks.
+        fail(f"internal error ({type(error).__name__}). Please report it; {TRACEBACK_SWITCH}=1 shows the traceback.")
 
 
 def count(workers: int | None) -> int:
-    """Turn the flag into a number of processes.
+    """Return the number of worker processes that a flag asks for.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def count(workers: int | None) -> int:
 
 
 def print_report(written: WrittenReport) -> None:
-    """Print the main table, and where the page is.
+    """Print the main table and the path of the page.
 
     Parameters
     ----------
     written : WrittenReport
     """
     print_table(written.table, written.stamps)
-    print(f"report: {written.page}")
+    say(f"Report: {written.page}")
 
 
 def fail(message: str) -> NoReturn:
@@ -99,9 +99,11 @@ def fail(message: str) -> NoReturn:
     Parameters
     ----------
     message : str
-        One line.
+        Each line is printed on its own.
     """
-    print(f"spinefx: {message}", file=sys.stderr)
+    first, *further = message.splitlines() or [""]
+    for line in (f"spinefx: {first}", *further):
+        say(line, error=True)
     if os.environ.get(TRACEBACK_SWITCH):
         traceback.print_exc()
     sys.exit(1)

@@ -1,4 +1,4 @@
-"""Tables and progress bars on a terminal."""
+"""Lines, tables and progress bars on a terminal."""
 
 from __future__ import annotations
 
@@ -7,16 +7,30 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from spinefx.errors import one_line
+
 if TYPE_CHECKING:
     from spinefx.statistics.table import ResultTable
 
-__all__ = ["print_table", "progress_bars"]
+__all__ = ["print_table", "progress_bars", "say"]
 
 Steps = Callable[[str, int, int], None]
 
 
+def say(text: str, *, error: bool = False) -> None:
+    """Print one line; control characters from file names and headers do not reach the terminal.
+
+    Parameters
+    ----------
+    text : str
+    error : bool
+        Print to standard error.
+    """
+    print(one_line(text), file=sys.stderr if error else sys.stdout)
+
+
 def print_table(table: ResultTable, stamps: Sequence[str] = ()) -> None:
-    """Print a table, with what must be said above it.
+    """Print a table below the statements that must accompany it.
 
     Parameters
     ----------
@@ -27,7 +41,7 @@ def print_table(table: ResultTable, stamps: Sequence[str] = ()) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    # A file or a pipe has no width: the table keeps its lines whole there.
+    # A file or a pipe has no width: lines are not broken there.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     for stamp in stamps:
         console.print(stamp, style="bold", markup=False)
@@ -41,12 +55,12 @@ def print_table(table: ResultTable, stamps: Sequence[str] = ()) -> None:
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Steps]:
-    """Show progress bars on a terminal's standard error; nothing where there is no terminal.
+    """Show progress bars on standard error, if it is a terminal.
 
     Yields
     ------
     callable
-        To be told (step, done, total).
+        Takes the name of a step, the number done and the total.
     """
     if not sys.stderr.isatty():
         yield lambda step, done, total: None

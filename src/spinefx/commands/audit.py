@@ -1,17 +1,17 @@
-"""From a file of printed claims to what the counts printed with them allow."""
+"""Audit printed claims against the counts printed with them."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from spinefx.documents import read_json
 from spinefx.errors import TableError
 from spinefx.statistics.audit.claims import CLAIM_FIELDS, Claim
 from spinefx.statistics.audit.recompute import EXAMPLE, audit_table, claims_from, example_claims
 from spinefx.statistics.audit.recompute import audit as audit_claims
 from spinefx.statistics.table import ResultTable
-from spinefx.workspace.tables import read_table
+from spinefx.tables.rows import read_table
 
 __all__ = ["ClaimAudit", "audit", "read_claims"]
 
@@ -20,14 +20,14 @@ SIZE_LIMIT_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class ClaimAudit:
-    """What an audit found.
+    """Result of an audit.
 
     Parameters
     ----------
     table : ResultTable
-        Published, recomputed, verdict.
+        Each claim as published and recomputed, with its verdict.
     fallen : int
-        Claims that cannot stand as printed.
+        Number of claims that cannot be true as printed.
     """
 
     table: ResultTable
@@ -40,7 +40,7 @@ def audit(source: Path) -> ClaimAudit:
     Parameters
     ----------
     source : Path
-        JSON or TSV; or the name ``yeh2022`` for the worked example, where no such file exists.
+        JSON, TSV, CSV or XLSX; or ``yeh2022`` for the worked example, unless a file has that name.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     Parameters
     ----------
     path : Path
-        ``.json`` with a list ``claims``, or a TSV or CSV whose columns are the fields of a claim.
+        ``.json`` with a list ``claims``, or a table whose columns are the fields of a claim.
 
     Returns
     -------
@@ -70,24 +70,14 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     Raises
     ------
     TableError
-        When the file is missing, broken or too large, or a claim cannot be read.
+        When the file is missing, damaged or too large, or a claim cannot be read.
     """
     if path.suffix.lower() != ".json":
         table = read_table(path, required=CLAIM_FIELDS[:4], optional=CLAIM_FIELDS[4:])
         if not table.rows:
-            raise TableError("a table without a claim", where=path.name)
+            raise TableError("the table has no claims", where=path.name)
         return tuple(
             row.checked(lambda row=row: Claim(**{name: row.text(name) for name in CLAIM_FIELDS}))  # type: ignore[misc]
             for row in table.rows
         )
-    try:
-        if path.stat().st_size > SIZE_LIMIT_BYTES:
-            raise TableError("claims of more than 4 MiB", where=path.name, allowed="the claims of one paper")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
-    except (ValueError, RecursionError) as error:
-        raise TableError("broken JSON", where=path.name, allowed="UTF-8 JSON") from error
-    if not isinstance(content, dict):
-        raise TableError("JSON that is no object", where=path.name, allowed='{"claims": [...]}')
-    return claims_from(content, path.name)
+    return claims_from(read_json(path, TableError, most_bytes=SIZE_LIMIT_BYTES), path.name)

@@ -1,4 +1,4 @@
-"""The whole story on the embedded default: a phantom cohort, from DICOM to the report."""
+"""Run the whole experiment on a phantom cohort, from DICOM to the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
-from spinefx.commands.report import WrittenReport, report
+from spinefx.commands.report import WrittenReport, write_report
 from spinefx.commands.train import train
 from spinefx.errors import WorkspaceError
 from spinefx.files import canonical_json, write_text
@@ -27,12 +27,12 @@ def demo(
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> WrittenReport:
-    """Render, ingest, patch, cross-validate and report; what is there already is not done again.
+    """Render, ingest, patch, cross-validate and report; completed steps are not repeated.
 
     Parameters
     ----------
     folder : Path
-        Gets ``export`` (DICOM and tables, as a hospital would give them) and ``study`` (the study folder).
+        Receives ``export`` (DICOM and tables, as from a hospital) and ``study`` (the workspace).
     patients : int
     seed : int
     recipe : str
@@ -46,7 +46,7 @@ def demo(
     Raises
     ------
     WorkspaceError
-        When the folder holds a demo of other numbers.
+        When the folder holds anything else, or a demo with other settings.
     """
     chosen = Recipe.named(recipe)
     settings = PhantomSettings(patients=patients, seed=seed)
@@ -66,18 +66,18 @@ def demo(
         )
     patch(study, chosen.patch_settings, workers=workers, progress=lambda done, n: tell("cutting patches", done, n))
     outcome = train(study, chosen, workers=workers, progress=progress)
-    return report(study, outcome.name)
+    return write_report(study, outcome.name)
 
 
 def _claim(folder: Path, numbers: dict[str, int]) -> None:
-    """Write which demo this is, or refuse a folder that holds another."""
+    """Record the settings of the demo, or refuse a folder that holds another one."""
     marker = folder / "demo.json"
     if marker.is_file():
         if marker.read_text(encoding="utf-8").strip() != canonical_json(numbers):
             raise WorkspaceError(
-                "the folder holds a demo of other numbers", where=folder.name, remedy="Give another folder."
+                "the folder holds a demo with other settings", where=folder.name, remedy="Choose another folder."
             )
         return
     if folder.exists() and any(folder.iterdir()):
-        raise WorkspaceError("the place for the demo is taken", where=folder.name, allowed="a new or an empty folder")
+        raise WorkspaceError("the folder is not empty", where=folder.name, allowed="a new or empty folder")
     write_text(marker, canonical_json(numbers) + "\n")

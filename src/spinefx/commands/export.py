@@ -1,4 +1,4 @@
-"""Give models of older versions the graph that scoring without torch needs."""
+"""Write the ONNX models that scoring without torch needs, for models of earlier versions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["ExportedGraph", "export"]
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """A graph that was written.
+    """An ONNX model that was written.
 
     Parameters
     ----------
     name : str
-        The model's folder.
+        Name of the model folder.
     card : GraphCard
-        With the largest differences to torch.
+        Description of the ONNX model, with the largest differences from torch.
     """
 
     name: str
@@ -30,12 +30,12 @@ class ExportedGraph:
 
 
 def export(folders: Sequence[Path]) -> tuple[ExportedGraph, ...]:
-    """Write the graph of every model.
+    """Write the ONNX model of every trained model.
 
     Parameters
     ----------
     folders : sequence of Path
-        Model folders, or experiments' folders.
+        Model folders or experiment folders.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def export(folders: Sequence[Path]) -> tuple[ExportedGraph, ...]:
     Raises
     ------
     ModelError
-        When a folder holds no model, an altered one, or one whose graph does not answer as torch does.
+        When a folder holds no model or an altered one, or an ONNX model disagrees with torch.
     """
     found = [model for folder in folders for model in model_folders(folder)]
     return tuple(ExportedGraph(model.name, export_graph(model)) for model in found)

@@ -1,10 +1,8 @@
-"""From a hospital's export and its spreadsheet to a study folder."""
+"""Ingest a hospital's export and its spreadsheet into a new workspace."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +15,14 @@ from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError, SelectionError, SpinefxError, TableError, WorkspaceError
-from spinefx.files import write_text
+from spinefx.files import canonical_json, digest_of, sweep, write_text
 from spinefx.imaging.nifti import write_nifti
 from spinefx.imaging.selection import RefusedSeries, SeriesSet, choose_series
-from spinefx.imaging.study import Instance, Series, Study, scan
+from spinefx.imaging.study import Instance, RefusedFile, Series, Study, scan
 from spinefx.imaging.volume import Volume
 from spinefx.processes.pool import map_items
+from spinefx.tables.rows import Table
+from spinefx.tables.writing import csv_text
 from spinefx.vocabulary import MARKED, Weighting
 from spinefx.workspace.enrolment import (
     Enrolment,
@@ -32,38 +32,40 @@ from spinefx.workspace.enrolment import (
     read_hospital_readings,
     read_hospital_signs,
 )
-from spinefx.workspace.layout import Workspace
+from spinefx.workspace.layout import Workspace, kept_sequences, read_json, write_json
 from spinefx.workspace.records import (
     LesionRecord,
     Participant,
+    SeriesDigest,
+    write_images,
     write_lesions,
     write_participants,
     write_readings,
     write_refused_series,
     write_signs,
 )
-from spinefx.workspace.tables import Row, Table
 
 __all__ = ["IngestReport", "ingest"]
 
+KEY_MODE = 0o600
 Progress = Callable[[str, int, int], None]
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of an export.
+    """Summary of an ingest.
 
     Parameters
     ----------
     participants : int
-        Participants with images in the study folder.
+        Participants with images in the workspace.
     lesions : int
-        Those of them with a marked vertebra.
+        Participants with a marked vertebra.
     notes : tuple of str
-        One line each: what did not match, what was refused, what was left out. No hospital identifier in any.
+        One line each: what did not match, what was rejected, what was left out. None contains a hospital identifier.
     refused_series : tuple of str
-        Why each series beside the pairs was not used; the study folder lists them by participant.
+        Why each series that was not used was rejected; the workspace lists them by participant.
     """
 
     participants: int
@@ -76,6 +78,7 @@ class IngestReport:
 class _Enrolled:
     participant: Participant
     lesion: LesionRecord | None
+    images: tuple[SeriesDigest, ...]
     refused: tuple[RefusedSeries, ...]
     missing: tuple[Weighting, ...]
 
@@ -93,12 +96,12 @@ def ingest(
     show_paths: bool = False,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Bring an export into a new study folder.
+    """Ingest an export into a new workspace; the same call completes an interrupted one.
 
     Parameters
     ----------
     root : Path
-        Where the study folder is to be; absent or empty.
+        The workspace to create; absent or empty.
     export : Path
         Folder, ZIP, DICOMDIR or NIfTI files.
     table : Path
@@ -106,15 +109,16 @@ def ingest(
     signs, readings : Path, optional
         ``signs.csv`` and ``readings.csv``.
     key : Path, optional
-        Where to write who is who; never inside the study folder.
+        Where to write which participant is which patient; never inside the workspace. The file is written first, and
+        only its owner may read it.
     sequences : iterable of str
         Series to keep of each participant. T1w and T2w are always kept; the others where a participant has them.
     workers : int
         Processes that convert images.
     show_paths : bool
-        Name refused files by their paths, which may hold patients' names, instead of by hash.
+        Name rejected files by path, which may contain patients' names, instead of by hash.
     progress : callable, optional
-        Called with the step's name, the number done and the number in all.
+        Called with the name of the step, the number done and the total.
 
     Returns
     -------
@@ -123,50 +127,44 @@ def ingest(
     Raises
     ------
     InputError
-        When a table is wrong or nobody's images were usable; no table of the study folder has been written then.
+        When a table is wrong, or no patient's images can be used; the workspace then has no tables.
     WorkspaceError
-        When the place is taken, or the key would lie inside it.
+        When the folder is in use, or the key file would lie inside it.
     """
     if key is not None and root.resolve() in (key.resolve(), *key.resolve().parents):
-        raise WorkspaceError("the key file would lie inside the study folder", allowed="a place apart from it")
+        raise WorkspaceError("the key file would lie inside the workspace", allowed="a path outside the workspace")
+    sequences = kept_sequences(sequences)
     enrolment = read_enrolment(table)
     human_readings, readings_notes = _optional(read_hospital_readings, readings, enrolment)
     sign_scores, signs_notes = _optional(read_hospital_signs, signs, enrolment)
     found = scan(export, progress=progress and partial(progress, "reading headers"))
     studies = _match(enrolment, found.studies)
-    jobs = [(root, enrolment, tuple(studies[enrolment.participant_id])) for enrolment in enrolment.enrolments]
-    jobs = [job for job in jobs if job[2]]
     notes = [_unused_columns(table.name, enrolment.extra_columns), *readings_notes, *signs_notes]
-    tables = {path.resolve() for path in (table, signs, readings) if path is not None}
-    refused = [file for file in found.refused if file.path.resolve() not in tables]
-    notes += [f"{file.path if show_paths else file.label}: {file.reason}" for file in refused]
-    notes += _unmatched(table.name, enrolment, studies, found.studies)
+    tables = [path for path in (table, signs, readings) if path is not None]
+    notes += _refused_files(found.refused, tables, show_paths)
+    unmatched = _unmatched(table.name, enrolment, studies, found.studies)
+    notes += unmatched
+    jobs = [(root, one, tuple(studies[one.participant_id])) for one in enrolment.enrolments]
+    jobs = [job for job in jobs if job[2]]
     if not jobs:
-        raise InputError("no patient of the table was found in the export", remedy=" ".join(filter(None, notes[:3])))
+        raise InputError("no patient of the table was found in the export", remedy=" ".join(unmatched[:3]))
     workspace = Workspace.create(root, sequences)
-    if workspace.participants_table.exists():
-        raise WorkspaceError("the study folder holds participants already", where=root.name, allowed="a new folder")
-    outcomes = map_items(_enrol, jobs, workers=workers, progress=progress and partial(progress, "converting images"))
-    enrolled = [outcome for outcome in outcomes if isinstance(outcome, _Enrolled)]
-    notes += [
-        f"{job[1].participant_id} (row {job[1].row} of {table.name}): {outcome}"
-        for job, outcome in zip(jobs, outcomes, strict=True)
-        if isinstance(outcome, SpinefxError)
-    ]
-    notes += [
-        f"{one.participant.participant_id}: no usable {weighting} series"
-        for one in enrolled
-        for weighting in one.missing
-    ]
-    if not enrolled:
-        raise InputError("no patient's images could be used", remedy=next(iter(filter(None, notes)), ""))
-    write_refused_series(
-        workspace,
-        [(one.participant.participant_id, each.label, each.reason) for one in enrolled for each in one.refused],
-    )
-    _write_tables(workspace, enrolled, human_readings, sign_scores)
-    if key is not None:
-        _write_key(key, enrolment)
+    with workspace.writing():
+        _claim(workspace, tables, found.studies)
+        if key is not None:
+            _write_key(key, enrolment)
+        outcomes = map_items(
+            _enrol, jobs, workers=workers, progress=progress and partial(progress, "converting images")
+        )
+        enrolled = [outcome for outcome in outcomes if isinstance(outcome, _Enrolled)]
+        notes += _outcome_notes(table.name, jobs, outcomes)
+        if not enrolled:
+            workspace.ingest_claim.unlink()
+            raise InputError(
+                "no patient's images can be used", remedy=" ".join(_outcome_notes(table.name, jobs, outcomes)[:3])
+            )
+        _write_tables(workspace, enrolled, human_readings, sign_scores)
+        workspace.ingest_claim.unlink()
     return IngestReport(
         participants=len(enrolled),
         lesions=sum(one.lesion is not None for one in enrolled),
@@ -175,22 +173,69 @@ def ingest(
     )
 
 
+def _claim(workspace: Workspace, tables: Sequence[Path], studies: Sequence[Study]) -> None:
+    """Note what is ingested, or refuse a workspace that is complete or holds part of another ingest."""
+    if workspace.participants_table.exists():
+        raise WorkspaceError(
+            "the workspace already has participants", where=workspace.root.name, allowed="a new or empty folder"
+        )
+    sources = [digest_of(path.read_bytes()) for path in tables]
+    claim = {"sources": sources, "studies": digest_of(canonical_json([study.uid for study in studies]))}
+    begun = any(workspace.participant_folders())
+    if begun and not (workspace.ingest_claim.is_file() and read_json(workspace.ingest_claim) == claim):
+        raise WorkspaceError(
+            "the folder holds part of another, interrupted ingest",
+            where=workspace.root.name,
+            remedy="Repeat that command to complete it, or delete the folder and start again.",
+        )
+    sweep(workspace.root)
+    write_json(workspace.ingest_claim, claim)
+
+
+def _outcome_notes(
+    table: str, jobs: Sequence[tuple[Path, Enrolment, tuple[Study, ...]]], outcomes: Sequence[object]
+) -> list[str]:
+    """List the participants without usable images, each with the reason, and the series that others lack."""
+    failed = [
+        f"{job[1].participant_id} ({table}, row {job[1].row}): {outcome}"
+        for job, outcome in zip(jobs, outcomes, strict=True)
+        if isinstance(outcome, SpinefxError)
+    ]
+    lacking = [
+        f"{one.participant.participant_id}: no usable {weighting} series"
+        for one in outcomes
+        if isinstance(one, _Enrolled)
+        for weighting in one.missing
+    ]
+    return failed + lacking
+
+
 def _optional(
-    read: Callable[[Path, Mapping[str, str]], tuple[list[Value], Table, list[Row]]],
+    read: Callable[[Path, Mapping[str, str]], tuple[list[Value], Table, list[str]]],
     path: Path | None,
     enrolment: EnrolmentTable,
 ) -> tuple[list[Value], list[str]]:
-    """Read a table that may not be given; say which of its rows and columns go unused."""
+    """Read an optional table; list the rows and columns of it that are not used."""
     if path is None:
         return [], []
-    values, table, strangers = read(path, enrolment.participant_of)
-    rows = [f"{row.where}: a patient who is not in the table of cases" for row in strangers]
-    return values, [_unused_columns(path.name, table.extra_columns), *rows]
+    values, table, notes = read(path, enrolment.participant_of)
+    return values, [_unused_columns(path.name, table.extra_columns), *notes]
 
 
 def _unused_columns(name: str, columns: Sequence[str]) -> str:
-    # The header's words are the hospital's; they are listed so that nobody wonders, the cells are not.
-    return f"{name}: columns left out: {', '.join(columns)}" if columns else ""
+    # Column names are the hospital's; they are listed so that no column goes missing unnoticed. Cells are not.
+    return f"{name}: columns not used: {', '.join(columns)}" if columns else ""
+
+
+def _refused_files(refused: Sequence[RefusedFile], tables: Sequence[Path], show_paths: bool) -> list[str]:
+    """List the rejected files; without paths, those with the same reason share a line."""
+    own = {path.resolve() for path in tables}
+    files = [file for file in refused if file.path.resolve() not in own]
+    if show_paths:
+        return [f"{file.path}: {file.reason}" for file in files]
+    times = Counter(file.reason for file in files)
+    first = {file.reason: file.label for file in reversed(files)}
+    return [f"{first[reason] if many == 1 else f'{many} files'}: {reason}" for reason, many in times.items()]
 
 
 def _match(enrolment: EnrolmentTable, studies: Sequence[Study]) -> dict[str, list[Study]]:
@@ -206,40 +251,54 @@ def _match(enrolment: EnrolmentTable, studies: Sequence[Study]) -> dict[str, lis
 def _unmatched(
     table: str, enrolment: EnrolmentTable, matched: Mapping[str, Sequence[Study]], studies: Sequence[Study]
 ) -> list[str]:
+    """List rows without images and studies without a row, each with the nearest of the other kind, if there is one."""
     used = {study.uid for group in matched.values() for study in group}
-    rows = sorted(one.row for one in enrolment.enrolments if not matched[one.participant_id])
-    lines = [f"{table}, row {row}: no images of this patient in the export" for row in rows]
-    for number, study in enumerate(studies, start=1):
-        if study.uid not in used:
-            lines.append(
-                f"study {number} of {len(studies)} ({len(study.series)} series): its patient is not in {table}"
-            )
+    left = {number: study for number, study in enumerate(studies, start=1) if study.uid not in used}
+    rows = {one.row: one for one in enrolment.enrolments if not matched[one.participant_id]}
+    near: dict[int, tuple[int, str]] = {}
+    lines = []
+    for row in sorted(rows):
+        hints = enrolment.similar_keys[rows[row].participant_id]
+        for number, study in left.items():
+            for key in filter(None, (study.patient_key, study.folder_key)):
+                if key in hints:
+                    near.setdefault(number, (row, hints[key]))
+        numbers = [number for number, (other, _) in near.items() if other == row]
+        line = f"{table}, row {row}: no images of this patient in the export"
+        if numbers:
+            line += f"; study {numbers[0]} has a patient ID that differs only {near[numbers[0]][1]}"
+        elif rows[row].looks_shortened:
+            line += "; the cell looks like a number that a spreadsheet has rounded. Format the column as text"
+        lines.append(line)
+    for number, study in left.items():
+        line = f"study {number} of {len(studies)} ({len(study.series)} series): its patient is not in {table}"
+        lines.append(line + (f"; row {near[number][0]} differs only {near[number][1]}" if number in near else ""))
     return lines
 
 
 def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
-    """Convert one patient's series; runs in another process."""
+    """Convert one patient's series; runs in a worker process."""
     root, enrolment, studies = job
     workspace = Workspace(root)
     study, found = _usable_series(enrolment, studies, workspace.sequences)
     volumes = found.load()
     lesion = _lesion(enrolment, found.marked, volumes[MARKED])
+    name = enrolment.participant_id
     for weighting, volume in volumes.items():
-        path = workspace.image(enrolment.participant_id, weighting)
-        write_nifti(path, volume, _sidecar(found[weighting], volume))
+        write_nifti(workspace.image(name, weighting), volume, _sidecar(found[weighting], volume))
     age = enrolment.age if enrolment.age is not None else study.age_years
     participant = Participant(
-        participant_id=enrolment.participant_id,
+        participant_id=name,
         diagnosis=enrolment.diagnosis,
         truth_source=enrolment.truth_source,
         age=None if age is None else min(float(age), 90.0),
         sex=enrolment.sex or study.sex or "",
         primary_tumor=enrolment.primary_tumor,
     )
-    name = enrolment.participant_id
     record = None if lesion is None else LesionRecord(name, name, lesion, enrolment.annotator)
     missing = tuple(weighting for weighting in workspace.sequences if weighting not in found.chosen)
-    return _Enrolled(participant, record, found.refused, missing)
+    images = tuple(SeriesDigest(name, str(weighting), volume.voxel_digest) for weighting, volume in volumes.items())
+    return _Enrolled(participant, record, images, found.refused, missing)
 
 
 def _usable_series(
@@ -248,7 +307,7 @@ def _usable_series(
     """Choose the study and its series: the study with the box's image, else the only one with usable series."""
     marked = [(study, series) for study in studies for series in study.series if _shows(series, enrolment.image)]
     if enrolment.image and not marked:
-        raise TableError("the image of the box is not among the patient's images", remedy="Check box_sop_uid.")
+        raise TableError("box_sop_uid names no image of this patient", remedy="Check box_sop_uid.")
     named = ({MARKED: marked[0][1].uid} if marked else {}) | dict(enrolment.series)
     further = [sequence for sequence in sequences if sequence not in PROTOCOL_SEQUENCES]
     usable, reasons = [], []
@@ -259,7 +318,7 @@ def _usable_series(
             reasons.append(error)
     if len(usable) > 1:
         raise SelectionError(
-            f"{len(usable)} studies with usable series", remedy="Name the image of the box (box_sop_uid), or a series."
+            f"{len(usable)} studies have usable series", remedy="Name the image of the box (box_sop_uid), or a series."
         )
     if not usable:
         raise reasons[0]
@@ -280,7 +339,7 @@ def _lesion(enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion | None:
     if enrolment.lesion_images:
         chosen = sorted({_slice_of(_instance(series, reference), t2w) for reference in enrolment.lesion_images})
         if chosen != list(range(chosen[0], chosen[-1] + 1)):
-            raise TableError(f"lesion images on slices {chosen}", allowed="slices without a gap")
+            raise TableError(f"the lesion images lie on slices {chosen}", allowed="adjacent slices")
     else:
         centre = round(float(t2w.to_index(box.centre_mm)[0]))
         chosen = [max(0, centre - 1), min(t2w.shape[0] - 1, centre + 1)]
@@ -293,7 +352,7 @@ def _instance(series: Series, reference: str) -> Instance:
     uid, _, frame = reference.partition("/")
     found = [one for one in series.instances if one.sop_uid == uid and (not frame or one.frame == int(frame) - 1)]
     if len(found) != 1:
-        problem = "an image that is not in the T2W series" if not found else "a multi-frame image without a frame"
+        problem = "an image is not in the T2W series" if not found else "the frame of a multi-frame image is missing"
         raise TableError(
             problem, allowed="a SOP instance UID of the T2W series; for multi-frame files UID/frame, from 1"
         )
@@ -301,7 +360,7 @@ def _instance(series: Series, reference: str) -> Instance:
 
 
 def _box_in_mm(box: PixelBox, instance: Instance) -> Box:
-    """Turn pixels of one image into a square in the patient, by the longer side."""
+    """Convert a box in pixels of one image to a square in the patient, of the longer side."""
     affine = np.asarray(instance.affine)
     centre = affine @ [0, (box.top + box.bottom) / 2, (box.left + box.right) / 2, 1]
     height = (box.bottom - box.top) * float(np.linalg.norm(affine[:3, 1]))
@@ -329,19 +388,29 @@ def _write_tables(
     workspace: Workspace, enrolled: Sequence[_Enrolled], readings: Sequence[Reading], signs: Sequence[SignScores]
 ) -> None:
     known = {one.participant.participant_id for one in enrolled}
+    refused = [(one.participant.participant_id, each.label, each.reason) for one in enrolled for each in one.refused]
+    write_refused_series(workspace, refused)
+    write_images(workspace, [digest for one in enrolled for digest in one.images])
     write_lesions(workspace, [one.lesion for one in enrolled if one.lesion is not None])
     if readings:
         write_readings(workspace, [reading for reading in readings if reading.case_id in known])
     if signs:
         write_signs(workspace, [scores for scores in signs if scores.case_id in known])
-    # Last: its presence says that the study folder is complete.
+    # Last: its presence shows that the workspace is complete.
     write_participants(workspace, [one.participant for one in enrolled])
 
 
 def _write_key(path: Path, enrolment: EnrolmentTable) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["participant_id", "patient", "row"])
-    for one in enrolment.enrolments:
-        writer.writerow([one.participant_id, enrolment.hospital_names[one.participant_id], one.row])
-    write_text(path, text.getvalue())
+    """Write the key file, which only its owner may read; a file that holds anything else is never overwritten."""
+    rows = [(one.participant_id, enrolment.hospital_names[one.participant_id], one.row) for one in enrolment.enrolments]
+    text = csv_text(("participant_id", "patient", "row"), rows)
+    if path.exists():
+        if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+            raise WorkspaceError(
+                "the key file already exists with other content",
+                where="--key",
+                remedy="Give the path of a new file; the present file may be the key of another workspace.",
+            )
+        path.chmod(KEY_MODE)
+        return
+    write_text(path, text, mode=KEY_MODE)

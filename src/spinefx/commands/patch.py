@@ -25,16 +25,16 @@ __all__ = ["PatchReport", "patch"]
 
 @dataclass(frozen=True)
 class PatchReport:
-    """What became of the cases.
+    """Summary of the cut cases.
 
     Parameters
     ----------
     folder : Path
-        Where patches and contact sheets lie.
+        Folder of patches and contact sheets.
     cut, kept, slices : int
-        Cases cut now, cases that were current already, patches in all.
+        Numbers of cases cut now, cases that were already current, and patches of all cases.
     methods : tuple of str
-        How each case was registered, in the order of cases.
+        Registration method of each case, in the order of the cases.
     notes : tuple of str
         One line for each case that could not be cut.
     """
@@ -54,14 +54,14 @@ def patch(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> PatchReport:
-    """Align, cut and draw; cases whose patches are current are left alone, so that a cut-off run goes on.
+    """Align, cut and draw every case; current patches are kept, so that an interrupted run continues.
 
     Parameters
     ----------
     root : Path
-        A study folder.
+        The workspace.
     settings : PatchSettings, optional
-        The protocol's by default.
+        By default those of the protocol.
     workers : int
     progress : callable, optional
 
@@ -72,22 +72,25 @@ def patch(
     Raises
     ------
     InputError
-        When no case has a box, or none could be cut.
+        When no case has a box, or no patches could be extracted.
     """
     settings = settings or PatchSettings()
     workspace = Workspace.open(root)
     cases = list(read_cohort(workspace))
     if not cases:
-        raise InputError("no marked vertebra in the study folder", remedy="Give boxes in cases.csv, or mark them.")
+        raise InputError(
+            "No vertebra is marked in the workspace", remedy="Add boxes to cases.csv, or mark them in the web app."
+        )
     folder = workspace.patches_folder(settings)
     jobs = [(root, case, settings) for case in cases if not _is_current(folder, case, settings)]
-    outcomes = map_items(_patch_case, jobs, workers=workers, progress=progress)
-    workspace.describe_derivative(folder, "spinefx patches", Settings=settings.to_json())
+    with workspace.writing():
+        outcomes = map_items(_patch_case, jobs, workers=workers, progress=progress)
+        workspace.describe_derivative(folder, "spinefx patches", Settings=settings.to_json())
     notes = tuple(
         f"{job[1].case_id}: {o}" for job, o in zip(jobs, outcomes, strict=True) if isinstance(o, SpinefxError)
     )
     if len(notes) == len(cases):
-        raise InputError("not one case could be cut", remedy=notes[0])
+        raise InputError("No patches could be extracted", remedy=notes[0])
     failed = {job[1].case_id for job, outcome in zip(jobs, outcomes, strict=True) if isinstance(outcome, SpinefxError)}
     done = [case for case in cases if case.case_id not in failed]
     methods = tuple(_recorded_method(folder, case) for case in done)
@@ -100,7 +103,7 @@ def _is_current(folder: Path, case: Case, settings: PatchSettings) -> bool:
 
 
 def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
-    """Align and cut one case; runs in another process."""
+    """Align and cut one case; runs in a worker process."""
     root, case, settings = job
     workspace = Workspace(root)
     lesion = case.lesion

@@ -1,4 +1,4 @@
-"""How many cases and readers a study needs, said in plain words. The rooms are imported when asked, as in the shell."""
+"""Plan how many cases and readers a study needs. Modules are imported when needed, as in the shell."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ SEED, PILOTS, PILOT_READERS, PILOT_CASES = 1, 40, 6, 200
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What is supposed of a study that is planned.
+    """Assumptions about a planned study.
 
     Parameters
     ----------
     first : float, optional
-        Share read rightly by the first reader or model, 0 to 1; for modalities and panel the area under its ROC curve.
+        Share of cases that the first reader or model reads correctly, 0 to 1; for modalities and panel, the AUC.
     second : float, optional
-        The same of the second reader; the second modality; the model beside the panel.
+        The same for the second reader, the second modality, or the model beside the panel.
     dependence : float
-        How far the two readers' errors are shared: 0 not at all, 1 as far as can be.
+        How many errors the two readers share: 0 by chance only, 1 as many as possible.
     margin : float, optional
-        Largest loss accepted, first against second.
+        Largest acceptable loss of the first against the second.
     share : float, optional
-        Share of recruits who are of the class in question (malignant, for sensitivity); for modalities and panel, of
-        malignant cases (default 0.5).
+        Share of recruited patients in the class of interest (malignant, for sensitivity); for modalities and panel,
+        share of malignant cases (default 0.5).
     cases : int, optional
-        Cases at hand (of the class in question for a difference): then the power is given, or the readers needed.
+        Available cases (in the class of interest, for a difference): computes the power, or the readers needed.
     readers : int, optional
-        Readers at hand, a model not counted: then the cases needed are given.
+        Available readers, without the model: computes the cases needed.
     analysis : {'RRRC', 'FRRC', 'RRFC'}
-        Random or Fixed Readers and Cases.
+        Random or fixed readers and cases.
     spread : float
-        Variance of readers' skill, and of its change between modalities, on Roe and Metz's scale; 0.0055 is low.
+        Variance between readers, and of readers between modalities, on the scale of Roe and Metz; 0.0055 is low.
     pilot : Path, optional
-        Readings of a pilot (CSV or TSV, as ``readings.tsv``), in place of ``first`` and ``second``.
+        Readings of a pilot study (a table like ``readings.tsv``), instead of ``first`` and ``second``.
     truth : Path, optional
-        The pilot's ``case_id`` and ``diagnosis``.
+        Table with ``case_id`` and ``diagnosis`` of the pilot.
     model : str, optional
-        The model's reader_id in the pilot.
+        reader_id of the model in the pilot.
     difference : float, optional
-        True difference to be found; without it, that of ``first`` and ``second``.
+        True difference to detect; by default that between ``first`` and ``second``.
     power : float
-        To be reached.
+        Required power.
     alpha : float
-        Level of the two-sided test; half of it counts for non-inferiority.
+        Level of the two-sided test; non-inferiority uses half of it.
     """
 
     first: float | None = None
@@ -80,12 +80,12 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer to a planner's question.
+    """The plan of a study.
 
     Parameters
     ----------
     lines : tuple of str
-        In words: the answer, then what it rests on.
+        The answer in words, then its assumptions.
     numbers : dict
         The same for a program.
     """
@@ -95,13 +95,13 @@ class Plan:
 
 
 def plan(question: Question, options: PlanOptions) -> Plan:
-    """Answer how many cases or readers a study needs, or what power it has.
+    """Return how many cases or readers a study needs, or its power.
 
     Parameters
     ----------
     question : {'difference', 'non-inferiority', 'modalities', 'panel'}
-        Two readers of the same cases, different or not worse; two modalities read by several readers; one model against
-        several readers.
+        Two readers of the same cases (difference or non-inferiority); two modalities read by several readers; one
+        model against several readers.
     options : PlanOptions
 
     Returns
@@ -111,13 +111,13 @@ def plan(question: Question, options: PlanOptions) -> Plan:
     Raises
     ------
     InputError
-        For what is missing or impossible.
+        For missing or impossible assumptions.
     """
     if question in ("difference", "non-inferiority"):
         return _paired(options, non_inferior=question == "non-inferiority")
     if question in ("modalities", "panel"):
         return _readers(options, panel=question == "panel")
-    raise InputError(f"the question {question!r}", allowed="difference, non-inferiority, modalities, panel")
+    raise InputError(f"Unknown question {question!r}", allowed="difference, non-inferiority, modalities, panel")
 
 
 def _paired(options: PlanOptions, *, non_inferior: bool) -> Plan:
@@ -132,24 +132,22 @@ def _paired(options: PlanOptions, *, non_inferior: bool) -> Plan:
             wanted = {"margin": margin, "power": options.power, "alpha": alpha}
             cases = sample_size.non_inferiority_sample_size(*shares, **wanted)
         power = sample_size.non_inferiority_power(*shares, cases, margin=margin, alpha=alpha)
-        aim = f"to show {first:g} not worse than {second:g} by {margin:g} or more (Tango's test, one-sided {alpha:g})"
+        aim = f"to show that {first:g} is not worse than {second:g} by {margin:g} (Tango's test, one-sided {alpha:g})"
     else:
         cases = options.cases
         if cases is None:
             cases = sample_size.mcnemar_sample_size(*shares, power=options.power, alpha=options.alpha)
         power = sample_size.mcnemar_power(*shares, cases, alpha=options.alpha)
-        aim = f"to tell {first:g} from {second:g} (McNemar's exact test, two-sided {options.alpha:g})"
-    lines = [f"{cases} cases of the class in question have a power of {power:.2f} {aim}."]
+        aim = f"to distinguish {first:g} from {second:g} (McNemar's exact test, two-sided {options.alpha:g})"
+    lines = [f"{cases} cases in the class of interest give a power of {power:.2f} {aim}."]
     numbers: dict[str, object] = {"cases": cases, "power": power, "first_only": shares[0], "second_only": shares[1]}
     if options.share is not None:
         if not 0 < options.share <= 1:
-            raise InputError(f"a share of {options.share:g}", where="--share", allowed="above 0, 1 at most")
+            raise InputError(f"the share is {options.share:g}", where="--share", allowed="above 0, up to 1")
         numbers["recruits"] = math.ceil(cases / options.share)
-        lines.append(f"That is some {numbers['recruits']} recruits where {100 * options.share:g}% are of that class.")
-    only = (
-        f"{100 * shares[0]:.1f}% of cases read rightly by the first alone, {100 * shares[1]:.1f}% by the second alone"
-    )
-    lines.append(f"Supposed: {only} (dependence {options.dependence:g}).")
+        lines.append(f"With {100 * options.share:g}% of patients in that class, recruit about {numbers['recruits']}.")
+    only = f"{100 * shares[0]:.1f}% of cases correctly, the second alone {100 * shares[1]:.1f}%"
+    lines.append(f"Assumption: the first alone reads {only} (dependence {options.dependence:g}).")
     return Plan(tuple(lines), numbers)
 
 
@@ -159,7 +157,7 @@ def _readers(options: PlanOptions, *, panel: bool) -> Plan:
 
     readers, cases = options.readers, options.cases
     if readers is None and cases is None:
-        raise InputError("neither readers nor cases given", allowed="--readers, --cases or both")
+        raise InputError("Neither readers nor cases are given", allowed="--readers, --cases or both")
     pilot = _pilot(options, panel) if options.pilot else _supposed(options, panel)
     difference = options.difference
     if difference is None:
@@ -171,11 +169,11 @@ def _readers(options: PlanOptions, *, panel: bool) -> Plan:
     settings = {"difference": difference, "analysis": options.analysis, "alpha": options.alpha}
     found = power(pilot, readers=readers, cases=cases, **settings)
     what = "the readers' mean from the model" if panel else "one modality from the other"
-    source = "the pilot" if options.pilot else "a simulated pilot (--spread says how far readers vary)"
+    source = "the pilot" if options.pilot else "a simulated pilot (--spread sets how much readers vary)"
     lines = (
-        f"{found.readers} readers and {found.cases} cases have a power of {found.power:.2f} to tell {what} at a true "
-        f"difference of {difference:g} ({options.analysis}, two-sided {options.alpha:g}).",
-        f"Variances of {source}: {pilot}.",
+        f"{found.readers} readers and {found.cases} cases give a power of {found.power:.2f} to distinguish {what} "
+        f"at a true difference of {difference:g} ({options.analysis}, two-sided {options.alpha:g}).",
+        f"Variances from {source}: {pilot}.",
     )
     numbers = {"readers": found.readers, "cases": found.cases, "power": found.power, "df2": _finite(found.df2)}
     return Plan(lines, {**numbers, "difference": difference, "pilot": {k: _finite(v) for k, v in vars(pilot).items()}})
@@ -187,19 +185,19 @@ def _pilot(options: PlanOptions, panel: bool) -> VarianceComponents | PanelCompo
     if options.truth is None or (panel and options.model is None):
         missing = "--truth" if options.truth is None else "--model"
         raise InputError(
-            f"a pilot without {missing}", allowed="--pilot READINGS --truth TRUTH, and --model for a panel"
+            f"The pilot needs {missing}", allowed="--pilot READINGS --truth TRUTH, and --model for a panel"
         )
     evaluation = Evaluation.of(options.pilot, options.truth)
     if panel:
         return evaluation.panel(options.model or "").components
     components = evaluation.mrmc(analysis="FRRC" if options.analysis == "FRRC" else "RRRC").components
     if components is None:
-        raise InputError("a pilot without variance components", where="--pilot")
+        raise InputError("the pilot has no variance components", where="--pilot")
     return components
 
 
 def _supposed(options: PlanOptions, panel: bool) -> VarianceComponents | PanelComponents:
-    """Mean variances of simulated pilots: readers of the supposed areas, after Roe and Metz."""
+    """Return the mean variances of simulated pilots with readers of the assumed AUCs, after Roe and Metz."""
     import numpy as np
 
     from spinefx.statistics.mrmc.anova import mrmc
@@ -211,9 +209,12 @@ def _supposed(options: PlanOptions, panel: bool) -> VarianceComponents | PanelCo
     share = 0.5 if options.share is None else options.share
     malignant = round(PILOT_CASES * share)
     if not all(0.5 <= area < 1 for area in areas) or not 2 <= malignant <= PILOT_CASES - 2:
-        raise InputError(f"areas of {areas} and {malignant} of {PILOT_CASES} malignant", allowed="areas of 0.5 to 1")
+        raise InputError(
+            f"The AUCs are {areas[0]:g} and {areas[1]:g}, with {malignant} of {PILOT_CASES} cases malignant",
+            allowed="AUCs from 0.5 to below 1, and cases of both classes",
+        )
     if not 0 <= options.spread < 1:
-        raise InputError(f"a spread of {options.spread:g}", where="--spread", allowed="0 to 1")
+        raise InputError(f"the spread is {options.spread:g}", where="--spread", allowed="0 to below 1")
     of_readers = 1 + 2 * options.spread
     first = separation_of(areas[0], of_readers)
     second = separation_of(areas[1], 1.0 if panel else of_readers)
@@ -234,7 +235,7 @@ def _supposed(options: PlanOptions, panel: bool) -> VarianceComponents | PanelCo
 
 def _given(value: float | None, flag: str) -> float:
     if value is None:
-        raise InputError(f"no {flag}", where="plan", allowed="see spinefx plan --help")
+        raise InputError(f"{flag} is missing", remedy="See spinefx plan --help.")
     return value
 
 

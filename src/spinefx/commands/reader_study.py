@@ -1,4 +1,4 @@
-"""Register a reader study, and take its answers out."""
+"""Register a reader study, export its answers, check an export."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ from spinefx.workspace.records import read_cohort, read_readings, read_signs, wr
 
 __all__ = ["ExportedStudy", "check", "export", "export_study", "open_log", "register", "register_design"]
 
+# Another writer of tables is done within moments; an ingest is not.
+WAIT_S = 10.0
 Row = TypeVar("Row", Reading, SignScores)
 
 
 @dataclass(frozen=True)
 class ExportedStudy:
-    """What an export wrote.
+    """Summary of an export.
 
     Parameters
     ----------
     folder : Path
     readings, signs : int
-        Rows that count, now also in the study folder's own tables.
+        Rows that count; they are now also in the tables of the workspace.
     missing : int
-        Readings that the design asks for and that are not there yet.
+        Readings that the design requires and that do not exist yet.
     """
 
     folder: Path
@@ -53,13 +55,13 @@ class ExportedStudy:
 
 
 def open_log(workspace: Workspace, database: str = "") -> Log:
-    """Open a study folder's log.
+    """Open the log of a workspace.
 
     Parameters
     ----------
     workspace : Workspace
     database : str
-        Its address; empty for the file in the study folder.
+        Address of the database; empty for the file in the workspace.
 
     Returns
     -------
@@ -73,18 +75,18 @@ def open_log(workspace: Workspace, database: str = "") -> Log:
 
 
 def register(root: Path, design_file: Path, *, database: str = "", by: str = "local") -> RegisteredStudy:
-    """Register the reader study of a design file, or let a registered one grow by cases or readers.
+    """Register the reader study of a design file, or add cases or readers to a registered one.
 
     Parameters
     ----------
     root : Path
-        The study folder.
+        The workspace.
     design_file : Path
-        TOML.
+        TOML file.
     database : str
-        Address of the log's database; empty for the file in the study folder.
+        Address of the log's database; empty for the file in the workspace.
     by : str
-        Code of who registers it.
+        Code of the user who registers it.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def register(root: Path, design_file: Path, *, database: str = "", by: str = "lo
     Raises
     ------
     DesignError
-        For a design that contradicts itself, the cohort, or what was registered.
+        When the design contradicts itself, the cohort, or the registered study.
     WorkspaceError
     """
     workspace = Workspace.open(root)
@@ -131,7 +133,7 @@ def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: 
     strangers = [case for case in (*cases, *design.practice) if case not in owners]
     if strangers:
         raise DesignError(
-            f"{strangers[0]!r} is no case of this study folder",
+            f"{strangers[0]!r} is not a case of this workspace",
             where="design",
             allowed="cases with a diagnosis and a marked vertebra",
         )
@@ -143,22 +145,22 @@ def register_design(workspace: Workspace, log: Log, design: StudyDesign, *, by: 
 def export(
     root: Path, name: str, folder: Path, *, database: str = "", by: str = "local", key_file: Path | None = None
 ) -> ExportedStudy:
-    """Write a study's answers for the programs that analyse them, and into the study folder's own tables.
+    """Write a reader study's answers for analysis programs, and into the tables of the workspace.
 
     Parameters
     ----------
     root : Path
-        The study folder.
+        The workspace.
     name : str
-        Of the reader study.
+        Name of the reader study.
     folder : Path
-        Where the files go.
+        Where to write the files; new or empty.
     database : str
-        Address of the log's database; empty for the file in the study folder.
+        Address of the log's database; empty for the file in the workspace.
     by : str
-        Code of who exports.
+        Code of the user who exports.
     key_file : Path, optional
-        Holds the key that signs the export.
+        File with the key that signs the export.
 
     Returns
     -------
@@ -167,13 +169,13 @@ def export(
     Raises
     ------
     FileError
-        For a key that cannot be used; nothing is written then.
+        When the key cannot be used; nothing is written.
     AccessError
-        When there is no such study.
+        When there is no such reader study.
     LogError
-        When the log is not as it was written.
+        When the log has been altered.
     WorkspaceError
-        When a table holds another answer of the same reader to the same case; nothing is written then.
+        When a table holds a different answer of the same reader to the same case; nothing is written.
     """
     workspace = Workspace.open(root)
     key = None if key_file is None else read_key(key_file)
@@ -185,30 +187,30 @@ def export(
 
 
 def check(folder: Path, root: Path | None = None, *, database: str = "", key_file: Path | None = None) -> int | None:
-    """Check that an export is as it was written: by its own digests, by its signature, and by the log.
+    """Check that an export is unchanged, by its digests, its signature and the log.
 
     Parameters
     ----------
     folder : Path
-        As :func:`export` wrote it.
+        As written by :func:`export`.
     root : Path, optional
-        The study folder, to compare with its log.
+        The workspace, to compare with its log.
     database : str
-        Address of the log's database; empty for the file in the study folder.
+        Address of the log's database; empty for the file in the workspace.
     key_file : Path, optional
-        Holds the key that signed it.
+        File with the key that signed it.
 
     Returns
     -------
     int or None
-        Entries of the log that were checked; None without a log.
+        Number of log entries checked; None without a log.
 
     Raises
     ------
     FileError
-        For a key that cannot be used.
+        When the key cannot be used.
     LogError
-        Naming what does not agree.
+        When anything disagrees, naming it.
     WorkspaceError
     """
     if key_file is not None:
@@ -226,7 +228,7 @@ def check(folder: Path, root: Path | None = None, *, database: str = "", key_fil
 def export_study(
     workspace: Workspace, log: Log, name: str, folder: Path, *, by: str, key: bytes | None = None
 ) -> ExportedStudy:
-    """Do the work of :func:`export` with a study folder and a log that are open.
+    """Do the work of :func:`export` with an open workspace and log.
 
     Parameters
     ----------
@@ -247,16 +249,17 @@ def export_study(
     LogError
     WorkspaceError
     """
-    trial = find_study(log, name)
-    states = states_of(log, trial)
-    # Both are checked before anything is written.
-    _merged(read_readings(workspace), readings_of(trial, states), _reading_key)
-    _merged(read_signs(workspace), signs_of(states), _signs_key)
-    readings, signs = write_export(folder, log, trial, read_cohort(workspace).truth, by=by, key=key)
-    write_readings(workspace, _merged(read_readings(workspace), readings, _reading_key))
-    write_signs(workspace, _merged(read_signs(workspace), signs, _signs_key))
-    arms = 2 if trial.design.is_aided else 1
-    missing = arms * len(trial.cases) * len(trial.design.readers) - len(readings)
+    study = find_study(log, name)
+    states = states_of(log, study)
+    with workspace.writing(wait_s=WAIT_S):
+        # Both are checked before anything is written.
+        _merged(read_readings(workspace), readings_of(study, states), _reading_key)
+        _merged(read_signs(workspace), signs_of(states), _signs_key)
+        readings, signs = write_export(folder, log, study, read_cohort(workspace).truth, by=by, key=key)
+        write_readings(workspace, _merged(read_readings(workspace), readings, _reading_key))
+        write_signs(workspace, _merged(read_signs(workspace), signs, _signs_key))
+    arms = 2 if study.design.is_aided else 1
+    missing = arms * len(study.cases) * len(study.design.readers) - len(readings)
     return ExportedStudy(folder, len(readings), len(signs), missing)
 
 
@@ -287,8 +290,8 @@ def _merged(present: Iterable[Row], added: Iterable[Row], key: Callable[[Row], t
     for row in added:
         if rows.setdefault(key(row), row) != row:
             raise WorkspaceError(
-                f"the study folder's tables hold another answer of {key(row)[1]}",
+                f"the tables of the workspace hold a different answer by {key(row)[1]}",
                 where=key(row)[0],
-                remedy="Move those rows away, or give the reader another code in this study.",
+                remedy="Remove those rows, or use another reader code in this study.",
             )
     return list(rows.values())

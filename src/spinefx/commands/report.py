@@ -1,4 +1,4 @@
-"""From an experiment to its tables, curve and page."""
+"""Write the report of an experiment: tables, curves and one page."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from spinefx.report.content import Finding, ParticipantSummary, ReportContent
 from spinefx.report.document import PHANTOM_NOTICE, render_report
 from spinefx.statistics.performance import ModelResult, performance_table
 from spinefx.statistics.table import ResultTable
+from spinefx.tables.rows import read_table
 from spinefx.vocabulary import TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_participants, read_readings, read_signs
 from spinefx.workspace.stacks import sheet_path
-from spinefx.workspace.tables import read_table
 
-__all__ = ["WrittenReport", "report"]
+__all__ = ["WrittenReport", "write_report"]
+
+# Another writer of tables is done within moments; an ingest is not.
+WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """A report on the disk.
+    """A report on disk.
 
     Parameters
     ----------
     page : Path
         The self-contained HTML page.
     table : ResultTable
-        Per-patient diagnosis, for the terminal.
+        Diagnosis per patient, for the terminal.
     stamps : tuple of str
     """
 
@@ -43,14 +46,14 @@ class WrittenReport:
     stamps: tuple[str, ...]
 
 
-def report(root: Path, name: str | None = None) -> WrittenReport:
-    """Write the report of one experiment, with the study folder's other finished ones beside it.
+def write_report(root: Path, name: str | None = None) -> WrittenReport:
+    """Write the report of one experiment, with the other finished experiments of the workspace for comparison.
 
     Parameters
     ----------
     root : Path
     name : str, optional
-        Not needed where there is one experiment only.
+        Optional where there is only one experiment.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def report(root: Path, name: str | None = None) -> WrittenReport:
     Raises
     ------
     WorkspaceError
-        When there is no such experiment, it is not finished, or it predicted none of the cases.
+        When the experiment does not exist, is not finished, or has no prediction for any case.
     """
     workspace = Workspace.open(root)
     experiment = Experiment.choose(workspace, name)
@@ -67,8 +70,8 @@ def report(root: Path, name: str | None = None) -> WrittenReport:
     phantom = any(case.truth_source == TruthSource.PHANTOM for case in cohort)
     models = [model for one in _finished(workspace, experiment) for model in _results(one, cohort)]
     if not models:
-        found = f"no prediction of any of the study folder's {len(cohort)} cases"
-        raise WorkspaceError(found, where=experiment.name, remedy="Train again: spinefx train.")
+        found = f"there is no prediction for any of the {len(cohort)} cases of the workspace"
+        raise WorkspaceError(found, where=experiment.name, remedy="Train again with `spinefx train`.")
     recipe = Recipe.load(experiment.recipe_path)
     folder = workspace.patches_folder(recipe.patch_settings)
     owners = {case.case_id: case.participant_id for case in cohort}
@@ -96,7 +99,9 @@ def report(root: Path, name: str | None = None) -> WrittenReport:
         phantom=phantom,
         stale=experiment.read_environment().get("cohort_digest") != cohort.digest,
     )
-    page = experiment.write_report(render_report(content))
+    files = render_report(content)
+    with workspace.writing(wait_s=WAIT_S):
+        page = experiment.write_report(files)
     stamps = (PHANTOM_NOTICE,) if phantom else ()
     return WrittenReport(
         page, performance_table(cohort.truth, content.readings, content.named_models), stamps + models[0].stamps
@@ -111,7 +116,7 @@ def _finished(workspace: Workspace, first: Experiment) -> list[Experiment]:
 
 
 def _results(experiment: Experiment, cohort: Cohort) -> list[ModelResult]:
-    """Give each repeat of an experiment as a model of its own; cases that have left the study folder are left out."""
+    """Return each repeat of an experiment as a separate model, without cases that have left the workspace."""
     recipe = Recipe.load(experiment.recipe_path)
     predictions = experiment.read_predictions()
     stamps = tuple(str(stamp) for stamp in experiment.read_environment().get("stamps", []))
@@ -130,7 +135,7 @@ def _results(experiment: Experiment, cohort: Cohort) -> list[ModelResult]:
 
 
 def _refused(workspace: Workspace) -> dict[str, int]:
-    """Series that were not used, by reason, the commonest first."""
+    """Count the rejected series by reason, the most frequent first."""
     if not workspace.refused_series_table.exists():
         return {}
     rows = read_table(workspace.refused_series_table, required=("reason",)).rows

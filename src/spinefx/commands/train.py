@@ -1,4 +1,4 @@
-"""Cross-validate on a study folder's patches."""
+"""Cross-validate on the patches of a workspace."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ __all__ = ["TrainingOutcome", "train"]
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """A finished experiment, or how far it is.
+    """A finished experiment, or the progress of an unfinished one.
 
     Parameters
     ----------
     name : str
     folds : int
-        In all repeats.
+        Number of folds in all repeats.
     stamps : tuple of str
-        What must be said beside its figures.
+        Statements that must accompany its figures.
     route : str
-        Where it was computed, and why there.
+        Where it was computed, and why.
     left : int
-        Folds that other jobs of an array have still to finish; then nothing is joined yet.
+        Folds that other jobs of an array still have to finish; until then the results are not joined.
     """
 
     name: str
@@ -62,28 +62,28 @@ def train(
     on: str = LOCAL,
     network: Network | None = None,
 ) -> TrainingOutcome:
-    """Run the whole cross-validation, or the rest of one that was cut off.
+    """Run a cross-validation, or continue an interrupted one.
 
     Parameters
     ----------
     root : Path
-        A study folder with patches.
+        A workspace with patches.
     recipe : str or Recipe
-        A preset's name, or the path of a TOML file.
+        Name of a preset, or path of a TOML file.
     name : str, optional
-        Of the experiment; the recipe's own by default.
+        Name of the experiment; by default that of the recipe.
     weights : Path, optional
         Local ImageNet weights in torchvision's format.
     workers : int
-        Folds at work at once on a CPU; the numbers do not depend on it.
+        Folds trained at once on a CPU; the results do not depend on it.
     device : {'auto', 'cpu', 'cuda'}
-        Where to compute; ``auto`` takes a GPU where a working one is.
+        Where to compute; ``auto`` uses a GPU where a working one is found.
     progress : callable, optional
-        Told (fold label, epoch, epochs).
+        Called with the label of the fold, the epoch and the number of epochs.
     shard : str, optional
-        ``i/n``: only every n-th fold, beginning with the i-th; whoever finishes the last joins and audits them all.
+        ``i/n``: train every n-th fold, beginning with the i-th; the job that finishes the last one joins them.
     on : str
-        Where to train whole experiments, as :func:`spinefx.processes.cluster.spread` takes it.
+        Where to train, see :func:`spinefx.processes.cluster.spread`.
     network : Network, optional
         The network that the recipe names, where it is not one of :data:`spinefx.learning.networks.NETWORKS`.
 
@@ -97,7 +97,7 @@ def train(
     """
     chosen = Recipe.named(recipe) if isinstance(recipe, str) else recipe
     if on != LOCAL and device == "cuda":
-        raise InputError("a GPU and a cluster together", allowed="--device cuda here, or --on with CPUs")
+        raise InputError("A cluster trains on CPUs only", allowed="either --device cuda or --on")
     route = choose_route(device if on == LOCAL else "cpu")
     workspace = Workspace.open(root)
     cases, stacks = load_stacks(workspace, chosen.patch_settings)
@@ -118,13 +118,15 @@ def train(
     first = read_card(experiment.models_folder / runs[0].folds[0].label)
     stamps = _stamps(chosen, first.initialisation.said, network)
     restarted = sorted({label for run in runs for label in run.restarted})
-    said = route.said + (f" Begun again, for they were begun otherwise: {', '.join(restarted)}." if restarted else "")
+    said = route.said + (
+        f" Restarted because they were begun in another way: {', '.join(restarted)}." if restarted else ""
+    )
     _record(experiment, chosen, cohort, runs, stamps, said)
     return TrainingOutcome(experiment.name, sum(len(run.folds) for run in runs), stamps, said)
 
 
 def _stamps(recipe: Recipe, initialisation: str, network: Network | None) -> tuple[str, ...]:
-    """List what must be said wherever a recipe's figures stand."""
+    """List the statements that must accompany a recipe's figures."""
     stamps = [f"Optimistic: {recipe.optimistic}."] if recipe.optimistic else []
     note = network_named(recipe.network, network).note
     if note:

@@ -15,7 +15,7 @@ from spinefx.imaging.contrast import weighting_from_name
 from spinefx.imaging.series import Series
 from spinefx.imaging.study import Study
 from spinefx.imaging.volume import Slices, Volume
-from spinefx.vocabulary import MARKED, Plane, Weighting, sequences_of
+from spinefx.vocabulary import MARKED, Plane, Weighting, sequence_named, sequences_of
 
 __all__ = ["RefusedSeries", "SeriesSet", "choose_series", "kinds_beside"]
 
@@ -162,7 +162,8 @@ def choose_series(
     contrast agent and geometry. The description is consulted only where the headers are silent, and on ties.
     """
     needed = sequences_of(sequences)
-    wanted = (*needed, *(one for one in sequences_of([MARKED, *optional]) if one not in needed))
+    further = dict.fromkeys(sequence_named(name) for name in optional)
+    wanted = (*needed, *(one for one in further if one not in needed))
     reasons = {series.uid: _refusal(series, wanted) for series in study.series}
     overrides: list[str] = []
     by_user = {

@@ -5,21 +5,21 @@ Nothing here needs torch, so that a model can be read and used where torch is no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spinefx.cases.patch import PatchSettings
+from spinefx.documents import read_json
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.recipe import Recipe
+from spinefx.vocabulary import RESEARCH_USE_ONLY
 
 __all__ = ["MODEL_FILE", "WEIGHTS_FILE", "Initialisation", "ModelCard", "read_card", "read_json_object"]
 
 SCHEMA = "spinefx model 1"
-INTENDED_USE = "Research use only, not a medical device."
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 # A card takes a few kilobytes; a longer file is not a card.
@@ -117,7 +117,7 @@ class ModelCard:
     def _content(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "intended_use": INTENDED_USE,
+            "intended_use": RESEARCH_USE_ONLY,
             "optimistic": self.recipe.optimistic,
             "answer": "log-odds of malignancy of one lesion slice, as trained",
             "inputs": {
@@ -222,12 +222,4 @@ def read_json_object(path: Path, *, remedy: str) -> dict[str, Any]:
     ModelError
         When it is missing, too long, not JSON, or not an object.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(LONGEST_CARD_BYTES + 1)
-        values = json.loads(data.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"no readable {path.name}", where="model folder", remedy=remedy) from error
-    if len(data) > LONGEST_CARD_BYTES or not isinstance(values, dict):
-        raise ModelError("a JSON file that is too long or not an object", where=path.name, remedy=remedy)
-    return values
+    return read_json(path, ModelError, most_bytes=LONGEST_CARD_BYTES, remedy=remedy)

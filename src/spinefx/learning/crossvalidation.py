@@ -35,7 +35,7 @@ from spinefx.learning.training_data import (
     digest_of_data,
 )
 from spinefx.processes.cluster import LOCAL, spread
-from spinefx.processes.long_jobs import share_out
+from spinefx.processes.pool import share_out
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["CrossValidation", "FoldResult", "cross_validate", "train_folds"]

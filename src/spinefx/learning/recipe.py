@@ -9,7 +9,6 @@ import dataclasses
 import difflib
 import functools
 import json
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from spinefx.documents import check_keys, parse_toml, read_toml
 from spinefx.errors import RecipeError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.networks import NETWORKS
@@ -176,7 +176,8 @@ class Recipe:
             raise RecipeError(
                 f"a {type(values).__name__} where a recipe belongs", allowed="one value for each field, by name"
             )
-        _refuse_keys(values)
+        needed = [key for key in _fields() if key not in _defaults()]
+        check_keys(values, _fields(), RecipeError, where="recipe", needed=needed)
         return cls(**values)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -289,15 +290,8 @@ class Recipe:
         RecipeError
             When the file is missing, not TOML, or not a complete recipe.
         """
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(
-                "the recipe file cannot be read as text",
-                where=path.name,
-                remedy=f"Give a TOML file, or one of {', '.join(PRESETS)}.",
-            ) from error
-        return cls.parse(text)
+        remedy = f"Give a TOML file, or one of {', '.join(PRESETS)}."
+        return cls.from_mapping(read_toml(path, RecipeError, remedy=remedy))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -315,11 +309,7 @@ class Recipe:
         ------
         RecipeError
         """
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"a file that is not TOML ({error})", where="recipe") from None
-        return cls.from_mapping(values)
+        return cls.from_mapping(parse_toml(text, RecipeError, where="recipe"))
 
     def changed(self, **changes: Any) -> Self:
         """Make a recipe that differs in some fields.
@@ -407,7 +397,7 @@ class Recipe:
         """Number of channels of a patch."""
         return len(self.sequences) * (2 * self.neighbours + 1)
 
-    @property
+    @functools.cached_property
     def patch_settings(self) -> PatchSettings:
         """How the patches of this recipe are cut."""
         # Deferred: it needs NumPy, and recipes are listed where nothing is computed.
@@ -432,20 +422,10 @@ def _defaults() -> dict[str, Any]:
     }
 
 
-def _refuse_keys(values: Mapping[str, Any]) -> None:
-    known = tuple(_fields())
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise RecipeError(f"unknown key {key!r}{hint}", where="recipe", allowed=", ".join(known))
-    missing = [key for key in known if key not in values and key not in _defaults()]
-    if missing:
-        raise RecipeError(
-            f"keys missing: {', '.join(missing)}",
-            where="recipe",
-            remedy="A recipe states every field; start from a copy of a preset.",
-        )
+def _is_sequences(value: object) -> bool:
+    if not isinstance(value, tuple) or not all(isinstance(name, str) and name in SEQUENCES for name in value):
+        return False
+    return len(set(value)) == len(value) and MARKED in value
 
 
 def _toml(value: str | bool | float | tuple[str, ...]) -> str:

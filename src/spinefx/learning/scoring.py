@@ -22,14 +22,14 @@ from spinefx.learning.model import TrainedModel
 from spinefx.learning.networks import Network
 from spinefx.learning.onnx_model import Scorer, has_graph
 from spinefx.learning.recipe import Recipe
-from spinefx.vocabulary import MARKED, Diagnosis, Weighting
+from spinefx.vocabulary import MARKED, RESEARCH_USE_ONLY, Diagnosis, Weighting
 
 __all__ = ["ENGINES", "NOTE", "Scored", "load_models", "model_folders", "score"]
 
 ENGINES = ("onnxruntime", "torch")
 
 
-NOTE = "Research use only, not a medical device. A probability on images unlike the training cohort's means nothing."
+NOTE = f"{RESEARCH_USE_ONLY} A probability on images unlike the training cohort's means nothing."
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import textwrap
-import tomllib
 from pathlib import Path
 from typing import Any
 
+from spinefx.documents import check_keys, read_toml
 from spinefx.errors import RecipeError
 from spinefx.phantom.settings import ByClass, PhantomSettings, Range
 
@@ -43,22 +42,9 @@ def read_dials(path: Path) -> dict[str, Any]:
     RecipeError
         When the file cannot be read, is not TOML, or holds an unknown key; the nearest name is suggested.
     """
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            "cannot be read as text",
-            where=path.name,
-            remedy="Give a TOML file; spinefx phantom --print-dials writes one.",
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"is not valid TOML ({error})", where=path.name) from None
-    known = tuple(PhantomSettings.dials())
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise RecipeError(f"unknown dial {key!r}{hint}", where=path.name, allowed=", ".join(known))
+    remedy = "Give a TOML file; spinefx phantom --print-dials writes one."
+    values = read_toml(path, RecipeError, remedy=remedy)
+    check_keys(values, PhantomSettings.dials(), RecipeError, where=path.name)
     return values
 
 

@@ -1,1 +1,1 @@
-"""Processes: one pool for many short items, long jobs that report as they go, and a Ray cluster."""
+"""Worker processes: one pool for short items, long jobs and readers of hostile files; Ray clusters."""

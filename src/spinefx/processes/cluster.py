@@ -1,6 +1,6 @@
-"""The same work on the processes of this machine, or on a Ray cluster: one function, one way of handing results back.
+"""Run a function on worker processes of this machine or on a Ray cluster, with results delivered in the same way.
 
-Nothing is planned here. Ray places tasks where cores are free, and starts those of a lost node again.
+There is no scheduler here. Ray places tasks where cores are free, and repeats those of a lost node.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ Result = TypeVar("Result")
 
 
 def share_of(text: str | None) -> tuple[int, int]:
-    """Read which share of the work one job of an array takes.
+    """Parse the share of the work that one job of an array takes.
 
     Parameters
     ----------
     text : str or None
-        ``2/16`` is the second of sixteen; None is all of it.
+        ``2/16`` is the second of sixteen shares; None is all of the work.
 
     Returns
     -------
     tuple of int
-        Its position from 0, and the number of shares: for ``items[position::number]``.
+        Position from 0, and number of shares, as in ``items[position::number]``.
 
     Raises
     ------
@@ -40,40 +40,42 @@ def share_of(text: str | None) -> tuple[int, int]:
     """
     found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", "1/1" if text is None else text.strip())
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise InputError(f"--shard {(text or '')[:20]!r}", allowed="i/n with i from 1 to n: 2/16")
+        raise InputError(
+            f"--shard {(text or '')[:20]!r} is not a share", allowed="i/n with i from 1 to n, such as 2/16"
+        )
     return int(found[1]) - 1, int(found[2])
 
 
 def spread(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, on: str = LOCAL
 ) -> Iterator[tuple[Item, Result | SpinefxError]]:
-    """Apply a function to every item on other processes, here or elsewhere, and give each result as it comes.
+    """Apply a function to every item in other processes, here or on a cluster, and yield results as they arrive.
 
     Parameters
     ----------
     function : callable
-        Importable by name. On a cluster, spinefx and what the function reads must be the same on every node.
+        Must be picklable. On a cluster, spinefx and the files that the function reads must be the same on every node.
     items : iterable
-        Taken one by one, as cores come free.
+        Consumed one by one, as cores become free.
     workers : int
-        Processes on this machine; a cluster has its own number.
+        Processes on this machine; a cluster uses all its cores.
     on : str
-        ``local``; ``ray`` for the cluster that this process runs in; ``ray://host:port`` for one elsewhere.
+        ``local``; ``ray`` for the cluster in which this process runs; ``ray://host:port`` for another one.
 
     Returns
     -------
     iterator of (item, result)
-        As :func:`spinefx.processes.pool.each_finished` gives them.
+        As from :func:`spinefx.processes.pool.each_finished`.
 
     Raises
     ------
     InputError
-        For another place, or where Ray is not installed or not reached.
+        For any other place, and where Ray is not installed or not reachable.
     """
     if on == LOCAL:
         return each_finished(function, items, workers=workers)
     if on != "ray" and not re.fullmatch(r"ray://[\w.\[\]:-]+:[0-9]{1,5}", on):
-        raise InputError(f"--on {on[:40]!r}", allowed="local, ray, or ray://host:port")
+        raise InputError(f"--on {on[:40]!r} is not a place to work", allowed="local, ray, or ray://host:port")
     return _spread_on_ray(function, items, "auto" if on == "ray" else on)
 
 
@@ -103,16 +105,16 @@ def _spread_on_ray(
 
 
 def _connected(address: str) -> Any:
-    """Give the Ray library, connected; it is told to send nothing about its use to its makers."""
+    """Return the Ray library, connected, with its usage reports switched off."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError as error:
-        raise InputError("Ray is not installed", remedy="pip install 'spinefx[ray]', or leave --on out.") from error
+        raise InputError("Ray is not installed", remedy="Run pip install 'spinefx[ray]', or omit --on.") from error
     try:
         ray.init(address=address, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(
-            "no Ray cluster answers there", where="--on", remedy="Start one with `ray start`, or leave --on out."
+            "no Ray cluster answers", where="--on", remedy="Start one with `ray start`, or omit --on."
         ) from error
     return ray

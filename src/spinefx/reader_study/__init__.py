@@ -1,1 +1,1 @@
-"""Reader studies: design, order of cases, sealed log, sessions, export and feedback."""
+"""Reader studies: design, case order, sealed log, sessions, export and feedback."""

@@ -1,4 +1,4 @@
-"""One answer of a reader: complete, or refused by name."""
+"""A reader's answer to one case: complete, or refused with a named error."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ LONGEST_COMMENT = 200
 
 @dataclass(frozen=True)
 class Answer:
-    """What a reader says of one case.
+    """A reader's answer to one case.
 
     Parameters
     ----------
     diagnosis : Diagnosis
     confidence : int
-        That the fracture is malignant, 0 to 100.
+        Confidence that the fracture is malignant, percent, 0 to 100.
     signs : mapping of str to Score, or None
-        All fifteen, or None where they were not asked for.
+        All fifteen signs, or None where the design does not ask for them.
     comment : str
-        Short and plain, on one line, beginning with a letter or digit; may be empty.
+        One short line that begins with a letter or digit; may be empty.
 
     Raises
     ------
     InputError
-        Naming what is missing or out of range; never the case.
+        When something is missing or out of range. The message never names the case.
     """
 
     diagnosis: Diagnosis
@@ -43,13 +43,13 @@ class Answer:
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 100:
-            raise InputError(f"a confidence of {self.confidence}", allowed="0 to 100")
+            raise InputError(f"The confidence is {self.confidence}", allowed="0 to 100")
         if self.signs is not None:
             SignScores("this case", "", self.signs)
         is_plain = self.comment.isprintable() and (not self.comment or self.comment[0].isalnum())
         if not is_plain or len(self.comment) > LONGEST_COMMENT:
             raise InputError(
-                "a comment that is not plain",
+                "The comment is too long or holds characters that are not allowed",
                 allowed=f"one line of up to {LONGEST_COMMENT} characters, beginning with a letter or digit",
             )
 
@@ -59,7 +59,7 @@ class Answer:
         return digest_of(canonical_json(self.to_json()))
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values.
+        """Return the answer as JSON values.
 
         Returns
         -------
@@ -75,12 +75,12 @@ class Answer:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Answer:
-        """Make an answer of plain values.
+        """Return the answer that JSON values describe.
 
         Parameters
         ----------
         values : mapping
-            As :meth:`to_json` gives them.
+            As returned by :meth:`to_json`.
 
         Returns
         -------
@@ -99,6 +99,4 @@ class Answer:
                 values["comment"],
             )
         except (KeyError, ValueError):
-            raise InputError(
-                "an answer that is not complete", allowed="diagnosis, confidence, signs, comment"
-            ) from None
+            raise InputError("The answer is incomplete", allowed="diagnosis, confidence, signs, comment") from None

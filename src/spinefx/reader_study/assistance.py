@@ -1,4 +1,4 @@
-"""The model's answers that readers are shown: out-of-fold ones, so that no model judges a case it was trained on."""
+"""The model's predictions that readers are shown: out of fold, so that no model judges a case it was trained on."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["ModelAnswer", "ModelPin", "model_answers", "pin_model"]
 
 @dataclass(frozen=True)
 class ModelPin:
-    """Which model a study shows, named so that it cannot change on the way.
+    """The model that a reader study shows, identified so that a later change is detected.
 
     Parameters
     ----------
     experiment : str
     digest : str
-        Over all its first repeat's predictions.
+        Digest of all predictions of its first repeat.
     rule : {'max', 'mean', 'noisy_or'}
-        From slices to the patient.
+        How slice probabilities are combined for the patient.
     threshold : float
-        From which the model calls a patient malignant.
+        Probability from which the model calls a patient malignant.
     corrected : bool
         Whether the threshold applies to the corrected probability.
     """
@@ -42,18 +42,18 @@ class ModelPin:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What a reader is shown of one case.
+    """The model's prediction for one case, as a reader is shown it.
 
     Parameters
     ----------
     probability : float
-        Of malignancy, corrected for the training copies, 0 to 1.
+        Probability of malignancy, corrected for the training copies, 0 to 1.
     diagnosis : Diagnosis
-        What the model calls it.
+        The model's diagnosis.
     slices : tuple of (int, float)
-        T2W slice and its corrected probability.
+        Each T2W slice with its corrected probability.
     model_digest : str
-        Of the weights that answered.
+        Digest of the weights that made the prediction.
     """
 
     probability: float
@@ -62,7 +62,7 @@ class ModelAnswer:
     model_digest: str
 
     def flipped(self) -> ModelAnswer:
-        """Give the opposite answer, as surely.
+        """Return the opposite prediction with the same certainty.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class ModelAnswer:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values.
+        """Return the prediction as JSON values.
 
         Returns
         -------
@@ -86,18 +86,18 @@ class ModelAnswer:
 def pin_model(
     workspace: Workspace, experiment: str, cases: Mapping[str, str], *, rule: str, threshold: float, corrected: bool
 ) -> ModelPin:
-    """Name an experiment's predictions as they are now.
+    """Pin an experiment's predictions as they are now.
 
     Parameters
     ----------
     workspace : Workspace
     experiment : str
     cases : mapping of str to str
-        Participant by case; each must have been scored by a model that never saw the participant.
+        Participant of each case; each case must have a prediction by a model that never saw the participant.
     rule : str
     threshold : float
     corrected : bool
-        As of :class:`ModelPin`.
+        See :class:`ModelPin`.
 
     Returns
     -------
@@ -111,20 +111,20 @@ def pin_model(
         When the experiment is missing or not finished.
     """
     predictions = _first_repeat(workspace, experiment)
-    # A fold of 0 is a model outside cross-validation, which may have seen anything.
+    # Fold 0 is a model outside cross-validation, which may have been trained on any case.
     scored = {(one.case_id, one.participant_id) for one in predictions if one.fold >= 1}
     for case, participant in cases.items():
         if (case, participant) not in scored or any(one.case_id == case and one.fold < 1 for one in predictions):
             raise DesignError(
-                f"{case} has no out-of-fold answer of experiment {experiment}",
+                f"experiment {experiment} has no out-of-fold prediction for {case}",
                 where="design",
-                allowed="cases that the experiment's cross-validation held out",
+                allowed="cases that the cross-validation of the experiment held out",
             )
     return ModelPin(experiment, _digest(predictions), rule, threshold, corrected)
 
 
 def model_answers(workspace: Workspace, pin: ModelPin) -> dict[str, ModelAnswer]:
-    """Read what the pinned model says.
+    """Read the pinned model's predictions.
 
     Parameters
     ----------
@@ -139,12 +139,13 @@ def model_answers(workspace: Workspace, pin: ModelPin) -> dict[str, ModelAnswer]
     Raises
     ------
     WorkspaceError
-        When the experiment's predictions are not those that were pinned.
+        When the predictions have changed since they were pinned.
     """
     predictions = _first_repeat(workspace, pin.experiment)
     if _digest(predictions) != pin.digest:
         raise WorkspaceError(
-            "the model's answers were changed since the study was registered", remedy="Restore the experiment."
+            "The model's predictions have changed since the reader study was registered",
+            remedy="Restore the experiment from a backup.",
         )
     called = patient_readings(
         predictions, reader_id="model", rule=pin.rule, threshold=pin.threshold, corrected=pin.corrected

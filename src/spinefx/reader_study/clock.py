@@ -1,4 +1,4 @@
-"""Time that nobody at a browser can set: the server's monotonic clock, and what a reader did with it."""
+"""Reading times from the server's monotonic clock, which no browser can set."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 
 __all__ = ["Clock", "Presence", "Stopwatch", "Times"]
 
-from enum import StrEnum
-
-# A page that is looked at speaks every half minute; beyond this silence nobody knows, and it counts as idle.
+# A visible page reports every half minute; silence beyond this limit counts as idle.
 LONGEST_SILENCE_MS = 75_000
 
 
 class Presence(StrEnum):
-    """What the page tells of the reader."""
+    """Presence of the reader, as the page reports it."""
 
     VISIBLE = "visible"
     IDLE = "idle"
@@ -26,23 +25,23 @@ class Presence(StrEnum):
 
 
 def _elapsed_ms() -> int:
-    # Where there is one, the clock that goes on while a laptop sleeps; neither ever goes back.
+    # The clock that keeps running while a laptop sleeps, where there is one; neither ever goes back.
     kind = getattr(time, "CLOCK_BOOTTIME", None)
     return int(1000 * (time.monotonic() if kind is None else time.clock_gettime(kind)))
 
 
 @dataclass(frozen=True)
 class Clock:
-    """A server process's two clocks.
+    """The two clocks of a server process.
 
     Parameters
     ----------
     now : callable
-        Gives the date, UTC, as the machine believes it to be.
+        Returns the date and time of the machine, UTC.
     elapsed_ms : callable
-        Gives milliseconds that only grow, comparable within the process.
+        Returns milliseconds that only increase, comparable within the process.
     process : str
-        Names the process.
+        Identifier of the process.
     """
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -50,7 +49,7 @@ class Clock:
     process: str = field(default_factory=lambda: secrets.token_hex(6))
 
     def stamp(self) -> dict[str, int | str]:
-        """Give what an entry of the log needs to be timed by.
+        """Return the time stamp that a log entry carries.
 
         Returns
         -------
@@ -61,14 +60,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class Times:
-    """How a phase of a reading was spent.
+    """How the time of one phase of a reading was spent.
 
     Parameters
     ----------
     active_ms, idle_ms, hidden_ms, paused_ms : int
-        Looking and doing; page open but untouched or silent; another tab or window; paused on purpose.
+        Page visible and in use; visible but untouched or silent; another tab or window in front; paused on purpose.
     interruptions : int
-        Restarts of the server, over which no time is known and none is counted.
+        Restarts of the server; the time across a restart is unknown and not counted.
     """
 
     active_ms: int = 0
@@ -79,7 +78,7 @@ class Times:
 
 
 class Stopwatch:
-    """Add up the time between what happened, as it is read from the log."""
+    """Adds up the time between log entries."""
 
     def __init__(self) -> None:
         self._spent = dict.fromkeys(Presence, 0)
@@ -88,15 +87,15 @@ class Stopwatch:
         self._presence = Presence.VISIBLE
 
     def tell(self, process: str, at_ms: int, presence: Presence | None = None) -> None:
-        """Take in that something happened.
+        """Record an event.
 
         Parameters
         ----------
         process : str
         at_ms : int
-            By that process's clock.
+            Time by the clock of that process.
         presence : Presence, optional
-            How the reader is from now on.
+            Presence of the reader from now on.
         """
         if self._last is not None and self._last[0] != process:
             self._interruptions += 1
@@ -109,7 +108,7 @@ class Stopwatch:
         self._presence = presence or self._presence
 
     def stop(self) -> Times:
-        """Give what was added up, and begin anew.
+        """Return the times added up so far, and start again from zero.
 
         Returns
         -------

@@ -1,17 +1,16 @@
-"""What a reader study is to be: one TOML file, complete in itself."""
+"""The design of a reader study: one self-contained TOML file."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from spinefx.documents import check_keys, read_toml
 from spinefx.errors import DesignError
 
 __all__ = ["DesignKind", "StudyDesign"]
@@ -24,7 +23,7 @@ NEEDED = ("name", "design", "readers")
 
 
 class DesignKind(StrEnum):
-    """How readings without and with the model follow each other."""
+    """The order in which cases are read without and with the model."""
 
     UNAIDED = "unaided"
     SECOND_READ = "second_read"
@@ -33,7 +32,7 @@ class DesignKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StudyDesign:
-    """A reader study as planned.
+    """The design of a reader study.
 
     Parameters
     ----------
@@ -43,29 +42,29 @@ class StudyDesign:
         ``unaided``: no model. ``second_read``: each case is answered, the model's answer is shown, the answer may be
         revised. ``crossover``: two sessions, each case once without and once with the model.
     readers : tuple of str
-        Codes of who reads.
+        Codes of the readers.
     cases : tuple of str
-        Case identifiers; empty for all of the cohort that are not practice.
+        Case identifiers; empty for all cases of the cohort except practice cases.
     practice : tuple of str
-        Cases read first, which count nowhere.
+        Cases that are read first and excluded from the results.
     experiment : str
-        Whose out-of-fold predictions are shown; empty for ``unaided``.
+        Experiment whose out-of-fold predictions are shown; empty for ``unaided``.
     signs : bool
-        Whether the fifteen signs are asked for.
+        Whether readers score the fifteen signs.
     box : bool
-        Whether the marked vertebra's box is drawn; it is what is asked about.
+        Whether the box around the vertebra in question is drawn.
     washout_days : int
-        Between the two sessions of a crossover, 0 to 730. Four weeks are usual.
+        Days between the two sessions of a crossover, 0 to 730; four weeks are usual.
     perturbed_share : float
-        Share of aided cases, 0 to 0.5, whose model answer is turned round, to measure how far readers follow a wrong
-        one. Which ones is recorded when they are shown.
+        Share of aided cases, 0 to 0.5, in which the model's answer is flipped to measure how readers follow a wrong
+        answer. The log records which answers were flipped when they were shown.
     seed : int or None
-        Where the order of cases starts; None draws one when the study is registered.
+        Seed of the case order; with None, one is drawn when the study is registered.
 
     Raises
     ------
     DesignError
-        For a value out of range, and for what contradicts itself.
+        For a value out of range, and for values that contradict each other.
     """
 
     name: str
@@ -89,7 +88,7 @@ class StudyDesign:
         ):
             values = getattr(self, key)
             is_plain = all(pattern.fullmatch(value) for value in values) and len(set(values)) == len(values)
-            _refuse(values, is_plain, key, f"{words} in plain letters and digits, each once")
+            _refuse(values, is_plain, key, f"{words} of letters and digits, each once")
         _refuse(self.readers, bool(self.readers), "readers", "at least one")
         _refuse(self.washout_days, 0 <= self.washout_days <= 730, "washout_days", "0 to 730")
         _refuse(self.perturbed_share, 0 <= self.perturbed_share <= 0.5, "perturbed_share", "0 to 0.5")
@@ -98,17 +97,17 @@ class StudyDesign:
 
     @property
     def sessions(self) -> int:
-        """How often each reader sits down to all cases."""
+        """Number of sessions in which each reader reads all cases."""
         return 2 if self.design is DesignKind.CROSSOVER else 1
 
     @property
     def is_aided(self) -> bool:
-        """Whether a model's answers are shown at all."""
+        """Whether the design shows a model's answers."""
         return self.design is not DesignKind.UNAIDED
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a design from its file.
+        """Read a design from a TOML file.
 
         Parameters
         ----------
@@ -122,17 +121,11 @@ class StudyDesign:
         ------
         DesignError
         """
-        try:
-            values = tomllib.loads(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DesignError("the design cannot be read as text", where=path.name) from error
-        except tomllib.TOMLDecodeError as error:
-            raise DesignError(f"no TOML ({error})", where=path.name) from None
-        return cls.from_mapping(values)
+        return cls.from_mapping(read_toml(path, DesignError))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Make a design of plain values, as a file or the log holds them.
+        """Return the design that plain values describe, as a file or the log holds them.
 
         Parameters
         ----------
@@ -146,24 +139,17 @@ class StudyDesign:
         Raises
         ------
         DesignError
-            For an unknown key (with the nearest name), a missing one, or a value of another kind.
+            For an unknown key (with the most similar known one), a missing key, or a value of another type.
         """
         known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise DesignError(f"unknown key {key!r}{hint}", where="design", allowed=", ".join(known))
-        missing = [key for key in NEEDED if key not in values]
-        if missing:
-            raise DesignError(f"keys missing: {', '.join(missing)}", where="design")
+        check_keys(values, known, DesignError, where="design", needed=NEEDED)
         plain = dict(values)
         if plain.get("cases") == "all":
             plain["cases"] = []
         return cls(**{key: _as_kind(key, value) for key, value in plain.items()})
 
     def to_mapping(self) -> dict[str, Any]:
-        """Give plain values.
+        """Return the design as plain values.
 
         Returns
         -------
@@ -177,17 +163,17 @@ class StudyDesign:
         both = set(self.cases) & set(self.practice)
         if both:
             raise DesignError(
-                f"{sorted(both)[0]!r} is a case and a practice case", where="design", allowed="one of both"
+                f"{sorted(both)[0]!r} is both a case and a practice case", where="design", allowed="one of the two"
             )
         if self.is_aided != bool(self.experiment):
             found = "no experiment" if self.is_aided else f"experiment = {self.experiment!r}"
-            wanted = "the experiment whose answers are shown" if self.is_aided else "none: no model is shown"
-            raise DesignError(f"{found} in a design {self.design.value!r}", where="design", allowed=wanted)
+            wanted = "the experiment whose answers are shown" if self.is_aided else "no experiment: no model is shown"
+            raise DesignError(f"{found} in a design of kind {self.design.value!r}", where="design", allowed=wanted)
         if self.experiment:
             is_plain = bool(EXPERIMENT.fullmatch(self.experiment))
             _refuse(self.experiment, is_plain, "experiment", "up to 41 letters, digits, _ and -")
         if self.perturbed_share and not self.is_aided:
-            raise DesignError("perturbed_share in a design without a model", where="design", allowed="0")
+            raise DesignError("perturbed_share needs a design that shows a model", where="design", allowed="0")
 
 
 def _refuse(value: object, is_right: bool, key: str, allowed: str) -> None:
@@ -196,10 +182,10 @@ def _refuse(value: object, is_right: bool, key: str, allowed: str) -> None:
 
 
 def _as_kind(key: str, value: Any) -> Any:
-    """A file's value as the field has it; nothing is converted that a file can say itself."""
+    """Check the type of a value from a file, and return it as the field holds it."""
     if key in {"readers", "cases", "practice"}:
         is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
-        _refuse(value, is_list, key, "a list of texts" + (", or 'all'" if key == "cases" else ""))
+        _refuse(value, is_list, key, "a list of strings" + (", or 'all'" if key == "cases" else ""))
         return tuple(value)
     if key == "design":
         _refuse(value, value in set(DesignKind), key, ", ".join(DesignKind))
@@ -207,7 +193,7 @@ def _as_kind(key: str, value: Any) -> Any:
     if key in {"signs", "box"}:
         _refuse(value, isinstance(value, bool), key, "true, false")
     elif key in {"name", "experiment"}:
-        _refuse(value, isinstance(value, str), key, "a text")
+        _refuse(value, isinstance(value, str), key, "a string")
     elif not (key == "seed" and value is None):
         is_number = isinstance(value, int | float if key == "perturbed_share" else int) and not isinstance(value, bool)
         _refuse(value, is_number, key, "a number")

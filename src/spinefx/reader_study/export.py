@@ -1,4 +1,4 @@
-"""A study's answers as files for iMRMC, MRMCaov, RJafroc and people, each tied to the log that they come from."""
+"""Export the answers of a reader study for iMRMC, MRMCaov, RJafroc and people, tied to the log they come from."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from spinefx.reader_study.design import DesignKind
 from spinefx.reader_study.log import Log
 from spinefx.reader_study.session import CaseState, Phase, case_states
 from spinefx.reader_study.study import RegisteredStudy
+from spinefx.tables.writing import write_tsv
 from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Arm, Diagnosis
 from spinefx.workspace.layout import read_json, write_json
-from spinefx.workspace.tables import write_tsv
 
 __all__ = [
     "MANIFEST",
@@ -35,7 +35,7 @@ __all__ = [
 
 EXPORTED = "study.exported"
 MANIFEST = "study.json"
-# Beside it lie its signatures, ours and whatever others a person adds.
+# Its signatures lie beside it: ours, and any that a user adds.
 SIGNATURE, SIGNED_BY = f"{MANIFEST}.hmac", "hmac-sha256:"
 SHORTEST_KEY = 32
 MODALITIES = {Arm.UNAIDED: 1, Arm.AIDED: 2}
@@ -43,26 +43,26 @@ MODALITIES = {Arm.UNAIDED: 1, Arm.AIDED: 2}
 READING_MEANINGS: dict[str, dict[str, Any]] = {
     "reader_id": {"Description": "Code of the reader"},
     "session": {"Description": "Session, from 1"},
-    "place": {"Description": "Place in the reader's order, from 1"},
+    "place": {"Description": "Position in the reader's order, from 1"},
     "case_id": {"Description": "Case"},
-    "practice": {"Description": "Practice case, which counts nowhere", "Levels": {"yes": "yes", "no": "no"}},
+    "practice": {"Description": "Practice case, excluded from the results", "Levels": {"yes": "yes", "no": "no"}},
     "arm": {"Description": "Arm of the reading", "Levels": {"unaided": "without the model", "aided": "with it"}},
     "phase": {"Description": "Answer", "Levels": {"first": "before the model is shown", "revised": "after it"}},
     "diagnosis": {"Description": "The reader's answer"},
-    "confidence": {"Description": "That the fracture is malignant", "Units": "percent"},
-    "comment": {"Description": "The reader's own words"},
-    "active_s": {"Description": "Time looking, by the server's monotonic clock", "Units": "s"},
+    "confidence": {"Description": "Confidence that the fracture is malignant", "Units": "percent"},
+    "comment": {"Description": "Comment of the reader"},
+    "active_s": {"Description": "Time with the page in use, by the server's monotonic clock", "Units": "s"},
     "idle_s": {"Description": "Time with the page open but untouched or silent", "Units": "s"},
     "hidden_s": {"Description": "Time with another tab or window in front", "Units": "s"},
     "paused_s": {"Description": "Time paused on purpose", "Units": "s"},
-    "interruptions": {"Description": "Restarts of the server, over which no time is counted"},
-    "sealed": {"Description": "The server's date of the seal, UTC"},
-    "entry": {"Description": "Number of the log's entry"},
+    "interruptions": {"Description": "Restarts of the server; the time across a restart is not counted"},
+    "sealed": {"Description": "Date and time at which the answer was sealed, by the server's clock, UTC"},
+    "entry": {"Description": "Number of the log entry"},
     "digest": {"Description": "SHA-256 of the answer"},
     "model_probability": {"Description": "Probability of malignancy that was shown, 0 to 1"},
-    "model_diagnosis": {"Description": "What the model was shown to call it"},
-    "model_perturbed": {"Description": "Whether the model's answer was turned round", "Levels": {"yes": "", "no": ""}},
-    "early_requests": {"Description": "How often the model's answer was asked for before the seal"},
+    "model_diagnosis": {"Description": "Diagnosis of the model, as shown"},
+    "model_perturbed": {"Description": "Whether the model's answer was flipped", "Levels": {"yes": "", "no": ""}},
+    "early_requests": {"Description": "Number of requests for the model's answer before the reader's own was sealed"},
 }
 SIGN_MEANINGS: dict[str, dict[str, Any]] = {
     **{name: READING_MEANINGS[name] for name in ("reader_id", "session", "case_id")},
@@ -76,45 +76,45 @@ SIGN_MEANINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def states_of(log: Log, trial: RegisteredStudy) -> list[tuple[str, CaseState]]:
-    """Read every reader's cases with what became of them.
+def states_of(log: Log, study: RegisteredStudy) -> list[tuple[str, CaseState]]:
+    """Read the state of every case of every reader.
 
     Parameters
     ----------
     log : Log
-    trial : RegisteredStudy
+    study : RegisteredStudy
 
     Returns
     -------
     list of (str, CaseState)
-        By reader, session and place.
+        Ordered by reader, session and position.
     """
     found = []
-    for reader in trial.design.readers:
-        entries = log.entries(subject=trial.subject(reader))
-        for session in range(1, trial.design.sessions + 1):
-            found += [(reader, one) for one in case_states(entries, trial.tasks(reader, session)).values()]
+    for reader in study.design.readers:
+        entries = log.entries(subject=study.subject(reader))
+        for session in range(1, study.design.sessions + 1):
+            found += [(reader, one) for one in case_states(entries, study.tasks(reader, session)).values()]
     return found
 
 
-def readings_of(trial: RegisteredStudy, states: Iterable[tuple[str, CaseState]]) -> tuple[Reading, ...]:
-    """Take the answers that count, one a case, reader and arm.
+def readings_of(study: RegisteredStudy, states: Iterable[tuple[str, CaseState]]) -> tuple[Reading, ...]:
+    """Return the readings that count, one per case, reader and arm.
 
     Parameters
     ----------
-    trial : RegisteredStudy
+    study : RegisteredStudy
     states : iterable of (str, CaseState)
-        As :func:`states_of` gives them.
+        As returned by :func:`states_of`.
 
     Returns
     -------
     tuple of Reading
-        A second read gives two: the sealed first answer is the unaided one, the revised one the aided. In a crossover
-        the first answer before the model is shown repeats the unaided one and is left out here. Seconds are those of
-        looking; an aided answer's are of both phases.
+        A second read yields two: the sealed first answer is the unaided reading, the revised answer the aided one. In a
+        crossover the first answer of the aided session repeats the unaided reading and is left out. Seconds count the
+        time with the page in use; those of an aided reading include both phases.
     """
     readings = []
-    is_crossover = trial.design.design is DesignKind.CROSSOVER
+    is_crossover = study.design.design is DesignKind.CROSSOVER
     for reader, state in states:
         if state.task.is_practice or state.first is None:
             continue
@@ -128,7 +128,7 @@ def readings_of(trial: RegisteredStudy, states: Iterable[tuple[str, CaseState]])
 
 
 def signs_of(states: Iterable[tuple[str, CaseState]]) -> tuple[SignScores, ...]:
-    """Take the signs, one set a case and reader: those of the unaided reading where there are two.
+    """Return the sign scores, one set per case and reader: those of the unaided reading where there are two.
 
     Parameters
     ----------
@@ -149,42 +149,42 @@ def signs_of(states: Iterable[tuple[str, CaseState]]) -> tuple[SignScores, ...]:
 
 
 def write_export(
-    folder: Path, log: Log, trial: RegisteredStudy, truth: Mapping[str, Diagnosis], *, by: str, key: bytes | None = None
+    folder: Path, log: Log, study: RegisteredStudy, truth: Mapping[str, Diagnosis], *, by: str, key: bytes | None = None
 ) -> tuple[tuple[Reading, ...], tuple[SignScores, ...]]:
-    """Write all files of a study, name them by digest beside the log's head, and note it in the log.
+    """Write all files of a reader study, list their digests with the head of the log, and record the export in the log.
 
     Parameters
     ----------
     folder : Path
         New or empty.
     log : Log
-    trial : RegisteredStudy
+    study : RegisteredStudy
     truth : mapping of str to Diagnosis
         By case.
     by : str
-        Code of who exports.
+        Code of the user who exports.
     key : bytes, optional
-        Signs the manifest, and by its digests all files.
+        Key that signs the manifest and, through its digests, all files.
 
     Returns
     -------
     tuple of (tuple of Reading, tuple of SignScores)
-        What counts, as it was written.
+        The readings and sign scores that count, as written.
 
     Raises
     ------
     LogError
-        When the log is not as it was written.
+        When the log has been altered.
     WorkspaceError
-        When the folder holds something already.
+        When the folder is not empty.
     """
     if folder.is_dir() and any(folder.iterdir()):
-        raise WorkspaceError("a folder that holds something else", where=folder.name, allowed="a new or empty folder")
+        raise WorkspaceError("the folder is not empty", where=folder.name, allowed="a new or empty folder")
     head = log.head()
     log.verify(head)
-    states = states_of(log, trial)
-    readings, signs = readings_of(trial, states), signs_of(states)
-    known = {case: truth[case] for case in trial.cases if case in truth}
+    states = states_of(log, study)
+    readings, signs = readings_of(study, states), signs_of(states)
+    known = {case: truth[case] for case in study.cases if case in truth}
     _write_imrmc(folder / "imrmc.csv", readings, known)
     _write_mrmcaov(folder / "mrmcaov.tsv", readings, known)
     _write_rjafroc(folder, readings, known)
@@ -199,9 +199,9 @@ def write_export(
     write_json(folder / "signs.json", SIGN_MEANINGS)
     files = {path.name: digest_of(path.read_bytes()) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     manifest = {
-        "study": trial.design.to_mapping(),
-        "generations": [list(cases) for cases in trial.generations],
-        "model": None if trial.model is None else asdict(trial.model),
+        "study": study.design.to_mapping(),
+        "generations": [list(cases) for cases in study.generations],
+        "model": None if study.model is None else asdict(study.model),
         "exported": {"by": by, "written": datetime.now(UTC).isoformat(timespec="milliseconds")},
         "log": {"entries": head[0], "digest": head[1]},
         "files": files,
@@ -209,42 +209,46 @@ def write_export(
     write_json(folder / MANIFEST, manifest)
     if key is not None:
         write_text(folder / SIGNATURE, f"{_signature(folder, key)}\n")
-    log.append(EXPORTED, by, trial.name, {"manifest": digest_of((folder / MANIFEST).read_bytes())})
+    log.append(EXPORTED, by, study.name, {"manifest": digest_of((folder / MANIFEST).read_bytes())})
     return readings, signs
 
 
 def read_key(path: Path) -> bytes:
-    """Read the key that signs exports: whoever holds it can sign.
+    """Read the key that signs exports; anyone who holds it can sign.
 
     Parameters
     ----------
     path : Path
-        A file of random text that its owner alone may read.
+        A file of random text that only its owner may read.
 
     Returns
     -------
     bytes
-        Without white space round it.
+        Without surrounding white space.
 
     Raises
     ------
     FileError
-        For a file that is missing, short, or open to others.
+        When the file is missing, too short, or readable by other users.
     """
-    remedy = "Make one: (umask 077; openssl rand -hex 32 > FILE). Keep it off the server of the study."
+    remedy = "Create one with (umask 077; openssl rand -hex 32 > FILE), and keep it off the study's server."
     try:
         mode, key = path.stat().st_mode, path.read_bytes().strip()
     except OSError as error:
-        raise FileError(f"no key can be read ({error.strerror})", where=path.name, remedy=remedy) from error
+        raise FileError(f"the key cannot be read ({error.strerror})", where=path.name, remedy=remedy) from error
     if os.name == "posix" and mode & 0o077:
-        raise FileError("a key that others may read", where=path.name, allowed="mode 600", remedy="chmod 600 it.")
+        raise FileError(
+            "other users can read the key", where=path.name, allowed="mode 600", remedy="Run chmod 600 on the file."
+        )
     if len(key) < SHORTEST_KEY:
-        raise FileError(f"a key of {len(key)} bytes", where=path.name, allowed=f"{SHORTEST_KEY} or more", remedy=remedy)
+        raise FileError(
+            f"the key has {len(key)} bytes", where=path.name, allowed=f"{SHORTEST_KEY} bytes or more", remedy=remedy
+        )
     return key
 
 
 def check_signature(folder: Path, key: bytes) -> None:
-    """Check that a manifest is as the key's holder exported it.
+    """Check the signature of a manifest.
 
     Parameters
     ----------
@@ -254,18 +258,18 @@ def check_signature(folder: Path, key: bytes) -> None:
     Raises
     ------
     LogError
-        When it was not signed, not by this key, or was changed since.
+        When it was not signed, was signed with another key, or has changed since.
     """
     path = folder / SIGNATURE
     if not path.is_file():
-        raise LogError(f"{SIGNATURE} is missing", remedy="Export the study again with --key.")
-    # As bytes: whatever else stands in the file is compared too, and is no fault of ours.
+        raise LogError(f"{SIGNATURE} is missing", remedy="Export the reader study again with --key.")
+    # Compared as bytes: the file may hold anything.
     if not hmac.compare_digest(path.read_bytes().strip(), _signature(folder, key).encode()):
-        raise LogError(f"{MANIFEST} is not as it was signed, or was signed with another key")
+        raise LogError(f"{MANIFEST} has changed since it was signed, or was signed with another key")
 
 
 def check_files(folder: Path) -> dict[str, Any]:
-    """Check that the files of an export are those that its manifest names.
+    """Check the files of an export against its manifest.
 
     Parameters
     ----------
@@ -274,33 +278,33 @@ def check_files(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        The manifest. That it is as it was exported, its signature or the log says.
+        The manifest. Whether the manifest itself is unchanged, only its signature or the log can show.
 
     Raises
     ------
     LogError
-        Naming the file that is missing, changed, or none of the export's.
+        When a file is missing, has changed, or is not part of the export.
     WorkspaceError
         When the manifest cannot be read.
     """
     manifest = read_json(folder / MANIFEST)
     files = manifest.get("files")
     if not isinstance(files, dict):
-        raise LogError(f"{MANIFEST} names no files", where=folder.name, remedy="Export the study again.")
+        raise LogError(f"{MANIFEST} lists no files", where=folder.name, remedy="Export the reader study again.")
     for name, digest in files.items():
         path = folder / Path(name).name
         if not path.is_file():
-            raise LogError(f"{path.name} is missing", remedy="Export the study again.")
+            raise LogError(f"{path.name} is missing", remedy="Export the reader study again.")
         if digest_of(path.read_bytes()) != digest:
-            raise LogError(f"{path.name} is not as it was exported", remedy="Export the study again.")
+            raise LogError(f"{path.name} has changed since it was exported", remedy="Export the reader study again.")
     for path in sorted(folder.iterdir()):
         if path.name not in files and not path.name.startswith(MANIFEST):
-            raise LogError(f"{path.name} was not exported", remedy="Move it elsewhere.")
+            raise LogError(f"{path.name} is not part of the export", remedy="Move it elsewhere.")
     return manifest
 
 
 def check_export(folder: Path, log: Log) -> int:
-    """Check that files are those that were exported from a log, and that the log still is what it was.
+    """Check an export against the log it came from, and the log itself.
 
     Parameters
     ----------
@@ -310,16 +314,16 @@ def check_export(folder: Path, log: Log) -> int:
     Returns
     -------
     int
-        Entries of the log that were checked.
+        Number of log entries checked.
 
     Raises
     ------
     LogError
-        Naming what does not agree.
+        When anything disagrees, naming it.
     """
     exported = {entry.content["manifest"] for entry in log.entries(kind=EXPORTED)}
     if digest_of(_manifest_bytes(folder)) not in exported:
-        raise LogError(f"{MANIFEST} is not one that this log gave out", remedy="Export the study again.")
+        raise LogError(f"{MANIFEST} was not exported from this log", remedy="Export the reader study again.")
     manifest = check_files(folder)
     return log.verify((int(manifest["log"]["entries"]), str(manifest["log"]["digest"])))
 
@@ -328,7 +332,7 @@ def _manifest_bytes(folder: Path) -> bytes:
     try:
         return (folder / MANIFEST).read_bytes()
     except OSError as error:
-        raise LogError(f"no {MANIFEST} can be read ({error.strerror})", where=folder.name) from error
+        raise LogError(f"{MANIFEST} cannot be read ({error.strerror})", where=folder.name) from error
 
 
 def _signature(folder: Path, key: bytes) -> str:
@@ -344,7 +348,7 @@ def _score(reading: Reading) -> int:
 
 
 def _write_imrmc(path: Path, readings: Iterable[Reading], truth: Mapping[str, Diagnosis]) -> None:
-    """Gallas' iMRMC: one row a score, and one row a case under the reader and modality "truth", 1 for malignant."""
+    """Write iMRMC's input: one row per score, and one per case for reader and modality "truth", 1 for malignant."""
     lines = ["readerID,caseID,modalityID,score"]
     lines += [f"truth,{case},truth,{int(value is Diagnosis.MALIGNANT)}" for case, value in truth.items()]
     lines += [f"{one.reader_id},{one.case_id},{one.arm},{_score(one)}" for one in readings if one.case_id in truth]
@@ -361,7 +365,7 @@ def _write_mrmcaov(path: Path, readings: Iterable[Reading], truth: Mapping[str, 
 
 
 def _write_rjafroc(folder: Path, readings: Iterable[Reading], truth: Mapping[str, Diagnosis]) -> None:
-    """RJafroc's three sheets, whose cases are numbers: a malignant case has one lesion, a benign one none."""
+    """Write RJafroc's three sheets, whose cases are numbers: a malignant case has one lesion, a benign one none."""
     numbers = {case: number for number, case in enumerate(truth, 1)}
     kept = [one for one in readings if one.case_id in truth]
     readers = ", ".join(dict.fromkeys(one.reader_id for one in kept))

@@ -1,4 +1,4 @@
-"""A reader's own confusions, sign by sign, and a series of cases to learn from them."""
+"""Feedback for a reader: errors by sign, and a series of cases to learn from."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["Feedback", "SignAgreement", "feedback", "readers_of", "training_seri
 
 @dataclass(frozen=True)
 class SignAgreement:
-    """How a reader sees one sign, beside the reference.
+    """Agreement of a reader with the reference on one sign.
 
     Parameters
     ----------
     identifier : str
     label : str
     missed : tuple of str
-        Cases where the reference has the sign and the reader has not.
+        Cases in which the reference reports the sign and the reader does not.
     imagined : tuple of str
-        Cases where the reader has it and the reference has not.
+        Cases in which the reader reports the sign and the reference does not.
     cases : int
-        Where both could assess it.
+        Number of cases in which both could assess it.
     """
 
     identifier: str
@@ -44,20 +44,20 @@ class SignAgreement:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a reader can learn from a series that was read.
+    """Feedback on the cases that a reader has read.
 
     Parameters
     ----------
     reader : str
-        As named in the report; an aided arm is a reader of its own.
+        Name as in the report; the aided arm counts as a reader of its own.
     reference : str
-        Whose signs stand for what is to be seen; empty where nobody scored.
+        Reader whose sign scores serve as the reference; empty where nobody scored signs.
     truth : mapping of str to Diagnosis
-        Of the cases that the reader read.
+        Truth of the cases that were read.
     answers : mapping of str to Diagnosis
     confusion : Confusion
     false_positives, false_negatives : tuple of SignComparison
-        Signs of wrong benign cases against right ones, and of wrong malignant cases against right ones.
+        Signs compared between wrong and right answers, among benign and among malignant cases.
     agreement : tuple of SignAgreement
         Empty where the reader scored no signs.
     """
@@ -73,12 +73,12 @@ class Feedback:
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """Cases that the reader called wrongly, ordered by name."""
+        """Cases with a wrong answer, in alphabetical order."""
         return tuple(sorted(case for case, answer in self.answers.items() if answer != self.truth[case]))
 
 
 def readers_of(workspace: Workspace) -> tuple[str, ...]:
-    """List who has read cases of known truth.
+    """List the readers who have read cases of known truth.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def readers_of(workspace: Workspace) -> tuple[str, ...]:
 
 
 def feedback(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool] = lambda case: True) -> Feedback:
-    """Set a reader's answers against the truth, by sign (Yeh 2022, Error analysis).
+    """Compare a reader's answers with the truth, by sign (Yeh 2022, Error analysis).
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def feedback(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool
     reader : str
         One of :func:`readers_of`.
     may_see : callable
-        Tells of a case whether its truth may be shown; others are left out.
+        Returns whether the truth of a case may be shown; other cases are left out.
 
     Returns
     -------
@@ -109,12 +109,12 @@ def feedback(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool
     Raises
     ------
     InputError
-        When the reader has read no case that may be shown.
+        When the reader has read no case whose truth may be shown.
     """
     truth = {case: answer for case, answer in _truth(workspace).items() if may_see(case)}
     answers = diagnoses_by_reader(read_readings(workspace), truth).get(reader)
     if not answers:
-        raise InputError(f"no finished reading of {reader} to learn from", remedy="Finish a reading series first.")
+        raise InputError(f"There is no finished reading by {reader}", remedy="Finish a reader study first.")
     truth = {case: truth[case] for case in answers}
     signs = [one for one in read_signs(workspace) if one.case_id in truth]
     own = {one.case_id: one.scores for one in signs if one.reader_id == reader.removesuffix(", aided")}
@@ -134,21 +134,21 @@ def feedback(workspace: Workspace, reader: str, *, may_see: Callable[[str], bool
 
 
 def training_series(workspace: Workspace, found: Feedback, count: int, rng: np.random.Generator) -> tuple[str, ...]:
-    """Draw cases that show what the reader confuses.
+    """Draw cases of the kind that the reader gets wrong.
 
     Parameters
     ----------
     workspace : Workspace
     found : Feedback
     count : int
-        Cases wanted; fewer where the cohort has no more.
+        Number of cases; fewer are drawn where the cohort has no more.
     rng : numpy.random.Generator
 
     Returns
     -------
     tuple of str
-        Half from each class as far as they reach, the reader's errors and cases with the signs that go with them most
-        likely; in an order that tells nothing.
+        Half from each class where there are enough. The reader's errors, and cases with the signs that go with errors,
+        are most likely. The order is random.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def training_series(workspace: Workspace, found: Feedback, count: int, rng: np.r
         For a count below 2.
     """
     if count < 2:
-        raise InputError(f"a series of {count} cases", allowed="2 or more")
+        raise InputError(f"A series of {count} cases is too short", allowed="2 cases or more")
     signs = read_signs(workspace)
     scores = scores_by_case(signs, found.reference) if found.reference else {}
     weights = {
@@ -194,7 +194,7 @@ def _agreement(
 
 
 def _tempting(comparisons: tuple[SignComparison, ...]) -> dict[str, float]:
-    """How much more often each sign is there (or, below zero, not there) when the reader errs."""
+    """Return by how much more (below zero: less) often each sign is present when the reader errs."""
     return {
         one.identifier: one.first.value - one.second.value
         for one in comparisons

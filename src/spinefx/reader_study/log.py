@@ -1,6 +1,6 @@
-"""The log of a reader study: entries are added, never changed, and each names the one before it.
+"""The log of a workspace: entries are added, never changed, and each holds the digest of the one before it.
 
-SQLite beside the study folder by default; PostgreSQL by its address where several servers share a study.
+By default an SQLite file in the workspace; a PostgreSQL database where several servers share a workspace.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = ["Entry", "Log"]
 
 SCHEMA = "spinefx log 1"
 BEGINNING = digest_of(SCHEMA)
-# Two writers may want the same number; the later one takes the next.
+# Two writers may want the same number; the later one takes the next number.
 ATTEMPTS = 50
-# Names the lock of PostgreSQL's writers, within one database: "spinefx" in bytes.
+# Identifies the lock of PostgreSQL's writers within one database: "spinefx" in bytes.
 TURN = int.from_bytes(b"spinefx")
-# How long to knock at a database elsewhere, seconds.
+# How long to wait for a connection to a remote database, seconds.
 CONNECT_S = 10
-# What a broken database answers with: the driver's own errors too, and messages whose bytes are no text.
+# Exceptions that a broken database causes, among them the driver's own and those of bytes that are not text.
 _BROKEN = (SQLAlchemyError, sqlite3.Error, ValueError, TypeError)
 
 _METADATA = sql.MetaData()
@@ -53,24 +53,24 @@ _ENTRIES = sql.Table(
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that happened.
+    """One event.
 
     Parameters
     ----------
     number : int
         From 1, without gaps.
     written : str
-        Time by the server's clock, UTC, ISO 8601; order is by number, since clocks are set back.
+        Time by the server's clock, UTC, ISO 8601. Entries are ordered by number, since a clock may be set back.
     kind : str
-        What happened, such as ``answer.sealed``.
+        Type of event, such as ``answer.sealed``.
     person : str
-        Code of who did it.
+        Code of the user who caused it.
     subject : str
-        What it belongs to, such as a session; empty for the whole study.
+        What it belongs to, such as a reader's part of a study; empty for the whole workspace.
     content : mapping
         JSON values.
     previous : str
-        Digest of the entry before.
+        Digest of the previous entry.
     """
 
     number: int
@@ -83,11 +83,11 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over everything above, the digest before included: a change anywhere shows in all that follow."""
+        """SHA-256 over everything above, the previous digest included: a change anywhere shows in all later entries."""
         return digest_of(canonical_json(self.to_json()))
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values.
+        """Return the entry as JSON values.
 
         Returns
         -------
@@ -97,19 +97,19 @@ class Entry:
 
 
 class Log:
-    """A study's log.
+    """The log of a workspace.
 
     Parameters
     ----------
     address : str
         ``sqlite:///FILE`` or ``postgresql+psycopg://…``.
     now : callable, optional
-        Gives the date that entries bear, UTC; the machine's own where not given.
+        Returns the date and time of new entries, UTC; by default the machine's own.
 
     Raises
     ------
     WorkspaceError
-        When the database cannot be opened. The address, which may hold a password, is not repeated.
+        When the database cannot be opened. The message does not repeat the address, which may hold a password.
     """
 
     def __init__(self, address: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -125,18 +125,18 @@ class Log:
             self._make_table()
         except (*_BROKEN, ModuleNotFoundError) as error:
             raise WorkspaceError(
-                f"the log's database cannot be opened ({type(error).__name__})",
+                f"The database of the log cannot be opened ({type(error).__name__})",
                 allowed="a writable folder, or postgresql+psycopg://USER@HOST/DATABASE with psycopg installed",
             ) from error
 
     @classmethod
     def beside(cls, file: Path) -> Log:
-        """Open the log in a file.
+        """Open the log in an SQLite file.
 
         Parameters
         ----------
         file : Path
-            Made where missing.
+            Created where missing.
 
         Returns
         -------
@@ -150,12 +150,12 @@ class Log:
         return cls(f"sqlite:///{file}")
 
     def append(self, kind: str, person: str, subject: str = "", content: Mapping[str, Any] | None = None) -> Entry:
-        """Add an entry; once this returns it is on the disk.
+        """Append an entry; once this returns, it is on disk.
 
         Parameters
         ----------
         kind, person, subject : str
-            As of :class:`Entry`.
+            See :class:`Entry`.
         content : mapping, optional
 
         Returns
@@ -165,15 +165,15 @@ class Log:
         Raises
         ------
         UnavailableError
-            When the database does not answer. Where it fell silent over the very commit, the entry may be there:
-            who sends it again looks first, as :meth:`spinefx.reader_study.session.Session.seal` does.
+            When the database does not answer. If the connection broke during the commit, the entry may have been
+            stored: before repeating it, look first, as :meth:`spinefx.reader_study.session.Session.seal` does.
         WorkspaceError
-            When it could not be written; then nothing was.
+            When nothing could be written.
         """
         return self.append_all([(kind, person, subject, content or {})])[0]
 
     def append_all(self, news: list[tuple[str, str, str, Mapping[str, Any]]]) -> list[Entry]:
-        """Add several entries, all or none.
+        """Append several entries, all or none.
 
         Parameters
         ----------
@@ -198,9 +198,10 @@ class Log:
                 if _is_away(error):
                     raise _away(error) from error
                 raise WorkspaceError(
-                    f"the log could not be written ({type(error).__name__})", remedy="Look at disk space; try again."
+                    f"The log could not be written ({type(error).__name__})",
+                    remedy="Check the disk space, then try again.",
                 ) from error
-        raise UnavailableError("the log is too busy to be written", remedy="Try again.")
+        raise UnavailableError("The log is busy", remedy="Try again.")
 
     def entries(self, *, kind: str | None = None, subject: str | None = None, after: int = 0) -> list[Entry]:
         """Read entries, in order.
@@ -208,11 +209,11 @@ class Log:
         Parameters
         ----------
         kind : str, optional
-            Of one kind only.
+            Only entries of this kind.
         subject : str, optional
-            Of one subject only.
+            Only entries of this subject.
         after : int
-            Beyond this number only.
+            Only entries after this number.
 
         Returns
         -------
@@ -221,7 +222,7 @@ class Log:
         Raises
         ------
         LogError
-            When the database is broken.
+            When the database is damaged.
         UnavailableError
             When it does not answer.
         """
@@ -234,7 +235,7 @@ class Log:
             return [_entry(row) for row in connection.execute(wanted).mappings()]
 
     def head(self) -> tuple[int, str]:
-        """Number and digest of the last entry: kept elsewhere, it shows whether any were cut off later.
+        """Return number and digest of the last entry; stored elsewhere, they show whether entries were removed later.
 
         Returns
         -------
@@ -243,7 +244,7 @@ class Log:
         Raises
         ------
         LogError
-            When the database is broken.
+            When the database is damaged.
         UnavailableError
             When it does not answer.
         """
@@ -256,18 +257,18 @@ class Log:
         Parameters
         ----------
         head : tuple of int and str, optional
-            As :meth:`head` gave it earlier: that entry must still be there.
+            An earlier result of :meth:`head`: that entry must still exist.
 
         Returns
         -------
         int
-            Entries checked.
+            Number of entries checked.
 
         Raises
         ------
         LogError
-            Naming the first entry that is not as it was written, or that is missing. Who rewrites the whole chain
-            with new digests is found out by the ``head`` alone.
+            Naming the first entry that was altered or is missing. A chain that was rewritten as a whole, with new
+            digests, is detected only with the ``head``.
         UnavailableError
         """
         number, digest, is_met = 0, BEGINNING, head is None or head == (0, BEGINNING)
@@ -277,21 +278,21 @@ class Log:
                 try:
                     entry = _entry(row)
                     written = _row(entry)
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, RecursionError):
                     raise _broken(number, "cannot be read") from None
                 if entry.number != number:
                     raise _broken(number, "is missing")
-                # The whole row is compared: other text of the same meaning is a change too.
+                # The whole row is compared: different text with the same meaning is a change too.
                 if entry.previous != digest or dict(row) != written:
-                    raise _broken(number, "is not as it was written")
+                    raise _broken(number, "has been altered")
                 digest = written["digest"]
                 is_met = is_met or head == (number, digest)
         if not is_met:
-            raise LogError("the log's end was cut off or replaced", remedy="Restore the database from its backup.")
+            raise LogError("the end of the log was removed or replaced", remedy="Restore the database from a backup.")
         return number
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._engine.dispose()
 
     def _make_table(self) -> None:
@@ -300,7 +301,7 @@ class Log:
         try:
             _METADATA.create_all(self._engine.execution_options(writes=True))
         except (IntegrityError, ProgrammingError):
-            # Another server may have made it meanwhile: PostgreSQL says so in several ways.
+            # Another server may have created it meanwhile, which PostgreSQL reports in several ways.
             if not self._has_table():
                 raise
 
@@ -316,8 +317,8 @@ class Log:
             if _is_away(error):
                 raise _away(error) from error
             raise LogError(
-                f"the log's database cannot be read ({type(error).__name__})",
-                remedy="Restore the database from its backup.",
+                f"The database of the log cannot be read ({type(error).__name__})",
+                remedy="Restore the database from a backup.",
             ) from error
 
     def _append(self, connection: sql.Connection, news: list[tuple[str, str, str, Mapping[str, Any]]]) -> list[Entry]:
@@ -352,7 +353,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _is_away(error: Exception) -> bool:
-    """Tell a database that is stopped, starting or too busy from one that is broken."""
+    """Return whether a database is stopped, starting or busy, rather than damaged."""
     cause = getattr(error, "orig", error)
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
@@ -361,36 +362,36 @@ def _is_away(error: Exception) -> bool:
 
 def _away(error: Exception) -> UnavailableError:
     return UnavailableError(
-        f"the log's database does not answer ({type(error).__name__})",
-        remedy="Try again in a while; if it lasts, start the database again.",
+        f"The database of the log does not answer ({type(error).__name__})",
+        remedy="Try again later; if the problem persists, restart the database.",
     )
 
 
 def _broken(number: int, how: str) -> LogError:
-    return LogError(f"entry {number} of the log {how}", remedy="Restore the database from its backup.")
+    return LogError(f"entry {number} of the log {how}", remedy="Restore the database from a backup.")
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
-    # Python's own driver begins transactions late; ours begin where SQLAlchemy says, below.
+    # Python's driver would begin transactions late; they begin where SQLAlchemy says, see below.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_at_once(connection: sql.Connection) -> None:
-    # Who first reads and then writes would meet "database is locked"; who says so from the start waits its turn.
+    # A transaction that reads first and writes later fails with "database is locked"; one that announces writing waits.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _limit_wait(_: Any, __: Any, ___: Any, parameters: dict[str, Any]) -> None:
-    # Without it a page would hang for minutes before it hears that the database's machine is away.
+    # Without a limit a page would hang for minutes when the machine of the database is down.
     parameters.setdefault("connect_timeout", CONNECT_S)
 
 
 def _take_turn(connection: sql.Connection) -> None:
-    # Writers wait for each other rather than collide; and a database that is set to answer before the disk has it,
-    # and so would lose its last answers with the machine, is told not to.
+    # Writers wait for each other rather than collide. A database configured to confirm a commit before it is on disk
+    # would lose answers in a power failure, so that setting is overridden.
     if connection.get_execution_options().get("writes", False):
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (TURN,))
         connection.exec_driver_sql(

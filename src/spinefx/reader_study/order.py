@@ -1,7 +1,7 @@
-"""Who reads which case when, and which arm it belongs to: drawn from the seed alone, and drawn again at any time.
+"""The order in which cases are read, and the arm of each: derived from the seed alone, so that nothing is stored.
 
-A case's place depends on the seed, the reader, the session and the case, never on who else reads. Cases that are added
-later come after all earlier ones, so that nothing that was read ever moves.
+A case's position depends on the seed, the reader, the session and the case, never on the other readers. Cases added
+later come after all earlier ones, so that nothing that has been read ever moves.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from spinefx.vocabulary import Arm
 
 __all__ = ["arms_of", "perturbed_cases", "reading_order"]
 
-# Latin square: rows are halves of the cases, columns are sessions. Each half meets each arm once, each session both.
+# Latin square: rows are halves of the cases, columns are sessions. Each half is read once in each arm, and each session
+# has both arms.
 SQUARE = ((Arm.UNAIDED, Arm.AIDED), (Arm.AIDED, Arm.UNAIDED))
 Generations = Iterable[tuple[str, ...]]
 
 
 def reading_order(seed: int, reader: str, session: int, generations: Generations) -> tuple[str, ...]:
-    """Order one reader's cases in one session.
+    """Return one reader's order of cases in one session.
 
     Parameters
     ----------
@@ -29,18 +30,18 @@ def reading_order(seed: int, reader: str, session: int, generations: Generations
     session : int
         From 1.
     generations : iterable of tuple of str
-        Cases as they came into the study: first all at the start, then those added.
+        Cases in the order in which they joined the study: those of the start, then each addition.
 
     Returns
     -------
     tuple of str
-        Every order of a generation is as likely as any other.
+        Every order of a generation is equally likely.
     """
     return tuple(case for cases in generations for case in _sorted(cases, str(seed), "order", reader, str(session)))
 
 
 def arms_of(kind: DesignKind, seed: int, reader: str, generations: Generations) -> dict[str, tuple[Arm, ...]]:
-    """Give each case the arm in which a reader reads it, by session.
+    """Return the arm in which a reader reads each case, by session.
 
     Parameters
     ----------
@@ -52,8 +53,8 @@ def arms_of(kind: DesignKind, seed: int, reader: str, generations: Generations) 
     Returns
     -------
     dict of str to tuple of Arm
-        For a crossover half of each generation is read without the model first, the other half with it; which half a
-        case is in is the reader's own draw. A second read is an aided reading whose first answer is the unaided one.
+        In a crossover, half of each generation is read without the model first and the other half with it; the halves
+        are drawn for each reader. A second read is an aided reading whose first answer is the unaided one.
     """
     alone = (Arm.UNAIDED if kind is DesignKind.UNAIDED else Arm.AIDED,)
     rows: tuple[tuple[Arm, ...], ...] = SQUARE if kind is DesignKind.CROSSOVER else (alone, alone)
@@ -67,7 +68,7 @@ def arms_of(kind: DesignKind, seed: int, reader: str, generations: Generations) 
 
 
 def perturbed_cases(seed: int, reader: str, generations: Generations, share: float) -> frozenset[str]:
-    """Choose the cases whose model answer one reader sees turned round.
+    """Return the cases in which one reader sees the model's answer flipped.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def perturbed_cases(seed: int, reader: str, generations: Generations, share: flo
     Returns
     -------
     frozenset of str
-        Of each generation the share, rounded.
+        The rounded share of each generation.
     """
     chosen: set[str] = set()
     for number, cases in enumerate(generations):
@@ -93,5 +94,5 @@ def _sorted(cases: tuple[str, ...], *words: str) -> list[str]:
 
 
 def _rank(*words: str) -> int:
-    """A number that looks drawn: the words' digest."""
+    """Return a number that looks random: part of the words' digest."""
     return int.from_bytes(hashlib.sha256("\0".join(words).encode()).digest()[:12], "big")

@@ -1,7 +1,7 @@
-"""A reader's sessions: open a case, seal an answer, see the model, revise; as a fold over the log's entries.
+"""A reader's sessions: open a case, seal an answer, see the model's answer, revise; a fold over the log's entries.
 
-Nothing is kept but the log. Where two pages write at once, the entry with the lower number stands: every state below is
-what the entries say in their order, so no lock is needed, neither within a server nor between several.
+Nothing is stored but the log. Where two pages write at once, the entry with the lower number wins: every state follows
+from the entries in their order, so no lock is needed, neither within a server nor between several.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ __all__ = ["CaseState", "Phase", "Sealed", "Session", "Step", "case_states", "un
 CASE_OPENED, DRAFT_SAVED, ANSWER_SEALED = "case.opened", "draft.saved", "answer.sealed"
 MODEL_REVEALED, MODEL_REFUSED, PRESENCE_TOLD = "model.revealed", "model.refused", "presence.told"
 LONGEST_KEY = 64
-# By how much the wall clock may run ahead of the monotonic one before it counts as set forward.
+# How far the wall clock may run ahead of the monotonic one before it counts as set forward.
 CLOCK_SLACK = timedelta(hours=1)
 
 
 class Phase(StrEnum):
-    """Which of a case's answers."""
+    """The answer before the model is shown, or the one after."""
 
     FIRST = "first"
     REVISED = "revised"
 
 
 class Step(StrEnum):
-    """How far a case has come."""
+    """Progress of a case."""
 
     NEW = "new"
     OPEN = "open"
@@ -50,17 +50,17 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Sealed:
-    """An answer that stands.
+    """A sealed answer.
 
     Parameters
     ----------
     answer : Answer
     number : int
-        Of the log's entry.
+        Number of the log entry.
     written : str
-        The server's date.
+        Date and time of the server.
     times : Times
-        Spent on it.
+        Time spent on it.
     """
 
     answer: Answer
@@ -71,7 +71,7 @@ class Sealed:
 
 @dataclass
 class CaseState:
-    """What happened with one case, taken in entry by entry.
+    """The state of one case, built entry by entry.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ class CaseState:
         The unfinished form, as the page sent it.
     first, revised : Sealed or None
     shown : dict or None
-        The model's answer as it was shown, and whether it was turned round.
+        The model's answer as shown, and whether it was flipped.
     refusals : int
-        How often the model's answer was asked for too early.
+        Number of requests for the model's answer before it could be shown.
     """
 
     task: Task
@@ -97,7 +97,7 @@ class CaseState:
 
     @property
     def step(self) -> Step:
-        """How far the case has come."""
+        """Progress of the case."""
         if self.first is None:
             return Step.OPEN if self.is_open else Step.NEW
         if self.task.arm is Arm.UNAIDED or self.revised is not None:
@@ -105,7 +105,7 @@ class CaseState:
         return Step.SEALED if self.shown is None else Step.REVEALED
 
     def sealed(self, phase: Phase) -> Sealed | None:
-        """Give the answer of a phase.
+        """Return the sealed answer of a phase.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class CaseState:
         return self.first if phase is Phase.FIRST else self.revised
 
     def take(self, entry: Entry) -> None:
-        """Take in what happened next; what comes too late or twice changes nothing.
+        """Apply the next entry; an entry that comes too late or twice changes nothing.
 
         Parameters
         ----------
@@ -148,12 +148,12 @@ class CaseState:
 
 
 def case_states(entries: Iterable[Entry], tasks: Iterable[Task]) -> dict[str, CaseState]:
-    """Fold entries to the states of cases.
+    """Fold entries into the states of cases.
 
     Parameters
     ----------
     entries : iterable of Entry
-        Of one reader and study, in order.
+        Entries of one reader and study, in order.
     tasks : iterable of Task
 
     Returns
@@ -171,12 +171,12 @@ def case_states(entries: Iterable[Entry], tasks: Iterable[Task]) -> dict[str, Ca
 
 @dataclass(frozen=True)
 class Session:
-    """One reader at one session of a study.
+    """One session of one reader in a reader study.
 
     Parameters
     ----------
     log : Log
-    trial : RegisteredStudy
+    study : RegisteredStudy
     reader : str
         Code.
     session : int
@@ -185,13 +185,13 @@ class Session:
     """
 
     log: Log
-    trial: RegisteredStudy
+    study: RegisteredStudy
     reader: str
     session: int
     clock: Clock
 
     def states(self) -> dict[str, CaseState]:
-        """Read how far each case of the session has come.
+        """Read the state of each case of the session.
 
         Returns
         -------
@@ -201,12 +201,12 @@ class Session:
         Raises
         ------
         AccessError
-            For somebody who does not read here.
+            When the user is not a reader of the study.
         """
-        return case_states(self._entries(), self.trial.tasks(self.reader, self.session))
+        return case_states(self._entries(), self.study.tasks(self.reader, self.session))
 
     def current(self) -> CaseState | None:
-        """Find the case to be read now.
+        """Find the case to read next.
 
         Returns
         -------
@@ -216,40 +216,40 @@ class Session:
         return _first_undone(self.states())
 
     def opens(self) -> datetime | None:
-        """Tell when the session may begin.
+        """Return when the session may begin.
 
         Returns
         -------
         datetime or None
-            None where there is nothing to wait for, or the session before is not finished.
+            None where there is no waiting time, or the previous session is not finished.
         """
         if self.session == 1:
             return None
         last = self._last_of_earlier(self._entries())
-        return None if last is None else last + timedelta(days=self.trial.design.washout_days)
+        return None if last is None else last + timedelta(days=self.study.design.washout_days)
 
     def refuse_unless_open(self) -> None:
-        """Check that the session may be read now.
+        """Refuse a session that may not be read yet.
 
         Raises
         ------
         AccessError
-            Before the earlier session is finished, before the washout is over, and when the server's clock was moved.
+            Before the previous session is finished or the washout is over, and when the server's clock was changed.
         """
         if self.session == 1:
             return
-        earlier = Session(self.log, self.trial, self.reader, self.session - 1, self.clock)
+        earlier = Session(self.log, self.study, self.reader, self.session - 1, self.clock)
         if earlier.current() is not None:
-            raise AccessError("the session before is not finished", remedy="Finish it first.")
+            raise AccessError("The previous session is not finished", remedy="Finish it first.")
         entries, now = self._entries(), self.clock.now()
         self._refuse_moved_clock(entries, now)
         last = self._last_of_earlier(entries)
-        opens = None if last is None else last + timedelta(days=self.trial.design.washout_days)
+        opens = None if last is None else last + timedelta(days=self.study.design.washout_days)
         if opens is not None and now < opens:
-            raise AccessError(f"this session opens on {opens:%Y-%m-%d}, after the washout", remedy="Come back then.")
+            raise AccessError(f"This session opens on {opens:%Y-%m-%d}, after the washout", remedy="Come back then.")
 
     def open(self, handle: str) -> CaseState:
-        """Open the case that is to be read now, or open it again.
+        """Open the case to read next, or open it again.
 
         Parameters
         ----------
@@ -262,16 +262,16 @@ class Session:
         Raises
         ------
         AccessError
-            For a case that is not this reader's.
+            When the case is not one of this reader's.
         StaleError
-            For one that is finished, or whose turn has not come.
+            When the case is finished, or not next in order.
         """
         self._current(handle)
         self._append(CASE_OPENED, handle)
         return self._find(handle)
 
     def save_draft(self, handle: str, draft: Mapping[str, Any]) -> None:
-        """Keep the unfinished form.
+        """Save the unfinished form.
 
         Parameters
         ----------
@@ -283,14 +283,14 @@ class Session:
         ------
         AccessError
         StaleError
-            When the answer is sealed already.
+            When the answer is already sealed.
         """
         if self._current(handle).step not in {Step.OPEN, Step.REVEALED}:
-            raise StaleError("this answer is sealed; the form was not kept", remedy="Load the page again.")
+            raise StaleError("This answer is sealed; the form was not saved", remedy="Reload the page.")
         self._append(DRAFT_SAVED, handle, draft=dict(draft))
 
     def tell_presence(self, handle: str, presence: Presence) -> None:
-        """Note whether the reader looks; it means nothing once a case is finished.
+        """Record whether the reader is present; without effect once a case is finished.
 
         Parameters
         ----------
@@ -312,7 +312,7 @@ class Session:
         handle : str
         phase : Phase
         key : str
-            Drawn by the page for this answer, so that sending it again is no second answer.
+            Random text that the page draws for this answer, so that a repeated request is not a second answer.
         answer : Answer
 
         Returns
@@ -322,72 +322,71 @@ class Session:
         Raises
         ------
         AccessError
-            For a revision before the model's answer was shown.
+            When a revision comes before the model's answer was shown.
         InputError
-            When signs are missing or were not asked for.
+            When signs are missing, or the design does not ask for them.
         StaleError
-            For a second answer that differs: the first one stands.
+            When a different answer is already sealed.
         """
         if not 0 < len(key) <= LONGEST_KEY:
-            raise InputError("an answer without a key", allowed=f"1 to {LONGEST_KEY} characters")
+            raise InputError("The answer has no key", allowed=f"a key of 1 to {LONGEST_KEY} characters")
         states = self.states()
         state = _picked(states, handle)
         if state.sealed(phase) is None:
             self._refuse_unready(states, state, phase)
-            wants_signs = self.trial.design.signs and phase is Phase.FIRST
+            wants_signs = self.study.design.signs and phase is Phase.FIRST
             if (answer.signs is not None) != wants_signs:
                 raise InputError(
-                    "signs are missing" if wants_signs else "signs that were not asked for",
-                    allowed="all fifteen" if wants_signs else "none",
+                    "The signs are missing" if wants_signs else "This study does not ask for signs",
+                    allowed="all fifteen signs" if wants_signs else "an answer without signs",
                 )
             content = {"phase": str(phase), "key": key, "answer": answer.to_json(), "digest": answer.digest}
             self._append(ANSWER_SEALED, handle, **content)
             state = self._find(handle)
         sealed = state.sealed(phase)
-        # Another page may have been quicker: what stands is what the log says.
+        # Another page may have been faster; the log decides.
         if sealed is None or sealed.answer.digest != answer.digest:
             raise StaleError(
-                "this case has a sealed answer already, and it stands; the other one was not stored",
-                remedy="Load the page again.",
+                "This case already has a sealed answer; the other answer was not stored", remedy="Reload the page."
             )
         return state
 
     def reveal(self, handle: str, answer_of: Callable[[str], ModelAnswer]) -> dict[str, Any]:
-        """Show the model's answer, once the reader's own is sealed.
+        """Show the model's answer once the reader's own is sealed.
 
         Parameters
         ----------
         handle : str
         answer_of : callable
-            Gives the model's answer by case; asked only once it may be.
+            Returns the model's answer for a case; called only when the answer may be shown.
 
         Returns
         -------
         dict
-            What is shown; the same each time.
+            What is shown; the same every time.
 
         Raises
         ------
         AccessError
-            Before the seal, and where no model is shown. The attempt is logged.
+            Before the reader's own answer is sealed, and where the design shows no model. The attempt is logged.
         """
         state = self._find(handle)
         if state.first is None or state.task.arm is Arm.UNAIDED:
             self._append(MODEL_REFUSED, handle)
-            raise AccessError("the model's answer is not to be seen, or not yet", remedy="Seal your own answer first.")
+            raise AccessError("Hidden until you have submitted your answer", remedy="Submit your own answer first.")
         if state.shown is None:
             case = state.task.case_id
-            is_turned = not state.task.is_practice and self.trial.is_perturbed(self.reader, case)
+            is_turned = not state.task.is_practice and self.study.is_perturbed(self.reader, case)
             answer = answer_of(case)
             shown = (answer.flipped() if is_turned else answer).to_json() | {"perturbed": is_turned}
             self._append(MODEL_REVEALED, handle, shown=shown)
             state = self._find(handle)
         if state.shown is None:
-            raise StaleError("the case has moved on meanwhile", remedy="Load the page again.")
+            raise StaleError("Edit conflict: the case has changed", remedy="Reload the page.")
         return {key: value for key, value in state.shown.items() if key != "perturbed"}
 
     def _entries(self) -> list[Entry]:
-        return self.log.entries(subject=self.trial.subject(self.reader))
+        return self.log.entries(subject=self.study.subject(self.reader))
 
     def _find(self, handle: str) -> CaseState:
         return _picked(self.states(), handle)
@@ -401,38 +400,38 @@ class Session:
     def _refuse_other(self, states: dict[str, CaseState], state: CaseState) -> None:
         self.refuse_unless_open()
         if state is not _first_undone(states):
-            words = "this case is finished" if state.step is Step.DONE else "this case's turn has not come"
-            raise StaleError(words, remedy="Cases are read in their order: go on with the present one.")
+            words = "This case is finished" if state.step is Step.DONE else "This case is not next in order"
+            raise StaleError(words, remedy="Continue with the current case: cases are read in order.")
 
     def _refuse_unready(self, states: dict[str, CaseState], state: CaseState, phase: Phase) -> None:
         self._refuse_other(states, state)
         if state.step is not _step_for(phase):
             if phase is Phase.REVISED:
-                raise AccessError("the model's answer was not shown yet", remedy="Seal your own answer first.")
-            raise StaleError("the case was not opened", remedy="Open it first.")
+                raise AccessError("The model's answer has not been shown yet", remedy="Submit your own answer first.")
+            raise StaleError("The case has not been opened", remedy="Open it first.")
 
     def _append(self, kind: str, handle: str, **content: Any) -> None:
         stamped = {"session": self.session, "handle": handle, **content, **self.clock.stamp()}
-        self.log.append(kind, self.reader, self.trial.subject(self.reader), stamped)
+        self.log.append(kind, self.reader, self.study.subject(self.reader), stamped)
 
     def _last_of_earlier(self, entries: list[Entry]) -> datetime | None:
         dates = [_date(entry) for entry in entries if entry.content["session"] < self.session]
         return max(dates, default=None)
 
     def _refuse_moved_clock(self, entries: list[Entry], now: datetime) -> None:
-        """A date that lies before what was written, or that ran ahead of the time that passed, proves no washout."""
-        remedy = "Set the server's clock right, then come back."
+        """Refuse a clock that was set back, or ran ahead of the time that passed: it proves no washout."""
+        remedy = "Ask an administrator to correct the server's clock."
         if now < max(map(_date, entries), default=now):
-            raise AccessError("the server's clock was set back", remedy=remedy)
+            raise AccessError("The server's clock was set back", remedy=remedy)
         for entry in entries:
             if entry.content["process"] == self.clock.process:
                 passed = timedelta(milliseconds=self.clock.elapsed_ms() - entry.content["at_ms"])
                 if now - _date(entry) > passed + CLOCK_SLACK:
-                    raise AccessError("the server's clock was set forward", remedy=remedy)
+                    raise AccessError("The server's clock was set forward", remedy=remedy)
 
 
 def unfinished_cases(log: Log, workspace: Workspace, reader: str) -> frozenset[str]:
-    """List the cases whose truth a reader must not see yet: all those of studies that the reader has not finished.
+    """List the cases whose truth a reader must not see yet: those of reader studies that the reader has not finished.
 
     Parameters
     ----------
@@ -444,15 +443,15 @@ def unfinished_cases(log: Log, workspace: Workspace, reader: str) -> frozenset[s
     Returns
     -------
     frozenset of str
-        With every other case of the same participants, since the diagnosis is the participant's. Cases that were read
-        already stay in it until the whole study is finished: a reader who is told on the way reads otherwise.
+        Includes every other case of the same participants, who share a diagnosis. Cases that have been read stay in it
+        until the whole study is finished: readers who learn the truth on the way read differently.
     """
     found: set[str] = set()
-    for trial in registered_studies(log).values():
-        if reader not in trial.design.readers:
+    for study in registered_studies(log).values():
+        if reader not in study.design.readers:
             continue
-        entries = log.entries(subject=trial.subject(reader))
-        tasks = [task for number in range(trial.design.sessions) for task in trial.tasks(reader, number + 1)]
+        entries = log.entries(subject=study.subject(reader))
+        tasks = [task for number in range(study.design.sessions) for task in study.tasks(reader, number + 1)]
         if any(state.step is not Step.DONE for state in case_states(entries, tasks).values()):
             found.update(task.case_id for task in tasks)
     records = read_lesions(workspace) if found else ()
@@ -467,7 +466,7 @@ def _first_undone(states: Mapping[str, CaseState]) -> CaseState | None:
 def _picked(states: Mapping[str, CaseState], handle: str) -> CaseState:
     state = states.get(handle)
     if state is None:
-        raise AccessError("no such case for you", remedy="Go back to your list of studies.")
+        raise AccessError("Not found", remedy="Go back to your list of studies.")
     return state
 
 

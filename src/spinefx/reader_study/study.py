@@ -1,4 +1,4 @@
-"""Registered reader studies: what the log says is to be read, by whom, and in which order."""
+"""Registered reader studies, as the log records them: which cases are read by whom, and in which order."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from spinefx.vocabulary import Arm
 __all__ = ["RegisteredStudy", "Task", "find_study", "mark_of", "register_study", "registered_studies"]
 
 REGISTERED = "study.registered"
-# What a second registration of the same study may change: it may grow.
+# A second registration of the same study may only add to these.
 GROWING = ("cases", "readers")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One case that one reader reads in one session.
+    """One case, to be read by one reader in one session.
 
     Parameters
     ----------
     handle : str
-        What the page calls it: says neither the case nor that two readers have the same one.
+        Name of the task on the page; reveals neither the case nor whether two readers have the same one.
     session : int
         From 1.
     place, of : int
-        As in "case 7 of 40".
+        Position, as in "case 7 of 40".
     is_practice : bool
     case_id : str
     arm : Arm
@@ -52,19 +52,19 @@ class Task:
 
 @dataclass(frozen=True)
 class RegisteredStudy:
-    """A reader study that was registered.
+    """A registered reader study.
 
     Parameters
     ----------
     design : StudyDesign
-        With its seed.
+        Including its seed.
     generations : tuple of tuple of str
-        Cases as they came in.
+        Cases in the order in which they joined.
     model : ModelPin or None
     key : str
-        Drawn at registration; handles are made with it.
+        Random key drawn at registration, from which handles are derived.
     marks : mapping of str to str
-        By case, what :func:`mark_of` gave when it came in: every reader must see the same images and box.
+        Result of :func:`mark_of` for each case when it joined: every reader must see the same images and box.
     """
 
     design: StudyDesign
@@ -75,21 +75,21 @@ class RegisteredStudy:
 
     @property
     def name(self) -> str:
-        """What the study is called."""
+        """Name of the study."""
         return self.design.name
 
     @property
     def seed(self) -> int:
-        """Where every draw starts."""
+        """Seed of all random draws."""
         return self.design.seed or 0
 
     @cached_property
     def cases(self) -> tuple[str, ...]:
-        """All cases that count."""
+        """All cases except practice cases."""
         return tuple(case for cases in self.generations for case in cases)
 
     def subject(self, reader: str) -> str:
-        """Name a reader's part of the log.
+        """Return the subject under which the log holds a reader's entries.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class RegisteredStudy:
         return f"{self.name}/{reader}"
 
     def tasks(self, reader: str, session: int) -> tuple[Task, ...]:
-        """List what a reader reads in a session, in order; practice first.
+        """List a reader's tasks in a session, in order; practice cases come first.
 
         Parameters
         ----------
@@ -117,10 +117,10 @@ class RegisteredStudy:
         Raises
         ------
         AccessError
-            For somebody who does not read here, and for a session that the design does not have.
+            When the user is not a reader of the study, or the design has no such session.
         """
         if reader not in self.design.readers or not 1 <= session <= self.design.sessions:
-            raise AccessError("no such session for you", remedy="Go back to your list of studies.")
+            raise AccessError("Not found", remedy="Go back to your list of studies.")
         order = reading_order(self.seed, reader, session, self.generations)
         arms = arms_of(self.design.design, self.seed, reader, self.generations)
         practice = self.design.practice if session == 1 else ()
@@ -134,7 +134,7 @@ class RegisteredStudy:
         )
 
     def is_perturbed(self, reader: str, case: str) -> bool:
-        """Tell whether a reader sees a case's model answer turned round.
+        """Return whether a reader sees the model's answer to a case flipped.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class RegisteredStudy:
 
 
 def mark_of(case: Case) -> str:
-    """Name what a reader sees of a case: its images and its marked vertebra.
+    """Return a digest of what a reader sees of a case: its images and its marked vertebra.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def mark_of(case: Case) -> str:
     Returns
     -------
     str
-        A digest; the truth is not in it.
+        The truth is not part of it.
     """
     lesion = case.lesion
     place = [*lesion.box.centre_mm, lesion.box.side_mm, lesion.first_slice, lesion.last_slice]
@@ -169,7 +169,7 @@ def mark_of(case: Case) -> str:
 
 
 def registered_studies(log: Log) -> dict[str, RegisteredStudy]:
-    """Read which studies were registered.
+    """Read all registered studies from the log.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def registered_studies(log: Log) -> dict[str, RegisteredStudy]:
 
 
 def find_study(log: Log, name: str) -> RegisteredStudy:
-    """Find one study.
+    """Find a registered study by name.
 
     Parameters
     ----------
@@ -204,25 +204,25 @@ def find_study(log: Log, name: str) -> RegisteredStudy:
     """
     found = registered_studies(log).get(name)
     if found is None:
-        raise AccessError("there is no such reader study", remedy="Go back to your list of studies.")
+        raise AccessError("There is no such reader study", remedy="Go back to your list of studies.")
     return found
 
 
 def register_study(
     log: Log, design: StudyDesign, model: ModelPin | None, marks: Mapping[str, str], *, by: str
 ) -> RegisteredStudy:
-    """Register a study, or let one grow by cases or readers.
+    """Register a reader study, or add cases or readers to a registered one.
 
     Parameters
     ----------
     log : Log
     design : StudyDesign
-        With all its cases named.
+        With every case named.
     model : ModelPin or None
     marks : mapping of str to str
-        By case, as :func:`mark_of` gives it.
+        Result of :func:`mark_of` for each case.
     by : str
-        Code of who registers it.
+        Code of the user who registers it.
 
     Returns
     -------
@@ -231,10 +231,10 @@ def register_study(
     Raises
     ------
     DesignError
-        When the study is registered already and something else than cases and readers differs, or some are gone.
+        When the study is already registered and anything but added cases and readers differs.
     """
     if not design.cases:
-        raise DesignError("a study without a single case", where="design", allowed="one case or more")
+        raise DesignError("the study has no case", where="design", allowed="one case or more")
     present = registered_studies(log).get(design.name)
     if present is None:
         seed = secrets.randbelow(2**31) if design.seed is None else design.seed
@@ -274,12 +274,14 @@ def _refuse_change(present: RegisteredStudy, design: StudyDesign, model: ModelPi
     changed = [key for key in old if key not in GROWING and old[key] != new[key]]
     if changed or model != present.model:
         raise DesignError(
-            f"another {changed[0] if changed else 'model'} than study {design.name} was registered with",
+            f"{changed[0] if changed else 'model'} differs from what study {design.name} was registered with",
             where="design",
-            allowed="more cases and more readers",
-            remedy="Give a study that differs another name.",
+            allowed="additional cases and readers only",
+            remedy="Register a different study under another name.",
         )
     for key, old_ones in (("cases", present.cases), ("readers", present.design.readers)):
         gone = [one for one in old_ones if one not in getattr(design, key)]
         if gone:
-            raise DesignError(f"{key} without {gone[0]}, who was registered", where="design", allowed="more of them")
+            raise DesignError(
+                f"{key} lacks {gone[0]}, which is registered", where="design", allowed=f"all registered {key}"
+            )

@@ -1,1 +1,1 @@
-"""A second opinion on one marked vertebra: the calibrated probability, its evidence, and when to withhold it."""
+"""Second opinions: calibrated probability, evidence and refusals for one marked vertebra; answers for many studies."""

@@ -1,4 +1,4 @@
-"""Whether a box holds a vertebra in its middle: learned from a cohort's boxes, and from the same boxes moved away."""
+"""Check that a box holds a vertebra at its centre, by a rule learned from a cohort's boxes and shifted copies."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from spinefx.errors import PatchError
 
 __all__ = ["FALSE_REFUSALS", "FEWEST", "BoxViews", "Placement"]
 
-# With fewer participants a limit would be their chance.
+# With fewer participants the limit would be a matter of chance.
 FEWEST = 10
-# Share of boxes as a second reader would draw them that may be refused. The limit is set on held-out participants.
+# Accepted share of false refusals among boxes as a second reader would draw them; set on held-out participants.
 FALSE_REFUSALS = 0.03
 PARTS = 10
-# Of a view: in sides of the box, for what lies round a vertebra tells its place as much as what is in it. Means over
-# 8 x 8 blocks know where bone, canal and soft tissue lie, and little of the disease.
+# Size of a view, in sides of the box: the surroundings of a vertebra show its position as well as its inside does.
+# Means over 8 x 8 blocks reflect where bone, canal and soft tissue lie, and little of the disease.
 VIEW, BLOCKS, SAMPLES = 1.5, 8, 2
-# How far two readers' boxes round one vertebra differ: standard deviations of the place, and of the side's logarithm.
+# Difference between two readers' boxes: standard deviations of the position, and of the logarithm of the side.
 MARKING_MM, MARKING_SIDE = 2.0, 0.05
-# How far a box that misses is moved, in sides; from a quarter on its middle leaves the vertebra.
+# Shift of a box that misses, in sides; from a quarter on, its centre leaves the vertebra.
 MISS = (0.25, 1.0)
 MARKINGS, MISSES = 4, 8
-# The penalty, in mean variances of a feature.
+# Ridge penalty, in mean variances of a feature.
 RIDGE = 2.0
 SEED = 19360930
 
 
 @dataclass(frozen=True, eq=False)
 class BoxViews:
-    """What is seen round a marked vertebra: through its box, through that box drawn again, and through boxes that miss.
+    """Views around a marked vertebra: through its box, through redrawn boxes, and through boxes that miss.
 
     Parameters
     ----------
@@ -51,19 +51,19 @@ class BoxViews:
 
     @classmethod
     def of(cls, stack: PatchStack) -> BoxViews | None:
-        """Look at the middle lesion slice of a case.
+        """Return the views of the middle lesion slice of a case.
 
         Parameters
         ----------
         stack : PatchStack
-            Its box was drawn by somebody who knew the vertebra.
+            Its box is assumed to be right.
 
         Returns
         -------
         BoxViews or None
-            None where a channel holds one grey level only. The same for the same stack.
+            None where a channel is constant. The same stack always has the same views.
         """
-        # Each case its own draws, whatever other cases there are.
+        # Each case has random draws of its own, independent of other cases.
         rng = np.random.default_rng([SEED, *stack.case_id.encode()])
         marked = list(_views(stack, [Jitter()]))
         again = list(_views(stack, [_drawn_again(rng, stack.side_mm) for _ in range(MARKINGS)]))
@@ -75,14 +75,14 @@ class BoxViews:
 
 @dataclass(frozen=True, eq=False)
 class _Discriminant:
-    """A linear rule: near 1 for boxes on a vertebra, near -1 for boxes that miss."""
+    """A linear rule: about 1 for boxes on a vertebra, about -1 for boxes that miss."""
 
     mean: NDArray[np.float64]
     weights: NDArray[np.float64]
 
     @classmethod
     def of(cls, views: Sequence[BoxViews]) -> _Discriminant:
-        """Fit by ridge regression, where both kinds count alike."""
+        """Fit by ridge regression, with equal weight for both kinds."""
         boxes = np.concatenate([np.vstack([one.marked, one.again]) for one in views])
         missed = np.concatenate([one.missed for one in views])
         rows = np.concatenate([boxes, missed])
@@ -102,25 +102,25 @@ class _Discriminant:
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """How a box lies among those of a cohort.
+    """The rule that separates boxes on a vertebra from boxes that miss, learned on a cohort.
 
     Parameters
     ----------
     whole : _Discriminant
-        Of all participants.
+        Rule of all participants.
     parts : tuple of _Discriminant
-        Each of those outside one part.
+        Rules of all participants outside each part.
     part_of : mapping of str to int
-        By participant.
+        Part of each participant.
     limit : float
-        A score below it is a box that misses.
+        A box with a lower score misses.
     own : mapping of str to float
-        Score of each case's box as marked, by the rule that had not seen its participant.
+        Score of each marked box, by the rule that was not learned from its participant.
 
     Notes
     -----
-    The limit is a cross-conformal one (Vovk V. Ann Math Artif Intell 2015;74:9): in :data:`FALSE_REFUSALS` of cases
-    like the cohort's, the box of somebody who differs from its readers by :data:`MARKING_MM` falls below.
+    The limit is cross-conformal (Vovk V. Ann Math Artif Intell 2015;74:9): in :data:`FALSE_REFUSALS` of cases like
+    those of the cohort, the box of a reader who differs from its readers by :data:`MARKING_MM` scores below it.
     """
 
     whole: _Discriminant
@@ -131,14 +131,14 @@ class Placement:
 
     @classmethod
     def of(cls, views: Sequence[BoxViews], fewest: int = FEWEST) -> Placement | None:
-        """Learn from the boxes of a cohort.
+        """Learn the rule from the boxes of a cohort.
 
         Parameters
         ----------
         views : sequence of BoxViews
-            Of one patch setting.
+            Views of one patch setting.
         fewest : int
-            Participants, at least two.
+            Minimum number of participants, at least two.
 
         Returns
         -------
@@ -159,13 +159,13 @@ class Placement:
         return cls(_Discriminant.of(views), parts, part_of, float(again[place - 1]), own)
 
     def score(self, stack: PatchStack, participant_id: str | None = None) -> float:
-        """Say how far a box is like those of the cohort, and not like those that miss.
+        """Return how much a box resembles those on a vertebra rather than those that miss.
 
         Parameters
         ----------
         stack : PatchStack
         participant_id : str, optional
-            Whose it is: somebody of the cohort is judged by the rule that has not seen them.
+            The participant, if it is one: they are judged by the rule that was not learned from them.
 
         Returns
         -------
@@ -175,7 +175,7 @@ class Placement:
         Raises
         ------
         PatchError
-            When a channel holds one grey level only.
+            When a channel is constant.
         """
         part = None if participant_id is None else self.part_of.get(participant_id)
         rule = self.whole if part is None else self.parts[part]
@@ -188,7 +188,7 @@ def _drawn_again(rng: np.random.Generator, side_mm: float) -> Jitter:
 
 
 def _missing(rng: np.random.Generator) -> Jitter:
-    """Beyond what a stack holds its edge is repeated: that is no vertebra either."""
+    """Draw a shift that misses. Beyond a stack its edge is repeated, which is no vertebra either."""
     angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(*MISS)
     scale = float(np.exp(rng.normal(0, MARKING_SIDE)))
     return Jitter(float(distance * np.sin(angle)), float(distance * np.cos(angle)), scale)
@@ -199,7 +199,7 @@ def _views(stack: PatchStack, jitters: Sequence[Jitter]) -> Iterator[NDArray[np.
         try:
             yield _view(stack, jitter)
         except PatchError:
-            continue  # nothing but edge: no box would lie there
+            continue  # only edge: no box would lie there
 
 
 def _view(stack: PatchStack, jitter: Jitter) -> NDArray[np.float64]:

@@ -29,11 +29,11 @@ class FoundSeries:
     Parameters
     ----------
     label : str
-        Number, plane, timing; no identifier, no text from a header.
+        Number, plane and timing; no identifier and no text from a header.
     use : str
         Label of the weighting that it is used as, such as ``T1W``; empty where it is not used.
     reason : str
-        Why it was not used, or what speaks against the choice; empty where nothing does.
+        Why it was not used, or what is doubtful about the choice; may be empty.
     """
 
     label: str
@@ -43,18 +43,18 @@ class FoundSeries:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A study that was read.
+    """An opened study.
 
     Parameters
     ----------
     series : tuple of FoundSeries
-        In the order of the study; their place in it is how a person names them.
+        In the order of the study; users refer to them by position.
     refused_files : mapping of str to int
-        How many files were not used, by reason.
+        Number of files that were not used, by reason.
     volumes : mapping of Weighting to Volume
-        Of the chosen series; empty where one that is needed is missing.
+        Volumes of the chosen series; empty where a needed series is missing.
     trouble : str
-        Why there are none; empty where there are.
+        Why there are no volumes; otherwise empty.
     measures : mapping of str to float
         See :func:`spinefx.second_opinion.reference_cases.image_measures`.
     """
@@ -74,16 +74,16 @@ class Opened:
 def open_safely(
     folder: Path, sequences: Sequence[Weighting] = PROTOCOL_SEQUENCES, places: Mapping[Weighting, int] | None = None
 ) -> Opened:
-    """Read a study in a process of its own: hostile files can end or hang that one only.
+    """Read a study in a process of its own, so that hostile files cannot end or block this one.
 
     Parameters
     ----------
     folder : Path
-        Of one patient's files.
+        Folder with the files of one patient.
     sequences : sequence of Weighting
         Series that are needed.
     places : mapping of Weighting to int, optional
-        Places of series to use whatever the program would choose.
+        Positions of series to use instead of the automatic choice.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def open_safely(
     Raises
     ------
     InputError
-        When there is no study, or several, or it cannot be read within time and memory.
+        When there is no study or more than one, or reading exceeds the limits of time and memory.
     """
     return in_child(open_volumes, (folder, sequences, places or {}), seconds=SECONDS, memory_bytes=MEMORY_BYTES)
 
@@ -103,7 +103,7 @@ def open_volumes(wanted: tuple[Path, Sequence[Weighting], Mapping[Weighting, int
     Parameters
     ----------
     wanted : (Path, sequence of Weighting, mapping of Weighting to int)
-        The folder, the series that are needed, and places of series to use whatever the program would choose.
+        The folder, the series that are needed, and positions of series to use instead of the automatic choice.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def open_volumes(wanted: tuple[Path, Sequence[Weighting], Mapping[Weighting, int
     Raises
     ------
     InputError
-        When there is no study, or several.
+        When there is no study or more than one.
     """
     folder, sequences, places = wanted
     found = scan(folder)
@@ -138,5 +138,7 @@ def open_volumes(wanted: tuple[Path, Sequence[Weighting], Mapping[Weighting, int
 
 def _uid(study: Study, place: int) -> str:
     if not 0 <= place < len(study.series):
-        raise SelectionError(f"series {place} of {len(study.series)}", remedy="Choose one that is listed.")
+        raise SelectionError(
+            f"There is no series {place}", allowed=f"0 to {len(study.series) - 1}", remedy="Choose a listed series."
+        )
     return study.series[place].uid

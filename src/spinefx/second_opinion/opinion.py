@@ -1,4 +1,4 @@
-"""A second opinion on one marked vertebra: a calibrated probability among the local cases, or *cannot tell* by name."""
+"""The second opinion on one marked vertebra: a calibrated probability with local reference cases, or a refusal."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ __all__ = ["Opinion", "Panel", "load_panel", "second_opinion"]
 
 BINS = 10
 NEAREST = 3
-# Share of the cohort's values that a range spans, and how far beyond all of them nothing is answered any more.
+# Quantiles of the cohort that a range spans, and the factor beyond its extremes at which an input is refused.
 RANGE = (0.01, 0.99)
 HARD_FACTOR = 2.0
-# Below this share of the least likeness within the cohort, a box shows something else than its cases do.
+# Below this share of the least likeness within the cohort, a box shows something other than its cases.
 LEAST_LIKENESS = 0.75
-# Headers round; a value this close to a range lies in it.
+# Headers round their values; a value this close to a range lies in it.
 ROUNDING = 1e-3
-# A patch this alike to a case's is taken for that case, whoever brought it.
+# A patch this similar to that of a case is assumed to be that case.
 SAME_PATCH = 0.98
 LIKENESS = "likeness to the nearest case"
-# Measures that only too little is wrong with.
+# Measures of which only low values are unusual.
 MORE_IS_BETTER = {LIKENESS, PLACEMENT}
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """The models that answer, and what the study folder knows of their answers.
+    """The models that answer, with the evidence of the workspace on their answers.
 
     Parameters
     ----------
     models : tuple of TrainedModel
     evidence : LocalEvidence or None
-        None where the model's out-of-fold answers are not at hand.
+        None where the out-of-fold predictions of the model are not available.
     cohort_digest : str
-        Of the study folder as it stands; empty where it has no cohort.
+        Digest of the present cohort of the workspace; empty where there is none.
     phantom : bool
-        Whether the study folder's truth is a phantom's.
+        Whether the cohort consists of phantoms.
     owners : mapping of str to str
-        Participant of each image of the study folder, by the digest of its voxels.
+        Participant of each image of the workspace, by voxel digest.
     """
 
     models: tuple[TrainedModel, ...]
@@ -73,7 +73,7 @@ class Panel:
     owners: Mapping[str, str] = field(default_factory=dict)
 
     def recognise(self, *volumes: Volume) -> str | None:
-        """Tell whose images these are: a copy must not be answered by a model that has seen it.
+        """Return whose images these are, so that no model judges a copy of a case it was trained on.
 
         Parameters
         ----------
@@ -82,12 +82,12 @@ class Panel:
         Returns
         -------
         str or None
-            A participant of the study folder, where one of the volumes has the voxels of one of theirs.
+            The participant of the workspace who has an image with the same voxels, if there is one.
         """
         return next((self.owners[one.voxel_digest] for one in volumes if one.voxel_digest in self.owners), None)
 
     def who_answers(self, participant_id: str | None) -> tuple[tuple[TrainedModel, ...], str]:
-        """Choose the models that have not seen a participant.
+        """Choose the models that were not trained on a participant.
 
         Parameters
         ----------
@@ -98,15 +98,15 @@ class Panel:
         -------
         models : tuple of TrainedModel
         said : str
-            Which they are and why, one sentence.
+            Which models they are and why, in one sentence.
 
         Raises
         ------
         LeakError
-            When every model at hand may have been trained on the participant.
+            When every available model may have been trained on the participant.
         """
         count = len(self.models)
-        everyone = "One model answers." if count == 1 else f"The mean of {count} models answers."
+        everyone = "Answered by one model." if count == 1 else f"Answered by the mean of {count} models."
         if participant_id is None:
             return self.models, everyone
         if self.evidence is not None and participant_id in self.evidence.folds:
@@ -114,18 +114,18 @@ class Panel:
             chosen = tuple(one for one in self.models if one.card.fold == fold)
             if not chosen:
                 raise _seen()
-            return chosen, f"A case of this cohort: the model of fold {fold} answers alone, which has not seen it."
+            return chosen, f"Answered by the fold-{fold} model, which was not trained on this case."
         if self.evidence is None and any(one.card.cohort_digest == self.cohort_digest for one in self.models):
             raise _seen()
         if self.evidence is None:
             return (
                 self.models,
-                f"{everyone} Of another cohort: whether it holds this patient is not known here.",
+                f"{everyone} Trained on another cohort, which may include this patient.",
             )
-        return self.models, f"{everyone} Their list of training cases does not name this one."
+        return self.models, f"{everyone} This case is not among the training cases."
 
     def refuse_far(self, measures: Mapping[str, float]) -> None:
-        """Refuse an input that lies far outside all that the cohort holds.
+        """Refuse an input that is far from every case of the cohort.
 
         Parameters
         ----------
@@ -134,10 +134,10 @@ class Panel:
         Raises
         ------
         UnlikeTrainingError
-            For a length or a time below half the least, or above twice the greatest, of the cohort; and for a box whose
-            content is like no case.
+            For a length or a time below half the minimum or above twice the maximum of the cohort, and for a box whose
+            content resembles no case.
         MissedVertebraError
-            For a box that is more like the cohort's boxes moved off their vertebra than like those on it.
+            For a box that resembles boxes moved off their vertebra more than those on it.
         """
         placement = None if self.evidence is None else self.evidence.placement
         for name, value in measures.items():
@@ -146,25 +146,25 @@ class Panel:
                 continue
             if name == PLACEMENT and placement is not None and value < placement.limit:
                 raise MissedVertebraError(
-                    f"{name}: {value:.2f}, where 1 is a box on a vertebra and -1 one that misses",
-                    allowed=f"{placement.limit:.2f} and more, as {100 * (1 - FALSE_REFUSALS):.0f}% of good boxes have",
-                    remedy="Draw the box so that the vertebral body fills its middle, and ask again. If it does, the "
-                    "images differ from the cohort's.",
+                    f"{name}: {value:.2f}, on a scale from 1 (on a vertebra) to -1 (missing it)",
+                    allowed=f"{placement.limit:.2f} or more, as for {100 * (1 - FALSE_REFUSALS):.0f}% of good boxes",
+                    remedy="Centre the box on the vertebral body and try again. If the box is right, the images differ "
+                    "from those of the cohort.",
                 )
             if name == LIKENESS and value < LEAST_LIKENESS * min(values):
                 raise UnlikeTrainingError(
                     f"{name}: {value:.2f}",
-                    allowed=f"{LEAST_LIKENESS * min(values):.2f} and more",
-                    remedy="Check that the box fits the vertebra, and that the series show what the cohort's show.",
+                    allowed=f"{LEAST_LIKENESS * min(values):.2f} or more",
+                    remedy="Check that the box fits the vertebra and that the series are like those of the cohort.",
                 )
             low, high = min(values) / HARD_FACTOR, max(values) * HARD_FACTOR
             if name.endswith((", mm", ", ms")) and not low <= value <= high:
                 raise UnlikeTrainingError(
-                    f"{name}: {value:.3g}", allowed=f"{low:.3g} to {high:.3g}, as the cohort's cases allow"
+                    f"{name}: {value:.3g}", allowed=f"{low:.3g} to {high:.3g}, from the cases of the cohort"
                 )
 
     def quality(self, measures: Mapping[str, float]) -> list[dict[str, Any]]:
-        """Set measures against the cohort's.
+        """Compare measures with those of the cohort.
 
         Parameters
         ----------
@@ -173,8 +173,8 @@ class Panel:
         Returns
         -------
         list of dict
-            One a measure: what, value, the range (1st to 99th percentile), cases, and state: ``in range``, ``outside``,
-            or ``unknown`` where too few cases are there to compare with.
+            One per measure: what, value, range (1st to 99th percentile), cases, and state: ``in range``, ``outside``,
+            or ``unknown`` where there are too few cases to compare with.
         """
         lines = []
         for name, value in measures.items():
@@ -195,13 +195,13 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """An answer with all that belongs beside it.
+    """A second opinion.
 
     Parameters
     ----------
     scored : Scored
     content : dict
-        Ready for JSON; no identifier of the patient in it.
+        Ready for JSON; holds no identifier of the patient.
     nearest : tuple of ProvenCase
         In the order of ``content["nearest"]``.
     """
@@ -212,13 +212,13 @@ class Opinion:
 
 
 def load_panel(workspace: Workspace, model: Path | None) -> Panel:
-    """Load the models of a server once, with the evidence of the study folder.
+    """Load the models of a server once, with the evidence of the workspace.
 
     Parameters
     ----------
     workspace : Workspace
     model : Path or None
-        A model folder or an experiment's; None takes the study folder's newest experiment.
+        Model folder or experiment folder; None takes the newest experiment of the workspace.
 
     Returns
     -------
@@ -229,13 +229,13 @@ def load_panel(workspace: Workspace, model: Path | None) -> Panel:
     ModelError
         When a model cannot be loaded.
     WorkspaceError
-        When no model is given and the study folder has no finished experiment.
+        When no model is given and the workspace has no finished experiment.
     """
     if model is None:
         newest = newest_experiment(workspace)
         if newest is None:
             raise WorkspaceError(
-                "there is no model yet", remedy="Run `spinefx train`, or start `spinefx serve` with --model."
+                "There is no model yet", remedy="Run `spinefx train`, or start `spinefx serve` with --model."
             )
         model = newest.folder
     models = load_models(model)
@@ -249,19 +249,19 @@ def load_panel(workspace: Workspace, model: Path | None) -> Panel:
 def second_opinion(
     panel: Panel, scored: Scored, *, said: str, participant_id: str | None, measures: Mapping[str, float]
 ) -> Opinion:
-    """Set an answer among the proven cases of the study folder.
+    """Return the second opinion on a scored vertebra, with the reference cases of the workspace.
 
     Parameters
     ----------
     panel : Panel
     scored : Scored
-        By the models of :meth:`Panel.who_answers`.
+        Scored by the models of :meth:`Panel.who_answers`.
     said : str
-        Which models answered.
+        Sentence on which models answered.
     participant_id : str or None
-        Who it is, if a participant: their own cases are left out of everything.
+        The participant, if it is one; their own cases are left out of everything.
     measures : mapping of str to float
-        Of the images, see :func:`spinefx.second_opinion.reference_cases.image_measures`.
+        Measures of the images, see :func:`spinefx.second_opinion.reference_cases.image_measures`.
 
     Returns
     -------
@@ -270,9 +270,9 @@ def second_opinion(
     Raises
     ------
     UnlikeTrainingError
-        When images or box lie far outside what the cohort holds; no number is given then.
+        When the images or the box are far from the cohort; no probability is returned.
     MissedVertebraError
-        When the box does not seem to hold a vertebra in its middle.
+        When the box does not seem to hold a vertebra at its centre.
     """
     evidence = panel.evidence
     if evidence is not None and participant_id is not None:
@@ -297,7 +297,7 @@ def second_opinion(
         "threshold": _threshold(answer["patient"], evidence),
         "histogram": None if evidence is None else _histogram(evidence, place),
         "nearest": [_proven(case, alike) for case, alike in found],
-        "nearest_by": "Chosen by likeness: correlation of grey values, averaged over the channels of the patch.",
+        "nearest_by": "Chosen by similarity: correlation of grey values, averaged over the channels of the patch.",
         "quality": panel.quality(measures),
         "cautions": _cautions(panel, scored, best, participant_id),
         "stamps": _stamps(panel.models),
@@ -307,13 +307,13 @@ def second_opinion(
 
 def _seen() -> LeakError:
     return LeakError(
-        "every model at hand may have been trained on this participant",
-        remedy="Serve the whole experiment's folder, so that the fold that has not seen it can answer.",
+        "Every available model may have been trained on this participant",
+        remedy="Serve the folder of the whole experiment, so that the model of the right fold can answer.",
     )
 
 
 def _with_likeness(evidence: LocalEvidence | None) -> LocalEvidence | None:
-    """Add to each case how like its nearest neighbour it is: what an answer's own nearest case is held against."""
+    """Add to each case its similarity to its nearest neighbour, with which that of a new patch is compared."""
     if evidence is None:
         return None
     shown = [case for case in evidence.cases if case.patch is not None]
@@ -334,14 +334,14 @@ def _with_likeness(evidence: LocalEvidence | None) -> LocalEvidence | None:
 
 
 def _calibrated(evidence: LocalEvidence | None, place: float) -> dict[str, Any] | None:
-    """The calibrated probability with its interval, and in words what both are."""
+    """Return the calibrated probability with its interval, and what both mean in words."""
     found = None if evidence is None else evidence.recalibration
     if found is None:
         return None
     share = found.malignant / found.n
     slope = found.slope
     doubt = (
-        " Its slope's interval reaches 0: among these cases the model's answers may tell nothing."
+        " The interval of its slope includes 0: the model may be uninformative on these cases."
         if slope.low <= 0
         else ""
     )
@@ -349,9 +349,9 @@ def _calibrated(evidence: LocalEvidence | None, place: float) -> dict[str, Any] 
         "slope": str(slope),
         "said": (
             f"Logistic recalibration of the model's probability on {found.n} cases of this cohort, each answered by a "
-            f"model that had not seen it ({found.malignant} malignant, {100 * share:.0f}%). The interval is the 95% "
-            f"confidence interval of that curve at this answer: it holds nothing of what sets this patient apart, and "
-            f"holds where malignancy is as common as here.{doubt}"
+            f"model that was not trained on it ({found.malignant} malignant, {100 * share:.0f}%). The interval is the "
+            f"95% confidence interval of the fitted curve at this answer. It does not account for what sets this "
+            f"patient apart, and applies where malignancy is as common as here.{doubt}"
         ),
     }
 
@@ -372,7 +372,7 @@ def _threshold(patient: Mapping[str, Any], evidence: LocalEvidence | None) -> di
 
 
 def _histogram(evidence: LocalEvidence, place: float) -> dict[str, Any]:
-    """Counts of out-of-fold probabilities in ten bins, and on which side of this one they lie."""
+    """Return counts of out-of-fold probabilities in ten bins, and how many lie below this one."""
     found: dict[str, Any] = {"bins": BINS, "place": place}
     for diagnosis in Diagnosis:
         values = evidence.probabilities(diagnosis)
@@ -396,13 +396,13 @@ def _cautions(panel: Panel, scored: Scored, best: float | None, participant_id: 
     said = []
     evidence = panel.evidence
     if evidence is None:
-        said.append("The model's out-of-fold answers are not at hand: nothing is calibrated or compared.")
+        said.append("The out-of-fold predictions of the model are not available: nothing is calibrated or compared.")
     elif evidence.stale:
-        said.append("The study folder has changed since this model was trained.")
+        said.append("The workspace has changed since this model was trained.")
     if evidence is not None and len(scored.models) > 1:
-        said.append("A mean of several models is a little less extreme than the single ones of the histograms.")
+        said.append("The mean of several models is slightly less extreme than the single models in the histograms.")
     if best is not None and best > SAME_PATCH and participant_id is None:
-        said.append("A case of the cohort looks the same: if it is this patient, the models have seen it.")
+        said.append("A case of the cohort looks the same. If it is this patient, the models were trained on it.")
     return said
 
 

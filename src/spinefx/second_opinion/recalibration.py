@@ -1,4 +1,4 @@
-"""What a model's answer means at one place: logistic recalibration, with the interval of its curve."""
+"""Logistic recalibration of a model on the cases of one site, with the interval of the fitted curve."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from spinefx.statistics.logistic import LogisticFit, fit_logistic
 
 __all__ = ["Recalibration"]
 
-# A probability of 0 or 1 has no logit; it counts as this far from it.
+# A probability of 0 or 1 has no logit; it is moved this far from it.
 SMALLEST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Recalibration:
-    """Logistic recalibration of a model on out-of-fold answers to cases of one place.
+    """Logistic recalibration of a model on out-of-fold predictions for the cases of one site.
 
     Parameters
     ----------
     fit : LogisticFit
-        Of malignancy on the logit of the out-of-fold probability, Firth's penalty.
+        Fit of malignancy on the logit of the out-of-fold probability, with Firth's penalty.
     n, malignant : int
-        Cases it rests on.
+        Numbers of cases of the fit.
     """
 
     fit: LogisticFit
@@ -34,12 +34,12 @@ class Recalibration:
 
     @classmethod
     def of(cls, probabilities: ArrayLike, malignant: NDArray[np.bool_]) -> Recalibration:
-        """Fit on answers of known truth.
+        """Fit on predictions for cases of known truth.
 
         Parameters
         ----------
         probabilities : array_like, shape (case,)
-            Out of fold, prior-corrected, 0 to 1.
+            Out-of-fold, prior-corrected, 0 to 1.
         malignant : ndarray of bool, shape (case,)
 
         Returns
@@ -51,12 +51,12 @@ class Recalibration:
 
     @property
     def slope(self) -> Estimate:
-        """Of the logit, Wald interval; one that reaches 0 says that these answers may tell nothing here."""
+        """Slope of the logit with its Wald interval; if that includes 0, the model may be uninformative here."""
         value, reach = float(self.fit.coefficients[1]), normal_quantile(0.95) * float(self.fit.standard_errors[1])
         return Estimate(value, value - reach, value + reach)
 
     def at(self, probability: float) -> Estimate:
-        """Give the share of malignant cases to be expected among those with this answer.
+        """Return the expected share of malignant cases among those with this probability.
 
         Parameters
         ----------
@@ -66,8 +66,8 @@ class Recalibration:
         Returns
         -------
         Estimate
-            With the 95% confidence interval of the fitted curve at this place: it says how well the curve is known,
-            nothing of what sets this patient apart.
+            With the 95% confidence interval of the fitted curve at this point. It describes the uncertainty of the
+            curve, not what sets this patient apart.
         """
         place = np.array([1.0, _logit(probability)])
         centre = float(place @ self.fit.coefficients)

@@ -1,6 +1,4 @@
-"""What a study folder knows that helps to judge one more answer: its own cases, each answered by a model that had not
-seen it.
-"""
+"""Reference cases: the cases of a workspace, each with the prediction of a model that was not trained on it."""
 
 from __future__ import annotations
 
@@ -41,14 +39,14 @@ __all__ = [
     "voxel_owners",
 ]
 
-# With fewer cases of a class there is nothing to calibrate on.
+# Fewer cases of a class are too few for calibration.
 FEWEST_EACH = 5
 PLACEMENT = "placement of the box on the vertebra"
 
 
 @dataclass(frozen=True, eq=False)
 class ProvenCase:
-    """A case of the study folder whose diagnosis is established.
+    """A case of the workspace with an established diagnosis.
 
     Parameters
     ----------
@@ -56,13 +54,13 @@ class ProvenCase:
     diagnosis : Diagnosis
     truth_source : TruthSource
     probability : float
-        Of malignancy, prior-corrected, by the model that had not seen the case.
+        Prior-corrected probability of malignancy, by the model that was not trained on the case.
     answer : Diagnosis
-        At the recipe's threshold.
+        Diagnosis of the model at the threshold of the recipe.
     measures : mapping of str to float
-        Of images, box and patch, see :func:`image_measures` and :func:`patch_measures`; empty where there are none.
+        Measures of images, box and patch, see :func:`image_measures` and :func:`patch_measures`; may be empty.
     patch : ndarray of float32, shape (channel, size, size), or None
-        Of the middle lesion slice; None where patches are missing or not current.
+        Patch of the middle lesion slice; None where patches are missing or not current.
     """
 
     case_id: str
@@ -77,18 +75,18 @@ class ProvenCase:
 
 @dataclass(frozen=True, eq=False)
 class LocalEvidence:
-    """The proven cases of a study folder with one experiment's out-of-fold answers.
+    """The reference cases of a workspace, with the out-of-fold predictions of one experiment.
 
     Parameters
     ----------
     experiment : str
     cases : tuple of ProvenCase
     folds : mapping of str to int
-        In which fold each participant was tested, so that the fold's model has not seen them.
+        Test fold of each participant: the model of that fold was not trained on them.
     stale : bool
-        Whether the study folder has changed since training.
+        Whether the cohort has changed since training.
     placement : Placement or None
-        What the cases' boxes teach of a box that misses; None where too few have current patches.
+        The rule for boxes that miss a vertebra; None where too few cases have current patches.
     """
 
     experiment: str
@@ -98,7 +96,7 @@ class LocalEvidence:
     placement: Placement | None = None
 
     def without(self, participant_id: str) -> LocalEvidence:
-        """Leave a participant out, who must not vouch for themselves.
+        """Return the evidence without a participant, who must not be their own reference.
 
         Parameters
         ----------
@@ -111,7 +109,7 @@ class LocalEvidence:
         return replace(self, cases=tuple(case for case in self.cases if case.participant_id != participant_id))
 
     def probabilities(self, diagnosis: Diagnosis) -> list[float]:
-        """List the out-of-fold probabilities of one class.
+        """Return the out-of-fold probabilities of one class.
 
         Parameters
         ----------
@@ -125,13 +123,13 @@ class LocalEvidence:
 
     @property
     def confusion(self) -> Confusion:
-        """Out-of-fold answers at the recipe's threshold against the truth."""
+        """Out-of-fold diagnoses at the threshold of the recipe, against the truth."""
         answers = {case.case_id: case.answer for case in self.cases}
         return Confusion.of(answers, {case.case_id: case.diagnosis for case in self.cases})
 
     @cached_property
     def recalibration(self) -> Recalibration | None:
-        """Fitted on these cases; None where a class has fewer than :data:`FEWEST_EACH`."""
+        """Recalibration on these cases; None where a class has fewer than :data:`FEWEST_EACH`."""
         malignant = np.array([case.diagnosis == Diagnosis.MALIGNANT for case in self.cases], bool)
         count = int(malignant.sum())
         if min(count, malignant.size - count) < FEWEST_EACH:
@@ -139,7 +137,7 @@ class LocalEvidence:
         return Recalibration.of([case.probability for case in self.cases], malignant)
 
     def nearest(self, patch: NDArray[np.float32], diagnosis: Diagnosis, most: int) -> list[tuple[ProvenCase, float]]:
-        """Find the proven cases of a class that look most like a patch.
+        """Find the reference cases of a class that are most similar to a patch.
 
         Parameters
         ----------
@@ -150,7 +148,7 @@ class LocalEvidence:
         Returns
         -------
         list of (ProvenCase, float)
-            With their likeness, see :func:`likeness`; the likest first.
+            With their similarity, see :func:`likeness`; the most similar first.
         """
         found = [
             (case, likeness(case.patch, patch))
@@ -161,7 +159,7 @@ class LocalEvidence:
 
 
 def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Compare two patches: correlation of grey values, averaged over the channels.
+    """Return the similarity of two patches: the correlation of grey values, averaged over the channels.
 
     Parameters
     ----------
@@ -171,13 +169,13 @@ def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     Returns
     -------
     float
-        1 for the same patch, about 0 for unlike ones.
+        1 for identical patches, about 0 for unrelated ones.
     """
     return min(1.0, float(np.mean(one.astype(np.float64) * other))) if one.shape == other.shape else 0.0
 
 
 def image_measures(found: SeriesSet) -> dict[str, float]:
-    """Measure what scanners and protocols differ in, from headers alone.
+    """Return measures in which scanners and protocols differ, from headers alone.
 
     Parameters
     ----------
@@ -186,7 +184,7 @@ def image_measures(found: SeriesSet) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By what a reader would call it, units in the name; without those that the headers do not tell.
+        By a readable name with the unit, without measures that the headers do not state.
     """
     measures: dict[str, float | None] = {}
     for name, series in ((weighting.label, series) for weighting, series in found.chosen.items()):
@@ -200,7 +198,7 @@ def image_measures(found: SeriesSet) -> dict[str, float]:
 
 
 def patch_measures(stack: PatchStack, patch: NDArray[np.float32]) -> dict[str, float]:
-    """Measure what a box's content may be unusual in.
+    """Return measures in which the content of a box may be unusual.
 
     Parameters
     ----------
@@ -230,7 +228,7 @@ def patch_measures(stack: PatchStack, patch: NDArray[np.float32]) -> dict[str, f
 
 
 def newest_experiment(workspace: Workspace) -> Experiment | None:
-    """Find the finished experiment that came last.
+    """Find the newest finished experiment.
 
     Parameters
     ----------
@@ -251,15 +249,15 @@ def newest_experiment(workspace: Workspace) -> Experiment | None:
 def read_evidence(
     workspace: Workspace, folder: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> LocalEvidence | None:
-    """Read what an experiment's out-of-fold answers say about the study folder's cases.
+    """Read the out-of-fold predictions of an experiment for the cases of the workspace.
 
     Parameters
     ----------
     workspace : Workspace
     folder : Path
-        Of an experiment; a bare model folder has no out-of-fold answers.
+        Experiment folder; a single model folder has no out-of-fold predictions.
     progress : callable, optional
-        Told cases done and in all.
+        Called with the number of cases done and the total.
 
     Returns
     -------
@@ -270,7 +268,7 @@ def read_evidence(
     Raises
     ------
     SpinefxError
-        When a table is broken.
+        When a table is damaged.
     """
     experiment = Experiment(folder)
     if not experiment.is_finished():
@@ -314,7 +312,7 @@ def read_evidence(
 
 
 def voxel_owners(workspace: Workspace) -> dict[str, str]:
-    """List whose each image of the study folder is, by its voxels.
+    """Return the participant of each image of the workspace, by its voxels.
 
     Parameters
     ----------
@@ -323,7 +321,7 @@ def voxel_owners(workspace: Workspace) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Participant by the digest of the voxels, as the sidecars note it.
+        Participant by voxel digest, as recorded in the sidecars.
     """
     owners = {}
     for folder in workspace.participant_folders():
@@ -336,7 +334,7 @@ def voxel_owners(workspace: Workspace) -> dict[str, str]:
 
 
 def _first_repeat(experiment: Experiment, known: set[str]) -> list[Prediction]:
-    # An experiment's folder answers with the models of its first repeat.
+    # An experiment folder answers with the models of its first repeat.
     return [one for repeat, one in experiment.read_predictions() if repeat == 1 and one.case_id in known]
 
 
@@ -352,7 +350,7 @@ def _readings(
 def _measured(
     workspace: Workspace, case: Case, recipe: Recipe
 ) -> tuple[dict[str, float], NDArray[np.float32] | None, BoxViews | None]:
-    """Measures, middle patch and views of a case; what is missing is left out, for the answers stand without it."""
+    """Return measures, middle patch and views of a case; what is missing is left out, as predictions do not need it."""
     settings = recipe.patch_settings
     folder = workspace.patches_folder(settings)
     try:

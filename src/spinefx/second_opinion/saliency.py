@@ -1,4 +1,4 @@
-"""Where a model looks: occlusion, by answers alone, and two checks whether the map is worth a look."""
+"""Saliency by occlusion, from predictions alone, with two checks of whether a map can be trusted."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from spinefx.cases.patch import PatchStack
 from spinefx.learning.model import TrainedModel
-from spinefx.second_opinion.ranks import rank_correlation
 
 __all__ = ["GRID", "Check", "SaliencyMap", "occlusion_map", "saliency"]
 
 GRID = 8
-# The occluding square is this many cells wide, so that neighbouring places overlap.
+# The occluding square is this many cells wide, so that neighbouring positions overlap.
 WIDTH = 2
-# More models make the map slower, not another one: four maps by two ResNet50 take less than 2 s.
+# More models make the map slower without changing it much: four maps by two ResNet50 take less than 2 s.
 MOST_MODELS = 2
 SEED = 20181203
-# Beyond it, either way, two maps are too much the same.
+# Beyond it, in either direction, two maps are too similar.
 SAME_RANKS = 0.5
-# A map must be so many times as strong as one of a network that cannot tell what it sees. Networks of random weights
-# reach 1.3 by chance, trained ones began at 3.5.
+# A map must be this many times as strong as that of a network without a working last layer. Networks of random weights
+# reach 1.3 by chance; trained ones started at 3.5.
 LEAST_STRENGTH = 2.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """One of the checks of a map.
+    """One check of a map.
 
     Parameters
     ----------
     passes : bool
     said : str
-        What was done and what came of it, in words.
+        What was done and what resulted, in words.
     """
 
     passes: bool
@@ -44,21 +44,21 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class SaliencyMap:
-    """Occlusion over one slice's patch, with its sanity checks.
+    """Occlusion map of one slice's patch, with its sanity checks.
 
     Parameters
     ----------
     slice_index : int
     values : ndarray of float64, shape (GRID, GRID)
-        By how much log-odds of malignancy fall where this place is covered: above 0 speaks for malignant.
+        Fall of the log-odds of malignancy when this position is covered; above 0 supports malignancy.
     shuffled : ndarray of float64, shape (GRID, GRID)
-        The same on the patch with its pixels in random order.
+        The same for the patch with its pixels in random order.
     unlearned : ndarray of float64, shape (GRID, GRID)
-        The same by the networks with the weights of all their layers in random order.
+        The same for networks with the weights of all layers in random order.
     undecided : ndarray of float64, shape (GRID, GRID)
-        The same by the networks with the weights of their last layer alone in random order.
+        The same for networks with only the weights of the last layer in random order.
     models : int
-        How many models drew it.
+        Number of models that contributed.
     """
 
     slice_index: int
@@ -70,13 +70,13 @@ class SaliencyMap:
 
     @property
     def strength(self) -> float:
-        """Spread of the map over its places, in that of a network whose last layer cannot tell what it sees."""
+        """Standard deviation of the map, relative to that of a network with a shuffled last layer."""
         own, other = float(self.values.std()), float(self.undecided.std())
         return own / other if other else (np.inf if own else 0.0)
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """The check of the image, then that of what was learned; none where the map is the same everywhere."""
+        """The check on the image, then that on the weights; none where the map is constant."""
         return (self._of_image(), self._of_learning()) if np.ptp(self.values) else ()
 
     @property
@@ -86,15 +86,15 @@ class SaliencyMap:
 
     @property
     def verdict(self) -> str:
-        """Whether to read the map, in words."""
+        """Whether the map may be interpreted, in words."""
         if not self.checks:
-            return "Covering any place changes nothing: there is no map to read."
+            return "Covering any part of the patch changes nothing: there is no map to interpret."
         if self.passes:
-            return "Both checks are passed: the map shows what this answer rests on, though not why."
-        return "Do not read this map: it failed a check."
+            return "Both checks are passed: the map shows which regions the answer depends on, but not why."
+        return "Do not interpret this map: it failed a check."
 
     def to_json(self) -> dict[str, Any]:
-        """Set the map out.
+        """Return the map as JSON values.
 
         Returns
         -------
@@ -111,41 +111,41 @@ class SaliencyMap:
         }
 
     def _of_image(self) -> Check:
-        rho = rank_correlation(self.values, self.shuffled)
-        did = "With the image's pixels shuffled"
-        # A flat map has nothing in common with this one.
+        rho = _rank_correlation(self.values, self.shuffled)
+        did = "With the pixels of the image shuffled"
+        # A constant map has nothing in common with this one.
         if abs(rho) > SAME_RANKS:
-            return Check(False, f"{did}: {_same(rho)}. It shows the network's habits, not this vertebra.")
+            return Check(False, f"{did}: {_same(rho)}. It shows a bias of the network, not this vertebra.")
         return Check(True, f"{did}: {_another(rho)}. It depends on this image.")
 
     def _of_learning(self) -> Check:
-        rho = rank_correlation(self.values, self.unlearned)
-        did = "With what the network learned shuffled"
+        rho = _rank_correlation(self.values, self.unlearned)
+        did = "With the weights of the network shuffled"
         if abs(rho) > SAME_RANKS:
             return Check(False, f"{did}: {_same(rho)}. It does not depend on what the network learned.")
         if self.strength < LEAST_STRENGTH:
             return Check(
                 False,
-                f"{did}: a map as strong (this one is {self.strength:.1f} times as strong; "
-                f"{LEAST_STRENGTH:g} times are asked for). It does not depend on what the network learned.",
+                f"{did}: the map is only {self.strength:.1f} times as strong as without training "
+                f"(at least {LEAST_STRENGTH:g} times is required). It does not depend on what the network learned.",
             )
         return Check(
             True,
-            f"{did}: {_another(rho)}, and this one is {self.strength:.0f} times as strong. "
+            f"{did}: {_another(rho)}, and this map is {self.strength:.0f} times as strong. "
             "It depends on what the network learned.",
         )
 
 
 def saliency(models: tuple[TrainedModel, ...], stack: PatchStack, position: int) -> SaliencyMap:
-    """Map one slice of a case, and check the map.
+    """Compute the occlusion map of one slice of a case, and check it.
 
     Parameters
     ----------
     models : tuple of TrainedModel
-        The first two draw.
+        The first two are used.
     stack : PatchStack
     position : int
-        Which of the lesion's slices, from 0.
+        Position of the slice among the lesion slices, from 0.
 
     Returns
     -------
@@ -154,16 +154,16 @@ def saliency(models: tuple[TrainedModel, ...], stack: PatchStack, position: int)
     Raises
     ------
     ModelError
-        When a model's weights cannot be put in random order.
+        When the weights of a model cannot be shuffled.
 
     Notes
     -----
     Adebayo J et al. Sanity checks for saliency maps. NeurIPS 2018: a map that stays the same when all weights of the
-    network are randomised cannot explain what it learned. Weights are put in random order within each filter, which
-    keeps their distribution. Two networks of random weights draw different maps too, so that by this alone either would
-    pass; hence the map must also be stronger than with the last layer's weights alone in random order, which to a
-    network that has learned nothing makes no difference. The image is randomised likewise: each model sees the patch's
-    pixels in an order of its own.
+    network are randomised cannot explain what it learned. Weights are shuffled within each filter, which keeps their
+    distribution. Two networks of random weights also have different maps, so either would pass this check alone; hence
+    the map must also be stronger than with only the weights of the last layer shuffled, which makes no difference to a
+    network that has learned nothing. The image is randomised likewise: each model sees the pixels of the patch in an
+    order of its own.
     """
     drawn = models[:MOST_MODELS]
     patch = stack.cut(position).array
@@ -183,18 +183,18 @@ def saliency(models: tuple[TrainedModel, ...], stack: PatchStack, position: int)
 
 
 def occlusion_map(models: tuple[TrainedModel, ...], patch: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Cover one place after the other with the channel's mean, and see what becomes of the answer.
+    """Cover one position after another with the mean of the channel, and record the change of the answer.
 
     Parameters
     ----------
     models : tuple of TrainedModel
-        Their log-odds are averaged.
+        The log-odds are averaged over them.
     patch : ndarray of float32, shape (channel, size, size)
 
     Returns
     -------
     ndarray of float64, shape (GRID, GRID)
-        Log-odds of the whole patch less those of the covered one (Zeiler MD, Fergus R. ECCV 2014).
+        Log-odds of the whole patch minus those of the covered one (Zeiler MD, Fergus R. ECCV 2014).
     """
     edges = np.linspace(0, patch.shape[1], GRID + 1)
     half = WIDTH * patch.shape[1] / GRID / 2
@@ -212,8 +212,15 @@ def occlusion_map(models: tuple[TrainedModel, ...], patch: NDArray[np.float32]) 
 
 
 def _same(rho: float) -> str:
-    return f"much the same map (rank correlation {rho:.2f})"
+    return f"the map is much the same (rank correlation {rho:.2f})"
 
 
 def _another(rho: float) -> str:
-    return "no map is left" if np.isnan(rho) else f"another map (rank correlation {rho:.2f})"
+    return "no map remains" if np.isnan(rho) else f"the map is different (rank correlation {rho:.2f})"
+
+
+def _rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Spearman's rho; NaN where a map is the same everywhere."""
+    if not (np.ptp(one) and np.ptp(other)):
+        return float("nan")
+    return float(stats.spearmanr(one, other, axis=None).statistic)

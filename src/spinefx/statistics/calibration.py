@@ -256,6 +256,9 @@ def _slope(
     logit: NDArray[np.float64], y: NDArray[np.bool_], confidence: float
 ) -> tuple[Estimate, float, float, float, str]:
     """Return slope with profile interval, its standard error and intercept, log-likelihood, and why any is missing."""
+    # Centred and of unit spread: where probabilities hardly differ, the coefficients are too large for Newton's steps.
+    centre, spread = float(np.mean(logit)), float(np.std(logit)) if np.ptp(logit) else 1.0
+    logit = (logit - centre) / spread
     fit = fit_logistic(logit[:, None], y, "none")
     missing = Estimate(np.nan, np.nan, np.nan)
     if fit.separated:
@@ -275,7 +278,8 @@ def _slope(
         while fall(far) < 0 and abs(far - value) < 100 * error:
             far += side * error
         ends.append(float(optimize.brentq(fall, value, far, xtol=1e-10)) if fall(far) >= 0 else side * np.inf)
-    return Estimate(value, ends[0], ends[1]), error, float(fit.coefficients[0]), fit.log_likelihood, ""
+    slope = Estimate(value / spread, ends[0] / spread, ends[1] / spread)
+    return slope, error / spread, float(fit.coefficients[0]) - slope.value * centre, fit.log_likelihood, ""
 
 
 def _curve(p: NDArray[np.float64], y: NDArray[np.float64], confidence: float) -> CalibrationCurve:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import InputError, TableError
+from spinefx.tables.rows import read_columns
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
 __all__ = ["columns_of", "readings_from", "rows_of", "signs_from", "truth_from"]
@@ -197,7 +197,7 @@ def signs_from(table: object) -> tuple[SignScores, ...]:
 
 def _raw_columns(table: object, where: str) -> dict[str, list[object]]:
     if isinstance(table, str | Path):
-        return _read_file(Path(table))
+        return {name: list(cells) for name, cells in read_columns(Path(table)).items()}
     to_columns: Callable[[], Mapping[str, Iterable[object]]] | None = getattr(table, "to_pydict", None)
     if to_columns is not None:
         table = to_columns()
@@ -215,27 +215,6 @@ def _raw_columns(table: object, where: str) -> dict[str, list[object]]:
         raise TableError(f"an object of type {type(table).__name__}", where=where, allowed=KINDS)
     names = list(dict.fromkeys(name for row in mappings for name in row))
     return {str(name): [row.get(name) for row in mappings] for name in names}
-
-
-def _read_file(path: Path) -> dict[str, list[object]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=path.name) from error
-    except UnicodeDecodeError as error:
-        raise TableError("text that is not UTF-8", where=path.name, remedy="Save the table as CSV UTF-8.") from error
-    delimiter = max("\t;,", key=text.partition("\n")[0].count)
-    try:
-        lines = [cells for cells in csv.reader(text.splitlines(), delimiter=delimiter) if any(cells)]
-    except csv.Error as error:
-        raise TableError(f"not a table ({error})", where=path.name) from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    _refuse_repeated(header, path.name)
-    for number, cells in enumerate(lines, start=1):
-        if len(cells) != len(header):
-            place, wanted = f"{path.name}, line {number}", f"{len(header)}, as in the header"
-            raise TableError(f"{len(cells)} cells", where=place, allowed=wanted)
-    return {name: [cells[place].strip() for cells in lines[1:]] for place, name in enumerate(header)}
 
 
 def _refuse_repeated(names: Sequence[str], where: str) -> None:

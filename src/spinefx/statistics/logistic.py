@@ -132,6 +132,8 @@ def _newton(
         return likelihood, likelihood + penalty, p, information
 
     beta = np.zeros(x.shape[1])
+    # An offset far from zero would saturate every probability and leave no information to step by.
+    beta[0] = -float(offset.mean())
     likelihood, goal, p, information = state(beta)
     separated = False
     for _ in range(MOST_STEPS):

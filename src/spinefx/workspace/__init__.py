@@ -1,1 +1,1 @@
-"""Room 6: the study folder; nobody else knows its file names."""
+"""The workspace: the only place that knows its file names and the columns of its tables."""

@@ -1,4 +1,4 @@
-"""One experiment of a study folder: what was asked, what came out, and how to know that it is whole."""
+"""One experiment of a workspace: its recipe, its results, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 from spinefx.cases.reading import Prediction, Reading
 from spinefx.errors import WorkspaceError
 from spinefx.files import digest_of, write_bytes, write_text
+from spinefx.tables.rows import Row, read_table
+from spinefx.tables.writing import write_tsv
+from spinefx.workspace.columns import READING_COLUMNS
 from spinefx.workspace.layout import Workspace, read_json, write_json
-from spinefx.workspace.records import READING_COLUMNS
-from spinefx.workspace.tables import read_table, write_tsv
 
 __all__ = ["Experiment"]
 
@@ -29,7 +30,7 @@ FOLDS_FILE = "folds.tsv"
 
 @dataclass(frozen=True)
 class Experiment:
-    """Files of one experiment.
+    """The files of one experiment.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class Experiment:
 
     @classmethod
     def choose(cls, workspace: Workspace, name: str | None) -> Experiment:
-        """Open an experiment by name, or the only one.
+        """Open an experiment by name, or the only one there is.
 
         Parameters
         ----------
@@ -54,40 +55,46 @@ class Experiment:
         Raises
         ------
         WorkspaceError
-            When there is none of that name, or none, or several and no name.
+            When there is no such experiment, or none at all, or several and no name is given.
         """
         names = workspace.experiment_names()
         if name is None and len(names) == 1:
             return cls(workspace.experiment_folder(names[0]))
         if name not in names:
-            found = f"no experiment {name!r}" if name else f"{len(names)} experiments and no name"
+            found = (
+                f"there is no experiment {name[:40]!r}"
+                if name
+                else f"there are {len(names)} experiments, and no name is given"
+            )
             raise WorkspaceError(
-                found, allowed=", ".join(names) or "none yet", remedy="Run `spinefx train WORKSPACE`, or give a name."
+                found,
+                allowed=", ".join(names) or "none yet",
+                remedy="Run `spinefx train WORKSPACE`, or name an experiment.",
             )
         return cls(workspace.experiment_folder(name))
 
     @property
     def name(self) -> str:
-        """What the experiment is called."""
+        """Name of the experiment."""
         return self.folder.name
 
     @property
     def models_folder(self) -> Path:
-        """Where cross-validation keeps its folds."""
+        """Folder of the folds of the cross-validation."""
         return self.folder / "models"
 
     @property
     def recipe_path(self) -> Path:
-        """The recipe, complete."""
+        """Path of the complete recipe."""
         return self.folder / "recipe.toml"
 
     @property
     def report_folder(self) -> Path:
-        """Where the report goes."""
+        """Folder of the report."""
         return self.folder / "report"
 
     def is_finished(self) -> bool:
-        """Tell whether training came to its end.
+        """Return whether training is finished.
 
         Returns
         -------
@@ -96,7 +103,7 @@ class Experiment:
         return (self.folder / "environment.json").is_file()
 
     def start(self, recipe_toml: str) -> None:
-        """Write the recipe; a finished state of an earlier run is taken back first.
+        """Write the recipe, after marking the experiment as unfinished.
 
         Parameters
         ----------
@@ -115,19 +122,19 @@ class Experiment:
         audit: Sequence[tuple[str, str, int, str]],
         environment: dict[str, Any],
     ) -> None:
-        """Write all results; the environment last, which says that they are whole.
+        """Write all results; the environment comes last and marks them as complete.
 
         Parameters
         ----------
         predictions : sequence of (repeat, Prediction)
         readings : sequence of Reading
-            The model's, of the first repeat.
+            Readings of the model in the first repeat.
         folds : sequence of (repeat, participant_id, test fold, folds in whose inner split it was)
         history : sequence of (repeat, fold, epoch, learning rate, training loss, validation loss, kept)
         audit : sequence of (check, result, compared, detail)
         environment : dict
         """
-        # Probabilities in full, so that what is read again is what was written.
+        # Probabilities in full precision, so that reading returns what was written.
         rows = [
             (repeat, p.case_id, p.participant_id, p.slice_index, *map(repr, _probabilities(p)), p.fold, p.model_digest)
             for repeat, p in predictions
@@ -141,7 +148,7 @@ class Experiment:
         write_json(self.folder / "environment.json", environment)
 
     def read_predictions(self) -> tuple[tuple[int, Prediction], ...]:
-        """Read slice predictions with the repeat they belong to.
+        """Read the predictions of all slices, each with its repeat.
 
         Returns
         -------
@@ -150,25 +157,25 @@ class Experiment:
         Raises
         ------
         WorkspaceError
-            When training has not come to its end.
+            When training is not finished.
         """
         if not self.is_finished():
             raise WorkspaceError(
-                "training has not come to its end",
+                "training is not finished",
                 where=f"experiment {self.name}",
-                remedy="Run the same `spinefx train` again; it goes on where it stopped.",
+                remedy="Run the same `spinefx train` command again; it continues where it stopped.",
             )
         table = read_table(self.folder / "predictions.tsv", required=PREDICTION_COLUMNS)
         return tuple(
             (
-                int(row.required("repeat")),
+                _whole(row, "repeat"),
                 Prediction(
                     case_id=row.required("case_id"),
                     participant_id=row.required("participant_id"),
-                    slice_index=int(row.required("slice")),
+                    slice_index=_whole(row, "slice"),
                     probability=row.number_in("probability", 0, 1) or 0.0,
                     corrected_probability=row.number_in("corrected_probability", 0, 1) or 0.0,
-                    fold=int(row.required("fold")),
+                    fold=_whole(row, "fold"),
                     model_digest=row.required("model_digest"),
                 ),
             )
@@ -176,7 +183,7 @@ class Experiment:
         )
 
     def read_test_folds(self) -> dict[str, int]:
-        """Read in which fold of the first repeat each participant was tested.
+        """Read the test fold of each participant in the first repeat.
 
         Returns
         -------
@@ -189,10 +196,10 @@ class Experiment:
         """
         rows = read_table(self.folder / FOLDS_FILE, required=("repeat", "participant_id", "test_fold")).rows
         first = [row for row in rows if row.text("repeat") == "1"]
-        return {row.required("participant_id"): int(row.required("test_fold")) for row in first}
+        return {row.required("participant_id"): _whole(row, "test_fold") for row in first}
 
     def read_audit(self) -> tuple[tuple[str, str, str], ...]:
-        """Read the leak audit as (check, result, what was compared).
+        """Read the leak audit as (check, result, detail).
 
         Returns
         -------
@@ -202,7 +209,7 @@ class Experiment:
         return tuple((row.text("check"), row.text("result"), row.text("detail")) for row in rows)
 
     def read_environment(self) -> dict[str, Any]:
-        """Read versions and digests.
+        """Read the software versions and digests.
 
         Returns
         -------
@@ -211,10 +218,10 @@ class Experiment:
         return read_json(self.folder / "environment.json")
 
     def write_report(self, files: dict[str, bytes]) -> Path:
-        """Write a report's files, the page last, and take away what an earlier report wrote and this one does not.
+        """Write the files of a report, the page last, and remove those of an earlier report that this one lacks.
 
-        The report's own files are listed with their digests in ``files.tsv``; a file that is not listed, or was changed
-        since, is somebody's own and stays.
+        The files are listed with their digests in ``files.tsv``; a file that is not listed, or has been changed since,
+        belongs to the user and stays.
 
         Parameters
         ----------
@@ -226,7 +233,7 @@ class Experiment:
             Of ``report.html``.
         """
         earlier, now = self._listed_files(), {(name, digest_of(data)) for name, data in files.items()}
-        # Both are listed until the work is done: a report that was cut off is tidied by the next one.
+        # Both are listed until the work is done, so that the next report tidies up after an interrupted one.
         self._list_files(earlier | now)
         for name, data in sorted(files.items(), key=lambda item: item[0] == "report.html"):
             write_bytes(self.report_folder / name, data)
@@ -242,7 +249,7 @@ class Experiment:
         return self.report_folder / "files.tsv"
 
     def _listed_files(self) -> set[tuple[str, str]]:
-        """Name and digest of each file that a report wrote; names that lead out of the folder are nobody's."""
+        """Return name and digest of each file of the report, ignoring names that lead out of the folder."""
         if not self._file_list.is_file():
             return set()
         rows = read_table(self._file_list, required=FILE_COLUMNS).rows
@@ -251,6 +258,11 @@ class Experiment:
 
     def _list_files(self, listed: Iterable[tuple[str, str]]) -> None:
         write_tsv(self._file_list, FILE_COLUMNS, sorted(listed))
+
+
+def _whole(row: Row, column: str) -> int:
+    row.required(column)
+    return row.integer_in(column, 0, 10**6) or 0
 
 
 def _probabilities(prediction: Prediction) -> tuple[float, float]:

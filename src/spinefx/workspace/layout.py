@@ -1,45 +1,51 @@
-"""The study folder: what lies where, and which schema it follows.
+"""The workspace: where each file lies, which schema it follows, and who may write.
 
-This is the only place that knows a file name of a study folder. BIDS where BIDS speaks; the rest is listed in
-``.bidsignore``.
+This is the only module that knows the file names of a workspace. They follow BIDS where BIDS covers them; the rest is
+listed in ``.bidsignore``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spinefx import __version__
+from spinefx import __version__, documents
 from spinefx.cases.patch import PROTOCOL_SEQUENCES, PatchSettings
 from spinefx.errors import InputError, WorkspaceError
-from spinefx.files import write_text
-from spinefx.vocabulary import SEQUENCES, Weighting, sequences_of
+from spinefx.files import TEMPORARY_PREFIX, locked, sweep, write_text
+from spinefx.vocabulary import RESEARCH_USE_ONLY, SEQUENCES, Weighting, sequence_named
 
-__all__ = ["SCHEMA", "Workspace", "read_json", "write_json"]
+__all__ = ["SCHEMA", "Workspace", "kept_sequences", "read_json", "write_json"]
 
 SCHEMA = 1
 BIDS_VERSION = "1.10.0"
 PARTICIPANT = re.compile(r"sub-[0-9]{3,6}")
 EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
-README = """# A spinefx study
+README = f"""# A spinefx workspace
 
-- `participants.tsv`: who takes part, with the diagnosis and its source (`participants.json` explains the columns)
-- `sub-*/anat`: sagittal T1W and T2W of each participant, as NIfTI
-- `annotations`: the marked vertebrae (`lesions.tsv`), human readings (`readings.tsv`), sign scores (`signs.tsv`)
-- `derivatives`, `experiments`: rebuilt from the above at any time by `spinefx patch` and `spinefx train`
+- `participants.tsv`: the participants, with diagnosis and its source (`participants.json` explains the columns)
+- `sub-*/anat`: the sagittal series of each participant, as NIfTI
+- `annotations`: marked vertebrae (`lesions.tsv`), human readings (`readings.tsv`), sign scores (`signs.tsv`)
+- `derivatives`, `experiments`: can be rebuilt from the above at any time with `spinefx patch` and `spinefx train`
 
-Research use only, not a medical device. No patient's name, date or hospital identifier is kept here.
+{RESEARCH_USE_ONLY} This folder holds no patient's name, date or hospital identifier.
 """
+LOCK = ".spinefx.lock"
+# What :meth:`Workspace.create` writes before the marker that completes it.
+FIRST_FILES = ("README.md", ".bidsignore", "dataset_description.json")
+# A temporary file of this age belongs to no process that is still writing.
+ABANDONED_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A study folder that exists and follows this version's schema.
+    """A workspace that exists and follows a schema that this version knows.
 
     Use :meth:`create` or :meth:`open`.
 
@@ -52,7 +58,7 @@ class Workspace:
 
     @staticmethod
     def is_at(root: Path) -> bool:
-        """Tell whether a folder is a study folder.
+        """Return whether a folder is a workspace.
 
         Parameters
         ----------
@@ -66,14 +72,14 @@ class Workspace:
 
     @classmethod
     def create(cls, root: Path, sequences: Iterable[str] = PROTOCOL_SEQUENCES) -> Workspace:
-        """Make an empty study folder, or open one that is there.
+        """Create an empty workspace, or open an existing one.
 
         Parameters
         ----------
         root : Path
-            Absent, empty, or a study folder already.
+            Absent, empty, a workspace, or what an interrupted call has left.
         sequences : iterable of str
-            Series that a new study folder keeps of each participant; T1w and T2w are always among them.
+            Series that a new workspace keeps of each participant; T1w and T2w are always among them.
 
         Returns
         -------
@@ -82,20 +88,18 @@ class Workspace:
         Raises
         ------
         WorkspaceError
-            When the folder holds something else.
+            When the folder holds anything else.
         """
         if cls.is_at(root):
             return cls.open(root)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise WorkspaceError(
-                "the place for the study folder is taken", where=root.name, allowed="a new or an empty folder"
-            )
+        if root.exists() and not _is_begun(root):
+            raise WorkspaceError("the folder is not empty", where=root.name, allowed="a new or empty folder")
         workspace = cls(root)
         write_text(root / "README.md", README)
         write_text(root / ".bidsignore", "workspace.json\nannotations/\nexperiments/\n")
-        write_json(root / "dataset_description.json", _dataset_description("spinefx study", "raw"))
+        write_json(root / "dataset_description.json", _dataset_description("spinefx workspace", "raw"))
         marker: dict[str, Any] = {"schema": SCHEMA, "created_by": f"spinefx {__version__}"}
-        kept = _kept(sequences)
+        kept = kept_sequences(sequences)
         if kept != PROTOCOL_SEQUENCES:
             marker["sequences"] = [str(sequence) for sequence in kept]
         write_json(root / "workspace.json", marker)
@@ -103,7 +107,7 @@ class Workspace:
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
-        """Open a study folder.
+        """Open a workspace.
 
         Parameters
         ----------
@@ -116,30 +120,30 @@ class Workspace:
         Raises
         ------
         WorkspaceError
-            When it is no study folder, or one of another schema.
+            When the folder is not a workspace, or follows another schema.
         """
         marker = root / "workspace.json"
         if not marker.is_file():
             raise WorkspaceError(
-                "no study folder (workspace.json is missing)",
+                "not a workspace (workspace.json is missing)",
                 where=root.name,
-                remedy="Make one with `spinefx ingest WORKSPACE EXPORT --table cases.csv`.",
+                remedy="Create one with `spinefx ingest WORKSPACE EXPORT --table cases.csv`.",
             )
         schema = read_json(marker).get("schema")
-        if not isinstance(schema, int) or schema < 1:
-            raise WorkspaceError(f"schema {schema!r}", where="workspace.json", allowed=f"{SCHEMA}")
+        if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+            raise WorkspaceError(f"unknown schema {str(schema)[:20]!r}", where="workspace.json", allowed=f"{SCHEMA}")
         if schema > SCHEMA:
             raise WorkspaceError(
-                f"the study folder follows schema {schema}, newer than this program knows",
+                f"the workspace follows schema {str(schema)[:20]}, which is newer than this program",
                 where="workspace.json",
                 allowed=f"up to {SCHEMA}",
-                remedy="Install a newer spinefx; nothing was changed.",
+                remedy="Install a newer version of spinefx. Nothing was changed.",
             )
         return cls(root)
 
     @cached_property
     def sequences(self) -> tuple[Weighting, ...]:
-        """Series that are kept of each participant: T1w and T2w always, the others where a participant has them.
+        """Series kept of each participant: T1w and T2w always, the others where a participant has them.
 
         Raises
         ------
@@ -150,9 +154,41 @@ class Workspace:
         if not marker.is_file():
             return PROTOCOL_SEQUENCES
         try:
-            return _kept(read_json(marker).get("sequences", PROTOCOL_SEQUENCES))
-        except (InputError, TypeError) as error:
+            return kept_sequences(read_json(marker).get("sequences", PROTOCOL_SEQUENCES))
+        except (InputError, TypeError, AttributeError) as error:
             raise WorkspaceError("unknown sequences", where=marker.name, allowed=", ".join(SEQUENCES)) from error
+
+    @contextlib.contextmanager
+    def writing(self, *, wait_s: float = 0.0) -> Iterator[None]:
+        """Hold the workspace's exclusive lock while writing tables or images.
+
+        Temporary files that killed writers left behind are removed. Training needs no lock: each fold has files of its
+        own.
+
+        Parameters
+        ----------
+        wait_s : float
+            How long to wait for another writer.
+
+        Raises
+        ------
+        WorkspaceError
+            When another process is writing.
+        """
+        with locked(self.root / LOCK, wait_s=wait_s) as is_ours:
+            if not is_ours:
+                raise WorkspaceError(
+                    "another command is writing to this workspace",
+                    where=self.root.name,
+                    remedy="Wait until it has finished, then run this command again.",
+                )
+            sweep(self.root, older_than_s=ABANDONED_S)
+            yield
+
+    @property
+    def ingest_claim(self) -> Path:
+        """``.ingest.json``: what an unfinished ingest reads; removed when it is complete."""
+        return self.root / ".ingest.json"
 
     @property
     def participants_table(self) -> Path:
@@ -180,17 +216,22 @@ class Workspace:
         return self.root / "annotations" / "signs.tsv"
 
     @property
+    def images_table(self) -> Path:
+        """``annotations/images.tsv``: the digest of each series of each participant, as ingested."""
+        return self.root / "annotations" / "images.tsv"
+
+    @property
     def refused_series_table(self) -> Path:
         """``annotations/refused_series.tsv``."""
         return self.root / "annotations" / "refused_series.tsv"
 
     @property
     def log_file(self) -> Path:
-        """``annotations/log.sqlite``: what happened at the pages."""
+        """``annotations/log.sqlite``: the log of the web app."""
         return self.root / "annotations" / "log.sqlite"
 
     def image(self, participant_id: str, weighting: str) -> Path:
-        """Return the place of one series.
+        """Return the path of one series.
 
         Parameters
         ----------
@@ -206,15 +247,17 @@ class Workspace:
         Raises
         ------
         WorkspaceError
-            For anything that is no participant identifier.
+            When the identifier is not that of a participant.
         """
         if not PARTICIPANT.fullmatch(participant_id):
-            raise WorkspaceError(f"participant {participant_id[:20]!r}", allowed="sub-001, sub-002 and so on")
+            raise WorkspaceError(
+                f"{participant_id[:20]!r} is not a participant identifier", allowed="sub-001, sub-002 and so on"
+            )
         name = f"{participant_id}_{Weighting(weighting).bids_ending}.nii.gz"
         return self.root / participant_id / "anat" / name
 
     def images(self, participant_id: str) -> dict[Weighting, Path]:
-        """Return the series of a participant that are there.
+        """Return the existing series of a participant.
 
         Parameters
         ----------
@@ -229,7 +272,7 @@ class Workspace:
         return {weighting: path for weighting, path in places.items() if path.is_file()}
 
     def participant_folders(self) -> tuple[Path, ...]:
-        """Folders of participants that are there, ordered.
+        """Return the folders of all participants, in order.
 
         Returns
         -------
@@ -238,7 +281,7 @@ class Workspace:
         return tuple(sorted(path for path in self.root.glob("sub-*") if path.is_dir()))
 
     def patches_folder(self, settings: PatchSettings) -> Path:
-        """Folder of patches that were cut with given settings.
+        """Return the folder of the patches cut with given settings.
 
         Parameters
         ----------
@@ -259,12 +302,12 @@ class Workspace:
         folder : Path
         name : str
         **extra
-            Further keys.
+            Additional keys.
         """
         write_json(folder / "dataset_description.json", _dataset_description(name, "derivative") | extra)
 
     def experiment_folder(self, name: str) -> Path:
-        """Folder of one experiment.
+        """Return the folder of an experiment.
 
         Parameters
         ----------
@@ -277,14 +320,16 @@ class Workspace:
         Raises
         ------
         WorkspaceError
-            For a name that would not be safe as a folder's.
+            When the name is not safe as the name of a folder.
         """
         if not EXPERIMENT.fullmatch(name):
-            raise WorkspaceError(f"experiment {name[:20]!r}", allowed="up to 41 letters, digits, _ and -")
+            raise WorkspaceError(
+                f"{name[:20]!r} is not a name for an experiment", allowed="up to 41 letters, digits, _ and -"
+            )
         return self.root / "experiments" / name
 
     def experiment_names(self) -> tuple[str, ...]:
-        """Experiments that have at least a recipe, ordered by name.
+        """List the experiments that have at least a recipe, in alphabetical order.
 
         Returns
         -------
@@ -293,9 +338,23 @@ class Workspace:
         return tuple(sorted(path.parent.name for path in (self.root / "experiments").glob("*/recipe.toml")))
 
 
-def _kept(sequences: Iterable[str]) -> tuple[Weighting, ...]:
-    """Return the sequences of a study folder, those of the protocol first."""
-    return sequences_of([*PROTOCOL_SEQUENCES, *(name for name in sequences if name not in PROTOCOL_SEQUENCES)])
+def kept_sequences(names: Iterable[str]) -> tuple[Weighting, ...]:
+    """Return the series that a workspace keeps: those of the protocol, then the named ones.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Returns
+    -------
+    tuple of Weighting
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    return tuple(dict.fromkeys((*PROTOCOL_SEQUENCES, *(sequence_named(name) for name in names))))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -312,21 +371,13 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     WorkspaceError
-        When it is missing, broken, or no object.
+        When the file is missing or broken, or holds something other than an object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorkspaceError(f"cannot be read ({error.strerror})", where=path.name) from error
-    except ValueError as error:
-        raise WorkspaceError("broken JSON", where=path.name, remedy="Rebuild or restore the file.") from error
-    if not isinstance(value, dict):
-        raise WorkspaceError("JSON that is no object", where=path.name)
-    return value
+    return documents.read_json(path, WorkspaceError, remedy="Restore the file from a backup, or rebuild it.")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON object for people to read, whole or not at all.
+    """Write an indented JSON object, completely or not at all.
 
     Parameters
     ----------
@@ -334,6 +385,16 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     value : dict
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _is_begun(root: Path) -> bool:
+    """Return whether a folder is empty, or holds only what an interrupted :meth:`Workspace.create` has left."""
+    if not root.is_dir():
+        return False
+    names = {path.name for path in root.iterdir() if not path.name.startswith(TEMPORARY_PREFIX)} - {LOCK}
+    readme = root / "README.md"
+    is_ours = readme.is_file() and readme.read_bytes().startswith(README.encode()[:11])
+    return not names or (is_ours and names <= set(FIRST_FILES))
 
 
 def _dataset_description(name: str, kind: str) -> dict[str, Any]:

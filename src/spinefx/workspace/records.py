@@ -1,11 +1,10 @@
-"""The tables of a study folder, and the cohort that they make."""
+"""The tables of a workspace, and the cohort that they describe."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from spinefx.cases.cohort import Case, Cohort
 from spinefx.cases.lesion import Box, Lesion
@@ -13,18 +12,28 @@ from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.errors import TableError
 from spinefx.files import canonical_json, digest_of
-from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Arm, Diagnosis, Score, TruthSource
+from spinefx.tables.rows import Row, read_table
+from spinefx.tables.writing import write_tsv
+from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score, TruthSource
+from spinefx.workspace.columns import (
+    BOX_COLUMNS,
+    COLUMN_MEANINGS,
+    IMAGE_COLUMNS,
+    LESION_COLUMNS,
+    PARTICIPANT_COLUMNS,
+    READING_COLUMNS,
+    SIGN_COLUMNS,
+)
 from spinefx.workspace.layout import Workspace, read_json, write_json
-from spinefx.workspace.tables import Row, read_table, write_tsv
 
 __all__ = [
-    "BOX_COLUMNS",
-    "LESION_COLUMNS",
     "LesionRecord",
     "Participant",
+    "SeriesDigest",
     "images_digest",
     "lesion_of",
     "read_cohort",
+    "read_images",
     "read_lesions",
     "read_participants",
     "read_proposals",
@@ -32,52 +41,13 @@ __all__ = [
     "read_refused_series",
     "read_signs",
     "sidecar_path",
+    "write_images",
     "write_lesions",
     "write_participants",
     "write_readings",
     "write_refused_series",
     "write_signs",
 ]
-
-PARTICIPANT_COLUMNS = ("participant_id", "age", "sex", "diagnosis", "truth_source", "primary_tumor")
-BOX_COLUMNS = ("centre_l_mm", "centre_p_mm", "centre_s_mm", "side_mm", "first_slice", "last_slice")
-LESION_COLUMNS = ("case_id", "participant_id", "level", *BOX_COLUMNS, "annotator")
-READING_COLUMNS = ("case_id", "reader_id", "arm", "diagnosis", "confidence", "seconds")
-SIGN_COLUMNS = ("case_id", "reader_id", *SIGN_IDENTIFIERS)
-COLUMN_MEANINGS: dict[str, dict[str, Any]] = {
-    "participants": {
-        "participant_id": {"Description": "Pseudonym given at ingest; its order says nothing"},
-        "age": {"Description": "Age at the examination; 90 stands for 90 and above", "Units": "years"},
-        "sex": {
-            "Description": "As the examination's header says",
-            "Levels": {"F": "female", "M": "male", "O": "other"},
-        },
-        "diagnosis": {"Description": "The truth", "Levels": {"benign": "benign", "malignant": "malignant"}},
-        "truth_source": {"Description": "How it was established", "Levels": {s.value: s.value for s in TruthSource}},
-        "primary_tumor": {"Description": "Known primary tumour, in plain words"},
-    },
-    "lesions": {
-        "level": {"Description": "Vertebral level, C1 to S5"},
-        "centre_l_mm": {"Description": "Centre of the box, to the patient's left (DICOM)", "Units": "mm"},
-        "centre_p_mm": {"Description": "Centre of the box, to the back (DICOM)", "Units": "mm"},
-        "centre_s_mm": {"Description": "Centre of the box, to the head (DICOM)", "Units": "mm"},
-        "side_mm": {"Description": "Side of the square box in the plane of the T2W slices", "Units": "mm"},
-        "first_slice": {"Description": "First T2W slice of the lesion, from 0 along the stack as stored"},
-        "last_slice": {"Description": "Last T2W slice of the lesion, included"},
-        "annotator": {"Description": "Code of who marked the box"},
-    },
-    "readings": {
-        "reader_id": {"Description": "Code of the reader"},
-        "arm": {"Description": "Without or with the model", "Levels": {"unaided": "without", "aided": "with"}},
-        "diagnosis": {"Description": "The reader's answer"},
-        "confidence": {"Description": "That the fracture is malignant", "Units": "percent"},
-        "seconds": {"Description": "Reading time", "Units": "s"},
-    },
-    "signs": {
-        sign.identifier: {"Description": sign.label, "Levels": {"y": "yes", "n": "no", "u": "not assessable"}}
-        for sign in SIGNS
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +60,7 @@ class Participant:
     diagnosis : Diagnosis
     truth_source : TruthSource
     age : float or None
-        Years; 90 stands for 90 and above.
+        Years; 90 means 90 and above.
     sex, primary_tumor : str
         Empty where unknown.
     """
@@ -120,8 +90,26 @@ class LesionRecord:
     annotator: str = ""
 
 
+@dataclass(frozen=True)
+class SeriesDigest:
+    """One row of ``annotations/images.tsv``.
+
+    Parameters
+    ----------
+    participant_id : str
+    series : str
+        Weighting, such as ``T1w``.
+    voxel_sha256 : str
+        Digest of the voxels.
+    """
+
+    participant_id: str
+    series: str
+    voxel_sha256: str
+
+
 def read_participants(workspace: Workspace) -> tuple[Participant, ...]:
-    """Read who takes part.
+    """Read the participants.
 
     Parameters
     ----------
@@ -134,7 +122,7 @@ def read_participants(workspace: Workspace) -> tuple[Participant, ...]:
     Raises
     ------
     TableError
-        For a missing table, a doubled participant or a cell out of range.
+        For a missing table, a duplicate participant, or a cell out of range.
     """
     table = read_table(workspace.participants_table, required=PARTICIPANT_COLUMNS)
     table.refuse_duplicates("participant_id")
@@ -142,7 +130,7 @@ def read_participants(workspace: Workspace) -> tuple[Participant, ...]:
 
 
 def write_participants(workspace: Workspace, participants: Iterable[Participant]) -> None:
-    """Write ``participants.tsv`` and its dictionary.
+    """Write ``participants.tsv`` and the dictionary of its columns.
 
     Parameters
     ----------
@@ -150,8 +138,9 @@ def write_participants(workspace: Workspace, participants: Iterable[Participant]
     participants : iterable of Participant
     """
     rows = [(p.participant_id, p.age, p.sex, p.diagnosis, p.truth_source, p.primary_tumor) for p in participants]
-    write_tsv(workspace.participants_table, PARTICIPANT_COLUMNS, rows)
+    # The table last: its presence shows that the workspace is complete.
     write_json(workspace.participants_table.with_suffix(".json"), COLUMN_MEANINGS["participants"])
+    write_tsv(workspace.participants_table, PARTICIPANT_COLUMNS, rows)
 
 
 def read_lesions(workspace: Workspace) -> tuple[LesionRecord, ...]:
@@ -164,7 +153,7 @@ def read_lesions(workspace: Workspace) -> tuple[LesionRecord, ...]:
     Returns
     -------
     tuple of LesionRecord
-        Empty where no table exists yet.
+        Empty while there is no table.
 
     Raises
     ------
@@ -174,7 +163,7 @@ def read_lesions(workspace: Workspace) -> tuple[LesionRecord, ...]:
 
 
 def read_proposals(workspace: Workspace) -> tuple[LesionRecord, ...]:
-    """Read the boxes that a model proposes for people to accept or correct; none of them is in the cohort.
+    """Read the boxes that a model proposes; none of them is part of the cohort until a person accepts it.
 
     Parameters
     ----------
@@ -183,7 +172,7 @@ def read_proposals(workspace: Workspace) -> tuple[LesionRecord, ...]:
     Returns
     -------
     tuple of LesionRecord
-        Empty where no table exists; ``annotator`` names the model.
+        Empty where there is no table; ``annotator`` names the model.
 
     Raises
     ------
@@ -193,7 +182,7 @@ def read_proposals(workspace: Workspace) -> tuple[LesionRecord, ...]:
 
 
 def write_lesions(workspace: Workspace, records: Iterable[LesionRecord]) -> None:
-    """Write ``lesions.tsv`` and its dictionary.
+    """Write ``lesions.tsv`` and the dictionary of its columns.
 
     Parameters
     ----------
@@ -220,7 +209,7 @@ def read_readings(workspace: Workspace) -> tuple[Reading, ...]:
     Returns
     -------
     tuple of Reading
-        Empty where no table exists.
+        Empty where there is no table.
 
     Raises
     ------
@@ -234,7 +223,7 @@ def read_readings(workspace: Workspace) -> tuple[Reading, ...]:
 
 
 def write_readings(workspace: Workspace, readings: Iterable[Reading]) -> None:
-    """Write ``readings.tsv`` and its dictionary.
+    """Write ``readings.tsv`` and the dictionary of its columns.
 
     Parameters
     ----------
@@ -246,20 +235,55 @@ def write_readings(workspace: Workspace, readings: Iterable[Reading]) -> None:
     write_json(workspace.readings_table.with_suffix(".json"), COLUMN_MEANINGS["readings"])
 
 
+def write_images(workspace: Workspace, digests: Iterable[SeriesDigest]) -> None:
+    """Write the digest of each ingested series.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    digests : iterable of SeriesDigest
+    """
+    rows = [(one.participant_id, one.series, one.voxel_sha256) for one in digests]
+    write_tsv(workspace.images_table, IMAGE_COLUMNS, rows)
+
+
+def read_images(workspace: Workspace) -> tuple[SeriesDigest, ...]:
+    """Read the digest of each ingested series.
+
+    Parameters
+    ----------
+    workspace : Workspace
+
+    Returns
+    -------
+    tuple of SeriesDigest
+        Empty in a workspace of an earlier version, which has no such table.
+
+    Raises
+    ------
+    TableError
+    """
+    if not workspace.images_table.exists():
+        return ()
+    table = read_table(workspace.images_table, required=IMAGE_COLUMNS)
+    table.refuse_duplicates("participant_id", "series")
+    return tuple(SeriesDigest(*(row.required(column) for column in IMAGE_COLUMNS)) for row in table.rows)
+
+
 def write_refused_series(workspace: Workspace, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Write which series of each participant were not used, and why.
+    """Write which series of each participant were rejected, and why.
 
     Parameters
     ----------
     workspace : Workspace
     rows : iterable of (participant, series label, reason)
-        Labels hold no identifier.
+        Labels contain no identifier.
     """
     write_tsv(workspace.refused_series_table, ("participant_id", "series", "reason"), rows)
 
 
 def read_refused_series(workspace: Workspace, participant_id: str) -> tuple[tuple[str, str], ...]:
-    """Read which series of a participant were not used.
+    """Read which series of a participant were rejected.
 
     Parameters
     ----------
@@ -269,7 +293,7 @@ def read_refused_series(workspace: Workspace, participant_id: str) -> tuple[tupl
     Returns
     -------
     tuple of (str, str)
-        Label and reason; empty where the study came without a record of them.
+        Label and reason; empty where there is no record of them.
 
     Raises
     ------
@@ -292,7 +316,7 @@ def read_signs(workspace: Workspace) -> tuple[SignScores, ...]:
     Returns
     -------
     tuple of SignScores
-        Empty where no table exists.
+        Empty where there is no table.
 
     Raises
     ------
@@ -314,7 +338,7 @@ def read_signs(workspace: Workspace) -> tuple[SignScores, ...]:
 
 
 def write_signs(workspace: Workspace, scores: Iterable[SignScores]) -> None:
-    """Write ``signs.tsv`` and its dictionary.
+    """Write ``signs.tsv`` and the dictionary of its columns.
 
     Parameters
     ----------
@@ -327,7 +351,7 @@ def write_signs(workspace: Workspace, scores: Iterable[SignScores]) -> None:
 
 
 def images_digest(workspace: Workspace, participant_id: str) -> str:
-    """Return the digest of a participant's series, from what their sidecars say of the voxels.
+    """Return the digest of a participant's series, from the voxel digests in their sidecars.
 
     Parameters
     ----------
@@ -341,7 +365,7 @@ def images_digest(workspace: Workspace, participant_id: str) -> str:
     Raises
     ------
     WorkspaceError
-        When a sidecar is missing or says nothing of the voxels.
+        When a sidecar is missing or broken.
     """
     named = {}
     further = (weighting for weighting in workspace.images(participant_id) if weighting not in PROTOCOL_SEQUENCES)
@@ -352,9 +376,9 @@ def images_digest(workspace: Workspace, participant_id: str) -> str:
 
 
 def read_cohort(workspace: Workspace) -> Cohort:
-    """Join participants and lesions to the cohort; participants without a box are not in it.
+    """Return the cohort of all participants with a marked vertebra.
 
-    Where several annotators marked a case, the first row of the table stands for it.
+    Where several annotators marked a case, the first row of the table counts.
 
     Parameters
     ----------
@@ -367,7 +391,7 @@ def read_cohort(workspace: Workspace) -> Cohort:
     Raises
     ------
     TableError
-        When a lesion belongs to nobody.
+        When a lesion belongs to no participant.
     """
     participants = {participant.participant_id: participant for participant in read_participants(workspace)}
     cases = []
@@ -375,24 +399,31 @@ def read_cohort(workspace: Workspace) -> Cohort:
     for record in reversed(first.values()):
         if record.participant_id not in participants:
             raise TableError(
-                f"a lesion of {record.participant_id}, who is not in participants.tsv",
+                f"a lesion of {record.participant_id[:20]}, who is not in participants.tsv",
                 where=workspace.lesions_table.name,
             )
-        person = participants[record.participant_id]
+        participant = participants[record.participant_id]
         digest = images_digest(workspace, record.participant_id)
         cases.append(
-            Case(record.case_id, record.participant_id, record.lesion, person.diagnosis, person.truth_source, digest)
+            Case(
+                record.case_id,
+                record.participant_id,
+                record.lesion,
+                participant.diagnosis,
+                participant.truth_source,
+                digest,
+            )
         )
     return Cohort(tuple(cases))
 
 
 def lesion_of(row: Row) -> Lesion:
-    """Read a marked vertebra from a row with the columns of ``lesions.tsv``.
+    """Return the marked vertebra of a row with the columns of ``lesions.tsv``.
 
     Parameters
     ----------
     row : Row
-        ``centre_l_mm`` to ``last_slice``, all given; ``level`` where known.
+        All of ``centre_l_mm`` to ``last_slice``; ``level`` where known.
 
     Returns
     -------
@@ -402,17 +433,15 @@ def lesion_of(row: Row) -> Lesion:
     ------
     TableError, BoxError
     """
-    numbers = [row.number_in(name, -5000, 5000) for name in BOX_COLUMNS]
-    if any(number is None for number in numbers):
-        raise TableError("a box or slice number is missing", where=row.where)
-    left, posterior, superior, side, first, last = (number for number in numbers if number is not None)
-    if first != int(first) or last != int(last):
-        raise TableError("a slice number that is no whole number", where=row.where)
-    return Lesion(Box((left, posterior, superior), side), int(first), int(last), row.text("level"))
+    for column in BOX_COLUMNS:
+        row.required(column)
+    place = [row.number_in(column, -5000, 5000) or 0.0 for column in BOX_COLUMNS[:4]]
+    first, last = (row.integer_in(column, 0, 5000) or 0 for column in BOX_COLUMNS[4:])
+    return Lesion(Box((place[0], place[1], place[2]), place[3]), first, last, row.text("level"))
 
 
 def sidecar_path(workspace: Workspace, participant_id: str, weighting: str) -> Path:
-    """Return the place of a series' JSON sidecar.
+    """Return the path of a series' JSON sidecar.
 
     Parameters
     ----------

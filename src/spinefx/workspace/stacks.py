@@ -1,8 +1,7 @@
-"""Patches on disk: one array file, one JSON and one contact sheet a case."""
+"""Patches on disk: one array file, one JSON file and one contact sheet per case."""
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -30,15 +29,15 @@ __all__ = [
 
 
 def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignments: dict[str, dict[str, Any]]) -> None:
-    """Write one case's patches.
+    """Write the patches of one case.
 
     Parameters
     ----------
     folder : Path
-        Of all patches with these settings.
+        Folder of all patches with these settings.
     stack : PatchStack
     source_digest : str
-        Digest of what the patches were made from: images, lesion and settings.
+        Digest of the images, lesion and settings from which the patches were cut.
     alignments : dict
         How each series was brought to T2W, by weighting, for the JSON beside.
     """
@@ -63,7 +62,7 @@ def save_stack(folder: Path, stack: PatchStack, source_digest: str, alignments: 
 
 
 def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
-    """Read one case's patches.
+    """Read the patches of one case.
 
     Parameters
     ----------
@@ -77,16 +76,16 @@ def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
     Raises
     ------
     WorkspaceError
-        When they are missing or not what was written.
+        When they are missing or have been altered.
     """
     base = folder / participant_id / case_id
-    remedy = "Run `spinefx patch` on the study folder."
+    remedy = "Run `spinefx patch` on the workspace."
     described = read_json(base.with_name(f"{case_id}_patch.json")) if _exists(base) else None
     if described is None:
-        raise WorkspaceError("no patches", where=case_id, remedy=remedy)
+        raise WorkspaceError("there are no patches", where=case_id, remedy=remedy)
     path = base.with_name(f"{case_id}_patch.npz")
     if digest_of(path.read_bytes()) != described.get("arrays"):
-        raise WorkspaceError("patches that are not what was written", where=path.name, remedy=remedy)
+        raise WorkspaceError("the patches have been altered", where=path.name, remedy=remedy)
     try:
         settings = PatchSettings.from_json(described["settings"])
         with np.load(path, allow_pickle=False) as arrays:
@@ -104,11 +103,11 @@ def load_stack(folder: Path, participant_id: str, case_id: str) -> PatchStack:
                 settings=settings,
             )
     except (ValueError, KeyError, TypeError, InputError, zipfile.BadZipFile) as error:
-        raise WorkspaceError("patches that cannot be read", where=path.name, remedy=remedy) from error
+        raise WorkspaceError("the patches cannot be read", where=path.name, remedy=remedy) from error
 
 
 def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Case, ...], tuple[PatchStack, ...]]:
-    """Read the patches of every case that has them, checked against the images, lesion and settings of today.
+    """Read the patches of every case, and check that they fit the present images, lesions and settings.
 
     Parameters
     ----------
@@ -118,12 +117,12 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
     Returns
     -------
     tuple
-        Cases and their patches, in the same order.
+        The cases and their patches, in the same order.
 
     Raises
     ------
     InputError
-        When patches are missing or were made from other images, boxes or settings.
+        When patches are missing, or were cut from other images, boxes or settings.
     """
     folder = workspace.patches_folder(settings)
     cases = tuple(read_cohort(workspace))
@@ -136,13 +135,13 @@ def load_stacks(workspace: Workspace, settings: PatchSettings) -> tuple[tuple[Ca
         flag = "" if settings == PatchSettings() else " --recipe RECIPE"
         raise InputError(
             f"{len(stale)} of {len(cases)} cases have no current patches (first: {stale[0] if stale else 'none'})",
-            remedy=f"Run `spinefx patch WORKSPACE{flag}`; a case that cannot be cut must leave lesions.tsv.",
+            remedy=f"Run `spinefx patch WORKSPACE{flag}`. Remove a case that cannot be cut from lesions.tsv.",
         )
     return cases, tuple(load_stack(folder, case.participant_id, case.case_id) for case in cases)
 
 
 def source_digest(case: Case, settings: PatchSettings) -> str:
-    """Name what a case's patches are made from: its images, its lesion and the settings.
+    """Return the digest of what a case's patches are cut from: images, lesion and settings.
 
     Parameters
     ----------
@@ -158,7 +157,7 @@ def source_digest(case: Case, settings: PatchSettings) -> str:
 
 
 def stack_is_current(folder: Path, participant_id: str, case_id: str, source_digest: str) -> bool:
-    """Tell whether a case's patches are there and were made from the same source.
+    """Return whether a case's patches exist and were cut from the given source.
 
     Parameters
     ----------
@@ -174,14 +173,14 @@ def stack_is_current(folder: Path, participant_id: str, case_id: str, source_dig
     if not _exists(base):
         return False
     try:
-        described = json.loads(base.with_name(f"{case_id}_patch.json").read_text(encoding="utf-8"))
-    except ValueError:
+        described = read_json(base.with_name(f"{case_id}_patch.json"))
+    except WorkspaceError:
         return False
-    return isinstance(described, dict) and described.get("source") == source_digest
+    return described.get("source") == source_digest
 
 
 def recorded_alignments(folder: Path, participant_id: str, case_id: str) -> dict[str, dict[str, Any]]:
-    """Read how each series was brought to T2W when a case was cut.
+    """Read how each series of a case was aligned to T2W when it was cut.
 
     Parameters
     ----------
@@ -205,7 +204,7 @@ def recorded_alignments(folder: Path, participant_id: str, case_id: str) -> dict
 
 
 def sheet_path(folder: Path, participant_id: str, case_id: str) -> Path:
-    """Place of a case's contact sheet.
+    """Return the path of a case's contact sheet.
 
     Parameters
     ----------

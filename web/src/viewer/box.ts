@@ -1,43 +1,37 @@
-/** The square box on T2W, its place on T1W, and the hands that move it: mouse and keys alike. */
+/** The square box on T2W, its place on T1W, and how mouse and keys draw, move and resize it. */
 
+import type { BoxShape, LesionExtent } from "../contracts";
 import { drawing } from "../dom";
 import type { History } from "../history";
 import type { Keys } from "../keys";
-import { type Box, type Point, along, between, cornersOf, dot } from "./geometry";
+import { type Point, along, between, cornersOf, dot } from "./geometry";
 import type { Pair } from "./pair";
 import type { Pane } from "./pane";
 
-/** What is marked: a box and the T2W slices that hold the lesion. */
-export interface Lesion {
-  box: Box;
-  first_slice: number;
-  last_slice: number;
-}
-
-/** Sides that a vertebra's box may have, mm, as the server's own limits say. */
+/** Shortest and longest side of a box, mm; the server's limits are the same. */
 export const SIDES_MM = { smallest: 8, largest: 120 };
 
 type Drag =
-  | { kind: "draw"; from: Point; before: Lesion | undefined }
-  | { kind: "move"; from: Point; before: Lesion }
-  | { kind: "size"; anchor: Point; before: Lesion };
+  | { kind: "draw"; from: Point; before: LesionExtent | undefined }
+  | { kind: "move"; from: Point; before: LesionExtent }
+  | { kind: "size"; anchor: Point; before: LesionExtent };
 
-function same(one: Lesion | undefined, other: Lesion | undefined): boolean {
+function same(one: LesionExtent | undefined, other: LesionExtent | undefined): boolean {
   return JSON.stringify(one) === JSON.stringify(other);
 }
 
-function moved(lesion: Lesion, by: Point): Lesion {
+function moved(lesion: LesionExtent, by: Point): LesionExtent {
   const [x, y, z] = lesion.box.centre_mm;
   return { ...lesion, box: { ...lesion.box, centre_mm: [x + by[0], y + by[1], z + by[2]] } };
 }
 
 export class BoxTool {
-  /** Another's box, shown beside one's own. */
-  other: Lesion | undefined;
-  private marked: Lesion | undefined;
+  /** A box by someone else, shown beside the user's own. */
+  other: LesionExtent | undefined;
+  private marked: LesionExtent | undefined;
   private drag: Drag | undefined;
   private isArmed = false;
-  private readonly watchers: ((lesion: Lesion | undefined) => void)[] = [];
+  private readonly watchers: ((lesion: LesionExtent | undefined) => void)[] = [];
 
   constructor(
     private readonly pair: Pair,
@@ -47,7 +41,7 @@ export class BoxTool {
     for (const pane of pair.panes) pane.paint((canvas) => this.paint(canvas, pane));
     pair.onCancel(() => this.cancel());
     const { root } = pair.t2w;
-    // Before cornerstone's tools see the press: a handle is not a window drag.
+    // In the capturing phase: a drag of a handle must not change the window as well.
     root.addEventListener("mousedown", (event) => this.press(event), true);
     window.addEventListener("mousemove", (event) => this.pull(event));
     window.addEventListener("mouseup", (event) => {
@@ -55,54 +49,54 @@ export class BoxTool {
     });
   }
 
-  get lesion(): Lesion | undefined {
+  get lesion(): LesionExtent | undefined {
     return this.marked;
   }
 
-  /** Put a lesion without a step to undo, as when a case opens. */
-  put(lesion: Lesion | undefined): void {
+  /** Put a lesion without a step to undo, as when a case is opened. */
+  put(lesion: LesionExtent | undefined): void {
     this.marked = lesion;
     this.pair.repaint();
   }
 
-  /** Tell of every change that is to be kept; not of those while a drag goes on. */
-  watch(watcher: (lesion: Lesion | undefined) => void): void {
+  /** Call back after every change that should be saved; not while a drag is going on. */
+  watch(watcher: (lesion: LesionExtent | undefined) => void): void {
     this.watchers.push(watcher);
   }
 
   /** Change the lesion, as a step that can be undone. */
-  async change(label: string, after: Lesion | undefined): Promise<void> {
+  async change(label: string, after: LesionExtent | undefined): Promise<void> {
     const before = this.marked;
     if (this.isLocked() || same(before, after)) return;
-    const to = (lesion: Lesion | undefined) => () => this.set(lesion);
+    const to = (lesion: LesionExtent | undefined) => () => this.set(lesion);
     await this.history.take({ label, redo: to(after), undo: to(before) });
   }
 
-  /** Next press on T2W draws a new box. */
+  /** Let the next press on T2W draw a new box. */
   arm(isArmed = true): void {
     this.isArmed = isArmed && !this.isLocked() && this.pair.t2w.isReady;
     this.pair.t2w.root.classList.toggle("armed", this.isArmed);
   }
 
   bindKeys(keys: Keys): void {
-    const nudge = (id: string, words: string, key: string, u: number, v: number) => ({
+    const nudge = (id: string, label: string, key: string, u: number, v: number) => ({
       id: `box.${id}`,
-      words,
+      label,
       keys: [key],
       mode: "images",
       run: () => this.nudge(u, v),
     });
     keys.add(
-      { id: "box.draw", words: "Draw the box (drag on T2W); again: put one in the middle", keys: ["B"], mode: "images", run: () => this.drawOrPut() },
-      nudge("left", "Move the box left by a pixel", "Alt+ArrowLeft", -1, 0),
-      nudge("right", "Move the box right by a pixel", "Alt+ArrowRight", 1, 0),
-      nudge("up", "Move the box up by a pixel", "Alt+ArrowUp", 0, -1),
-      nudge("down", "Move the box down by a pixel", "Alt+ArrowDown", 0, 1),
-      { id: "box.larger", words: "Larger box", keys: ["Alt+Shift+ArrowUp"], mode: "images", run: () => this.resize(1) },
-      { id: "box.smaller", words: "Smaller box", keys: ["Alt+Shift+ArrowDown"], mode: "images", run: () => this.resize(-1) },
-      { id: "box.first", words: "The lesion begins on this slice", keys: ["["], mode: "images", run: () => this.bound("first_slice") },
-      { id: "box.last", words: "The lesion ends on this slice", keys: ["]"], mode: "images", run: () => this.bound("last_slice") },
-      { id: "box.delete", words: "Delete the box", keys: ["Delete", "Backspace"], mode: "images", run: () => this.change("box deleted", undefined) },
+      { id: "box.draw", label: "Draw the box (drag on T2W); press again to put one in the middle", keys: ["B"], mode: "images", run: () => this.drawOrPut() },
+      nudge("left", "Move the box one pixel to the left", "Alt+ArrowLeft", -1, 0),
+      nudge("right", "Move the box one pixel to the right", "Alt+ArrowRight", 1, 0),
+      nudge("up", "Move the box up by one pixel", "Alt+ArrowUp", 0, -1),
+      nudge("down", "Move the box down by one pixel", "Alt+ArrowDown", 0, 1),
+      { id: "box.larger", label: "Larger box", keys: ["Alt+Shift+ArrowUp"], mode: "images", run: () => this.resize(1) },
+      { id: "box.smaller", label: "Smaller box", keys: ["Alt+Shift+ArrowDown"], mode: "images", run: () => this.resize(-1) },
+      { id: "box.first", label: "First slice of the lesion", keys: ["["], mode: "images", run: () => this.bound("first_slice") },
+      { id: "box.last", label: "Last slice of the lesion", keys: ["]"], mode: "images", run: () => this.bound("last_slice") },
+      { id: "box.delete", label: "Delete the box", keys: ["Delete", "Backspace"], mode: "images", run: () => this.change("box deleted", undefined) },
     );
   }
 
@@ -112,11 +106,11 @@ export class BoxTool {
     if (!this.pair.t2w.isReady || this.isLocked()) return;
     const { picture } = this.pair.t2w;
     const centre = this.pair.t2w.toPatient(picture.clientWidth / 2, picture.clientHeight / 2);
-    await this.change("box put", this.anew({ centre_mm: centre, side_mm: 40 }));
+    await this.change("box drawn", this.around({ centre_mm: centre, side_mm: 40 }));
   }
 
-  /** A lesion round a new box; its slices stay, or begin with the one shown. */
-  private anew(box: Box): Lesion {
+  /** A lesion around a new box; its slices stay as they are, or begin with the one shown. */
+  private around(box: BoxShape): LesionExtent {
     const { slice } = this.pair.t2w;
     const { first_slice, last_slice } = this.marked ?? { first_slice: slice, last_slice: slice };
     return { box, first_slice, last_slice };
@@ -136,12 +130,12 @@ export class BoxTool {
     await this.change("box resized", { ...this.marked, box: { ...this.marked.box, side_mm } });
   }
 
-  /** The lesion begins or ends on the slice that is shown. */
+  /** Make the slice that is shown the first or the last of the lesion. */
   async bound(which: "first_slice" | "last_slice"): Promise<void> {
     if (!this.marked) return;
     const { slice } = this.pair.t2w;
     const after = { ...this.marked, [which]: slice };
-    // A bound that passes the other takes it along.
+    // The first slice never lies behind the last: setting one may move the other.
     if (after.first_slice > after.last_slice) after[which === "first_slice" ? "last_slice" : "first_slice"] = slice;
     await this.change(which === "first_slice" ? "first slice set" : "last slice set", after);
   }
@@ -150,8 +144,8 @@ export class BoxTool {
     return Math.max(SIDES_MM.smallest, Math.min(SIDES_MM.largest, side));
   }
 
-  /** Change the lesion, and tell; the step is the caller's to remember. */
-  set(lesion: Lesion | undefined): void {
+  /** Change the lesion and call back, without recording a step to undo. */
+  set(lesion: LesionExtent | undefined): void {
     this.put(lesion);
     for (const watcher of this.watchers) watcher(lesion);
   }
@@ -164,7 +158,7 @@ export class BoxTool {
   private press(event: MouseEvent): void {
     const { t2w } = this.pair;
     const target = event.target as Element;
-    // Other buttons, and Shift and Ctrl, pan and zoom whatever else is going on.
+    // Other buttons, and Shift and Ctrl, always pan and zoom.
     if (event.button !== 0 || event.shiftKey || event.ctrlKey || event.metaKey || target.closest("button")) return;
     if (!t2w.series || this.isLocked()) return;
     const from = this.place(event);
@@ -188,13 +182,13 @@ export class BoxTool {
   }
 
   /** The square from a fixed corner towards the mouse. */
-  private stretched(anchor: Point, place: Point, before: Lesion | undefined): Lesion {
+  private stretched(anchor: Point, place: Point, before: LesionExtent | undefined): LesionExtent {
     const { row_cosines, column_cosines } = this.pair.t2w.series!;
     const [u, v] = [dot(row_cosines, between(anchor, place)), dot(column_cosines, between(anchor, place))];
     const side = this.limited(Math.max(Math.abs(u), Math.abs(v)));
     const across = along(anchor, row_cosines, (Math.sign(u) || 1) * (side / 2));
     const box = { centre_mm: along(across, column_cosines, (Math.sign(v) || 1) * (side / 2)), side_mm: side };
-    return before ? { ...before, box } : this.anew(box);
+    return before ? { ...before, box } : this.around(box);
   }
 
   private release(): void {
@@ -208,7 +202,7 @@ export class BoxTool {
     for (const watcher of this.watchers) watcher(marked);
   }
 
-  /** Leave drawing, and a box that is being drawn or moved as it was before. */
+  /** Stop drawing, and put a box that is being dragged back where it was. */
   private cancel(): void {
     const { drag } = this;
     this.drag = undefined;
@@ -231,7 +225,7 @@ export class BoxTool {
     );
   }
 
-  private outline(canvas: SVGSVGElement, pane: Pane, lesion: Lesion, kind: string): [number, number][] {
+  private outline(canvas: SVGSVGElement, pane: Pane, lesion: LesionExtent, kind: string): [number, number][] {
     const { t2w } = this.pair;
     const slice = t2w.slice;
     const isIn = slice >= lesion.first_slice && slice <= lesion.last_slice;

@@ -1,24 +1,24 @@
-/** Where an image lies on its pane, told alike whether cornerstone draws by WebGL or, without it, on the CPU.
+/** Where an image lies on its pane, in the same terms whether cornerstone draws with WebGL or, without it, on the CPU.
  *
- * On the CPU cornerstone counts zoom from stored pixels, takes places in the patient for a pan, is half a stored pixel
- * off, and forgets the screen's pixel ratio with a new size. */
+ * On the CPU, cornerstone measures zoom relative to stored pixels, expresses pan as a place in the patient, is off by
+ * half a stored pixel, and forgets the screen's pixel ratio when the pane is resized. */
 
 import { type Library, type Viewport } from "./engine";
 import { type Point, along } from "./geometry";
 
 export interface Camera {
-  /** Against the whole image in the pane. */
+  /** Relative to the whole image fitting the pane. */
   readonly zoom: number;
-  /** CSS pixels from the pane's middle to the image's. */
+  /** CSS pixels from the middle of the pane to the middle of the image. */
   readonly pan: [number, number];
   move(zoom: number, pan: [number, number]): void;
   /** Show the whole image. */
   fit(): void;
-  /** Follow the pane to another size. */
+  /** Adapt to a new size of the pane. */
   resize(): void;
-  /** Where a place in the patient is on the pane, in CSS pixels from its left upper corner. */
+  /** Position on the pane of a place in the patient, in CSS pixels from the upper left corner. */
   toScreen(place: Point): [number, number];
-  /** Where in the patient a point of the pane lies, on the slice that is shown. */
+  /** Place in the patient of a point of the pane, on the slice that is shown. */
   toPatient(x: number, y: number): Point;
 }
 
@@ -41,7 +41,7 @@ class GraphicsCamera implements Camera {
     return [right, down];
   }
 
-  /** Set what differs: a new slice keeps most of it by itself. */
+  /** Set only what differs: cornerstone keeps most of it when the slice changes. */
   move(zoom: number, pan: [number, number]): void {
     if (this.zoom !== zoom) this.viewport.setZoom(zoom);
     this.viewport.setPan(pan);
@@ -95,9 +95,9 @@ class ProcessorCamera implements Camera {
   resize(): void {
     const { canvas, element } = this.viewport;
     const [width, height] = [element.clientWidth, element.clientHeight].map((side) => Math.round(side * devicePixelRatio)) as [number, number];
-    // A pane that is hidden has no size, and keeps the one it had.
+    // A hidden pane has no size; keep the last one.
     if (!width || !height || (canvas.width === width && canvas.height === height)) return;
-    // As WebGL's camera does, keep the millimetres from top to bottom.
+    // Like WebGL's camera, keep the millimetres from top to bottom.
     const scale = (this.viewport.getZoom() * height) / canvas.height;
     Object.assign(canvas, { width, height });
     this.viewport.setCamera({ scale });
@@ -113,7 +113,7 @@ class ProcessorCamera implements Camera {
     return this.shifted([left, posterior, superior], -0.5, -0.5);
   }
 
-  /** The slice's stored pixels: their number, spacing in mm, and directions in the patient. */
+  /** The slice's stored pixels: number, spacing in mm, and directions in the patient. */
   private get grid(): { columns: number; rows: number; column_mm: number; row_mm: number; across: Point; down: Point } {
     const { dimensions, spacing, direction } = this.viewport.getImageData();
     const [across, down] = [direction.slice(0, 3) as Point, direction.slice(3, 6) as Point];
@@ -130,14 +130,14 @@ class ProcessorCamera implements Camera {
     return [width / devicePixelRatio / 2, height / devicePixelRatio / 2];
   }
 
-  /** Cornerstone's zoom at which the image just fits. */
+  /** Cornerstone's zoom at which the image just fits the pane. */
   private get whole(): number {
     const { columns, rows, column_mm, row_mm } = this.grid;
     const { width, height } = this.viewport.canvas;
     return Math.min(width / (columns * column_mm), height / (rows * row_mm)) * Math.min(column_mm, row_mm);
   }
 
-  /** A place some stored pixels further on. */
+  /** A place shifted by some stored pixels. */
   private shifted(place: Point, columns: number, rows: number): Point {
     const { across, down, column_mm, row_mm } = this.grid;
     return along(along(place, across, columns * column_mm), down, rows * row_mm);

@@ -1,8 +1,8 @@
-/** Cornerstone's one home: rendering, and the way our server's slices reach it. */
+/** The only module that imports cornerstone: it renders, and loads slices from our server. */
 
 import type * as cornerstone from "@cornerstonejs/core";
 import { Refusal, slicePixels } from "../api";
-import type { Series } from "./geometry";
+import type { SeriesImage } from "../contracts";
 
 export type Core = typeof cornerstone;
 export type Viewport = cornerstone.Types.IStackViewport;
@@ -13,12 +13,12 @@ export interface Library {
 }
 
 const SCHEME = "spinefx";
-const known = new Map<string, Series>();
+const known = new Map<string, SeriesImage>();
 const arriving = new Map<string, Promise<Uint16Array>>();
 let started: Promise<Library> | undefined;
 let drawing: Core | undefined;
 
-/** Start rendering once, while the first slices are on their way; without WebGL cornerstone draws on the CPU by itself. */
+/** Start rendering once, while the first slices are loading; without WebGL, cornerstone falls back to the CPU. */
 export function library(): Promise<Library> {
   started ??= start();
   started.catch(() => (started = undefined));
@@ -27,7 +27,7 @@ export function library(): Promise<Library> {
 
 async function start(): Promise<Library> {
   const core = await import("@cornerstonejs/core").catch(() => {
-    throw new Refusal(0, "Offline", "The part that draws images did not arrive.");
+    throw new Refusal(0, "Offline", "The image viewer could not be loaded.");
   });
   core.init();
   drawing = core;
@@ -36,14 +36,14 @@ async function start(): Promise<Library> {
   return { core, engine: new core.RenderingEngine("spinefx") };
 }
 
-/** Names of a series' slices for cornerstone, in order of position. */
-export function imageIds(series: Series): string[] {
+/** Cornerstone's names for the slices of a series, in order of position. */
+export function imageIds(series: SeriesImage): string[] {
   known.set(series.handle, series);
   return series.positions_mm.map((_, slice) => `${SCHEME}:${series.handle}/${slice}`);
 }
 
-/** Forget a series' pixels, and free their memory. */
-export function forget(series: Series): void {
+/** Drop a series' pixels, and free their memory. */
+export function forget(series: SeriesImage): void {
   for (const imageId of imageIds(series)) {
     arriving.delete(imageId);
     if (drawing?.cache.getImageLoadObject(imageId)) drawing.cache.removeImageLoadObject(imageId);
@@ -51,13 +51,13 @@ export function forget(series: Series): void {
   known.delete(series.handle);
 }
 
-/** Slices in the order in which a reader reaches them from one on. */
+/** Slices in the order in which a reader reaches them, starting from one. */
 export function outwards(from: number, count: number): number[] {
   return Array.from({ length: count }, (_, slice) => slice).sort((one, other) => Math.abs(one - from) - Math.abs(other - from));
 }
 
-/** Fetch a series before it is shown, one slice after the other from the one that will be looked at first; until it is forgotten. */
-export async function fetchAhead(series: Series, first: number): Promise<void> {
+/** Fetch a series before it is shown, slice by slice from the one that will be shown first, unless it is dropped in the meantime. */
+export async function fetchAhead(series: SeriesImage, first: number): Promise<void> {
   imageIds(series);
   for (const slice of outwards(first, series.positions_mm.length)) {
     if (!known.has(series.handle)) return;
@@ -65,14 +65,14 @@ export async function fetchAhead(series: Series, first: number): Promise<void> {
   }
 }
 
-/** Stored numbers of a slice, asked for once; what failed can be asked for again. */
-export function pixelsOf(series: Series, slice: number): Promise<Uint16Array> {
+/** Stored numbers of a slice, requested once; a request that failed can be repeated. */
+export function pixelsOf(series: SeriesImage, slice: number): Promise<Uint16Array> {
   const name = `${SCHEME}:${series.handle}/${slice}`;
   let pixels = arriving.get(name);
   if (!pixels) {
     pixels = slicePixels(series.handle, slice).then((found) => {
       if (found.length === series.rows * series.columns) return found;
-      throw new Refusal(0, "Truncated", `Slice ${slice + 1} arrived incomplete.`);
+      throw new Refusal(0, "Truncated", `Slice ${slice + 1} is incomplete.`);
     });
     arriving.set(name, pixels);
     pixels.catch(() => arriving.delete(name));
@@ -80,10 +80,10 @@ export function pixelsOf(series: Series, slice: number): Promise<Uint16Array> {
   return pixels;
 }
 
-function parse(imageId: string): { series: Series; slice: number } {
+function parse(imageId: string): { series: SeriesImage; slice: number } {
   const [handle, slice] = imageId.slice(SCHEME.length + 1).split("/") as [string, string];
   const series = known.get(handle);
-  if (!series) throw new Error("a slice of a series that is not open");
+  if (!series) throw new Error("This series is not open");
   return { series, slice: Number(slice) };
 }
 
@@ -130,7 +130,7 @@ function describe(kind: string, imageId: unknown): unknown {
   switch (kind) {
     case "imagePlaneModule":
       return {
-        // Each series has its own frame here: what lies on what is for our alignment to say, not for cornerstone.
+        // Each series gets a frame of its own: our alignment, not cornerstone, decides what lies on what.
         frameOfReferenceUID: series.handle,
         rows: series.rows,
         columns: series.columns,

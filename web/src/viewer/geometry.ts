@@ -1,44 +1,9 @@
-/** Where pixels lie in the patient: LPS millimetres, as the server hands them out. */
+/** Where pixels lie in the patient: LPS millimetres, as the server sends them. */
 
-export type Point = [number, number, number];
-export type Matrix = number[][];
+import type { BoxShape, SeriesImage, SeriesMapping } from "../contracts";
 
-/** One series, its slices ordered by position. */
-export interface Series {
-  /** Opaque name of the series on this server; says nothing of the patient. */
-  handle: string;
-  weighting: string;
-  rows: number;
-  columns: number;
-  /** Distance between rows, and between columns, mm. */
-  row_spacing_mm: number;
-  column_spacing_mm: number;
-  /** Direction of increasing column index, then of increasing row index. */
-  row_cosines: Point;
-  column_cosines: Point;
-  /** Centre of each slice's first pixel. */
-  positions_mm: Point[];
-  /** Opaque name of the frame of reference; empty where the source names none. */
-  frame: string;
-  /** Stored number times slope plus intercept is the signal. */
-  slope: number;
-  intercept: number;
-  window: { low: number; high: number };
-}
-
-/** T2W and T1W of one study, and how one lies on the other. */
-export interface SeriesPair {
-  t2w: Series;
-  t1w: Series;
-  /** Whether both name the same frame of reference. */
-  shared_frame: boolean;
-}
-
-/** A square in the plane of the T2W slices. */
-export interface Box {
-  centre_mm: Point;
-  side_mm: number;
-}
+export type Point = BoxShape["centre_mm"];
+export type Matrix = SeriesMapping["matrix"];
 
 export const IDENTITY: Matrix = [
   [1, 0, 0, 0],
@@ -71,7 +36,7 @@ export function apply(matrix: Matrix, place: Point): Point {
   return [row(0), row(1), row(2)];
 }
 
-/** Turn a rigid or affine matrix round. */
+/** The inverse of a rigid or affine matrix. */
 export function inverse(matrix: Matrix): Matrix {
   const [a, b, c] = matrix as [number[], number[], number[], number[]];
   const [p, q, r] = [0, 1, 2].map((column): Point => [a[column]!, b[column]!, c[column]!]) as [Point, Point, Point];
@@ -83,28 +48,28 @@ export function inverse(matrix: Matrix): Matrix {
   return [...rows.map((one) => [...one, -dot(one, shift)]), [0, 0, 0, 1]];
 }
 
-export function normalOf(series: Series): Point {
+export function normalOf(series: SeriesImage): Point {
   return cross(series.row_cosines, series.column_cosines);
 }
 
 /** Distance of a place from a slice, along the slice's normal, mm. */
-export function distanceFrom(series: Series, slice: number, place: Point): number {
+export function distanceFrom(series: SeriesImage, slice: number, place: Point): number {
   return dot(normalOf(series), between(series.positions_mm[slice]!, place));
 }
 
 /** Largest distance between neighbouring slices, mm. */
-export function sliceStep(series: Series): number {
+export function sliceStep(series: SeriesImage): number {
   const heights = series.positions_mm.map((place) => dot(normalOf(series), place));
   return Math.max(0, ...heights.slice(1).map((height, index) => Math.abs(height - heights[index]!)));
 }
 
-export function centreOf(series: Series, slice: number): Point {
+export function centreOf(series: SeriesImage, slice: number): Point {
   const down = along(series.positions_mm[slice]!, series.column_cosines, ((series.rows - 1) / 2) * series.row_spacing_mm);
   return along(down, series.row_cosines, ((series.columns - 1) / 2) * series.column_spacing_mm);
 }
 
-/** The slice nearest to a place, and how far away it is: the gap a reader must know of. */
-export function nearestSlice(series: Series, place: Point): { slice: number; gap_mm: number } {
+/** The slice nearest to a place, and its distance, which a reader must know about. */
+export function nearestSlice(series: SeriesImage, place: Point): { slice: number; gap_mm: number } {
   let best = { slice: 0, gap_mm: Infinity };
   series.positions_mm.forEach((_, slice) => {
     const gap = Math.abs(distanceFrom(series, slice, place));
@@ -113,13 +78,13 @@ export function nearestSlice(series: Series, place: Point): { slice: number; gap
   return best;
 }
 
-/** Whether two series were cut in the same plane, within ten degrees. */
-export function planesAgree(one: Series, other: Series): boolean {
+/** Whether two series were acquired in the same plane, within ten degrees. */
+export function planesAgree(one: SeriesImage, other: SeriesImage): boolean {
   return Math.abs(dot(normalOf(one), normalOf(other))) > Math.cos((10 * Math.PI) / 180);
 }
 
-/** Corners of a box on its slice plane through a place, in the order in which a line is drawn. */
-export function cornersOf(series: Series, box: Box, slice: number): Point[] {
+/** Corners of a box projected onto a slice, in drawing order. */
+export function cornersOf(series: SeriesImage, box: BoxShape, slice: number): Point[] {
   const height = distanceFrom(series, slice, box.centre_mm);
   const centre = along(box.centre_mm, normalOf(series), -height);
   const half = box.side_mm / 2;

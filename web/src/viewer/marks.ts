@@ -1,10 +1,11 @@
-/** What stands on every image: directions at its edges, a scale in millimetres, and where the other series cuts it. */
+/** What is drawn on every image: directions at its edges, a scale in millimetres, and the line where the other series crosses it. */
 
+import type { SeriesImage } from "../contracts";
 import { drawing } from "../dom";
-import { type Point, type Series, along, between, cross, distanceFrom, dot, normalOf } from "./geometry";
+import { type Point, along, between, cross, distanceFrom, dot, normalOf } from "./geometry";
 import type { Pane } from "./pane";
 
-/** Lengths of a scale bar, mm, the longest that fits. */
+/** Lengths of the scale bar, mm; the longest that fits is drawn. */
 const LENGTHS_MM = [100, 50, 20, 10, 5, 2, 1];
 const LONGEST_SHARE = 0.3;
 const LETTERS: [string, string][] = [
@@ -13,7 +14,7 @@ const LETTERS: [string, string][] = [
   ["S", "I"],
 ];
 
-/** Letters of a direction in the patient (LPS), its largest part first, as on film; what is below a quarter is left out. */
+/** Letters of a direction in the patient (LPS), its largest component first, as on film; components below a quarter are left out. */
 export function lettersOf(direction: Point): string {
   const size = Math.hypot(...direction) || 1;
   return direction
@@ -49,12 +50,12 @@ export function paintMarks(canvas: SVGSVGElement, pane: Pane): void {
   );
 }
 
-/** The line in which another series' slice cuts the one that is shown, as two places in the other's image; none where they are parallel. */
-export function crossing(shown: Series, slice: number, other: Series, otherSlice: number): [Point, Point] | undefined {
+/** The line where another series' slice crosses the slice shown, as two places on it; none where the planes are parallel. */
+export function crossing(shown: SeriesImage, slice: number, other: SeriesImage, otherSlice: number): [Point, Point] | undefined {
   const [one, two] = [normalOf(shown), normalOf(other)];
   const direction = cross(one, two);
   const size = dot(direction, direction);
-  // Within ten degrees planes count as parallel, and the linked cursor stands for a line.
+  // Planes within ten degrees count as parallel; the linked cursor is shown instead of a line.
   if (size < Math.sin((10 * Math.PI) / 180) ** 2) return undefined;
   const from = shown.positions_mm[slice]!;
   // A step in the shown plane, straight towards the other plane.

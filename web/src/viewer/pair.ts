@@ -1,12 +1,12 @@
-/** T2W and T1W side by side, scrolled together by where their slices lie in the patient. */
+/** T2W and T1W side by side, scrolled together by the position of their slices in the patient. */
 
+import type { ImagePair, SeriesImage } from "../contracts";
 import { drawing, element } from "../dom";
+import { library } from "./engine";
 import {
   IDENTITY,
   type Matrix,
   type Point,
-  type Series,
-  type SeriesPair,
   apply,
   between,
   centreOf,
@@ -17,34 +17,33 @@ import {
   planesAgree,
   sliceStep,
 } from "./geometry";
-import { library } from "./engine";
 import { type Side, hang, leftOf, protocolOf } from "./hanging";
 import { crossing, paintMarks } from "./marks";
 import { type Begun, Pane, type View } from "./pane";
 
-/** How T1W is brought under T2W, and in which words that is said. */
+/** How T1W is mapped onto T2W, and how the page describes it. */
 export interface Overlay {
   /** T2W millimetres to T1W millimetres. */
   matrix: Matrix;
   label: string;
 }
 
-/** How the two panes scroll together: undo brings it back whole. */
+/** How the two panes scroll together; undo restores all of it. */
 export interface Linking {
   isLinked: boolean;
-  /** T1W shifted by hand where no frame of reference is shared, mm. */
+  /** Shift of T1W that the user chose where no frame of reference is shared, mm. */
   handShift: Point | undefined;
 }
 
-export const RAW: Overlay = { matrix: IDENTITY, label: "T1W as its header places it" };
+export const RAW: Overlay = { matrix: IDENTITY, label: "T1W placed by its header" };
 
-/** How a series lies, as one word: what two askings for the same study have in common. */
-function placesOf({ positions_mm, row_cosines, column_cosines, row_spacing_mm, column_spacing_mm, rows, columns }: Series): string {
+/** The geometry of a series as one string, which is the same whenever the same study is requested. */
+function placesOf({ positions_mm, row_cosines, column_cosines, row_spacing_mm, column_spacing_mm, rows, columns }: SeriesImage): string {
   return JSON.stringify([positions_mm, row_cosines, column_cosines, row_spacing_mm, column_spacing_mm, rows, columns]);
 }
 
-/** A series laid where a mapping puts it. */
-function placed(series: Series, through: (place: Point) => Point): Series {
+/** A series moved by a mapping. */
+function placed(series: SeriesImage, through: (place: Point) => Point): SeriesImage {
   const origin = through([0, 0, 0]);
   const turned = (direction: Point): Point => between(origin, through(direction));
   return {
@@ -59,7 +58,7 @@ export class Pair {
   readonly t2w = new Pane("T2W");
   readonly t1w = new Pane("T1W");
   readonly root: HTMLElement;
-  /** The row below the images: what is said of both, and buttons. */
+  /** The row below the images: the state of both, and buttons. */
   readonly foot: HTMLElement;
   private readonly state = element("span", { role: "status", "data-testid": "sync" });
   private overlay: Overlay = RAW;
@@ -68,15 +67,15 @@ export class Pair {
   private sharesFrame = true;
   private active: Pane = this.t2w;
   private readonly cancellers: (() => void)[] = [];
-  /** The kind of study that is shown, by which its hanging is remembered. */
+  /** The kind of study that is shown, for which the sides are remembered. */
   private protocol = "";
   private left: Side = "T2W";
-  /** The pane that a person moved, and the one that is just being brought after it: it must not lead back. */
+  /** The pane that the user scrolled, and the one that is following it and must not lead in turn. */
   private leader: Pane = this.t2w;
-  private brought: Pane | undefined;
+  private follower: Pane | undefined;
 
   constructor() {
-    // What draws is on its way before the first slice is; a pane says so where it fails.
+    // Load the renderer before the first slice is needed; a pane reports it when that fails.
     library().catch(() => undefined);
     this.foot = element("div", { class: "sync" }, this.state);
     this.root = element("div", { class: "pair" }, this.t2w.root, this.t1w.root, this.foot);
@@ -89,7 +88,7 @@ export class Pair {
       pane.paint((canvas) => this.paintCrossing(canvas, pane));
       pane.paint((canvas) => this.paintCursor(canvas, pane));
       pane.watch(() => {
-        if (this.brought !== pane) void this.follow(pane);
+        if (this.follower !== pane) void this.follow(pane);
       });
     }
   }
@@ -114,15 +113,15 @@ export class Pair {
     return this.active;
   }
 
-  /** Show a study from a T2W slice on, by default its middle one; gives back when each series' first slice is there.
+  /** Show a study at a T2W slice, by default its middle one; resolves when the first slice of each series is loaded.
    *
-   * Whether the panes scroll together stays as it was. Series that lie as those before, as when a study is asked for
-   * again, keep slice, window, zoom and a link by hand as well. What else the study offers tells, with the planes,
-   * which kind of study it is, and so how it hangs. */
-  async show(pair: SeriesPair, slice?: number, others: string[] = []): Promise<Begun> {
+   * Whether the panes scroll together stays as it was. Series with the same geometry as before, as when a study is
+   * requested again, keep slice, window, zoom and a manual link as well. The planes and the study's other images
+   * decide which kind of study it is, and thus which series is on the left. */
+  async show(pair: ImagePair, slice?: number, others: string[] = []): Promise<Begun> {
     const { t2w, t1w } = this;
     this.protocol = protocolOf(pair, others);
-    this.stand(leftOf(this.protocol));
+    this.placeLeft(leftOf(this.protocol));
     const views = t2w.series && t1w.series && placesOf(t2w.series) === placesOf(pair.t2w) && placesOf(t1w.series) === placesOf(pair.t1w) ? this.views : undefined;
     this.sharesFrame = pair.shared_frame;
     if (!views) {
@@ -136,11 +135,11 @@ export class Pair {
     await this.follow(t2w);
     this.repaint();
     const whole = Promise.all(begun.map((one) => one.whole)).then(() => undefined);
-    whole.catch(() => undefined); // as the panes do
+    whole.catch(() => undefined); // the panes report it
     return { whole };
   }
 
-  /** Show nothing, and begin the next study as the first: linked, both series side by side. */
+  /** Show nothing, and start the next study afresh: linked, both series side by side. */
   clear(): void {
     this.cancel();
     this.cursor = undefined;
@@ -148,14 +147,14 @@ export class Pair {
     this.linkage = { isLinked: true, handShift: undefined };
     for (const pane of this.panes) {
       pane.clear();
-      pane.stamp("");
+      pane.label("");
       pane.root.classList.remove("alone", "away");
     }
     this.state.textContent = "";
     this.activate(this.t2w);
   }
 
-  /** Look at T1W through an alignment, or as its header says. */
+  /** Map T1W by an alignment, or by its header. */
   async through(overlay: Overlay): Promise<void> {
     this.overlay = overlay;
     await this.follow(this.t2w);
@@ -166,14 +165,14 @@ export class Pair {
     return this.overlay;
   }
 
-  /** Where a T2W place lies in the T1W image. */
+  /** The T1W place that belongs to a T2W place. */
   toT1w(place: Point): Point {
     const shift = this.linkage.handShift ?? [0, 0, 0];
     const moved = apply(this.overlay.matrix, place);
     return [moved[0] + shift[0], moved[1] + shift[1], moved[2] + shift[2]];
   }
 
-  /** Where a T1W place lies in the T2W image. */
+  /** The T2W place that belongs to a T1W place. */
   toT2w(place: Point): Point {
     const shift = this.linkage.handShift ?? [0, 0, 0];
     return apply(inverse(this.overlay.matrix), between(shift as Point, place));
@@ -188,7 +187,7 @@ export class Pair {
     await this.active.go(which === "first" ? 0 : (this.active.series?.positions_mm.length ?? 1) - 1);
   }
 
-  /** Tell of a wish to leave what is being done: a drag, or drawing. */
+  /** Call back when the user cancels a drag or drawing. */
   onCancel(canceller: () => void): void {
     this.cancellers.push(canceller);
   }
@@ -215,7 +214,7 @@ export class Pair {
     this.activate(pane);
   }
 
-  /** From the images to what stands beside them, and back. */
+  /** Move the focus from the images to the panel beside them, and back. */
   leave(): void {
     const beside = this.root.parentElement?.querySelector<HTMLElement>("aside");
     if (!beside || !this.root.contains(document.activeElement)) return this.active.root.focus();
@@ -227,12 +226,12 @@ export class Pair {
     for (const pane of this.panes) pane.reset();
   }
 
-  /** Let the panes scroll together, or each by itself. */
+  /** Let the panes scroll together, or separately. */
   async link(isLinked: boolean): Promise<void> {
     await this.setLinking({ ...this.linkage, isLinked });
   }
 
-  /** Take what the two panes show now as the same place: for series that share no frame of reference. */
+  /** Treat what the two panes show now as the same place, for series that share no frame of reference. */
   async linkHere(): Promise<void> {
     const { t2w, t1w } = this;
     if (!t2w.series || !t1w.series) return;
@@ -258,18 +257,18 @@ export class Pair {
     this.activate(pane);
   }
 
-  /** Which series stands on the left. */
-  get standsLeft(): Side {
+  /** The series on the left. */
+  get leftSide(): Side {
     return this.left;
   }
 
   /** Put a series on the left, now and in every study of this kind. */
   hang(left: Side): void {
     hang(this.protocol, left);
-    this.stand(left);
+    this.placeLeft(left);
   }
 
-  private stand(left: Side): void {
+  private placeLeft(left: Side): void {
     this.left = left;
     this.root.classList.toggle("swapped", left === "T1W");
   }
@@ -288,52 +287,52 @@ export class Pair {
     this.describe();
   }
 
-  /** Bring the other pane to the slice nearest to the one that moved, and again should that move meanwhile. */
+  /** Scroll the other pane to the slice nearest to the one that moved, and again if that one moves in the meantime. */
   private async follow(moved: Pane): Promise<void> {
     this.leader = moved;
-    if (this.brought) return;
+    if (this.follower) return;
     let led: [Pane, number] | undefined;
     while (!led || led[0] !== this.leader || led[1] !== this.leader.slice) {
       led = [this.leader, this.leader.slice];
-      await this.bringAfter(this.leader);
+      await this.bringAlong(this.leader);
     }
     this.describe();
   }
 
-  private async bringAfter(leader: Pane): Promise<void> {
+  private async bringAlong(leader: Pane): Promise<void> {
     const { t2w, t1w } = this;
     if (!t2w.series || !t1w.series || !this.linked || !planesAgree(t2w.series, t1w.series)) return;
     const place = centreOf(leader.series!, leader.slice);
     const other = leader === t2w ? t1w : t2w;
-    this.brought = other;
+    this.follower = other;
     try {
       await other.go(nearestSlice(other.series!, leader === t2w ? this.toT1w(place) : this.toT2w(place)).slice);
     } finally {
-      this.brought = undefined;
+      this.follower = undefined;
     }
   }
 
   private describe(): void {
     const { t2w, t1w } = this;
     if (!t2w.series || !t1w.series) return;
-    const words: string[] = [];
+    const parts: string[] = [];
     let gap = 0;
-    if (!planesAgree(t2w.series, t1w.series)) words.push("Not linked: the series were cut in different planes");
-    else if (!this.linkage.isLinked) words.push("Not linked: each series scrolls by itself (L)");
+    if (!planesAgree(t2w.series, t1w.series)) parts.push("Not linked: the series were acquired in different planes");
+    else if (!this.linkage.isLinked) parts.push("Not linked: the series scroll separately (L)");
     else {
       const centre = this.toT1w(centreOf(t2w.series, t2w.slice));
       const nearest = nearestSlice(t1w.series, centre);
       gap = nearest.gap_mm;
-      words.push(this.linkage.handShift ? "Linked, aligned by hand" : "Linked by position");
-      if (gap > sliceStep(t1w.series) / 2 + 1e-6) words.push(`no T1W slice within ${gap.toFixed(1)} mm`);
+      parts.push(this.linkage.handShift ? "Linked, aligned manually" : "Linked by position");
+      if (gap > sliceStep(t1w.series) / 2 + 1e-6) parts.push(`no T1W slice within ${gap.toFixed(1)} mm`);
     }
-    if (!this.sharesFrame && !this.linkage.handShift) words.push("no shared frame of reference: scroll both to the same place, then press J");
-    words.push(this.overlay.label);
-    this.state.textContent = words.join(" · ");
+    if (!this.sharesFrame && !this.linkage.handShift) parts.push("no shared frame of reference: scroll both series to the same place, then press J");
+    parts.push(this.overlay.label);
+    this.state.textContent = parts.join(" · ");
     this.state.dataset.gap = gap.toFixed(3);
     this.state.dataset.linked = String(this.linkage.isLinked);
     const isTogether = this.linkage.isLinked && planesAgree(t2w.series, t1w.series);
-    for (const pane of this.panes) pane.stamp(!isTogether ? "not linked" : this.linkage.handShift ? "linked by hand" : "linked");
+    for (const pane of this.panes) pane.label(!isTogether ? "not linked" : this.linkage.handShift ? "linked manually" : "linked");
   }
 
   private point(pane: Pane, event: PointerEvent | undefined): void {
@@ -344,7 +343,7 @@ export class Pair {
     for (const one of this.panes) if (one !== pane) one.painted();
   }
 
-  /** Where the other series' slice cuts this one, when their planes cross: a dashed line, named. */
+  /** Where the planes cross, a dashed line with the name of the other series' slice. */
   private paintCrossing(canvas: SVGSVGElement, pane: Pane): void {
     const { t2w, t1w } = this;
     if (!t2w.series || !t1w.series || !(this.sharesFrame || this.linkage.handShift)) return;
@@ -356,12 +355,12 @@ export class Pair {
     const [[x1, y1], [x2, y2]] = [pane.toScreen(line[0]), pane.toScreen(line[1])];
     canvas.append(drawing("line", { class: "crossing", x1, y1, x2, y2, "data-testid": `crossing-${pane.name}` }));
     const { clientWidth: width, clientHeight: height } = pane.picture;
-    // The name stands where the line crosses the middle of the pane.
+    // The name is where the line is sure to be on the pane.
     const share = Math.abs(x2 - x1) > Math.abs(y2 - y1) ? (width * 0.7 - x1) / (x2 - x1) : (height * 0.3 - y1) / (y2 - y1);
     canvas.append(drawing("text", { class: "mark", x: x1 + (x2 - x1) * share + 5, y: y1 + (y2 - y1) * share - 5 }, `${other.name} slice ${other.slice + 1}`));
   }
 
-  /** The place under the mouse, shown in the other pane: the reference mark of two series of one plane. */
+  /** The place under the mouse, shown in the other pane. */
   private paintCursor(canvas: SVGSVGElement, pane: Pane): void {
     if (!this.cursor || this.cursor.pane === pane) return;
     const place = pane === this.t1w ? this.toT1w(this.cursor.place) : this.toT2w(this.cursor.place);

@@ -1,19 +1,15 @@
-/** One series on the screen: its slices, window, zoom, and the drawings that lie on it. */
+/** One series on the screen: its slices, window, zoom, and the drawings on top. */
 
-import { drawing, element } from "../dom";
 import { Refusal } from "../api";
+import type { GreyWindow, SeriesImage } from "../contracts";
+import { drawing, element } from "../dom";
 import { type Camera, cameraOf } from "./camera";
 import { type Library, type Viewport, forget, imageIds, library, outwards, pixelsOf } from "./engine";
-import { type Point, type Series, distanceFrom } from "./geometry";
+import { type Point, distanceFrom } from "./geometry";
 
-export interface Window {
-  low: number;
-  high: number;
-}
-
-/** How a series is looked at, whichever slice is shown. */
+/** How a series is shown, whatever the slice. */
 export interface Look {
-  window: Window;
+  window: GreyWindow;
   zoom: number;
   pan: [number, number];
 }
@@ -22,15 +18,15 @@ export interface View extends Look {
   slice: number;
 }
 
-/** What draws on a pane: called after each change of slice, zoom, pan or size. */
+/** Draws on a pane after each change of slice, zoom, pan or size. */
 export type Painter = (canvas: SVGSVGElement, pane: Pane) => void;
 
 const ZOOMS = { least: 0.2, most: 20 };
 let number = 0;
 
-/** A series whose first slice is there; the others are on their way. */
+/** A series whose first slice is loaded; the others are loading. */
 export interface Begun {
-  /** Comes when all are there; fails where asking again cannot mend it, which the pane then says. */
+  /** Resolves when all slices are loaded; rejects when a retry cannot help, which the pane then reports. */
   whole: Promise<void>;
 }
 
@@ -38,22 +34,22 @@ export class Pane {
   readonly root: HTMLElement;
   readonly picture: HTMLDivElement;
   readonly overlay: SVGSVGElement;
-  series: Series | undefined;
+  series: SeriesImage | undefined;
   private readonly id = `pane-${number++}`;
   private readonly caption = element("div", { class: "caption" });
   private readonly note = element("div", { class: "note", role: "status" });
   private readonly title: HTMLElement;
   private viewport: Viewport | undefined;
   private camera: Camera | undefined;
-  /** Series whose pixels are held: the one that is shown, and those that were left before they were. */
-  private held: Series[] = [];
-  /** Counts what was asked for: an older wait must not speak for a newer series. */
+  /** Series whose pixels are held: the one that is shown, and those that were left while they were loading. */
+  private held: SeriesImage[] = [];
+  /** Counts the series requested: a late answer for an older one is ignored. */
   private turn = 0;
-  /** Whether the whole image is shown, neither enlarged nor moved. */
+  /** Whether the whole image is shown, neither zoomed nor moved. */
   private isWhole = true;
-  /** Counts changes of the pane's size: how large a view is counts from it. */
+  /** Counts changes of the pane's size: a look that was saved at another size no longer applies. */
   private sizes = 0;
-  /** The slice that was asked for last. */
+  /** The slice that was requested last. */
   private wanted = 0;
   private readonly painters: Painter[] = [];
   private readonly watchers: (() => void)[] = [];
@@ -71,10 +67,10 @@ export class Pane {
       this.caption,
       this.note,
     );
-    this.say("Waiting for images");
+    this.notify("Waiting for images");
   }
 
-  /** Show nothing: what stood here belongs to a study that has been left. */
+  /** Show nothing: the last study has been left. */
   clear(): void {
     this.turn += 1;
     this.series = undefined;
@@ -83,19 +79,19 @@ export class Pane {
     this.caption.textContent = "";
     for (const name of Object.keys(this.root.dataset)) delete this.root.dataset[name];
     this.root.removeAttribute("aria-busy");
-    this.say("Waiting for images");
+    this.notify("Waiting for images");
   }
 
-  /** Show a series: its first slice as soon as it is here, then all others, so that scrolling never waits.
+  /** Show a series: its first slice as soon as it is loaded, then all others, so that scrolling never waits.
    *
-   * What does not arrive is said on the pane, with a button that asks again; only an answer that asking again
-   * cannot mend is thrown. */
-  async show(series: Series, slice: number): Promise<Begun> {
+   * The pane reports what could not be loaded, with a button to retry; only errors that a retry cannot mend are
+   * thrown. */
+  async show(series: SeriesImage, slice: number): Promise<Begun> {
     const turn = ++this.turn;
     const { length: count } = imageIds(series);
     this.held.push(series);
     this.root.setAttribute("aria-busy", "true");
-    this.say(`Loading ${this.name}: 0 of ${count} slices`);
+    this.notify(`Loading ${this.name}: 0 of ${count} slices`);
     const parts = await this.insist(turn, async () => (await pixelsOf(series, slice), library()));
     const left: Begun = { whole: Promise.resolve() };
     if (!parts || turn !== this.turn) return left;
@@ -104,7 +100,7 @@ export class Pane {
     this.viewport ??= this.open(parts);
     await this.viewport.setStack(ids, slice);
     if (turn !== this.turn) return left;
-    // Zoom counts from the whole image in the pane as it is now, however the page was laid out when drawing began.
+    // Zoom is relative to the pane as it is now, not as it was laid out when drawing began.
     this.camera ??= cameraOf(parts, this.viewport);
     this.camera.resize();
     this.camera.fit();
@@ -118,11 +114,11 @@ export class Pane {
     this.root.dataset.series = series.handle;
     this.changed();
     const whole = this.fetchAll(turn, parts, series, slice);
-    whole.catch(() => undefined); // said on the pane already; whoever waits for it hears of it too
+    whole.catch(() => undefined); // the pane reports it, and so does whoever awaits it
     return { whole };
   }
 
-  private async fetchAll(turn: number, { core }: Library, series: Series, first: number): Promise<void> {
+  private async fetchAll(turn: number, { core }: Library, series: SeriesImage, first: number): Promise<void> {
     const ids = imageIds(series);
     const count = ids.length;
     let done = 1;
@@ -133,14 +129,14 @@ export class Pane {
       await core.imageLoader.loadAndCacheImage(ids[one]!);
       waiting = waiting.filter((other) => other !== one);
       done += 1;
-      if (turn === this.turn) this.say(done < count ? `Loading ${this.name}: ${done} of ${count} slices` : "");
+      if (turn === this.turn) this.notify(done < count ? `Loading ${this.name}: ${done} of ${count} slices` : "");
     };
     await this.insist(turn, async () => {
       const broken = (await Promise.allSettled(waiting.map(fetchOne))).find((one) => one.status === "rejected");
       if (broken) throw broken.reason;
     });
     if (turn !== this.turn) return;
-    this.say("");
+    this.notify("");
     this.root.removeAttribute("aria-busy");
     this.painted();
   }
@@ -149,12 +145,12 @@ export class Pane {
     return this.viewport?.getCurrentImageIdIndex() ?? 0;
   }
 
-  /** The slice that is shown, or the one that is shown as soon as it is here. */
+  /** The slice that is shown, or will be as soon as it is loaded. */
   get coming(): number {
     return this.wanted;
   }
 
-  /** Go to a slice; beyond the ends it stays at the end. */
+  /** Go to a slice; beyond the ends, stay at the end. */
   async go(slice: number): Promise<void> {
     if (!this.series || !this.viewport) return;
     const wanted = Math.max(0, Math.min(this.series.positions_mm.length - 1, slice));
@@ -162,7 +158,7 @@ export class Pane {
     if (wanted === this.slice) return;
     const { turn } = this;
     try {
-      // Cornerstone learns of a slice only when its numbers are here: what failed is said, and asked for, on the pane.
+      // Cornerstone is asked for a slice only once its pixels are here, because the pane itself reports failures and retries.
       await pixelsOf(this.series, wanted);
     } catch {
       if (this.wanted === wanted) this.wanted = this.slice;
@@ -176,12 +172,12 @@ export class Pane {
     this.changed();
   }
 
-  get window(): Window {
+  get window(): GreyWindow {
     const range = this.viewport?.getProperties().voiRange;
     return range ? { low: range.lower, high: range.upper } : { low: 0, high: 1 };
   }
 
-  set window(window: Window) {
+  set window(window: GreyWindow) {
     this.viewport?.setProperties({ voiRange: { lower: window.low, upper: window.high } });
     this.viewport?.render();
   }
@@ -190,7 +186,7 @@ export class Pane {
     return { window: this.window, zoom: this.camera?.zoom ?? 1, pan: this.camera?.pan ?? [0, 0] };
   }
 
-  /** Look in another way at the slice that is shown. */
+  /** Change how the series is shown. */
   lookAt(look: Look): void {
     this.keep(look);
     this.isWhole = Math.abs(look.zoom - 1) < 1e-3 && Math.hypot(...look.pan) < 1.5;
@@ -202,13 +198,13 @@ export class Pane {
     return { slice: this.slice, ...this.look };
   }
 
-  /** Bring back slice, window, zoom and place as they were. */
+  /** Restore slice, window, zoom and pan. */
   async restore(view: View): Promise<void> {
     await this.go(view.slice);
     this.lookAt(view);
   }
 
-  /** Whole image, window as it came. */
+  /** Show the whole image with its default window. */
   reset(): void {
     if (!this.series || !this.camera) return;
     this.camera.fit();
@@ -222,12 +218,12 @@ export class Pane {
     this.lookAt({ ...look, zoom: Math.min(ZOOMS.most, Math.max(ZOOMS.least, look.zoom * factor)) });
   }
 
-  /** Where a place in the patient is on the pane, in CSS pixels from its left upper corner. */
+  /** Position on the pane of a place in the patient, in CSS pixels from the upper left corner. */
   toScreen(place: Point): [number, number] {
     return this.camera!.toScreen(place);
   }
 
-  /** Where in the patient a point of the pane lies, on the slice that is shown. */
+  /** Place in the patient of a point of the pane, on the slice that is shown. */
   toPatient(x: number, y: number): Point {
     return this.camera!.toPatient(x, y);
   }
@@ -236,28 +232,28 @@ export class Pane {
     return this.series !== undefined;
   }
 
-  /** Draw on the pane whenever it changes. */
+  /** Register what draws on the pane whenever it changes. */
   paint(painter: Painter): void {
     this.painters.push(painter);
     this.painted();
   }
 
-  /** Tell of every change of the view. */
+  /** Call back after every change of the view. */
   watch(watcher: () => void): void {
     this.watchers.push(watcher);
   }
 
-  /** Words on the pane, for what a reader must know of it; empty takes them away. */
-  say(words: string): void {
-    this.note.textContent = words;
+  /** Show a note on the pane; an empty one removes it. */
+  notify(text: string): void {
+    this.note.textContent = text;
   }
 
-  /** Say beside the pane's name how it is linked. */
-  stamp(words: string): void {
-    this.title.textContent = words ? `${this.name} · ${words}` : this.name;
+  /** Show beside the pane's name how it is linked. */
+  label(text: string): void {
+    this.title.textContent = text ? `${this.name} · ${text}` : this.name;
   }
 
-  /** Draw again: a painter's data have changed. */
+  /** Draw again, because a painter's data have changed. */
   painted(): void {
     this.overlay.replaceChildren();
     if (!this.series || !this.viewport) return;
@@ -276,7 +272,7 @@ export class Pane {
     for (const watcher of this.watchers) watcher();
   }
 
-  /** Do what may fail on the way until it succeeds, or until something else is asked for. */
+  /** Retry what may fail until it succeeds, or until another series is requested. */
   private async insist<Result>(turn: number, work: () => Promise<Result>): Promise<Result | undefined> {
     for (;;) {
       try {
@@ -284,21 +280,21 @@ export class Pane {
       } catch (error) {
         if (turn !== this.turn) return undefined;
         const isLasting = !(error instanceof Refusal) || error.status === 401 || error.status === 403;
-        const words = error instanceof Refusal ? error.message : `${this.name} cannot be shown.`;
+        const reason = error instanceof Refusal ? error.message : `${this.name} cannot be shown.`;
         if (isLasting) {
-          this.say(words);
+          this.notify(reason);
           throw error;
         }
         await new Promise<void>((again) => {
           const button = element("button", { click: () => again() }, `Retry ${this.name}`);
-          this.note.replaceChildren(`${this.name} is not complete. ${words} `, button);
+          this.note.replaceChildren(`${this.name} is not complete. ${reason} `, button);
         });
-        this.say(`Loading ${this.name} again`);
+        this.notify(`Loading ${this.name} again`);
       }
     }
   }
 
-  private describe(series: Series): void {
+  private describe(series: SeriesImage): void {
     const { low, high } = this.window;
     const height = distanceFrom(series, this.slice, [0, 0, 0]) * -1;
     this.caption.textContent =
@@ -318,7 +314,7 @@ export class Pane {
     new ResizeObserver(() => {
       this.sizes += 1;
       this.camera?.resize();
-      // The whole image stays whole in a pane of another size; what was enlarged or moved stays as large.
+      // A whole image still fits the pane; a zoomed or moved one keeps its size.
       if (this.isWhole && this.series) this.camera?.fit();
       this.viewport?.render();
       this.painted();

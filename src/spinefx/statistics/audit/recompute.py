@@ -36,6 +36,8 @@ __all__ = ["EXAMPLE", "audit", "audit_table", "claims_from", "example_claims"]
 EXAMPLE = "yeh2022"
 SHORT = {"exact": "exact", "midp": "mid-p", "chi2": "chi-square", "chi2cc": "chi-square corrected"}
 MOST_COUNTS_NAMED = 4
+# A paired claim is tested for every number of shared errors; this many take a few seconds.
+MOST_SHARED_ERRORS = 10_000
 FOLD_DRAWS = 2000
 # True areas assumed for claims about folds, and correlations assumed between slices of one patient.
 ASSUMED_AREAS, ASSUMED_CORRELATIONS = (0.95, 0.98), (0.5, 0.9)
@@ -209,6 +211,10 @@ def _paired(claim: Claim) -> AuditedClaim:
     (e1, n), (e2, n2) = _known(claim)
     if n != n2:
         raise TableError(f"{n} and {n2} cases", where=claim.claim, allowed="the same cases for both readers")
+    if min(e1, e2) > MOST_SHARED_ERRORS:
+        raise TableError(
+            f"{min(e1, e2)} errors that may be shared", where=claim.claim, allowed=f"up to {MOST_SHARED_ERRORS}"
+        )
     attainable = attainable_mcnemar(e1, e2, n)
     ranges = {name: attainable.p_range(method) for method, name in SHORT.items()}
     recomputed = ", ".join(f"{name} {bare_p(low)} to {bare_p(high)}" for name, (low, high) in ranges.items())
