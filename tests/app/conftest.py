@@ -1,4 +1,4 @@
-"""A small phantom study behind a real server, and a real browser before it."""
+"""A small phantom workspace, a real server, and a real browser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from spinefx.workspace.records import read_cohort
 
 @pytest.fixture(scope="session")
 def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six phantom patients and their simulated readers, ingested from DICOM; not to be changed: see `study`."""
+    """Six phantom patients and their simulated readers, ingested from DICOM. Read only: see `study`."""
     folder = tmp_path_factory.mktemp("pages")
     export = folder / "export"
     write_cohort(export, PhantomSettings(patients=6, seed=5, matrix=192))
@@ -49,7 +49,7 @@ def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Trained:
-    """A study folder with a finished experiment, its DICOM export, and one patient of the export who is not in it."""
+    """A workspace with a finished experiment, its DICOM export, and a patient of the export who is not in it."""
 
     study: Path
     export: Path
@@ -59,7 +59,7 @@ class Trained:
 
 
 def _lesion_of(row: dict[str, str], folder: Path) -> dict[str, Any]:
-    """What a row of cases.csv marks, in millimetres and slices by position."""
+    """Return the lesion of a row of cases.csv, in millimetres and slices by position."""
     series = choose_series(open_study(folder)).marked
     slices = sorted(series.instances.index(series.instance(uid)) for uid in row["lesion_sop_uids"].split())
     left, top, right, bottom = (float(row[f"box_{edge}"]) for edge in ("left", "top", "right", "bottom"))
@@ -92,18 +92,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture
 def study(phantom_study: Path, tmp_path: Path) -> Path:
-    """A copy of the phantom study for one test to change."""
+    """A copy of the phantom workspace that a test may change."""
     return Path(shutil.copytree(phantom_study, tmp_path / "study"))
 
 
 def told_probability(place: int) -> float:
-    """What the model of `registered` says of the case at a place: numbers that are found wherever they leak."""
+    """Return the prediction of `registered` for a case: digits that are found wherever they leak."""
     return 0.81273 + place / 1e5 if place % 2 else 0.21273 + place / 1e5
 
 
 @pytest.fixture
 def registered() -> Callable[..., RegisteredStudy]:
-    """Give a study folder an experiment of known answers, and register a reader study of all its cases."""
+    """Add an experiment of known predictions to a workspace, and register a reader study of all its cases."""
 
     def make(study: Path, kind: str, database: str = "", **more: Any) -> RegisteredStudy:
         workspace = Workspace.open(study)
@@ -140,13 +140,13 @@ def registered() -> Callable[..., RegisteredStudy]:
 def built_pages() -> Path:
     """The pages as they ship."""
     if not (PAGES / "index.html").is_file():
-        pytest.skip("the pages were not built: neither npm nor Node's wheel was at hand")
+        pytest.skip("the pages were not built: run `npm ci --ignore-scripts && npm run build` in web/")
     return PAGES
 
 
 @pytest.fixture
 def client_of(built_pages: Path) -> Iterator[Callable[..., TestClient]]:
-    """Make a client as the page itself is one, for a server with given settings."""
+    """Make a client that the server takes for one of its own pages."""
     opened = []
 
     def make(workspace: Path, **settings: Any) -> TestClient:
@@ -163,7 +163,7 @@ def client_of(built_pages: Path) -> Iterator[Callable[..., TestClient]]:
 
 @dataclass
 class Served:
-    """A server that runs, and the study behind it."""
+    """A running server, and its workspace."""
 
     address: str
     study: Path
@@ -197,7 +197,7 @@ def running(built_pages: Path) -> Callable[[ServeSettings], Any]:
 
 @pytest.fixture
 def served(study: Path, built_pages: Path) -> Iterator[Served]:
-    """The phantom study behind a server of its own."""
+    """The phantom workspace, served."""
     with _running(ServeSettings(study)) as server:
         yield server
 

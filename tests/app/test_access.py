@@ -1,4 +1,4 @@
-"""Who may do what: every route has a role, and no route is forgotten."""
+"""Who may do what: every route names the role that it requires, and no route is forgotten."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANY_ROLE = {("GET", "/api/me"), ("GET", "/api/images/{name}/slices/{index}"), ("
 def role_of(route: APIRoute) -> Role | None:
     found = [getattr(one.call, "role", None) for one in route.dependant.dependencies]
     roles = [role for role in found if role is not None]
-    assert len(roles) <= 1, "one role a route"
+    assert len(roles) <= 1, "at most one role per route"
     return roles[0] if roles else None
 
 
@@ -40,7 +40,7 @@ def filled(path: str) -> str:
 
 
 def let_in(client: TestClient, code: str, *roles: Role) -> TestClient:
-    """Give somebody a token, and sign them in with a client of their own."""
+    """Add a user, and sign them in with a client of their own."""
     token = new_token()
     add_user(client.app.state.server.log, User(code, frozenset(roles)), token_digest(token), by="test")  # type: ignore[attr-defined]
     own = TestClient(client.app, base_url="http://127.0.0.1:8765")
@@ -65,7 +65,7 @@ def test_the_matrix_of_roles_and_routes(client_of: Callable[..., TestClient], st
     for method, path, route in routes_of(client.app):
         if (method, path) in OPEN:
             continue
-        assert stranger.request(method, filled(path), json={}).status_code == 401, f"{method} {path} lets anybody in"
+        assert stranger.request(method, filled(path), json={}).status_code == 401, f"{method} {path} requires no token"
         needed = role_of(route)
         answer = user.request(method, filled(path), json={})
         words = answer.json().get("message", "") if answer.status_code == 403 else ""
@@ -85,7 +85,7 @@ def test_a_wrong_token_is_refused_logged_and_slowed(client_of: Callable[..., Tes
     assert "guess" not in str([entry.to_json() for entry in log.entries()])
 
 
-def test_signing_in_gives_a_new_secret_and_signing_out_ends_it(
+def test_signing_in_makes_a_new_secret_and_signing_out_ends_it(
     client_of: Callable[..., TestClient], study: Path
 ) -> None:
     client = client_of(study)
@@ -118,13 +118,13 @@ def test_another_page_cannot_sign_anybody_out(client_of: Callable[..., TestClien
     assert other.get("/api/me").json()["code"] == "P2", "each browser by itself"
 
 
-def test_the_way_out_is_among_the_addresses_for_programs(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_signing_out_is_part_of_the_described_api(client_of: Callable[..., TestClient], study: Path) -> None:
     paths = client_of(study).get("/api/openapi.json").json()["paths"]
     assert list(paths["/api/leave"]) == ["post"]
     assert "cookie" in paths["/api/leave"]["post"]["description"]
 
 
-def test_the_cookie_cannot_be_read_by_a_script_nor_sent_from_elsewhere(
+def test_scripts_cannot_read_the_cookie_and_other_sites_cannot_send_it(
     client_of: Callable[..., TestClient], study: Path
 ) -> None:
     client = client_of(study, is_secure=True)
@@ -136,7 +136,7 @@ def test_the_cookie_cannot_be_read_by_a_script_nor_sent_from_elsewhere(
     assert "secure" in cookie
 
 
-def test_more_than_was_asked_for_is_refused(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_unknown_fields_are_refused(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     answer = client.post("/api/enter", json={"token": "x", "roles": ["editor"]})
     assert answer.status_code == 422
@@ -155,7 +155,7 @@ def test_tokens_are_kept_as_digests_only(tmp_path: Path) -> None:
     assert token.encode() not in (tmp_path / "log.sqlite").read_bytes()
 
 
-def test_codes_are_plain_and_roles_are_asked_for() -> None:
+def test_codes_must_be_plain_and_roles_are_checked() -> None:
     with pytest.raises(TableError, match="code"):
         User("Dr. Who <script>", frozenset())
     with pytest.raises(AccessError, match="R1 does not have the role editor"):

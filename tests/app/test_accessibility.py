@@ -94,7 +94,7 @@ def test_home_annotate_teach_and_api_have_no_barrier(served: Any, auditor: Audit
     page.get_by_role("heading", name="Agreement of annotators").wait_for()
     audit("agreement")
     page.goto(f"{address}/annotate/sub-999")
-    page.get_by_role("alert").get_by_text("Open a participant").wait_for()
+    page.get_by_role("alert").get_by_text("Choose one from the worklist").wait_for()
     audit("unknown participant")
     page.goto(f"{address}/nowhere")
     page.get_by_text("Page not found").wait_for()

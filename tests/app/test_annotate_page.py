@@ -1,4 +1,4 @@
-"""The annotator's page in a real browser: what the hands do, and what lies on the disk afterwards."""
+"""The annotate page in a real browser: what the user does, and what is stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_case(page: Any, address: str, case: str = "sub-001") -> None:
 
 
 def pane(page: Any, name: str) -> dict[str, float]:
-    """What a pane says of itself: slice, height along the normal, window, zoom."""
+    """Return what a pane shows: slice, height along the normal, window, zoom."""
     section = page.get_by_label(f"{name} image")
     return {key: float(section.get_attribute(f"data-{key}")) for key in ("slice", "height", "low", "high", "zoom")}
 
@@ -39,7 +39,7 @@ def heights_mm(study: Path, weighting: str) -> np.ndarray:
 
 
 def gaps_mm(study: Path, t2w_slice: int) -> np.ndarray:
-    """Distance of each T1W slice from the centre of a T2W slice, along T1W's normal."""
+    """Return the distance of each T1W slice from the centre of a T2W slice, along T1W's normal."""
     t2w, t1w = shown(study, "T2w"), shown(study, "T1w")
     centre = t2w.to_mm((t2w_slice, (t2w.shape[1] - 1) / 2, (t2w.shape[2] - 1) / 2))
     return np.abs(t1w.slice_positions_mm - centre @ t1w.directions[:, 0])
@@ -50,7 +50,7 @@ def own_lesion(study: Path) -> Any:
 
 
 def draw_box(page: Any) -> tuple[float, float, float]:
-    """Drag a square on T2W; gives its left, top and side on the screen."""
+    """Drag a square on T2W; return its left, top and side on the screen."""
     edge = page.locator(READY).bounding_box()
     left, top = edge["x"] + edge["width"] * 0.42, edge["y"] + edge["height"] * 0.4
     page.keyboard.press("b")
@@ -87,7 +87,7 @@ def test_from_the_worklist_to_a_saved_box(served: Any, page: Any) -> None:
 
 
 def shown_mm_per_pixel(page: Any, volume: Any) -> float:
-    """Millimetres of one screen pixel: the whole image fits the pane's smaller side."""
+    """Return the millimetres of one screen pixel: the whole image fits the shorter side of the pane."""
     edge = page.locator(READY).bounding_box()
     height_mm = volume.shape[1] * volume.spacing_mm[1]
     width_mm = volume.shape[2] * volume.spacing_mm[2]
@@ -95,7 +95,7 @@ def shown_mm_per_pixel(page: Any, volume: Any) -> float:
 
 
 @pytest.mark.every_browser
-def test_both_series_scroll_by_where_their_slices_lie(served: Any, page: Any) -> None:
+def test_both_series_scroll_by_the_position_of_their_slices(served: Any, page: Any) -> None:
     open_case(page, served.address)
     places = {name: heights_mm(served.study, name) for name in ("T2w", "T1w")}
     assert len(places["T2w"]) != len(places["T1w"]) or not np.allclose(places["T2w"], places["T1w"])
@@ -134,7 +134,7 @@ def test_a_different_spacing_a_shift_and_another_order_change_nothing(study: Pat
         assert max(seen) > 1.5
 
 
-def test_series_without_a_shared_frame_are_linked_by_hand(study: Path, page: Any, running: Any) -> None:
+def test_series_without_a_shared_frame_are_linked_manually(study: Path, page: Any, running: Any) -> None:
     workspace = Workspace.open(study)
     sidecar = sidecar_path(workspace, "sub-001", "T1w")
     volume = read_nifti(workspace.image("sub-001", "T1w"))
@@ -233,7 +233,7 @@ def test_keys_work_wherever_the_focus_is_but_not_while_typing(served: Any, page:
     assert page.get_by_label("Find a participant").input_value() == "?"
 
 
-def test_a_server_that_is_gone_is_said_and_nothing_is_lost(served: Any, page: Any) -> None:
+def test_an_unreachable_server_is_reported_and_nothing_is_lost(served: Any, page: Any) -> None:
     open_case(page, served.address)
     page.context.set_offline(True)
     page.keyboard.press("b")

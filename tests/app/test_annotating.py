@@ -1,4 +1,4 @@
-"""Boxes as annotators keep them: stored whole, each in a row of its own, never over another's change."""
+"""Annotators' boxes: each has a row of its own and never overwrites another page's change."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def first_box(study: Path) -> dict[str, Any]:
     }
 
 
-def test_slices_are_numbered_in_the_page_as_in_the_tables(study: Path) -> None:
+def test_pages_number_slices_as_the_tables_do(study: Path) -> None:
     workspace = Workspace.open(study)
     for folder in workspace.participant_folders():
         stored = read_nifti(workspace.image(folder.name, "T2w"))
         np.testing.assert_allclose(stored.to_sagittal().affine, stored.affine, atol=1e-6)
 
 
-def test_a_box_is_saved_beside_the_tables_own_and_the_cohort_stays(
+def test_a_saved_box_leaves_the_tables_own_and_the_cohort_unchanged(
     client_of: Callable[..., TestClient], study: Path
 ) -> None:
     client, before = client_of(study), read_cohort(Workspace.open(study))
@@ -104,7 +104,7 @@ def test_a_second_page_cannot_overwrite_what_it_has_not_seen(client_of: Callable
         ({"annotator": "someone else"}, "InputError"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name_and_nothing_is_stored(
+def test_an_impossible_lesion_is_refused_by_name_and_not_stored(
     client_of: Callable[..., TestClient], study: Path, change: dict[str, Any], named: str
 ) -> None:
     client, before = client_of(study), (study / "annotations" / "lesions.tsv").read_bytes()
@@ -115,15 +115,13 @@ def test_what_cannot_be_is_refused_by_name_and_nothing_is_stored(
 
 
 @pytest.mark.parametrize("path", ["sub-999", "..%2F..%2Fetc", "sub-001%2F..%2Fsub-002", "sub-001%00"])
-def test_a_study_that_is_not_there_is_refused(client_of: Callable[..., TestClient], study: Path, path: str) -> None:
+def test_an_unknown_participant_is_refused(client_of: Callable[..., TestClient], study: Path, path: str) -> None:
     answer = client_of(study).get(f"/api/annotate/{path}")
     assert answer.status_code in {403, 409, 422}
     assert "etc" not in answer.text
 
 
-def test_others_boxes_and_proposals_are_shown_on_request_and_that_is_logged(
-    client_of: Callable[..., TestClient], study: Path
-) -> None:
+def test_showing_other_boxes_and_proposals_is_logged(client_of: Callable[..., TestClient], study: Path) -> None:
     workspace = Workspace.open(study)
     table = workspace.lesions_table.read_text(encoding="utf-8")
     workspace.proposals_table.write_text(table.replace("\tn/a\n", "\tlocaliser\n"), encoding="utf-8")
@@ -134,7 +132,7 @@ def test_others_boxes_and_proposals_are_shown_on_request_and_that_is_logged(
     assert len(read_cohort(workspace).cases) == 6
 
 
-def test_an_image_belongs_to_whom_it_was_given(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_only_the_user_who_opened_an_image_may_fetch_it(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     clients = []
     for code in ("A1", "A2"):
@@ -154,7 +152,7 @@ def test_an_image_belongs_to_whom_it_was_given(client_of: Callable[..., TestClie
     assert clients[0].get(f"/api/images/{series['handle']}/slices/99").status_code == 403
 
 
-def test_an_image_that_was_replaced_is_shown_at_the_next_opening(
+def test_a_replaced_image_is_shown_when_the_participant_is_opened_again(
     client_of: Callable[..., TestClient], study: Path
 ) -> None:
     client, workspace = client_of(study), Workspace.open(study)
@@ -168,13 +166,13 @@ def test_an_image_that_was_replaced_is_shown_at_the_next_opening(
     assert before["about"]["beside"] == ["fat-suppressed (STIR)"]
 
 
-def test_a_worklist_of_five_thousand(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_a_worklist_of_five_thousand_participants(client_of: Callable[..., TestClient], study: Path) -> None:
     for number in range(7, 5001):
         (study / f"sub-{number:03d}").mkdir()
     assert len(client_of(study).get("/api/annotate/worklist").json()["rows"]) == 5000
 
 
-def test_where_several_marked_a_case_the_first_row_stands_for_it(study: Path) -> None:
+def test_of_several_boxes_of_a_case_the_first_row_counts(study: Path) -> None:
     workspace = Workspace.open(study)
     records = read_lesions(workspace)
     lines = workspace.lesions_table.read_text(encoding="utf-8").splitlines()
@@ -190,7 +188,7 @@ number = some.floats(-50, 50)
 
 
 @given(number, number, some.floats(8, 120), some.floats(8, 120))
-def test_agreement_is_that_of_two_squares(across: float, down: float, one_mm: float, other_mm: float) -> None:
+def test_agreement_equals_that_of_two_squares(across: float, down: float, one_mm: float, other_mm: float) -> None:
     one, other = Box((0, 0, 0), one_mm), Box((3, across, down), other_mm)
     found = box_agreement(one, other, AXES)
     assert found == pytest.approx(box_agreement(other, one, AXES))
@@ -203,6 +201,6 @@ def test_agreement_is_that_of_two_squares(across: float, down: float, one_mm: fl
     assert found["iou"] == pytest.approx(shared / (one_mm**2 + other_mm**2 - shared))
 
 
-def test_the_same_box_agrees_wholly() -> None:
+def test_a_box_agrees_completely_with_itself() -> None:
     found = box_agreement(Box((1, 2, 3), 40), Box((9, 2, 3), 40), np.eye(3))
     assert found == {"iou": 1.0, "distance_mm": 0.0}

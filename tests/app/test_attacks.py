@@ -1,4 +1,4 @@
-"""What an attacker tries at the routes themselves: the attack list's S7, S10, S12, S14, S16, and chance."""
+"""Attacks on the routes themselves (docs/threats.md, S7, S10, S12, S14 and S16), and random requests."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def stranger(client: TestClient, **headers: str) -> TestClient:
     return TestClient(client.app, base_url=HOME, headers={"origin": HOME, **headers}, follow_redirects=False)
 
 
-# --- roles and routes (S10, S16) ---------------------------------------------------------------------------------
+# --- roles and routes (S10, S16) ---
 
 
-def test_nothing_answers_beside_the_routes_of_the_matrix(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_no_route_is_missing_from_the_matrix(client_of: Callable[..., TestClient], study: Path) -> None:
     others = [route for route in client_of(study).app.routes if not isinstance(route, APIRoute)]  # type: ignore[attr-defined]
     assert {route.path for route in others if isinstance(route, Mount | Route)} == {"/assets"}
     assert len(others) == 1
@@ -55,7 +55,7 @@ def test_nothing_answers_beside_the_routes_of_the_matrix(client_of: Callable[...
     "shared", [{"is_shared": True}, {"is_secure": True}, {"hosts": {"127.0.0.1", "spine.example"}}]
 )
 @pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost", "spine.example"])
-def test_beyond_this_machine_no_name_gives_anybody_a_role(
+def test_a_shared_server_requires_a_token_under_every_host_name(
     client_of: Callable[..., TestClient], study: Path, shared: dict[str, Any], host: str
 ) -> None:
     client = client_of(study, **shared)
@@ -65,9 +65,7 @@ def test_beyond_this_machine_no_name_gives_anybody_a_role(
             assert asked.status_code in {401, 421}, f"{method} {path} for {host}"
 
 
-def test_who_gets_a_new_token_or_another_role_has_no_other_from_then_on(
-    client_of: Callable[..., TestClient], study: Path
-) -> None:
+def test_a_new_token_or_role_replaces_the_old_one_at_once(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     user = let_in(client, "P1", Role.EDITOR, Role.ANNOTATOR)
     assert user.get("/api/annotate/worklist").status_code == 200
@@ -76,7 +74,7 @@ def test_who_gets_a_new_token_or_another_role_has_no_other_from_then_on(
     assert again.get("/api/me").json()["roles"] == ["reader"]
 
 
-def test_who_asks_for_nothing_for_half_a_day_is_signed_out(
+def test_a_user_without_requests_for_half_a_day_is_signed_out(
     client_of: Callable[..., TestClient], study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1000.0]
@@ -89,7 +87,7 @@ def test_who_asks_for_nothing_for_half_a_day_is_signed_out(
     assert user.get("/api/me").status_code == 401
 
 
-def test_a_person_holds_so_many_browsers_and_no_more(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_the_number_of_browsers_per_user_is_limited(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study, is_shared=True)
     token = invite(study, "P1", ["reader"])
     secrets = []
@@ -100,7 +98,7 @@ def test_a_person_holds_so_many_browsers_and_no_more(client_of: Callable[..., Te
     assert len(set(secrets)) == len(secrets)
 
 
-def test_a_cookie_that_was_planted_is_not_taken_over(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_a_planted_cookie_is_not_adopted(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study, is_shared=True)
     token = invite(study, "P1", ["reader"])
     entered = stranger(client, cookie="spinefx=planted").post("/api/enter", json={"token": token})
@@ -108,13 +106,13 @@ def test_a_cookie_that_was_planted_is_not_taken_over(client_of: Callable[..., Te
     assert stranger(client, cookie="spinefx=planted").get("/api/me").status_code == 401
 
 
-def test_there_is_no_token_that_everybody_knows(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_there_is_no_default_token(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study, is_shared=True)
     for guess in ("admin", "spinefx", "local", "password", "None", " ", "0" * 43):
         assert stranger(client).post("/api/enter", json={"token": guess}).status_code == 403
 
 
-def test_attempts_are_few_and_their_table_stays_small(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attempts_are_limited_and_their_table_stays_small(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(state_module.time, "monotonic", lambda: clock[0])
     state = ServerState(ServeSettings(study))
@@ -127,30 +125,30 @@ def test_attempts_are_few_and_their_table_stays_small(study: Path, monkeypatch: 
     assert refused == 10_000 - ATTEMPTS
     assert len(state._attempts["10.0.0.1"]) == ATTEMPTS
     clock[0] += 61
-    state.slow_down("10.0.0.1")  # whoever waits may try again, however long the attack went on
+    state.slow_down("10.0.0.1")  # after a minute one may try again, however long the attack lasted
     for number in range(10_000):
         state.slow_down(f"10.1.{number // 256}.{number % 256}")
     assert len(state._attempts) == ADDRESSES
     state.log.close()
 
 
-def test_twenty_readers_behind_one_proxy_all_come_in(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_many_readers_behind_one_proxy_can_all_sign_in(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study, is_shared=True)
     for number in range(ATTEMPTS + 5):
         token = invite(study, f"R{number}", ["reader"])
         assert stranger(client).post("/api/enter", json={"token": token}).status_code == 200
 
 
-def test_a_code_that_a_table_would_read_as_nobody_is_refused() -> None:
+def test_a_code_that_a_table_would_read_as_empty_is_refused() -> None:
     for code in ("na", "NA", "nan", "NaN"):
         with pytest.raises(TableError, match="code"):
             User(code, frozenset())
 
 
-# --- requests that are not what they seem (S10) -------------------------------------------------------------------
+# --- requests that are not what they seem (S10) ---
 
 
-def test_verbs_cannot_be_bent(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_a_route_answers_to_its_own_methods_only(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     before = snapshot(study)
     allowed: dict[str, set[str]] = {}
@@ -160,7 +158,7 @@ def test_verbs_cannot_be_bent(client_of: Callable[..., TestClient], study: Path)
     for path, methods in allowed.items():
         for method in {"HEAD", "OPTIONS", "TRACE", "PROPFIND", "GET", *CHANGES} - methods:
             if method == "GET" and path.startswith("/api/"):
-                continue  # the route of all pages answers, below
+                continue  # the route of all pages, checked below
             answer = client.request(method, path, json={})
             assert answer.status_code in {405, 404}, f"{method} {path}: {answer.status_code}"
             assert "access-control-allow-origin" not in answer.headers
@@ -168,9 +166,7 @@ def test_verbs_cannot_be_bent(client_of: Callable[..., TestClient], study: Path)
     assert snapshot(study) == before
 
 
-def test_a_foreign_page_gets_no_permission_and_leaves_no_trace(
-    client_of: Callable[..., TestClient], study: Path
-) -> None:
+def test_another_site_gets_no_permission_and_leaves_no_trace(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     log = client.app.state.server.log  # type: ignore[attr-defined]
     asks = {"origin": "http://evil.example", "access-control-request-method": "DELETE"}
@@ -203,7 +199,7 @@ def test_a_web_socket_is_closed_before_it_is_accepted(client_of: Callable[..., T
         "/api/enter/",
     ],
 )
-def test_nothing_sends_anybody_elsewhere(client_of: Callable[..., TestClient], study: Path, path: str) -> None:
+def test_nothing_redirects(client_of: Callable[..., TestClient], study: Path, path: str) -> None:
     client = stranger(client_of(study))
     for method in ("GET", "POST"):
         answer = client.request(method, path)
@@ -211,7 +207,7 @@ def test_nothing_sends_anybody_elsewhere(client_of: Callable[..., TestClient], s
         assert "location" not in answer.headers
 
 
-def test_no_path_leads_out_of_the_pages(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_no_path_leads_out_of_the_pages_folder(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     front = client.get("/").content
     secret = (study / "participants.tsv").read_bytes()
@@ -223,7 +219,7 @@ def test_no_path_leads_out_of_the_pages(client_of: Callable[..., TestClient], st
                     is_page = answer.content == front
                     assert is_page or answer.status_code in {403, 404, 405, 422}, answer.url
                     assert secret not in answer.content
-    # An absolute path, where a joined one would give the file itself.
+    # An absolute path, which would name the file itself if it were simply joined.
     assert client.get(f"/assets/{study}/participants.tsv").status_code == 404
 
 
@@ -245,7 +241,7 @@ def bodies(app: Any) -> dict[tuple[str, str], type[BaseModel]]:
     return found
 
 
-def test_no_body_takes_more_than_it_names(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_no_request_model_accepts_unknown_fields(client_of: Callable[..., TestClient], study: Path) -> None:
     found = bodies(client_of(study).app)
     assert len(found) >= 6
     for where, body in found.items():
@@ -253,10 +249,10 @@ def test_no_body_takes_more_than_it_names(client_of: Callable[..., TestClient], 
             assert model.model_config.get("extra") == "forbid", f"{where}: {model.__name__}"
 
 
-# --- what is kept in memory, what is told (S12, S14) --------------------------------------------------------------
+# --- what is kept in memory, what is revealed (S12, S14) ---
 
 
-def test_one_person_cannot_fill_memory_nor_take_anothers_images(study: Path) -> None:
+def test_one_user_can_neither_fill_the_memory_nor_drop_anothers_images(study: Path) -> None:
     volume = read_nifti(Workspace.open(study).image("sub-001", "T2w"))
     imagery = Imagery(names=12)
     mine = imagery.hand_out("mine", volume)
@@ -276,7 +272,7 @@ def test_training_series_are_bounded(client_of: Callable[..., TestClient], study
     assert states == [403] * 5 + [200] * 20
 
 
-def test_an_address_leaves_no_words_in_the_log(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_the_text_of_a_url_never_reaches_the_log(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     for words in ("DOE^JANE", "sub-999", "%3Cscript%3E", "=1+1", "sub-001%00"):
         for path in ("", "/others"):
@@ -288,7 +284,7 @@ def test_an_address_leaves_no_words_in_the_log(client_of: Callable[..., TestClie
     assert log.entries() == []
 
 
-def test_a_fault_of_ours_is_sealed_and_tells_nothing(
+def test_an_internal_error_carries_the_headers_and_reveals_nothing(
     client_of: Callable[..., TestClient], study: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = client_of(study)
@@ -307,13 +303,13 @@ def test_a_fault_of_ours_is_sealed_and_tells_nothing(
     assert not any(word in caplog.text.replace("/api/broken/PLANTED", "") + answer.text for word in ("DOE", "PLANTED"))
 
 
-# --- tables (S7) --------------------------------------------------------------------------------------------------
+# --- tables (S7) ---
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "  =1", "-", "=", "-1e"]
 
 
 @pytest.mark.parametrize("cell", FORMULAS)
-def test_no_text_of_ours_is_a_formula_and_reading_gives_it_back(tmp_path: Path, cell: str) -> None:
+def test_no_written_text_is_a_formula_and_reading_restores_it(tmp_path: Path, cell: str) -> None:
     text = tsv_text("t.tsv", ("id", "words"), [("a", cell)])
     assert text.splitlines()[1].split("\t")[1].startswith("'")
     (tmp_path / "t.tsv").write_text(text, encoding="utf-8")
@@ -337,7 +333,7 @@ def test_any_text_stays_in_its_cell(tmp_path_factory: pytest.TempPathFactory, wo
     assert table.rows[0].text("words")[:1] != "\t"
 
 
-# --- chance -------------------------------------------------------------------------------------------------------
+# --- random requests ---
 
 HOSTILE = [
     "",
@@ -374,7 +370,7 @@ JSON = some.recursive(
 
 
 def like(kind: Any) -> some.SearchStrategy[Any]:
-    """Something near what a field takes: half of the time a value of its kind, else anything."""
+    """Draw something like what a field takes: half of the time a value of its type, otherwise anything."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         fields = {name: like(field.annotation) for name, field in kind.model_fields.items()}
         return some.one_of(some.fixed_dictionaries(fields), JSON)
@@ -389,7 +385,7 @@ def like(kind: Any) -> some.SearchStrategy[Any]:
 
 
 def snapshot(study: Path) -> dict[str, bytes]:
-    """Every table and image of a study; the log is no table."""
+    """Return the content of every table of a workspace; the log does not count."""
     files = [path for path in study.rglob("*") if path.is_file() and not path.name.startswith("log.sqlite")]
     kept = [path for path in files if path.suffix not in {".gz", ".lock"}]
     return {str(path.relative_to(study)): path.read_bytes() for path in kept}
@@ -413,7 +409,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize("role", Role)
-def test_chance_breaks_nothing(client_of: Callable[..., TestClient], study: Path, role: Role) -> None:
+def test_random_requests_break_nothing(client_of: Callable[..., TestClient], study: Path, role: Role) -> None:
     client = client_of(study)
     user = let_in(client, "P1", role)
     routes = [one for one in routes_of(client.app) if one[0] in CHANGES and one[1] != "/api/leave"]
@@ -425,7 +421,7 @@ def test_chance_breaks_nothing(client_of: Callable[..., TestClient], study: Path
     @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(some.data())
     def attack(data: Any) -> None:
-        # Mostly what the role may ask for: the rest ends at the first door.
+        # Mostly routes that the role may use: the others are refused at once.
         method, path, _ = data.draw(some.sampled_from(own * 3 + routes))
         for name in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
             path = path.replace("{" + name + "}", data.draw(some.sampled_from(PARTS)))
@@ -450,7 +446,7 @@ def _template(routes: list[tuple[str, str, APIRoute]], path: str) -> str:
 
 
 def leaves(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place in a JSON value: what holds it, and its key."""
+    """Yield every place in a JSON value: its container, and its key."""
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
         yield value, key
         if isinstance(inner, dict | list):
@@ -477,7 +473,7 @@ EXTREMES = [
 ]
 
 
-def test_one_extreme_value_in_a_good_request_breaks_nothing(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_one_extreme_value_in_a_valid_request_breaks_nothing(client_of: Callable[..., TestClient], study: Path) -> None:
     client = client_of(study)
     lesion = read_lesions(Workspace.open(study))[0].lesion
     box = {"centre_mm": list(lesion.box.centre_mm), "side_mm": lesion.box.side_mm}

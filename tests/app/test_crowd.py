@@ -1,4 +1,4 @@
-"""Twenty users at once on one study: nobody's work is lost or doubled (the attack list's F4 and F10)."""
+"""Twenty users at once in one workspace: no work is lost or doubled (docs/threats.md, F4 and F10)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Visitor(ABC):
 
     @abstractmethod
     def do(self) -> None:
-        """What this user came for."""
+        """Do what this user came for."""
 
 
 def all_at_once(crowd: Sequence[Visitor]) -> None:
@@ -69,7 +69,7 @@ def all_at_once(crowd: Sequence[Visitor]) -> None:
 
 
 class Annotator(Visitor):
-    """Somebody who saves a box again and again."""
+    """An annotator who saves a box again and again."""
 
     def __init__(self, address: str, token: str, number: int, good: dict[str, Any]) -> None:
         super().__init__(address, token)
@@ -87,13 +87,13 @@ class Annotator(Visitor):
             assert status == 200, told
             self.saved += 1
             status, refused, _ = self.ask("PUT", path, self.wanted | {"revision": revision})
-            assert (status, refused["error"]) == (409, "StaleError"), "what was seen before is stale now"
+            assert (status, refused["error"]) == (409, "StaleError"), "the revision used before is stale now"
             self.stale += 1
             revision = told["revision"]
 
 
 class Reader(Visitor):
-    """Somebody who reads a study to its end, asks again where the server could not, and sends each answer twice."""
+    """A reader who finishes a study, retries while the server is unavailable, and sends each answer twice."""
 
     def __init__(self, address: str, token: str, number: int) -> None:
         super().__init__(address, token)
@@ -121,11 +121,13 @@ class Reader(Visitor):
                 self.until_done("POST", f"{path}/seal", answer | {"key": str(case["place"])})
             self.sealed[case["handle"]] = words
             status, refused, _ = self.ask("POST", f"{path}/seal", answer | {"key": "2", "comment": "another"})
-            assert (status, refused["error"]) in {(409, "StaleError"), (503, "UnavailableError")}, "the first stands"
+            assert (status, refused["error"]) in {(409, "StaleError"), (503, "UnavailableError")}, (
+                "the first answer is kept"
+            )
 
 
 def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
-    """Each answer once, as it was given, in a chain without a gap."""
+    """Check that the log holds each answer once, as it was given, without a gap."""
     found = [
         (entry.person, entry.content["handle"], entry.content["answer"]["comment"])
         for entry in log.entries(kind="answer.sealed")
@@ -136,7 +138,7 @@ def check_sealed(log: Log, crowd: Sequence[Reader], cases: int) -> None:
 
 
 @pytest.mark.parametrize("servers", [1, 2])
-def test_no_answer_is_lost_or_doubled_when_twenty_seal_at_once(
+def test_no_answer_is_lost_or_doubled_when_twenty_readers_seal_at_once(
     running: Any, study: Path, registered: Callable[..., RegisteredStudy], address: str, servers: int
 ) -> None:
     codes = [f"R{number}" for number in range(PEOPLE)]
@@ -150,7 +152,7 @@ def test_no_answer_is_lost_or_doubled_when_twenty_seal_at_once(
     assert sum(one.refused for one in crowd) == 0
 
 
-def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
+def test_a_session_continues_after_postgresql_was_stopped_in_its_middle(
     running: Any, study: Path, registered: Callable[..., RegisteredStudy], postgres: Any
 ) -> None:
     name = postgres.new_database()
@@ -162,7 +164,7 @@ def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
         log = served.app.state.server.log
 
         def cut() -> None:
-            # Once some have sealed, and none can have finished.
+            # After some have sealed, and before any can have finished.
             while len(log.entries(kind="answer.sealed")) < 3:
                 time.sleep(0.01)
             postgres.stop_at_once()
@@ -179,7 +181,7 @@ def test_a_series_goes_on_when_postgresql_stopped_in_its_middle(
 
 
 @pytest.mark.parametrize("servers", [1, 2])
-def test_no_update_is_lost_when_twenty_mark_one_case(running: Any, study: Path, servers: int) -> None:
+def test_no_update_is_lost_when_twenty_annotators_mark_one_case(running: Any, study: Path, servers: int) -> None:
     workspace = Workspace.open(study)
     before = read_lesions(workspace)
     lesion = before[0].lesion

@@ -1,4 +1,4 @@
-"""The decide page in a real browser: a study is dropped in, boxed and answered with the numbers of `predict`."""
+"""The decide page in a real browser: a study is dropped, marked, and gets the numbers of `predict`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def zipped(folder: Path) -> bytes:
 
 
 def drop(page: Any, name: str, data: bytes) -> None:
-    """Let a file fall on the page, as a hand would."""
+    """Drop a file on the page."""
     dropped = page.evaluate_handle(
         """([name, data]) => {
             const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
@@ -45,7 +45,7 @@ def drop(page: Any, name: str, data: bytes) -> None:
 
 
 def drop_paths(page: Any, *paths: Path, beside: bool = False) -> None:
-    """Let files and folders of the disk fall on the page, as a desktop hands them over; or beside the marked zone."""
+    """Drop files and folders of the disk on the page as a desktop does, on the zone or beside it."""
     edge = page.get_by_test_id("dropzone").bounding_box()
     place = {"x": edge["x"] + edge["width"] / 2, "y": edge["y"] + (edge["height"] + 20 if beside else 20)}
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
@@ -55,7 +55,7 @@ def drop_paths(page: Any, *paths: Path, beside: bool = False) -> None:
 
 
 def mark(page: Any, pair: dict[str, Any], lesion: dict[str, Any]) -> None:
-    """Draw a lesion's box with the mouse where it lies, and say which slices hold it, by keys."""
+    """Draw a lesion's box with the mouse, and set its slices by keys."""
     page.get_by_text("Mark the vertebra: a box on T2W").wait_for(timeout=60_000)
     t2w, box = pair["t2w"], lesion["box"]
     edge = page.locator("[data-pane=T2W]").bounding_box()
@@ -112,7 +112,7 @@ def opinion_on(page: Any) -> dict[str, Any]:
 
 
 @pytest.mark.every_browser
-def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, running: Any) -> None:
+def test_a_dropped_study_is_marked_and_gets_an_opinion(trained: Any, page: Any, running: Any) -> None:
     with running(ServeSettings(trained.study)) as served:
         page.goto(f"{served.address}/decide")
         page.get_by_test_id("model").filter(has_text="2 models").wait_for()
@@ -161,7 +161,7 @@ def test_a_study_is_dropped_in_boxed_and_answered(trained: Any, page: Any, runni
         assert {one.evaluate("picture => picture.naturalWidth") for one in page.locator("img.tile").all()} == {264}
 
 
-def test_a_number_goes_with_its_box_and_a_reload_brings_the_box_back(trained: Any, page: Any, running: Any) -> None:
+def test_a_number_disappears_with_its_box_and_a_reload_restores_the_box(trained: Any, page: Any, running: Any) -> None:
     with running(ServeSettings(trained.study)) as served:
         page.goto(f"{served.address}/decide")
         opened = opened_by(page, "participants/sub-004", page.get_by_role("link", name="sub-004").click)
@@ -185,7 +185,7 @@ def test_a_number_goes_with_its_box_and_a_reload_brings_the_box_back(trained: An
         assert "PHANTOM" not in stored
 
 
-def test_what_cannot_be_told_is_said_without_a_number(trained: Any, page: Any, running: Any) -> None:
+def test_cannot_tell_is_shown_without_any_number(trained: Any, page: Any, running: Any) -> None:
     with running(ServeSettings(trained.study)) as served:
         page.goto(f"{served.address}/decide/sub-001")
         page.get_by_text("Mark the vertebra: a box on T2W").wait_for()
@@ -226,7 +226,7 @@ def test_scripts_in_dicom_text_never_run(trained: Any, page: Any, running: Any, 
 
 
 def with_junk(source: Path, folder: Path) -> Path:
-    """A patient's files two folders deep, among what a disk gathers beside them."""
+    """Copy a patient's files two folders deep, among files that operating systems leave."""
     shutil.copytree(source, folder / "IMAGES" / "1")
     junk = {".DS_Store": b"\0\0\0\1Bud1", "Thumbs.db": b"\xd0\xcf", "letter.txt": b"Dear colleague", "empty": b""}
     for name, data in junk.items():
@@ -237,7 +237,7 @@ def with_junk(source: Path, folder: Path) -> Path:
 
 @pytest.mark.chromium_alone("only its DevTools let real folders be dragged")
 @pytest.mark.parametrize("way", ["plain", "among junk", "two folders", "zip in it", "beside the zone"])
-def test_a_folder_that_is_dropped_is_found_boxed_and_answered(
+def test_a_dropped_folder_is_read_marked_and_gets_an_opinion(
     trained: Any, page: Any, running: Any, tmp_path: Path, way: str
 ) -> None:
     source, folder = trained.export / trained.stranger, tmp_path / "Doe^John"
@@ -276,7 +276,7 @@ def test_a_folder_that_is_dropped_is_found_boxed_and_answered(
 
 
 @pytest.mark.chromium_alone("only its DevTools let real folders be dragged")
-def test_folders_without_one_study_are_refused_in_words_and_another_may_follow(
+def test_folders_without_exactly_one_study_are_refused_and_another_may_follow(
     trained: Any, page: Any, running: Any, tmp_path: Path
 ) -> None:
     other = next(name for name in trained.patients.values() if name != trained.stranger)
@@ -286,15 +286,15 @@ def test_folders_without_one_study_are_refused_in_words_and_another_may_follow(
     (empty / "inside").mkdir(parents=True)
     junk.mkdir()
     (junk / "letter.txt").write_bytes(b"Dear colleague")
-    said = page.get_by_test_id("opening")
+    status = page.get_by_test_id("opening")
     with running(ServeSettings(trained.study)) as served:
         page.goto(f"{served.address}/decide")
-        refusals = {empty: "no file in what you dropped", junk: "no study", two: "2 studies of 2 patients"}
-        for folder, words in refusals.items():
+        refusals = {empty: "No files found", junk: "no study", two: "2 studies of 2 patients"}
+        for folder, message in refusals.items():
             drop_paths(page, folder)
-            said.filter(has_text=words).wait_for(timeout=60_000)
-            assert "alarm" in said.get_attribute("class"), said.inner_text()
-            assert trained.stranger not in said.inner_text()
+            status.filter(has_text=message).wait_for(timeout=60_000)
+            assert "alarm" in status.get_attribute("class"), status.inner_text()
+            assert trained.stranger not in status.inner_text()
         opened = opened_by(page, "studies", lambda: drop_paths(page, two / trained.stranger))
         assert opened["pair"] is not None
         page.get_by_text("Mark the vertebra").wait_for(timeout=60_000)

@@ -1,4 +1,4 @@
-"""The second opinion: the numbers of `predict`, by a model that has not seen the case, or a refusal by name."""
+"""Second opinions: the numbers of `predict`, by a model that was not trained on the case, or a named refusal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PLANTED = "ZZPLANTED"
 
 
 def zipped(folder: Path, *, only: Callable[[pydicom.Dataset], bool] = lambda _: True) -> bytes:
-    """A patient's files as one archive."""
+    """Return a patient's files as one archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(folder.rglob("*")):
@@ -73,7 +73,7 @@ def out_of_fold(study: Path, case_id: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file, delimiter="\t") if row["case_id"] == case_id]
 
 
-def test_a_study_that_is_sent_gets_the_numbers_of_predict(client_of: ClientOf, trained: Any) -> None:
+def test_an_uploaded_study_gets_the_numbers_of_predict(client_of: ClientOf, trained: Any) -> None:
     client, archive = client_of(trained.study), zipped(trained.export / trained.stranger)
     opened = send(client, archive)
     assert [one["use"] for one in opened["series"]].count("") == len(opened["series"]) - 2
@@ -98,7 +98,7 @@ def test_a_study_that_is_sent_gets_the_numbers_of_predict(client_of: ClientOf, t
     assert told["text"] == f"{100 * told['value']:.0f}% [{100 * told['low']:.0f}, {100 * told['high']:.0f}]"
 
 
-def test_the_local_cases_stand_beside_the_answer(client_of: ClientOf, trained: Any) -> None:
+def test_the_opinion_is_compared_with_the_local_cases(client_of: ClientOf, trained: Any) -> None:
     client = client_of(trained.study)
     opened = send(client, zipped(trained.export / trained.stranger))
     answer = ask(client, opened, trained.lesion)
@@ -127,7 +127,7 @@ def test_the_local_cases_stand_beside_the_answer(client_of: ClientOf, trained: A
 
 
 @pytest.mark.parametrize("way", ["participant", "dicom"])
-def test_a_case_of_the_cohort_is_answered_by_the_fold_that_has_not_seen_it(
+def test_a_case_of_the_cohort_is_predicted_by_the_fold_that_was_not_trained_on_it(
     client_of: ClientOf, trained: Any, way: str
 ) -> None:
     client, case = client_of(trained.study), "sub-003"
@@ -148,7 +148,7 @@ def test_a_case_of_the_cohort_is_answered_by_the_fold_that_has_not_seen_it(
     assert answer["spread"] is None
 
 
-def test_a_model_that_may_have_seen_the_case_does_not_answer(client_of: ClientOf, trained: Any) -> None:
+def test_a_model_that_may_have_been_trained_on_the_case_gives_no_opinion(client_of: ClientOf, trained: Any) -> None:
     fold = trained.study / "experiments" / "quick" / "models" / "fold-01"
     client = client_of(trained.study, model=fold)
     opened = client.post("/api/decide/participants/sub-003").json()
@@ -162,7 +162,7 @@ def test_a_model_that_may_have_seen_the_case_does_not_answer(client_of: ClientOf
     assert {line["state"] for line in told["quality"]} == {"unknown"}
 
 
-def test_an_experiment_on_another_study_folder_vouches_for_nobody_here(
+def test_an_experiment_of_another_workspace_is_not_compared_with_this_one(
     client_of: ClientOf, trained: Any, study: Path
 ) -> None:
     client = client_of(study, model=trained.study / "experiments" / "quick")
@@ -174,7 +174,7 @@ def test_an_experiment_on_another_study_folder_vouches_for_nobody_here(
 
 
 def refused(answer: dict[str, Any], kind: str) -> dict[str, Any]:
-    """No number stands beside a refusal."""
+    """Check that a refusal comes without any number."""
     assert set(answer) == {"cannot_tell"}
     assert answer["cannot_tell"]["kind"] == kind
     assert answer["cannot_tell"]["words"] != "The input cannot be scored."
@@ -202,7 +202,7 @@ def test_cannot_tell_without_a_pair_or_with_the_wrong_one(client_of: ClientOf, t
     assert "patient" in ask(client, back, trained.lesion)
 
 
-def test_cannot_tell_where_the_box_is_off_or_unlike_all_others(client_of: ClientOf, trained: Any) -> None:
+def test_cannot_tell_where_the_box_misses_or_differs_from_all_others(client_of: ClientOf, trained: Any) -> None:
     client = client_of(trained.study)
     opened = client.post("/api/decide/participants/sub-001").json()
     lesion = lesion_of(trained.study, "sub-001")
@@ -256,7 +256,7 @@ def test_cannot_tell_without_a_model_or_with_an_altered_one(
 
 
 def planted(folder: Path, into: Path) -> Path:
-    """The same study with a patient's data and scripts in every text field, in file names and in folders."""
+    """Copy a study, with a patient's data and scripts in every text field, file name and folder name."""
     marker = f"{PLANTED}<script>alert(1)</script>"
     for number, path in enumerate(sorted(one for one in folder.rglob("*") if one.is_file())):
         dataset = pydicom.dcmread(path)
@@ -272,7 +272,7 @@ def planted(folder: Path, into: Path) -> Path:
     return into
 
 
-def test_nothing_of_the_patient_comes_back(client_of: ClientOf, trained: Any, tmp_path: Path) -> None:
+def test_no_response_identifies_the_patient(client_of: ClientOf, trained: Any, tmp_path: Path) -> None:
     client = client_of(trained.study)
     source = planted(trained.export / trained.stranger, tmp_path / "planted")
     files = [("files", (str(one.relative_to(source)), one.read_bytes())) for one in source.rglob("*") if one.is_file()]
@@ -297,14 +297,14 @@ def test_nothing_of_the_patient_comes_back(client_of: ClientOf, trained: Any, tm
         assert secret not in everything, f"{secret} came back"
 
 
-def test_the_report_says_the_numbers_of_the_answer_in_html_and_pdf(client_of: ClientOf, trained: Any) -> None:
+def test_the_report_shows_the_numbers_of_the_opinion_in_html_and_pdf(client_of: ClientOf, trained: Any) -> None:
     client = client_of(trained.study)
     opened = client.post("/api/decide/participants/sub-002").json()
     answer = ask(client, opened, lesion_of(trained.study, "sub-002"))
     saliency = client.post("/api/decide/saliency", json={"opinion": answer["opinion"], "position": 0}).json()
     page = client.get(f"/api/decide/opinions/{answer['opinion']}/report")
     assert "script" not in page.text
-    assert "style=" not in page.text  # the content policy takes no style from markup
+    assert "style=" not in page.text  # the content policy forbids styles in markup
     assert client.get("/api/decide/report.css").headers["content-type"].startswith("text/css")
     told = [answer["probability"]["text"], answer["threshold"]["sensitivity"], "Research use only", "Phantom study"]
     told += [f"{100 * one['corrected_probability']:.0f}%" for one in answer["slices"]]
@@ -328,7 +328,9 @@ def test_the_report_says_the_numbers_of_the_answer_in_html_and_pdf(client_of: Cl
 def test_uploads_are_limited_and_leave_nothing_behind(
     client_of: ClientOf, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other tests' servers keep their studies in the usual one
+    monkeypatch.setattr(
+        tempfile, "tempdir", str(tmp_path)
+    )  # the default folder holds the studies of other tests' servers
     client = client_of(trained.study, limits=Limits(upload_bytes=20_000))
     big = client.post("/api/decide/studies", files=[("files", ("x.dcm", b"\0" * 30_000))])
     assert big.status_code == 413
@@ -349,7 +351,7 @@ def test_uploads_are_limited_and_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_study_is_its_owners_and_goes_when_closed(client_of: ClientOf, trained: Any) -> None:
+def test_a_study_belongs_to_its_owner_and_is_deleted_when_closed(client_of: ClientOf, trained: Any) -> None:
     client = client_of(Path(trained.study))
     archive = zipped(trained.export / trained.stranger)
     opened = send(client, archive)
@@ -371,7 +373,7 @@ def test_a_study_is_its_owners_and_goes_when_closed(client_of: ClientOf, trained
         assert client.get(path).status_code == 403
 
 
-def test_a_server_that_ends_takes_the_files_along(trained: Any, running: Any) -> None:
+def test_a_server_that_shuts_down_deletes_the_uploaded_files(trained: Any, running: Any) -> None:
     with running(ServeSettings(trained.study)) as served:
         client = httpx2.Client(base_url=served.address, headers={"origin": served.address}, timeout=60)
         with client:
@@ -382,7 +384,7 @@ def test_a_server_that_ends_takes_the_files_along(trained: Any, running: Any) ->
     assert not folder.exists()
 
 
-def test_what_a_killed_server_left_is_removed_and_a_living_ones_is_not() -> None:
+def test_files_of_a_killed_server_are_deleted_and_those_of_a_running_one_are_not() -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     temporary = Path(tempfile.gettempdir())
@@ -398,7 +400,7 @@ def test_what_a_killed_server_left_is_removed_and_a_living_ones_is_not() -> None
         shutil.rmtree(alive)
 
 
-def test_a_study_that_nobody_asks_for_goes() -> None:
+def test_an_idle_study_is_closed() -> None:
     studies = OpenStudies(None, idle_s=0.2)  # type: ignore[arg-type]
     studies._imagery = type("Nothing", (), {"forget": staticmethod(lambda names: None)})  # type: ignore[assignment]
     folder = tempfile.TemporaryDirectory(prefix="spinefx-")
@@ -413,11 +415,11 @@ def test_a_study_that_nobody_asks_for_goes() -> None:
 
 @pytest.fixture
 def shared_study(trained: Any, tmp_path: Path) -> Path:
-    """A copy, for users are let in by its log."""
+    """A copy, because adding users changes its log."""
     return Path(shutil.copytree(trained.study, tmp_path / "study"))
 
 
-def test_who_may_read_blinded_meets_neither_truth_nor_the_models_answer_here(
+def test_a_reader_sees_neither_truth_nor_predictions_of_the_workspace_here(
     client_of: ClientOf, trained: Any, shared_study: Path
 ) -> None:
     client, token = client_of(shared_study), new_token()

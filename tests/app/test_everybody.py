@@ -45,10 +45,10 @@ def test_a_whole_case_without_a_mouse(served: Any, page: Any) -> None:
     assert (lesion.level, lesion.last_slice - lesion.first_slice) == ("L3", 1)
     page.keyboard.press("Control+z")
     page.wait_for_timeout(700)
-    assert page.get_by_label("Level of the vertebra").input_value() == ""  # both letters were one choice
+    assert page.get_by_label("Level of the vertebra").input_value() == ""  # both letters were one step
     page.keyboard.press("Control+y")
     page.wait_for_timeout(700)
-    # Out of the images, to a button of the panel, which keeps its own Space; and back.
+    # From the images to a button of the panel, which handles Space itself, and back.
     page.keyboard.press("Tab")
     assert focused(page)["name"] == "T1W image"
     page.keyboard.press("F6")
@@ -67,7 +67,7 @@ def test_a_whole_case_without_a_mouse(served: Any, page: Any) -> None:
     assert again == lesion
 
 
-def test_tab_goes_through_the_whole_page_and_shows_where_it_is(served: Any, page: Any) -> None:
+def test_tab_reaches_the_whole_page_and_shows_where_it_is(served: Any, page: Any) -> None:
     page.goto(f"{served.address}/annotate/sub-001")
     page.get_by_text("Not marked yet").wait_for()
     page.keyboard.press("F6")
@@ -79,16 +79,16 @@ def test_tab_goes_through_the_whole_page_and_shows_where_it_is(served: Any, page
             break
     names = [one["name"] for one in seen]
     assert all(one["outline"] >= 1 for one in seen)
-    wanted = ["Worklist", "Draw box (B)", "Undo", "Redo", "First slice of lesion ([)", "Last slice (])"]
+    wanted = ["Worklist", "Draw box (B)", "Undo", "Redo", "First slice ([)", "Last slice (])"]
     wanted += ["Level of the vertebra", "T1W: registered or unregistered (T)", "Delete box", "Show other boxes"]
     assert [name for name in names if name in wanted] == wanted
     assert names[-1] == "API"
     page.keyboard.press("F6")
     page.keyboard.press("Shift+Tab")
-    assert re.search("Teach|images", focused(page)["name"])  # backwards out of the images, to the head of the page
+    assert re.search("Teach|images", focused(page)["name"])  # backwards from the images to the header
 
 
-def test_the_list_of_addresses_is_the_servers_own(served: Any, page: Any) -> None:
+def test_the_api_page_lists_the_servers_own_routes(served: Any, page: Any) -> None:
     page.goto(f"{served.address}/api/")
     page.get_by_role("heading", name="API").wait_for()
     paths = served.app.openapi()["paths"]

@@ -1,4 +1,4 @@
-"""What no request may do, whatever its route: the attack list's S6, S10 and S12."""
+"""What no request may do, whatever its route (docs/threats.md, S6, S10 and S12)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def asked(path: str = "/", **headers: str) -> dict[str, Any]:
 
 
 def answer_to(scope: dict[str, Any], *bodies: bytes, limits: Limits | None = None, silent: bool = False) -> int:
-    """Status that a guarded application, which reads its whole body, answers with."""
+    """Return the status of a guarded application that reads the whole body."""
     sent: list[Any] = []
     waiting = [
         {"type": "http.request", "body": body, "more_body": silent or number + 1 < len(bodies)}
@@ -49,19 +49,19 @@ def answer_to(scope: dict[str, Any], *bodies: bytes, limits: Limits | None = Non
         limits=limits or Limits(),
         upload_paths=("/api/decide/studies",),
     )
-    # In a thread of its own: where a browser was driven before, its loop still runs in this one.
+    # In a thread of its own: after a browser test, Playwright's event loop still runs in this one.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(guard(scope, receive, send))).result()
     return int(sent[0]["status"])
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8765", "", "localhost.evil.example"])
-def test_another_host_name_is_refused_so_that_rebinding_finds_nobody(host: str) -> None:
+def test_another_host_name_is_refused_so_that_rebinding_fails(host: str) -> None:
     assert answer_to(asked(host=host)) == 421
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8765", "localhost:1"])
-def test_this_machine_is_answered(host: str) -> None:
+def test_the_names_of_this_machine_are_accepted(host: str) -> None:
     assert answer_to(asked(host=host)) == 200
 
 
@@ -80,11 +80,11 @@ def test_a_change_from_another_page_is_refused(method: str, headers: dict[str, s
     assert answer_to(asked(method=method, **headers)) == 403
 
 
-def test_a_change_from_the_own_page_passes() -> None:
+def test_a_change_from_the_servers_own_page_passes() -> None:
     assert answer_to(asked(method="POST", origin="http://127.0.0.1:8765")) == 200
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
+def test_a_body_declared_too_large_is_refused_unread() -> None:
     assert answer_to(asked(method="POST", origin="http://127.0.0.1:8765", content_length="4000000000")) == 413
     assert answer_to(asked(method="POST", origin="http://127.0.0.1:8765", content_length="-1")) == 413
     assert answer_to(asked(method="POST", origin="http://127.0.0.1:8765", content_length="12abc")) == 413
@@ -95,19 +95,19 @@ def test_a_body_that_lies_about_its_length_is_cut_off() -> None:
     assert answer_to(scope, b"x" * 600, b"x" * 600, limits=Limits(body_bytes=1000)) == 413
 
 
-def test_files_may_be_larger_where_files_are_sent() -> None:
+def test_uploads_may_be_larger() -> None:
     limits = Limits(body_bytes=10, upload_bytes=5000)
     headers = {"method": "POST", "origin": "http://127.0.0.1:8765", "content_length": "4000"}
     assert answer_to(asked("/api/decide/studies", **headers), b"x" * 4000, limits=limits) == 200
     assert answer_to(asked("/api/other", **headers), b"x" * 4000, limits=limits) == 413
 
 
-def test_a_sender_that_falls_silent_is_let_go() -> None:
+def test_a_silent_sender_is_cut_off() -> None:
     scope = asked(method="POST", origin="http://127.0.0.1:8765")
     assert answer_to(scope, b"x", limits=Limits(silence_s=0.05), silent=True) == 408
 
 
-def test_every_answer_carries_the_policy(client_of: Any, study: Path) -> None:
+def test_every_response_carries_the_content_policy(client_of: Any, study: Path) -> None:
     client = client_of(study)
     for path in ("/", "/api/me", "/api/nowhere", "/assets/nothing.js", "/annotate/%3Cscript%3E"):
         headers = client.get(path).headers

@@ -1,4 +1,4 @@
-"""Signing out in a real browser: nothing stays open behind it, and nothing unsent is lost unsaid."""
+"""Signing out in a real browser: nothing stays open, and no unsaved work is lost without a question."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spinefx.reader_study.study import RegisteredStudy
 
 @dataclass
 class Session:
-    """A reader who is signed in at a page, with a case before them."""
+    """A reader who is signed in, and their page."""
 
     served: Any
     page: Any
@@ -60,7 +60,7 @@ def say(page: Any, confidence: str) -> None:
 
 
 @pytest.mark.every_browser
-def test_by_keyboard_to_the_entrance_and_the_cookie_is_worth_nothing(session_of: Session) -> None:
+def test_signing_out_by_keyboard_makes_the_cookie_worthless(session_of: Session) -> None:
     page = session_of.page
     (cookie,) = page.context.cookies()
     for _ in range(12):
@@ -79,7 +79,7 @@ def test_by_keyboard_to_the_entrance_and_the_cookie_is_worth_nothing(session_of:
     assert "pilot" not in page.content()
 
 
-def test_the_form_is_kept_and_the_time_ends_before_the_session_does(session_of: Session) -> None:
+def test_signing_out_saves_the_form_and_ends_the_reading_time(session_of: Session) -> None:
     page = session_of.page
     session_of.open_case(page)
     say(page, "64")
@@ -94,7 +94,7 @@ def test_the_form_is_kept_and_the_time_ends_before_the_session_does(session_of: 
     assert page.get_by_test_id("confidence").inner_text() == "64"
 
 
-def test_another_tab_is_covered_at_its_next_request_and_goes_on_once_its_person_is_back(session_of: Session) -> None:
+def test_another_tab_is_covered_at_its_next_request_until_its_user_is_back(session_of: Session) -> None:
     page, other = session_of.page, session_of.page.context.new_page()
     session_of.open_case(other)
     page.get_by_role("button", name="Sign out").click()
@@ -119,7 +119,7 @@ def test_another_tab_is_covered_at_its_next_request_and_goes_on_once_its_person_
     other.close()
 
 
-def test_somebody_else_who_enters_at_a_covered_page_gets_their_own(session_of: Session) -> None:
+def test_another_user_who_signs_in_at_a_covered_page_gets_their_own(session_of: Session) -> None:
     page, other = session_of.page, session_of.page.context.new_page()
     session_of.open_case(other)
     page.get_by_role("button", name="Sign out").click()
@@ -134,7 +134,7 @@ def test_somebody_else_who_enters_at_a_covered_page_gets_their_own(session_of: S
     other.close()
 
 
-def test_what_cannot_be_saved_is_asked_about_before_it_is_left(session_of: Session) -> None:
+def test_signing_out_with_unsaved_work_asks_first(session_of: Session) -> None:
     page = session_of.page
     session_of.open_case(page)
     page.route("**/draft", lambda route: route.abort())
@@ -160,7 +160,7 @@ def test_what_cannot_be_saved_is_asked_about_before_it_is_left(session_of: Sessi
     assert asked == ["Your last change is not saved yet. Sign out anyway?"] * 2
 
 
-def test_a_form_that_the_server_could_not_take_is_sent_again(session_of: Session) -> None:
+def test_a_form_that_the_server_could_not_store_is_sent_again(session_of: Session) -> None:
     page = session_of.page
     session_of.open_case(page)
     away = {"error": "UnavailableError", "message": "the log's database does not answer"}
@@ -172,7 +172,7 @@ def test_a_form_that_the_server_could_not_take_is_sent_again(session_of: Session
     assert session_of.drafts()[-1] == 64
 
 
-def test_who_came_in_without_a_token_has_nowhere_to_sign_out(served: Any, page: Any) -> None:
+def test_without_a_token_there_is_no_button_to_sign_out(served: Any, page: Any) -> None:
     page.goto(served.address)
     page.get_by_text("· local").wait_for()
     assert page.get_by_role("button", name="Sign out").count() == 0

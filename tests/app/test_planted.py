@@ -1,4 +1,4 @@
-"""Scripts and identifiers planted wherever text can enter: nothing runs, nothing is repeated (S6, S14)."""
+"""Scripts and identifiers planted wherever text can enter: nothing runs or leaks (docs/threats.md, S6 and S14)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from spinefx.phantom.random_streams import PhantomSettings
 from spinefx.reader_study.feedback import readers_of
 from spinefx.workspace.layout import Workspace
 
-# Each planted DICOM text holds this word: it identifies the patient, so it must be nowhere afterwards.
+# Every planted DICOM text contains this word. It stands for what identifies the patient, so it must never appear again.
 SECRET = "ZZPLANTEDZZ"
 MARKUP = (
     "<script>window.ran=1;alert(1)</script>",
@@ -83,7 +83,7 @@ def plant(file: Path, number: int) -> None:
 
 @pytest.fixture(scope="module")
 def hostile_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four phantom patients whose every text is hostile, ingested."""
+    """Four ingested phantom patients, hostile in every text."""
     folder = tmp_path_factory.mktemp("planted")
     export = folder / "export"
     write_cohort(export, PhantomSettings(patients=4, seed=5, matrix=128))
@@ -98,7 +98,7 @@ def hostile_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hostile(hostile_once: Path, tmp_path: Path) -> Path:
-    """The hostile study, with markup in the tables too, as a hand at the files could put it."""
+    """The hostile workspace, with markup in its tables as well, as if somebody had edited them."""
     study = Path(shutil.copytree(hostile_once, tmp_path / "study"))
     workspace = Workspace.open(study)
     readers = sorted(readers_of(workspace))
@@ -114,7 +114,7 @@ def hostile(hostile_once: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def watched(browser: Any) -> Iterator[tuple[Any, dict[str, list[str]]]]:
-    """A page of which all that comes and goes is kept."""
+    """A page whose whole traffic is recorded."""
     seen: dict[str, list[str]] = {"dialogs": [], "bodies": [], "addresses": [], "errors": [], "broken": []}
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     page = context.new_page()
@@ -134,7 +134,7 @@ def watched(browser: Any) -> Iterator[tuple[Any, dict[str, list[str]]]]:
 
 
 def pages_of(page: Any, address: str) -> Iterator[str]:
-    """All pages: those of the menu and whatever they link to, and two that do not exist."""
+    """Visit all pages: those of the menu, whatever they link to, and two that do not exist."""
     waiting, done = (
         ["/", "/teach/feedback/%3Cimg%20src%3Dx%20onerror%3Dwindow.ran%3D1%3E", "/%3Cscript%3Ewindow.ran=1"],
         [],
@@ -164,7 +164,7 @@ def unpacked(path: Path) -> bytes:
 
 
 @pytest.mark.every_browser
-def test_what_is_planted_never_runs_and_never_shows_who_it_was(
+def test_planted_scripts_never_run_and_planted_identifiers_never_appear(
     running: Any, hostile: Path, watched: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     page, seen = watched
@@ -182,7 +182,7 @@ def test_what_is_planted_never_runs_and_never_shows_who_it_was(
     assert seen["dialogs"] == []
     assert seen["errors"] == []
     assert all(one.startswith((served.address, "data:", "blob:")) for one in seen["addresses"])
-    assert MARKUP[0] in shown, "the planted reader's code is shown, as text"
+    assert MARKUP[0] in shown, "the planted reader's code is shown as text"
     heard = capfd.readouterr()
     kept = [unpacked(path) for path in hostile.rglob("*") if path.is_file()]
     assert len(kept) > 15
@@ -213,7 +213,7 @@ def test_an_annotators_code_with_markup_is_refused_and_not_repeated(
     assert "alert" not in client.get("/api/annotate/sub-001/others").text
 
 
-def test_a_persons_code_cannot_hold_markup(hostile: Path, built_pages: Path) -> None:
+def test_a_users_code_cannot_hold_markup(hostile: Path, built_pages: Path) -> None:
     for words in MARKUP:
         with pytest.raises(Exception, match="code"):
             invite(hostile, words, ["reader"])

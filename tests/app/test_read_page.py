@@ -1,4 +1,4 @@
-"""The reader's page in a real browser, by keyboard alone: from the token to the exported answers."""
+"""The read page in a real browser, by keyboard alone: from the token to the exported answers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs
 
-# One answer a case: diagnosis key, confidence, and the key of every sign.
+# One answer per case: key of the diagnosis, confidence, and key for every sign.
 ANSWERS = [("m", 91, "n"), ("e", 7, "y"), ("m", 55, "u"), ("e", 0, "n"), ("m", 100, "y"), ("e", 33, "n")]
 
 
 @pytest.fixture
 def begin(study: Path, running: Any, registered: Callable[..., RegisteredStudy]) -> Iterator[Callable[..., Any]]:
-    """Register a study, serve it to users with tokens, and sign one in at the page."""
+    """Register a study, serve it, and sign its reader in."""
     opened: list[Any] = []
 
     def make(page: Any, kind: str, **more: Any) -> tuple[Any, RegisteredStudy]:
@@ -58,7 +58,7 @@ def wait_for_case(page: Any, words: str) -> None:
 
 
 def answer(page: Any, diagnosis: str, sure: int, sign: str = "") -> None:
-    """Give an answer by keys alone."""
+    """Fill in an answer by keys alone."""
     page.keyboard.press(diagnosis)
     page.keyboard.press("c")
     page.keyboard.type(str(sure))
@@ -71,8 +71,8 @@ def answer(page: Any, diagnosis: str, sure: int, sign: str = "") -> None:
 
 
 def exported(page: Any) -> dict[str, str]:
-    """Press the editor's button, and unpack what comes."""
-    # Firefox does not tell by BiDi of a download that a page made itself.
+    """Press the editor's button, and unpack the export."""
+    # By BiDi, Firefox does not report a download that the page itself has made.
     is_told = page.context.browser.browser_type.name == "chromium"
     with page.expect_download() if is_told else page.expect_response("**/export") as coming:
         page.get_by_role("button", name="Export pilot").click()
@@ -83,7 +83,7 @@ def exported(page: Any) -> dict[str, str]:
 
 
 @pytest.mark.every_browser
-def test_an_unaided_series_by_keyboard_from_sign_in_to_export(begin: Any, page: Any) -> None:
+def test_an_unaided_session_by_keyboard_from_sign_in_to_export(begin: Any, page: Any) -> None:
     served, reader_study = begin(page, "unaided")
     page.get_by_test_id("go").focus()
     page.keyboard.press("Enter")
@@ -111,7 +111,7 @@ def test_an_unaided_series_by_keyboard_from_sign_in_to_export(begin: Any, page: 
     assert served.app.state.server.log.verify() >= 2 * 6 + 3
 
 
-def test_a_second_read_series_by_keyboard_shows_the_model_after_the_seal_alone(begin: Any, page: Any) -> None:
+def test_a_second_read_session_by_keyboard_shows_the_prediction_only_after_the_seal(begin: Any, page: Any) -> None:
     bodies: list[tuple[int, str]] = []
     served, reader_study = begin(page, "second_read")
     log = served.app.state.server.log
@@ -150,7 +150,7 @@ def test_a_second_read_series_by_keyboard_shows_the_model_after_the_seal_alone(b
         assert aided > alone > 0
 
 
-def test_a_reload_brings_the_unfinished_form_back_and_it_can_be_undone(begin: Any, page: Any) -> None:
+def test_a_reload_restores_the_unfinished_form_and_changes_can_be_undone(begin: Any, page: Any) -> None:
     served, _ = begin(page, "unaided")
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
@@ -179,7 +179,7 @@ def test_a_reload_brings_the_unfinished_form_back_and_it_can_be_undone(begin: An
     assert served.app.state.server.log.entries(kind="answer.sealed") == []
 
 
-def test_a_pause_hides_the_images_and_counts_as_such(begin: Any, page: Any) -> None:
+def test_a_pause_hides_the_images_and_is_not_counted_as_reading(begin: Any, page: Any) -> None:
     served, reader_study = begin(page, "unaided", signs=False)
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
@@ -201,7 +201,7 @@ def test_a_pause_hides_the_images_and_counts_as_such(begin: Any, page: Any) -> N
     assert first.times.active_ms > 0
 
 
-def test_two_tabs_and_the_way_back_leave_one_answer(begin: Any, page: Any) -> None:
+def test_two_tabs_and_the_back_button_leave_one_answer(begin: Any, page: Any) -> None:
     served, _ = begin(page, "unaided", signs=False)
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
@@ -223,7 +223,7 @@ def test_two_tabs_and_the_way_back_leave_one_answer(begin: Any, page: Any) -> No
     assert entry.content["answer"]["confidence"] == 64
 
 
-def test_nothing_at_the_page_names_a_case(begin: Any, page: Any) -> None:
+def test_nothing_on_the_page_identifies_a_case(begin: Any, page: Any) -> None:
     served, _ = begin(page, "unaided")
     page.goto(f"{served.address}/read/pilot/1")
     wait_for_case(page, "Case 1 of 6")
@@ -233,7 +233,7 @@ def test_nothing_at_the_page_names_a_case(begin: Any, page: Any) -> None:
     assert not any(word in seen for case in cases for word in (case.case_id, case.participant_id))
 
 
-def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any, page: Any) -> None:
+def test_the_next_case_appears_on_the_same_page_and_only_after_the_seal(begin: Any, page: Any) -> None:
     _, reader_study = begin(page, "second_read")
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url))
@@ -258,7 +258,7 @@ def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any
         page.keyboard.press("Control+Enter")
         page.get_by_test_id("model").wait_for()
         page.get_by_label("T2W image").focus()
-        page.keyboard.press("f")  # no form is there any more
+        page.keyboard.press("f")  # the form is gone
         page.keyboard.press("ArrowDown")
         assert page.locator(".signs").count() == 0
         page.wait_for_timeout(600)
@@ -269,7 +269,7 @@ def test_the_next_case_comes_on_the_same_page_and_not_before_the_seal(begin: Any
     page.get_by_text("Nothing to undo").wait_for()
 
 
-def test_the_seal_stays_in_sight_and_hides_no_sign(begin: Any, page: Any) -> None:
+def test_the_seal_button_stays_visible_and_hides_no_sign(begin: Any, page: Any) -> None:
     begin(page, "unaided")
     page.goto(f"{page.url}/pilot/1")
     wait_for_case(page, "Case 1 of 6")

@@ -1,4 +1,4 @@
-"""Reader studies by their routes: what a reader's browser gets, and what it never gets before the seal."""
+"""The routes of reader studies: what a reader's browser gets, and what it never gets before the seal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OTHERS = "planted by another reader"
 
 
 class Browser:
-    """A signed-in client that keeps every body it was sent."""
+    """A signed-in client that keeps every response."""
 
     def __init__(self, client: TestClient, code: str, *roles: Role) -> None:
         token = new_token()
@@ -70,7 +70,7 @@ def reader(client_of: Callable[..., TestClient], study: Path) -> Callable[..., B
 
 
 def secrets_of(study: Path, reader_study: RegisteredStudy) -> list[bytes]:
-    """What a blinded reader must not get: identifiers, truth, the model's numbers, others' words, file names."""
+    """List what a blinded reader must not get: identifiers, truth, predictions, other readers' comments, file names."""
     workspace = Workspace.open(study)
     cases = read_cohort(workspace).cases
     words = [*(case.case_id for case in cases), *(case.participant_id for case in cases), "sub-", ".nii", ".tsv"]
@@ -80,7 +80,7 @@ def secrets_of(study: Path, reader_study: RegisteredStudy) -> list[bytes]:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_no_secret_is_in_any_body_before_the_reveal(
+def test_no_response_before_the_reveal_holds_a_secret(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy], share: float
 ) -> None:
     reader_study = registered(study, "second_read", readers=["R1", "R2"], perturbed_share=share)
@@ -115,7 +115,7 @@ def test_no_secret_is_in_any_body_before_the_reveal(
     assert len(mine.log.entries(kind="model.refused")) == 2
 
 
-def test_asking_early_is_403_and_in_the_log_with_who_and_which_case(
+def test_an_early_request_for_the_prediction_is_refused_and_logged(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     registered(study, "second_read", readers=["R1"])
@@ -128,7 +128,7 @@ def test_asking_early_is_403_and_in_the_log_with_who_and_which_case(
     assert mine.log.entries(kind="model.revealed") == []
 
 
-def test_a_second_read_series_from_sign_in_to_export(
+def test_a_second_read_session_from_sign_in_to_export(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     reader_study = registered(study, "second_read", readers=["R1"], box=False)
@@ -165,7 +165,7 @@ def test_a_second_read_series_from_sign_in_to_export(
     assert order == [task.handle for task in reader_study.tasks("R1", 1)]
 
 
-def test_replays_and_a_second_answer(
+def test_a_replayed_answer_counts_once_and_a_second_answer_is_refused(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     registered(study, "unaided", readers=["R1"], signs=False)
@@ -188,7 +188,7 @@ def test_replays_and_a_second_answer(
     "change",
     [{"confidence": 101}, {"diagnosis": "perhaps"}, {"signs": {}}, {"extra": 1}, {"comment": "=1+1"}, {"key": ""}],
 )
-def test_what_is_no_answer_is_refused(
+def test_an_invalid_answer_is_refused(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy], change: dict[str, Any]
 ) -> None:
     registered(study, "unaided", readers=["R1"])
@@ -198,7 +198,7 @@ def test_what_is_no_answer_is_refused(
     assert mine.log.entries(kind="answer.sealed") == []
 
 
-def test_a_draft_is_kept_and_comes_back(
+def test_a_draft_is_stored_and_restored(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     registered(study, "unaided", readers=["R1"])
@@ -209,7 +209,7 @@ def test_a_draft_is_kept_and_comes_back(
     assert kept == {"diagnosis": None, "confidence": 12, "signs": {"dark_patch": "u"}, "comment": "half"}
 
 
-def test_an_image_that_is_missing_is_said_without_its_name(
+def test_a_missing_image_is_reported_without_its_name(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     reader_study = registered(study, "unaided", readers=["R1"])
@@ -224,7 +224,7 @@ def test_an_image_that_is_missing_is_said_without_its_name(
     assert mine.log.entries(kind="case.trouble")[0].content["error"] == "FileError"
 
 
-def test_a_box_that_was_changed_since_is_shown_to_nobody(
+def test_a_case_whose_box_has_changed_is_not_shown(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     registered(study, "unaided", readers=["R1"])
@@ -261,7 +261,7 @@ def test_the_second_session_of_a_crossover_opens_after_the_washout(
     assert mine.current(2) == reader_study.tasks("R1", 2)[0].handle
 
 
-def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
+def test_feedback_reveals_nothing_of_an_unfinished_study(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     workspace = Workspace.open(study)
@@ -288,7 +288,7 @@ def test_the_teaching_page_tells_nothing_of_an_unfinished_study(
     assert sum(mine.ask("GET", "/api/teach/feedback/R1")["counts"].values()) == 6
 
 
-def test_a_training_series_that_was_begun_before_stays_closed_too(
+def test_a_training_series_begun_before_the_study_reveals_nothing_either(
     reader: Callable[..., Browser], study: Path, registered: Callable[..., RegisteredStudy]
 ) -> None:
     workspace = Workspace.open(study)
@@ -306,7 +306,7 @@ def test_a_training_series_that_was_begun_before_stays_closed_too(
     assert 403 in statuses
 
 
-def test_the_next_case_is_got_ready_by_the_server_and_handed_to_nobody(
+def test_the_server_prepares_the_next_case_without_showing_it(
     client_of: Callable[..., TestClient], study: Path, registered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []

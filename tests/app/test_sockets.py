@@ -1,4 +1,4 @@
-"""Attacks that no well-behaved client can make: bytes on real sockets (the attack list's S10 and S12)."""
+"""Attacks that no well-behaved client can make: bytes on real sockets (docs/threats.md, S10 and S12)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def opened(address: str, wait_s: float = 10.0) -> socket.socket:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Everything until the server ends the connection; how it ends it does not matter."""
+    """Read until the server ends the connection, however it ends it."""
     found = b""
     try:
         while chunk := connection.recv(65536):
@@ -33,7 +33,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def is_ended(connection: socket.socket) -> bool:
-    """Whether the server ends a connection on which a letter comes now and then."""
+    """Return whether the server ends a connection on which a letter arrives now and then."""
     try:
         for _ in range(300):
             connection.sendall(b"G")
@@ -44,7 +44,7 @@ def is_ended(connection: socket.socket) -> bool:
 
 
 def exchange(address: str, *lines: str, body: bytes = b"") -> tuple[int, bytes]:
-    """Status and the whole answer to a request given line by line; {host} is the server's own name."""
+    """Send a request line by line, {host} being the server's own name; return the status and the whole response."""
     host = address.removeprefix("http://")
     head = "".join(line.replace("{host}", host) + "\r\n" for line in (*lines, "Connection: close")) + "\r\n"
     with opened(address) as connection:
@@ -61,7 +61,7 @@ def good(address: str) -> bool:
 ENTER = ("POST /api/enter HTTP/1.1", "Host: {host}", "Origin: http://{host}", "Content-Type: application/json")
 
 
-def test_heads_that_lie_or_contradict_themselves_get_nothing(served: Any) -> None:
+def test_false_or_contradictory_headers_are_refused(served: Any) -> None:
     told = {
         "a name that was bound to this machine": (421, "GET /api/me HTTP/1.1", "Host: evil.example"),
         "another's name with ours as user": (421, "GET /api/me HTTP/1.1", "Host: 127.0.0.1@evil.example"),
@@ -82,7 +82,7 @@ def test_heads_that_lie_or_contradict_themselves_get_nothing(served: Any) -> Non
     }
     for name, (status, *lines) in told.items():
         found, answer = exchange(served.address, *lines)
-        # h11 says 400 or 501 of an encoding that it does not know; neither reaches a route.
+        # h11 answers an unknown encoding with 400 or 501; neither reaches a route.
         assert found == status or {found, status} == {400, 501}, f"{name}: {found}"
         assert b'"roles"' not in answer, name
     assert good(served.address)
@@ -113,7 +113,7 @@ def test_a_web_socket_is_refused_whatever_its_origin(served: Any) -> None:
             assert b"sec-websocket-accept" not in answer.lower()
 
 
-def test_a_body_without_end_is_cut_off(served: Any) -> None:
+def test_an_endless_body_is_cut_off(served: Any) -> None:
     host = served.address.removeprefix("http://")
     head = "\r\n".join((*ENTER, "Transfer-Encoding: chunked")).replace("{host}", host) + "\r\n\r\n"
     with opened(served.address) as connection:
@@ -137,7 +137,7 @@ def test_a_body_without_end_is_cut_off(served: Any) -> None:
 
 
 @pytest.mark.parametrize("bomb", [b"[" * 250_000, b'{"a":' * 45_000, b"1" * 250_000, b'"\\ud800"', b"\xff\xfe"])
-def test_json_that_is_made_to_hurt_is_refused(served: Any, bomb: bytes) -> None:
+def test_malicious_json_is_refused(served: Any, bomb: bytes) -> None:
     for body in (bomb, b'{"token":' + bomb + b"}"):
         status, answer = exchange(served.address, *ENTER, f"Content-Length: {len(body)}", body=body)
         assert status in {400, 422}, answer[:200]
@@ -145,7 +145,7 @@ def test_json_that_is_made_to_hurt_is_refused(served: Any, bomb: bytes) -> None:
     assert good(served.address)
 
 
-def test_heads_that_never_end_are_let_go_and_keep_nobody_out(running: Any, study: Any, monkeypatch: Any) -> None:
+def test_endless_headers_are_cut_off_and_keep_nobody_out(running: Any, study: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(running_module, "HEAD_S", 1.0)
     monkeypatch.setattr(running_module, "MOST_AT_ONCE", 50)
     with running(ServeSettings(study)) as served:
@@ -154,16 +154,16 @@ def test_heads_that_never_end_are_let_go_and_keep_nobody_out(running: Any, study
             try:
                 connection.sendall((b"", b"GET / HTTP/1.1\r\nX: ", b"GET /")[number % 3])
             except ConnectionError:
-                continue  # it made place for a later one already
+                continue  # it has already been replaced by a later one
         assert good(served.address), "who asks gets in, whoever holds on"
-        ended = [read_all(connection) for connection in held]  # each ends, or this would wait for ever
+        ended = [read_all(connection) for connection in held]  # waits until each has ended
         assert set(ended) <= {b""}
         for connection in held:
             connection.close()
         assert good(served.address)
 
 
-def test_a_head_by_drops_after_a_good_request_is_let_go_too(running: Any, study: Any, monkeypatch: Any) -> None:
+def test_a_trickled_header_after_a_good_request_is_cut_off(running: Any, study: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(running_module, "HEAD_S", 0.5)
     with running(ServeSettings(study)) as served, opened(served.address) as connection:
         host = served.address.removeprefix("http://")
@@ -172,7 +172,7 @@ def test_a_head_by_drops_after_a_good_request_is_let_go_too(running: Any, study:
         assert is_ended(connection)
 
 
-def test_a_body_by_drops_is_let_go(running: Any, study: Any) -> None:
+def test_a_trickled_body_is_cut_off(running: Any, study: Any) -> None:
     host_lines = (*ENTER, "Content-Length: 200000")
     with running(ServeSettings(study, limits=Limits(silence_s=0.5))) as served, opened(served.address) as connection:
         host = served.address.removeprefix("http://")
@@ -188,7 +188,7 @@ def test_a_body_by_drops_is_let_go(running: Any, study: Any) -> None:
         assert answer.startswith(b"HTTP/1.1 408")
 
 
-def test_an_answer_that_nobody_takes_is_let_go(running: Any, study: Any, monkeypatch: Any) -> None:
+def test_a_response_that_is_never_read_is_dropped(running: Any, study: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(running_module, "TAKEN_S", 0.5)
     with running(ServeSettings(study)) as served, opened(served.address) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -1,4 +1,4 @@
-"""A reader's own confusions: counted as the report counts them, and shown to nobody else."""
+"""A reader's own confusions, counted as in the report, and shown to no other reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from spinefx.workspace.records import read_cohort, read_readings, write_readings
 
 
 def planted(study: Path, *, sign: str = "nodular_lesion") -> Workspace:
-    """One reader who calls malignant whatever the sign is seen in, and two signs scored otherwise than they are."""
+    """Add a reader who calls every case with the sign malignant, and who misses the sign in one case."""
     workspace = Workspace.open(study)
     cases = read_cohort(workspace).cases
     seen = {case.case_id: number % 2 == 0 for number, case in enumerate(cases)}
@@ -56,7 +56,7 @@ def test_a_planted_confusion_is_found(study: Path) -> None:
     assert rows["dark_patch"].missed == ()
 
 
-def test_a_lesson_leaves_out_what_may_not_be_shown(study: Path) -> None:
+def test_feedback_leaves_out_hidden_cases(study: Path) -> None:
     workspace = planted(study)
     hidden = read_cohort(workspace).cases[0].case_id
     assert hidden not in feedback(workspace, "P1", may_see=lambda case: case != hidden).truth
@@ -66,7 +66,7 @@ def test_a_lesson_leaves_out_what_may_not_be_shown(study: Path) -> None:
         feedback(workspace, "nobody")
 
 
-def test_a_training_series_holds_both_classes_and_is_a_draw(study: Path) -> None:
+def test_a_training_series_holds_both_classes_and_is_drawn_at_random(study: Path) -> None:
     workspace = planted(study)
     found = feedback(workspace, "P1")
     drawn = [training_series(workspace, found, 4, np.random.default_rng(seed)) for seed in range(200)]
@@ -83,7 +83,7 @@ def test_a_training_series_holds_both_classes_and_is_a_draw(study: Path) -> None
         training_series(workspace, found, 1, np.random.default_rng(0))
 
 
-def test_only_the_own_lesson_is_open(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_a_reader_sees_only_their_own_feedback(client_of: Callable[..., TestClient], study: Path) -> None:
     planted(study)
     client = client_of(study)
     everybody = client.get("/api/teach").json()["readers"]
@@ -100,7 +100,7 @@ def test_only_the_own_lesson_is_open(client_of: Callable[..., TestClient], study
     assert own.get("/api/teach/feedback/P1").json()["reader"] == "P1"
 
 
-def test_a_training_case_tells_nothing_before_the_answer(client_of: Callable[..., TestClient], study: Path) -> None:
+def test_a_training_case_reveals_nothing_before_the_answer(client_of: Callable[..., TestClient], study: Path) -> None:
     workspace = planted(study)
     client = client_of(study)
     begun = client.post("/api/teach/series", json={"reader": "P1", "cases": 4}).json()
@@ -117,7 +117,7 @@ def test_a_training_case_tells_nothing_before_the_answer(client_of: Callable[...
 
 
 @pytest.mark.every_browser
-def test_the_page_works_on_the_phantom_as_it_comes(served: Any, page: Any) -> None:
+def test_feedback_and_training_on_a_phantom_cohort(served: Any, page: Any) -> None:
     reader = readers_of(Workspace.open(served.study))[-1]
     page.goto(f"{served.address}/teach")
     page.get_by_role("link", name=reader, exact=True).click()

@@ -1,4 +1,4 @@
-"""The images under a user's hands in a real browser: mouse, undo, marks, troubles on the way, sizes of screen."""
+"""The images in a real browser: mouse, undo, marks, failures of the network, sizes of the screen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_lesions, sidecar_path
 
 SETTLED_MS = 150
-# As where a graphics card is barred, or a remote desktop has none.
+# As on a remote desktop, or with a blocked graphics card.
 NO_WEBGL = """
 const own = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
@@ -43,7 +43,7 @@ def open_case(page: Any, address: str, said: str = "Not marked yet") -> None:
 
 
 def pane(page: Any, name: str = "T2W") -> dict[str, float]:
-    """What a pane says of itself: slice, height along the normal, window, zoom."""
+    """Return what a pane shows: slice, height along the normal, window, zoom."""
     section = page.get_by_label(f"{name} image")
     return {key: float(section.get_attribute(f"data-{key}")) for key in ("slice", "height", "low", "high", "zoom")}
 
@@ -79,7 +79,7 @@ def press(page: Any, *keys: str) -> None:
 
 
 def corners(page: Any, name: str = "T2W") -> np.ndarray:
-    """The box's corners on the screen."""
+    """Return the corners of the box on the screen."""
     points = page.get_by_test_id(f"box-{name}").get_attribute("points").split()
     return np.array([[float(number) for number in point.split(",")] for point in points])
 
@@ -99,10 +99,10 @@ def own_lesion(study: Path) -> Any:
 
 
 def until(told: Callable[[], Any], page: Any, seconds: float = 20) -> Any:
-    """Wait for something true."""
+    """Wait until something is true, and return it."""
     end = time.monotonic() + seconds
     while not (found := told()):
-        assert time.monotonic() < end, "it did not come"
+        assert time.monotonic() < end, "it did not become true"
         page.wait_for_timeout(100)
     return found
 
@@ -157,12 +157,12 @@ def test_images_pan_and_zoom_while_a_box_is_drawn(served: Any, page: Any) -> Non
     assert page.get_by_test_id("did").inner_text() != "box drawn"
     page.mouse.up()
     page.get_by_text("Saved", exact=True).wait_for()
-    # The corner where the press began moved with the image; the other one followed the mouse.
+    # The first corner moved with the image; the other one followed the mouse.
     assert np.ptp(corners(page), axis=0) == pytest.approx([70, 70], abs=2.5)
     assert own_lesion(served.study).box.side_mm == pytest.approx(70 * mm_per_pixel(page, served.study), rel=0.04)
 
 
-def test_hands_are_set_once_for_all_studies(served: Any, page: Any) -> None:
+def test_mouse_settings_hold_for_all_studies(served: Any, page: Any) -> None:
     open_case(page, served.address)
     before = pane(page)
     page.keyboard.press(",")
@@ -197,7 +197,7 @@ def test_hands_are_set_once_for_all_studies(served: Any, page: Any) -> None:
 
 
 @pytest.mark.chromium_alone("two clicks by BiDi are no double click to Firefox")
-def test_a_double_click_shows_one_series_alone_or_does_nothing_but_never_resets(served: Any, page: Any) -> None:
+def test_a_double_click_shows_one_series_alone_or_does_nothing_and_never_resets(served: Any, page: Any) -> None:
     open_case(page, served.address)
     press(page, "3", "+")
     before = pane(page)
@@ -222,7 +222,7 @@ def test_a_double_click_shows_one_series_alone_or_does_nothing_but_never_resets(
     assert pane(page)["zoom"] == pytest.approx(before["zoom"], rel=0.01)
 
 
-def test_reset_level_link_and_accepted_boxes_are_steps_too(served: Any, page: Any) -> None:
+def test_reset_level_link_and_accepted_boxes_can_be_undone_too(served: Any, page: Any) -> None:
     open_case(page, served.address)
     came = pane(page)
     press(page, "3", "+", "+")
@@ -261,7 +261,7 @@ def test_reset_level_link_and_accepted_boxes_are_steps_too(served: Any, page: An
 
 
 @pytest.mark.every_browser
-def test_directions_and_a_scale_stand_on_each_image(served: Any, page: Any) -> None:
+def test_directions_and_a_scale_are_drawn_on_each_image(served: Any, page: Any) -> None:
     open_case(page, served.address)
     for zoom, name in ((1.0, "T2W"), (4.0, "T2W"), (1.0, "T1W")):
         if zoom > 1:
@@ -296,7 +296,7 @@ def turned(study: Path, degrees: float) -> None:
     write_nifti(path, replace(volume, affine=affine), read_json(sidecar_path(workspace, "sub-001", "T1w")))
 
 
-def test_planes_that_cross_show_where(study: Path, page: Any, running: Any) -> None:
+def test_crossing_planes_show_where_they_cross(study: Path, page: Any, running: Any) -> None:
     turned(study, 20)
     with running(ServeSettings(study)) as served:
         open_case(page, served.address)
@@ -320,7 +320,7 @@ def test_planes_that_cross_show_where(study: Path, page: Any, running: Any) -> N
         assert page.get_by_label("T2W image").get_by_text(f"T1W slice {other + 1}").count() == 1
 
 
-def test_parallel_planes_show_the_mouse_in_the_other_series(served: Any, page: Any) -> None:
+def test_parallel_planes_mark_the_mouse_in_the_other_series(served: Any, page: Any) -> None:
     open_case(page, served.address)
     x, y = middle_of(page)
     page.mouse.move(x + 30, y + 40)
@@ -334,7 +334,7 @@ def test_parallel_planes_show_the_mouse_in_the_other_series(served: Any, page: A
     assert place == pytest.approx((30 + shift[0], 40 + shift[1]), abs=6)
 
 
-def test_why_each_series_is_shown_and_what_was_not_taken_is_said(served: Any, page: Any) -> None:
+def test_the_page_explains_which_series_are_shown_and_which_are_not_used(served: Any, page: Any) -> None:
     open_case(page, served.address)
     told = page.get_by_test_id("about")
     told.locator("summary").click()
@@ -358,10 +358,10 @@ def test_why_each_series_is_shown_and_what_was_not_taken_is_said(served: Any, pa
     ],
     ids=["404", "500", "truncated", "gone"],
 )
-def test_a_slice_that_does_not_come_is_said_and_asked_for_again(
+def test_a_slice_that_fails_to_load_is_reported_and_can_be_retried(
     served: Any, page: Any, answer: dict[str, Any] | None, said: str
 ) -> None:
-    left = {"slices/0": 1, "slices/7": 1}  # one on the way, one that may be the first
+    left = {"slices/0": 1, "slices/7": 1}  # one is loaded later, one may be the first
 
     def judge(route: Any) -> None:
         key = next((one for one in left if route.request.url.endswith(one)), None)
@@ -385,10 +385,10 @@ def test_a_slice_that_does_not_come_is_said_and_asked_for_again(
     assert page.locator(".note").all_inner_texts() == ["", ""]
 
 
-def test_a_study_that_does_not_come_is_said_with_a_next_step(served: Any, page: Any) -> None:
+def test_a_study_that_fails_to_open_is_reported_with_a_next_step(served: Any, page: Any) -> None:
     page.goto(f"{served.address}/annotate/sub-999")
     alert = page.get_by_role("alert")
-    alert.get_by_text("Open a participant from the worklist").wait_for()
+    alert.get_by_text("Choose one from the worklist").wait_for()
     assert "participant" in alert.inner_text()
     page.route("**/api/annotate/sub-001", lambda route: route.fulfill(status=500, body="{}"))
     page.goto(f"{served.address}/annotate/sub-001")
@@ -401,7 +401,7 @@ def test_a_study_that_does_not_come_is_said_with_a_next_step(served: Any, page: 
     assert pane(page)["slice"] == (len(volume_of(served.study, "T2w").array) - 1) // 2
 
 
-def test_a_slow_network_never_shows_an_empty_page(served: Any, page: Any) -> None:
+def test_a_slow_network_never_leaves_the_page_empty(served: Any, page: Any) -> None:
     held: list[Any] = []
     free: list[bool] = []
     page.route(re.compile(r"assets/.*\.js|/api/"), lambda one: one.continue_() if free else held.append(one))
@@ -427,14 +427,14 @@ def test_a_slow_network_never_shows_an_empty_page(served: Any, page: Any) -> Non
     page.get_by_text("Not marked yet").wait_for()
 
 
-def test_showing_a_study_again_or_another_series_keeps_link_undo_and_panel(served: Any, page: Any) -> None:
+def test_loading_a_study_again_keeps_link_undo_and_panel(served: Any, page: Any) -> None:
     open_case(page, served.address)
     press(page, "b", "b")
     page.get_by_text("Saved", exact=True).wait_for()
     saved = own_lesion(served.study)
     press(page, "l", "3", "+", "ArrowDown")
     before = pane(page)
-    # Another page changes the box, and this one is told to load it: the study is asked for again.
+    # Another page changes the box, and this page loads it: the study is requested again.
     second = page.context.new_page()
     open_case(second, served.address, "Your saved box")
     press(second, "Alt+ArrowRight")
@@ -459,7 +459,7 @@ def test_showing_a_study_again_or_another_series_keeps_link_undo_and_panel(serve
     assert page.get_by_test_id("sync").get_attribute("data-linked") == "true"
 
 
-def test_of_two_pages_the_second_is_asked_and_may_keep_its_own(served: Any, page: Any) -> None:
+def test_of_two_pages_the_second_may_keep_its_own_box(served: Any, page: Any) -> None:
     open_case(page, served.address)
     second = page.context.new_page()
     open_case(second, served.address)
@@ -479,7 +479,7 @@ def test_of_two_pages_the_second_is_asked_and_may_keep_its_own(served: Any, page
 
 @contextmanager
 def process(study: Path, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A server of its own process, which can be killed."""
+    """A server in a process of its own, which can be killed."""
     command = [sys.executable, "-m", "spinefx", "serve", str(study), "--port", str(port)]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -503,7 +503,7 @@ def free_port() -> int:
 
 
 @pytest.mark.chromium_alone("it waits for servers to start; Firefox is asked the same of a page that is closed")
-def test_a_killed_server_gets_the_change_when_it_is_back(study: Path, page: Any, built_pages: Path) -> None:
+def test_a_killed_server_gets_the_change_once_it_is_back(study: Path, page: Any, built_pages: Path) -> None:
     port = free_port()
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
@@ -522,7 +522,7 @@ def test_a_killed_server_gets_the_change_when_it_is_back(study: Path, page: Any,
         assert moved == pytest.approx([0, 0, 1], abs=0.02)
         page.reload()
         page.get_by_text("Your saved box").wait_for()
-        assert asked == []  # all was saved: nothing holds a user back
+        assert asked == []  # everything was saved, so nothing is asked
     press(page, "Alt+ArrowDown")
     page.get_by_text("sent again every").first.wait_for()
     with process(study, port):
@@ -535,7 +535,7 @@ def test_a_killed_server_gets_the_change_when_it_is_back(study: Path, page: Any,
 
 
 @pytest.mark.every_browser
-def test_a_change_that_a_closed_page_could_not_save_is_there_again(served: Any, page: Any) -> None:
+def test_a_change_that_a_closed_page_could_not_save_is_restored(served: Any, page: Any) -> None:
     open_case(page, served.address)
     page.route("**/lesion", lambda route: route.abort())
     press(page, "b", "b")
@@ -599,12 +599,12 @@ def lesion_of(study: Path, number: int) -> Any:
 
 
 def picture(page: Any) -> np.ndarray:
-    """What is drawn of T2W. No screenshot: for one, Playwright adds a style that the page's content policy refuses."""
+    """Return the drawn T2W image. For a screenshot, Playwright would add a style that the content policy forbids."""
     drawn = page.evaluate("document.querySelector('[data-pane=T2W] canvas').toDataURL()")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn.split(",")[1]))).convert("L"), float)
 
 
-def test_the_hanging_is_remembered_for_each_kind_of_study(study: Path, page: Any, running: Any) -> None:
+def test_the_sides_are_remembered_for_each_kind_of_study(study: Path, page: Any, running: Any) -> None:
     table = Workspace.open(study).refused_series_table
     rows = table.read_text(encoding="utf-8").splitlines()
     plain = [row for row in rows if not (row.startswith("sub-002\t") and "STIR" in row)]
@@ -644,7 +644,7 @@ def test_the_hanging_is_remembered_for_each_kind_of_study(study: Path, page: Any
         assert left_series(page) == "T2W"
 
 
-def test_the_next_study_comes_without_a_page_load_and_as_one_of_its_own(served: Any, page: Any) -> None:
+def test_the_next_study_opens_afresh_without_a_page_load(served: Any, page: Any) -> None:
     open_case(page, served.address)
     page.evaluate("window.isSamePage = true")
     press(page, "b", "b", "3", "+", "ArrowDown", "l")
@@ -689,7 +689,7 @@ def test_the_next_study_comes_without_a_page_load_and_as_one_of_its_own(served: 
     assert lesion_of(served.study, 3) is None
 
 
-def test_studies_are_leafed_through_faster_than_they_come(served: Any, page: Any) -> None:
+def test_the_user_may_page_through_studies_faster_than_they_load(served: Any, page: Any) -> None:
     open_case(page, served.address)
     for key in ("PageDown", "PageDown", "PageDown", "PageUp", "PageDown", "PageDown"):
         page.keyboard.press(key)
@@ -706,7 +706,7 @@ def test_studies_are_leafed_through_faster_than_they_come(served: Any, page: Any
     assert np.abs(picture(page) - seen).mean() < 1
 
 
-def test_a_study_fetched_ahead_shows_the_box_of_now(served: Any, page: Any) -> None:
+def test_a_study_fetched_ahead_shows_its_present_box(served: Any, page: Any) -> None:
     with page.expect_response(lambda got: got.url.endswith("/api/annotate/sub-002")):
         open_case(page, served.address)
     page.wait_for_load_state("networkidle")
@@ -729,7 +729,7 @@ def test_a_study_fetched_ahead_shows_the_box_of_now(served: Any, page: Any) -> N
     assert page.get_by_test_id("numbers").inner_text().startswith("Box 40.0 mm")
 
 
-def test_a_study_with_an_unsaved_change_is_left_only_knowingly(served: Any, page: Any) -> None:
+def test_leaving_a_study_with_an_unsaved_change_asks_first(served: Any, page: Any) -> None:
     open_case(page, served.address)
     press(page, "PageDown")
     at(page, 2)
@@ -756,7 +756,7 @@ def test_a_study_with_an_unsaved_change_is_left_only_knowingly(served: Any, page
     assert lesion_of(served.study, 3) is None
 
 
-def test_keys_before_the_images_are_there_do_no_harm(served: Any, page: Any) -> None:
+def test_keys_pressed_before_the_images_are_loaded_do_no_harm(served: Any, page: Any) -> None:
     held: list[Any] = []
     free: list[bool] = []
     page.route("**/api/images/**", lambda one: one.continue_() if free else held.append(one))
@@ -777,17 +777,15 @@ def test_keys_before_the_images_are_there_do_no_harm(served: Any, page: Any) -> 
 
 
 def nearest_t1w(study: Path, t2w_slice: int) -> int:
-    """The T1W slice that lies nearest to the centre of a T2W slice."""
+    """Return the T1W slice nearest to the centre of a T2W slice."""
     t2w, t1w = volume_of(study, "T2w"), volume_of(study, "T1w")
     centre = t2w.to_mm((t2w_slice, (t2w.shape[1] - 1) / 2, (t2w.shape[2] - 1) / 2))
     return int(np.abs(t1w.slice_positions_mm - centre @ t1w.directions[:, 0]).argmin())
 
 
-def test_link_undo_and_panel_live_through_other_sides_another_layout_and_a_replaced_series(
-    served: Any, page: Any
-) -> None:
+def test_link_undo_and_panel_survive_swapped_sides_another_layout_and_a_replaced_series(served: Any, page: Any) -> None:
     open_case(page, served.address)
-    press(page, "t")  # raw: the headers alone say which slices belong together
+    press(page, "t")  # unregistered: the headers alone decide which slices belong together
 
     def linked(*keys: str) -> None:
         start = pane(page)["slice"]
@@ -827,7 +825,7 @@ def test_link_undo_and_panel_live_through_other_sides_another_layout_and_a_repla
     until(lambda: lesion_of(served.study, 1) != middle, page)
     step = t2w.to_index(lesion_of(served.study, 1).box.centre_mm) - t2w.to_index(middle.box.centre_mm)
     assert step == pytest.approx([0, 0, 1], abs=0.02)
-    # T1W is replaced by one of every second slice, in the other order, while another study is looked at.
+    # While the user looks at another study, T1W is replaced by every second slice in reverse order.
     press(page, "PageDown")
     at(page, 2)
     workspace = Workspace.open(served.study)
@@ -861,7 +859,7 @@ def test_a_drawn_box_is_the_same_in_millimetres_on_every_screen(served: Any, bro
             until(lambda page=page: page.locator("[aria-busy]").count() == 0, page)
             edge = page.locator("[data-pane=T2W]").bounding_box()
             volume = volume_of(served.study, "T2w")
-            # From 10 mm above the image's middle to 40 mm right and below of there.
+            # From 10 mm above the middle of the image, 40 mm to the right and down.
             pixels = 1 / mm_per_pixel(page, served.study)
             x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2 - 10 * pixels
             press(page, "b")
@@ -879,13 +877,13 @@ def test_a_drawn_box_is_the_same_in_millimetres_on_every_screen(served: Any, bro
             until(lambda: lesion_of(served.study, 1) is None, page)
             context.close()
     for found in drawn.values():
-        # Half a pixel of the screen, where the mouse stands on whole ones.
+        # The mouse moves in whole pixels of the screen.
         assert found == pytest.approx([10, 20, 40], abs=0.5)
     for width in (1280, 1920):
         assert drawn[width, 1] == pytest.approx(drawn[width, 2], abs=1e-3)
 
 
-def test_escape_leaves_a_drag_drawing_and_a_field_and_w_gives_the_window_back(served: Any, page: Any) -> None:
+def test_escape_cancels_drags_drawing_and_fields_and_w_lets_the_mouse_window_again(served: Any, page: Any) -> None:
     open_case(page, served.address)
     until(lambda: page.locator("[aria-busy]").count() == 0, page)
     press(page, "b", "b")
@@ -909,7 +907,7 @@ def test_escape_leaves_a_drag_drawing_and_a_field_and_w_gives_the_window_back(se
     page.wait_for_timeout(600)
     assert lesion_of(served.study, 1) == saved
     press(page, "Control+z")
-    until(lambda: lesion_of(served.study, 1) is None, page)  # what was left is no step
+    until(lambda: lesion_of(served.study, 1) is None, page)  # a cancelled drag is no step
     press(page, "v", "Escape")
     assert page.evaluate("document.activeElement.ariaLabel") == "T2W image"
     press(page, ",")
@@ -924,7 +922,7 @@ def test_escape_leaves_a_drag_drawing_and_a_field_and_w_gives_the_window_back(se
     assert pane(page)["high"] > came["high"]
 
 
-def test_the_table_of_keys_opens_at_its_beginning(served: Any, page: Any) -> None:
+def test_the_table_of_keys_opens_at_its_top(served: Any, page: Any) -> None:
     open_case(page, served.address)
     press(page, "?")
     dialog = page.get_by_role("dialog", name="Keys")
@@ -937,7 +935,7 @@ def test_the_table_of_keys_opens_at_its_beginning(served: Any, page: Any) -> Non
     assert dialog.get_by_role("button", name="Close").bounding_box()["y"] >= edge["y"]
 
 
-def test_what_fails_ahead_is_asked_for_again_when_it_is_wanted(served: Any, page: Any) -> None:
+def test_what_could_not_be_fetched_ahead_is_requested_again_when_needed(served: Any, page: Any) -> None:
     failed: list[str] = []
 
     def fail_once(route: Any) -> None:
@@ -976,7 +974,7 @@ def test_what_fails_ahead_is_asked_for_again_when_it_is_wanted(served: Any, page
     assert page.locator(".note").all_inner_texts() == ["", ""]
 
 
-def test_steps_made_before_their_slices_are_there_all_count(served: Any, page: Any) -> None:
+def test_all_steps_made_before_their_slices_are_loaded_count(served: Any, page: Any) -> None:
     held: list[Any] = []
     free: list[bool] = []
     first = (len(volume_of(served.study, "T2w").array) - 1) // 2
@@ -1000,7 +998,7 @@ def test_steps_made_before_their_slices_are_there_all_count(served: Any, page: A
 
 
 @pytest.mark.chromium_alone("Firefox draws without WebGL throughout, where there is no graphics card")
-def test_an_image_lies_the_same_with_and_without_webgl(served: Any, browser: Any) -> None:
+def test_an_image_is_placed_the_same_with_and_without_webgl(served: Any, browser: Any) -> None:
     seen: list[dict[str, Any]] = []
     for script in ("", NO_WEBGL):
         context = browser.new_context(viewport={"width": 1280, "height": 720}, device_scale_factor=2)

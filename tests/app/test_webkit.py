@@ -1,4 +1,4 @@
-"""The annotator's page in WebKit, the engine of Safari: opened, drawn, scrolled by keys, a box drawn and saved.
+"""The annotate page in WebKit, Safari's engine: images are drawn and scrolled by keys, and a box is saved.
 
 Playwright cannot steer a WebKit as it ships; the few commands of W3C WebDriver that this takes are here.
 """
@@ -72,7 +72,7 @@ class Session:
 
 @pytest.fixture
 def webkit() -> Iterator[Session]:
-    """Debian's WebKit on a screen of its own; skips, visibly, where a part of it is missing."""
+    """Debian's WebKit on a virtual screen; tests skip, visibly, if a part of it is missing."""
     driver, screen = shutil.which("WebKitWebDriver"), shutil.which("Xvfb")
     program = next(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"), None)
     if driver is None or program is None:

@@ -256,7 +256,38 @@ def test_an_empty_folder_and_an_export_of_others_are_refused(few: Path, tmp_path
     assert not (tmp_path / "study").exists()
 
 
+def name_series(few: Path, chosen: dict[str, str], weighting: str) -> None:
+    def choose(rows: Rows) -> None:
+        for row in rows:
+            for name in ("box_sop_uid", "box_left", "box_top", "box_right", "box_bottom", "lesion_sop_uids"):
+                row[name] = ""
+            row[f"{weighting}_series_uid"] = chosen[pseudonym(row["patient"])]
+
+    change(few, choose)
+
+
 def test_the_series_that_the_user_names_is_used(few: Path, tmp_path: Path) -> None:
+    for path in few.rglob("*_SAG_T2"):
+        shutil.copytree(path, path.with_name("named"))
+    for path in few.rglob("named/*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID += ".9"
+        dataset.SOPInstanceUID += ".9"
+        dataset.SeriesNumber = 90
+        dataset.EchoTime = "99"
+        dataset.BodyPartExamined = "HEAD"
+        dataset.save_as(path)
+    studies = scan(few).studies
+    name_series(few, {study.patient_key: study.series[-1].uid for study in studies}, "t2w")
+    report = ingest(tmp_path / "study", few, table=few / "cases.csv")
+    assert report.participants == 3
+    assert report.lesions == 0
+    assert sum("because it was named, although: of the head" in note for note in report.notes) == 3
+    images = [Workspace(tmp_path / "study").image(name, "T2w") for name in ("sub-001", "sub-002", "sub-003")]
+    assert {json.loads(sidecar_of(image).read_text())["EchoTime"] for image in images} == {0.099}
+
+
+def test_a_stir_that_the_table_names_as_t2w_is_refused(few: Path, tmp_path: Path) -> None:
     stir = {
         study.patient_key: series.uid
         for study in scan(few).studies
@@ -264,21 +295,9 @@ def test_the_series_that_the_user_names_is_used(few: Path, tmp_path: Path) -> No
         if series.inversion_time_ms
     }
     assert len(stir) == 3
-
-    def choose(rows: Rows) -> None:
-        for row in rows:
-            for name in ("box_sop_uid", "box_left", "box_top", "box_right", "box_bottom", "lesion_sop_uids"):
-                row[name] = ""
-            row["t2w_series_uid"] = stir[pseudonym(row["patient"])]
-
-    change(few, choose)
-    report = ingest(tmp_path / "study", few, table=few / "cases.csv")
-    assert report.participants == 3
-    assert report.lesions == 0
-    assert "fat-suppressed (STIR)" not in report.refused_series
-    images = [Workspace(tmp_path / "study").image(name, "T2w") for name in ("sub-001", "sub-002", "sub-003")]
-    echo_times = [json.loads(sidecar_of(image).read_text())["EchoTime"] for image in images]
-    assert max(echo_times) < 0.06
+    name_series(few, stir, "t2w")
+    with pytest.raises(InputError, match=r"the series named as T2w cannot be used: fat-suppressed \(STIR\)"):
+        ingest(tmp_path / "study", few, table=few / "cases.csv")
 
 
 def test_the_key_comes_first_belongs_to_its_owner_and_is_never_overwritten(few: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_removed_case_is_in_no_figure(study: Path) -> None:
     assert "Out of date." in page
     assert "No vertebra marked: 1 participants (0 malignant, 1 benign)" in page
     assert "3 for: a localizer" in page
-    assert "Signs as scored by r1 (a reader), in 11 cases." in page
+    assert "Signs as scored by r1 (a reader) in 11 cases." in page
     assert "Phantom" not in page
     assert (written.page.parent / "roc.png").read_bytes().startswith(b"\x89PNG")
 

@@ -149,9 +149,23 @@ def test_two_echoes_of_one_series_become_two(write_study: Write) -> None:
     assert all(series.load().shape == (5, 12, 10) for series in study.series)
 
 
-def test_planes_mixed_in_one_series_are_reported(write_study: Write) -> None:
+def test_an_image_of_another_plane_is_a_series_of_its_own(write_study: Write) -> None:
     folder = write_study({"t1": {}})
     edit(folder / "t1" / "IM0002.dcm", ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    (study,) = scan(folder).studies
+    assert sorted((series.plane, series.number_of_slices) for series in study.series) == [
+        (Plane.AXIAL, 1),
+        (Plane.SAGITTAL, 4),
+    ]
+    sagittal = next(series for series in study.series if series.plane is Plane.SAGITTAL)
+    with pytest.raises(SeriesError, match="slice 2 is missing"):
+        sagittal.load()
+
+
+def test_a_localizer_of_three_planes_stays_one_series(write_study: Write) -> None:
+    folder = write_study({"t1": {}})
+    edit(folder / "t1" / "IM0002.dcm", ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    edit(folder / "t1" / "IM0003.dcm", ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
     series = only_series(folder)
     assert series.plane is Plane.MIXED
     with pytest.raises(SeriesError, match="orientations"):

@@ -237,9 +237,9 @@ def test_a_case_in_two_rows_is_refused_before_any_work(model: Path, manifest: Pa
         ("side_mm", "3000", "row 2: a box with a side of 3000 mm"),
         ("side_mm", "n/a", "row 2: side_mm is empty"),
         ("first_slice", "6.5", "row 2: first_slice is not a whole number"),
-        ("case_id", "", "row 2: no case_id"),
-        ("case_id", "=HYPERLINK(1)", "row 2: case_id holds signs"),
-        ("study", "", "row 2: no study"),
+        ("case_id", "", "row 2: case_id is empty"),
+        ("case_id", "=HYPERLINK(1)", "row 2: case_id holds characters"),
+        ("study", "", "row 2: study is empty"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, column: str, cell: str, message: str) -> None:
@@ -293,7 +293,7 @@ def test_the_shell_distinguishes_one_study_from_many(
             (anat, "--out", str(tmp_path / "out")),
             "write a tab-separated table with the columns study, case_id, centre_l_mm",
         ),
-        ((str(manifest),), "many studies without --out"),
+        ((str(manifest),), "Many studies need --out"),
         ((str(manifest), "--out", str(tmp_path / "out"), "--slices", "6"), "with what describes one study"),
         ((str(manifest), "--out", str(tmp_path / "out"), "--on", "dask://x"), "local, ray, or ray://host:port"),
         ((anat, "--box", "0,0,0,30"), "no --slices"),

@@ -110,7 +110,7 @@ class Marking {
       this.did,
       element("p", {}, button("Draw box (B)", () => this.box.arm()), " ", button("Undo", () => void this.history.undo()), " ", button("Redo", () => void this.history.redo())),
       this.numbers,
-      element("p", {}, button("First slice of lesion ([)", () => void this.box.bound("first_slice")), " ", button("Last slice (])", () => void this.box.bound("last_slice"))),
+      element("p", {}, button("First slice ([)", () => void this.box.bound("first_slice")), " ", button("Last slice (])", () => void this.box.bound("last_slice"))),
       element("p", {}, element("label", {}, "Level (V) ", this.level)),
       this.anomaly,
       element("p", {}, button("T1W: registered or unregistered (T)", () => void this.switchMapping())),
@@ -391,7 +391,7 @@ class Marking {
         element(
           "p",
           {},
-          `${other.kind === "model" ? "Model" : "Annotator"} ${other.by}: ${other.lesion.box.side_mm.toFixed(1)} mm, slices ${other.lesion.first_slice + 1} to ${other.lesion.last_slice + 1} `,
+          `${other.kind === "model" ? "Model" : "By"} ${other.by}: ${other.lesion.box.side_mm.toFixed(1)} mm, slices ${other.lesion.first_slice + 1} to ${other.lesion.last_slice + 1} `,
           element("button", { click: () => this.look(other) }, "Look"),
           " ",
           element("button", { click: () => void this.accept(other) }, "Accept"),
@@ -471,6 +471,5 @@ function advice(error: unknown): string {
   if (!(error instanceof Refusal)) return "Something went wrong on this page. Reload it. If that does not help, report the problem.";
   const message = error.message.replace(/[.!]?$/, ".");
   if (!error.status) return `${message} Then press Retry.`;
-  const isServers = error.status >= 500;
-  return `${message} ${isServers ? "The server failed; its terminal may show why. Then press Retry." : "Open a participant from the worklist."}`;
+  return error.status >= 500 ? `${message} The server failed; its terminal may show why. Then press Retry.` : message;
 }

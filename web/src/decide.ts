@@ -170,7 +170,7 @@ class Deciding {
       this.status,
       element("p", {}, button("Draw box (B)", () => this.box.arm()), " ", button("Undo", () => void this.history.undo()), " ", button("Redo", () => void this.history.redo())),
       this.numbers,
-      element("p", {}, button("First slice of lesion ([)", () => void this.box.bound("first_slice")), " ", button("Last slice (])", () => void this.box.bound("last_slice"))),
+      element("p", {}, button("First slice ([)", () => void this.box.bound("first_slice")), " ", button("Last slice (])", () => void this.box.bound("last_slice"))),
       element("p", {}, button("T1W: registered or unregistered (T)", () => void this.switchMapping())),
       element("p", {}, button("Ask the model (A)", () => void this.ask(), true)),
       this.result,

@@ -57,7 +57,7 @@ async function list(place: HTMLElement, user: CurrentUser, { studies }: ReadingO
   replace(
     place,
     element("h1", {}, "Reader studies"),
-    studies.length ? null : element("p", {}, `${user.code} takes part in no reader study.`),
+    studies.length ? null : element("p", {}, `${user.code} is not in any reader study.`),
     ...studies.map((one) =>
       element(
         "section",

@@ -67,6 +67,7 @@ export function kindOf(schema: Schema): string {
   if (!schema) return "anything";
   if ("$ref" in schema) return nameOf(schema);
   if ("anyOf" in schema && schema.anyOf) return schema.anyOf.map(kindOf).join(" or ");
-  const { type, items } = schema as { type?: string; items?: Schema };
+  const { type, items, prefixItems } = schema as { type?: string; items?: Schema; prefixItems?: Schema[] };
+  if (prefixItems) return `(${prefixItems.map(kindOf).join(", ")})`;
   return type === "array" ? `list of ${kindOf(items)}` : (type ?? "anything");
 }

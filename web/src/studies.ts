@@ -7,7 +7,7 @@ import { element, replace, table } from "./dom";
 export async function editing(): Promise<HTMLElement> {
   const { studies } = await get("/api/read-studies");
   if (!studies.length) {
-    return element("p", { class: "quiet" }, "To add a reader study, run `spinefx reader-study add` with its design file. It then appears here.");
+    return element("p", { class: "quiet" }, "To add a reader study, run ", element("code", {}, "spinefx reader-study add"), " with its design file. It then appears here.");
   }
   return element("section", {}, element("h2", {}, "For the editor"), ...studies.map(one));
 }

@@ -1,1 +1,1 @@
-"""The door in the browser: annotate, read, decide, teach. One local page, offline."""
+"""The web app: annotate, read, decide, teach. A local server and its pages; nothing is fetched from elsewhere."""

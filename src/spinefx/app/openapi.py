@@ -24,7 +24,7 @@ def api_description() -> str:
     Returns
     -------
     str
-        JSON, indented, with a final newline.
+        JSON, indented, with a final newline. The models' docstrings are left out: they have no part in the types.
     """
     with tempfile.TemporaryDirectory() as folder:
         state = ServerState(ServeSettings(Workspace.create(Path(folder) / "workspace").root))
@@ -32,6 +32,8 @@ def api_description() -> str:
             found = create_api(state).openapi()
         finally:
             state.log.close()
+    for schema in found["components"]["schemas"].values():
+        schema.pop("description", None)
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -187,7 +187,7 @@ class Jitter:
         Returns
         -------
         ndarray of float64, shape (3, 3)
-            Acts on (u, v, 1): u across the rows and v across the columns, -0.5 to 0.5 over the box.
+            Acts on (u, v, 1): u increases with the row and v with the column, -0.5 to 0.5 over the box.
         """
         matrix: NDArray[np.float64] = jitter_matrices([self])[0]
         return matrix

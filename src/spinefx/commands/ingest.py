@@ -48,6 +48,7 @@ from spinefx.workspace.records import (
 __all__ = ["IngestReport", "ingest"]
 
 KEY_MODE = 0o600
+UNDECLARED = "; its patient ID has letters beyond ASCII, and the images declare no character set (0008,0005)"
 Progress = Callable[[str, int, int], None]
 Value = TypeVar("Value")
 
@@ -81,6 +82,7 @@ class _Enrolled:
     images: tuple[SeriesDigest, ...]
     refused: tuple[RefusedSeries, ...]
     missing: tuple[Weighting, ...]
+    notes: tuple[str, ...] = ()
 
 
 def ingest(
@@ -158,6 +160,7 @@ def ingest(
         )
         enrolled = [outcome for outcome in outcomes if isinstance(outcome, _Enrolled)]
         notes += _outcome_notes(table.name, jobs, outcomes)
+        notes += [f"{one.participant.participant_id}: {note}" for one in enrolled for note in one.notes]
         if not enrolled:
             workspace.ingest_claim.unlink()
             raise InputError(
@@ -239,13 +242,17 @@ def _refused_files(refused: Sequence[RefusedFile], tables: Sequence[Path], show_
 
 
 def _match(enrolment: EnrolmentTable, studies: Sequence[Study]) -> dict[str, list[Study]]:
-    """Find each participant's studies by PatientID, or by the top folder's name where no PatientID matches."""
-    by_patient: dict[str, list[Study]] = defaultdict(list)
-    by_folder: dict[str, list[Study]] = defaultdict(list)
+    """Find each participant's studies by PatientID, else by file names or the innermost folder that a row names."""
+    found: dict[str, list[Study]] = defaultdict(list)
+    by_key = {one.key: one.participant_id for one in enrolment.enrolments}
+    by_patient = {by_key[study.patient_key] for study in studies if study.patient_key in by_key}
     for study in studies:
-        by_patient[study.patient_key].append(study)
-        by_folder[study.folder_key].append(study)
-    return {one.participant_id: by_patient.get(one.key) or by_folder.get(one.key, []) for one in enrolment.enrolments}
+        # A study whose own PatientID is in the table is nobody else's, whatever folder it lies in.
+        named = (study.patient_key,) if study.patient_key in by_key else (*study.folder_keys, study.folder_key)
+        participant = next((by_key[key] for key in named if key in by_key), None)
+        if participant and (study.patient_key in by_key or participant not in by_patient):
+            found[participant].append(study)
+    return {one.participant_id: found[one.participant_id] for one in enrolment.enrolments}
 
 
 def _unmatched(
@@ -272,7 +279,10 @@ def _unmatched(
         lines.append(line)
     for number, study in left.items():
         line = f"study {number} of {len(studies)} ({len(study.series)} series): its patient is not in {table}"
-        lines.append(line + (f"; row {near[number][0]} differs only {near[number][1]}" if number in near else ""))
+        line += f"; row {near[number][0]} differs only {near[number][1]}" if number in near else ""
+        for one in enrolment.enrolments:
+            line += f"; in another character set, it is the patient of row {one.row}" * (one.key in study.alias_keys)
+        lines.append(line + UNDECLARED * bool(study.alias_keys))
     return lines
 
 
@@ -298,7 +308,7 @@ def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
     record = None if lesion is None else LesionRecord(name, name, lesion, enrolment.annotator)
     missing = tuple(weighting for weighting in workspace.sequences if weighting not in found.chosen)
     images = tuple(SeriesDigest(name, str(weighting), volume.voxel_digest) for weighting, volume in volumes.items())
-    return _Enrolled(participant, record, images, found.refused, missing)
+    return _Enrolled(participant, record, images, found.refused, missing, (*found.overrides, *found.notes))
 
 
 def _usable_series(
@@ -308,17 +318,32 @@ def _usable_series(
     marked = [(study, series) for study in studies for series in study.series if _shows(series, enrolment.image)]
     if enrolment.image and not marked:
         raise TableError("box_sop_uid names no image of this patient", remedy="Check box_sop_uid.")
+    patients = {study.patient_key for study in studies} - {""}
+    if len(patients) > 1:
+        raise SelectionError(
+            f"images of {len(patients)} patients lie in this patient's folder",
+            allowed="one patient",
+            remedy="Name patients by their PatientID, or give each a folder.",
+        )
     named = ({MARKED: marked[0][1].uid} if marked else {}) | dict(enrolment.series)
+    holding = enrolment.box.centre_mm if isinstance(enrolment.box, Box) else None
     further = [sequence for sequence in sequences if sequence not in PROTOCOL_SEQUENCES]
     usable, reasons = [], []
     for study in [marked[0][0]] if marked else studies:
         try:
-            usable.append((study, choose_series(study, PROTOCOL_SEQUENCES, optional=further, named=named)))
+            found = choose_series(study, PROTOCOL_SEQUENCES, optional=further, named=named, holding=holding)
+            usable.append((study, found))
         except SelectionError as error:
             reasons.append(error)
     if len(usable) > 1:
         raise SelectionError(
             f"{len(usable)} studies have usable series", remedy="Name the image of the box (box_sop_uid), or a series."
+        )
+    if not usable and len(studies) > 1:
+        kinds = "; ".join(f"study {number}: {', '.join(study.kinds)}" for number, study in enumerate(studies, start=1))
+        raise SelectionError(
+            f"none of this patient's {len(studies)} studies holds all series ({kinds}). {reasons[0]}",
+            remedy="Series of two studies are read together only where they share a frame of reference.",
         )
     if not usable:
         raise reasons[0]
@@ -327,7 +352,7 @@ def _usable_series(
 
 def _shows(series: Series, reference: str) -> bool:
     uid = reference.partition("/")[0]
-    return bool(uid) and any(instance.sop_uid == uid for instance in series.instances)
+    return bool(uid) and any(instance.is_called(uid) for instance in series.instances)
 
 
 def _lesion(enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion | None:
@@ -350,7 +375,7 @@ def _lesion(enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion | None:
 
 def _instance(series: Series, reference: str) -> Instance:
     uid, _, frame = reference.partition("/")
-    found = [one for one in series.instances if one.sop_uid == uid and (not frame or one.frame == int(frame) - 1)]
+    found = [one for one in series.instances if one.is_called(uid) and (not frame or one.frame == int(frame) - 1)]
     if len(found) != 1:
         problem = "an image is not in the T2W series" if not found else "the frame of a multi-frame image is missing"
         raise TableError(

@@ -18,6 +18,7 @@ from spinefx.vocabulary import Weighting
 __all__ = ["predict", "predict_many"]
 
 
+BOX_FORM = "left,posterior,superior,side"
 NUMBER = r"[-+]?[0-9]+(?:\.[0-9]+)?"
 
 
@@ -67,6 +68,7 @@ def predict(
         load_models(model, engine=engine, one_study=True),
         study,
         lambda t2w: _lesion(slices, box, box_pixels, t2w),
+        holding=None if box is None else _numbers(box, "--box", BOX_FORM)[:3],
         series=series,
         sheet=sheet,
     )
@@ -83,7 +85,7 @@ def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Sl
     if (box is None) == (box_pixels is None):
         raise BoxError("Give exactly one of --box and --box-pixels")
     if box is not None:
-        left, posterior, superior, side = _numbers(box, "--box", "left,posterior,superior,side")
+        left, posterior, superior, side = _numbers(box, "--box", BOX_FORM)
         lesion = Lesion(Box((left, posterior, superior), side), first, last)
     else:
         lesion = Lesion(_box_from_pixels(box_pixels or "", (first + last) / 2, t2w), first, last)

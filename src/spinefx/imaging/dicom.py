@@ -20,16 +20,18 @@ from pydicom.filereader import read_dataset
 
 from spinefx.errors import FileError
 from spinefx.imaging.archive import Member
+from spinefx.imaging.dicom_contrast import CONTRAST_TAGS, SequenceWords, read_sequence_words, read_timing
 from spinefx.imaging.dicom_elements import Outline, outline
 from spinefx.imaging.dicom_values import (
     code_word,
     first_item,
+    read_in_other_character_sets,
     read_number,
     read_numbers,
     read_text,
     read_texts,
-    read_time_ms,
     read_whole,
+    written_step,
 )
 
 __all__ = ["Frame", "Header", "PixelLayout", "StoredPixels", "lenient_reading", "read_directory", "read_header"]
@@ -50,11 +52,10 @@ PARSE_ERRORS = (
 )
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 
-TAGS = frozenset(
-    {0x00080005, 0x00080008, 0x00080016, 0x00080018, 0x00080020, 0x00080060, 0x0008103E}
+TAGS = CONTRAST_TAGS | frozenset(
+    {0x00080005, 0x00080016, 0x00080018, 0x00080020, 0x00080060, 0x0008103E}
     | {0x00100020, 0x00100030, 0x00100040, 0x00101010}
-    | {0x00180010, 0x00180012, 0x00180015, 0x00180020, 0x00180022, 0x00180024, 0x00180050, 0x00180080, 0x00180081}
-    | {0x00180082, 0x00180086, 0x00181030, 0x00181314, 0x00189005, 0x00189008, 0x00189018, 0x00189025}
+    | {0x00180015, 0x00180050, 0x00181314}
     | {0x0020000D, 0x0020000E, 0x00200011, 0x00200012, 0x00200032, 0x00200037, 0x00200052, 0x00200100}
     | {0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030}
     | {0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00281052, 0x00281053}
@@ -128,6 +129,9 @@ class Frame:
     repetition_time_ms, echo_time_ms, inversion_time_ms, flip_angle_deg : float or None
     image_type : tuple of str
     acquisition, temporal_position : int or None
+    written_step_mm : float
+        Unit of the last decimal place in which the position is written.
+    echo_number : int or None
     """
 
     number: int
@@ -141,6 +145,8 @@ class Frame:
     image_type: tuple[str, ...]
     acquisition: int | None
     temporal_position: int | None
+    written_step_mm: float = 0.0
+    echo_number: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,16 +156,16 @@ class Header:
     Parameters
     ----------
     sop_uid, series_uid, study_uid, frame_of_reference_uid : str
-    patient_id, sex, modality, body_part, description : str
+    patient_id, sex, modality, body_part : str
         As written; empty where absent.
+    patient_aliases : tuple of str
+        What the patient ID reads in other character sets, where it has letters beyond ASCII and the file declares no
+        character set that knows them.
     age_years : float or None
         Whole years; above 89 it is 90.
     series_number : int or None
-    scanning_sequence, scan_options : tuple of str
-        Upper case; those of Enhanced MR are translated to the classic words.
-    scan_options_known : bool
-        Whether the header speaks of fat suppression at all.
-    contrast_agent : bool
+    words : SequenceWords
+        What speaks of contrast.
     slice_thickness_mm : float or None
     pixels : StoredPixels
     frames : tuple of Frame
@@ -173,16 +179,13 @@ class Header:
     sex: str
     modality: str
     body_part: str
-    description: str = field(repr=False)
     age_years: float | None
     series_number: int | None
-    scanning_sequence: tuple[str, ...]
-    scan_options: tuple[str, ...]
-    scan_options_known: bool
-    contrast_agent: bool
+    words: SequenceWords
     slice_thickness_mm: float | None
     pixels: StoredPixels
     frames: tuple[Frame, ...]
+    patient_aliases: tuple[str, ...] = field(default=(), repr=False)
 
 
 @contextlib.contextmanager
@@ -315,9 +318,10 @@ def _layout(dataset: Dataset, found: Outline) -> PixelLayout:
 
 
 def _header(dataset: Dataset, layout: PixelLayout, found: Outline) -> Header:
+    aliases = read_in_other_character_sets(dataset, "PatientID")  # before pydicom decodes it
     shared = first_item(dataset, "SharedFunctionalGroupsSequence")
     enhanced = "PerFrameFunctionalGroupsSequence" in dataset
-    scanning, options, known = _sequence_words(dataset, shared)
+    first_frame = first_item(dataset, "PerFrameFunctionalGroupsSequence") if enhanced else None
     frames = _enhanced_frames(dataset, shared, layout) if enhanced else _classic_frames(dataset, layout)
     return Header(
         sop_uid=read_text(dataset, "SOPInstanceUID"),
@@ -328,41 +332,21 @@ def _header(dataset: Dataset, layout: PixelLayout, found: Outline) -> Header:
         sex=read_text(dataset, "PatientSex").upper(),
         modality=code_word(read_text(dataset, "Modality")),
         body_part=read_text(dataset, "BodyPartExamined").upper() or _anatomy(shared),
-        description=" ".join(read_text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName")).strip(),
         age_years=_age_years(dataset),
         series_number=read_whole(dataset, "SeriesNumber"),
-        scanning_sequence=scanning,
-        scan_options=options,
-        scan_options_known=known,
-        contrast_agent=bool(read_text(dataset, "ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence")),
+        words=read_sequence_words(dataset, shared, first_frame),
         slice_thickness_mm=read_number(dataset, "SliceThickness"),
         pixels=StoredPixels(layout, found.without_values(), tuple((frame.slope, frame.intercept) for frame in frames)),
         frames=frames,
+        patient_aliases=aliases,
     )
-
-
-def _sequence_words(dataset: Dataset, shared: Dataset) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """Return (scanning sequence, scan options, do they speak of fat suppression), Enhanced words made classic."""
-    scanning = [word.upper() for word in read_texts(dataset, "ScanningSequence")]
-    options = [word.upper() for word in read_texts(dataset, "ScanOptions")]
-    known = bool(options)
-    modifier, imaging = first_item(shared, "MRModifierSequence"), first_item(shared, "MRImagingModifierSequence")
-    echo = read_text(dataset, "EchoPulseSequence")
-    scanning += {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["SE", "GR"]}.get(echo, [])
-    scanning += ["EP"] if read_text(dataset, "EchoPlanarPulseSequence") == "YES" else []
-    scanning += ["IR"] if read_text(modifier, "InversionRecovery") == "YES" else []
-    for place in (dataset, modifier, imaging):
-        suppressed = read_text(place, "SpectrallySelectedSuppression")
-        options += ["FS"] if suppressed in {"FAT", "FAT_AND_WATER", "SILICON_FAT"} else []
-        options += ["FS"] if read_text(place, "SpectrallySelectedExcitation") == "WATER" else []
-        known = known or bool(suppressed)
-    return tuple(dict.fromkeys(scanning)), tuple(dict.fromkeys(options)), known
 
 
 def _classic_frames(dataset: Dataset, layout: PixelLayout) -> tuple[Frame, ...]:
     if layout.frames != 1:
         raise FileError(f"holds {layout.frames} frames without saying where each one lies")
     spacing = read_numbers(dataset, "PixelSpacing", 2)
+    timing = read_timing(dataset, dataset)
     frame = Frame(
         0,
         _affine(
@@ -371,13 +355,15 @@ def _classic_frames(dataset: Dataset, layout: PixelLayout) -> tuple[Frame, ...]:
             spacing,
         ),
         *_rescale(dataset),
-        read_time_ms(dataset, "RepetitionTime"),
-        read_time_ms(dataset, "EchoTime"),
-        read_time_ms(dataset, "InversionTime"),
+        timing.repetition_time_ms,
+        timing.echo_time_ms,
+        timing.inversion_time_ms,
         read_number(dataset, "FlipAngle"),
         read_texts(dataset, "ImageType"),
         read_whole(dataset, "AcquisitionNumber"),
         read_whole(dataset, "TemporalPositionIdentifier"),
+        written_step(dataset, "ImagePositionPatient"),
+        read_whole(dataset, "EchoNumbers"),
     )
     return (frame,)
 
@@ -393,24 +379,25 @@ def _enhanced_frames(dataset: Dataset, shared: Dataset, layout: PixelLayout) -> 
 
     frames = []
     for number, own in enumerate(groups):
-        timing = group(own, "MRTimingAndRelatedParametersSequence")
-        modifier, content = group(own, "MRModifierSequence"), group(own, "FrameContentSequence")
+        timing = read_timing(dataset, shared, own)
+        position, content = group(own, "PlanePositionSequence"), group(own, "FrameContentSequence")
         frames.append(
             Frame(
                 number,
                 _affine(
-                    read_numbers(group(own, "PlanePositionSequence"), "ImagePositionPatient", 3),
+                    read_numbers(position, "ImagePositionPatient", 3),
                     read_numbers(group(own, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
                     read_numbers(group(own, "PixelMeasuresSequence"), "PixelSpacing", 2),
                 ),
                 *_rescale(group(own, "PixelValueTransformationSequence")),
-                read_time_ms(timing, "RepetitionTime"),
-                read_time_ms(group(own, "MREchoSequence"), "EffectiveEchoTime"),
-                read_time_ms(modifier, "InversionTimes") or read_time_ms(dataset, "InversionTime"),
-                read_number(timing, "FlipAngle"),
+                timing.repetition_time_ms,
+                timing.echo_time_ms,
+                timing.inversion_time_ms,
+                read_number(group(own, "MRTimingAndRelatedParametersSequence"), "FlipAngle"),
                 read_texts(group(own, "MRImageFrameTypeSequence"), "FrameType") or read_texts(dataset, "ImageType"),
                 read_whole(content, "FrameAcquisitionNumber"),
                 read_whole(content, "TemporalPositionIndex"),
+                written_step(position, "ImagePositionPatient"),
             )
         )
     return tuple(frames)

@@ -15,23 +15,38 @@ from spinefx.errors import FileError
 __all__ = [
     "code_word",
     "first_item",
+    "read_in_other_character_sets",
     "read_number",
     "read_numbers",
     "read_text",
     "read_texts",
     "read_time_ms",
     "read_whole",
+    "tag_of",
+    "written_step",
 ]
 
 MAX_TEXT_CHARACTERS = 1024
 # Philips writes 7.23e75 for an unknown number.
 LARGEST_NUMBER = 1e9
 NOTHING = Dataset()  # shared, because creating one costs more than reading a value
+# Character sets in which hospitals write without declaring it (PS3.3 C.12.1.1.2).
+CHARACTER_SETS = ("utf-8", "latin-1", "cp1252", "cp1251", "shift_jis", "gb18030", "euc_kr", "iso2022_jp")
 TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UT"})
 
 
 @cache
-def _tag(keyword: str) -> BaseTag:
+def tag_of(keyword: str) -> BaseTag:
+    """Return the tag of a keyword, remembered: pydicom looks it up each time.
+
+    Parameters
+    ----------
+    keyword : str
+
+    Returns
+    -------
+    pydicom BaseTag
+    """
     return Tag(keyword)
 
 
@@ -48,7 +63,7 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset:
     pydicom Dataset
         Empty where there is no item.
     """
-    items = dataset.get(keyword) if _tag(keyword) in dataset else None
+    items = dataset.get(keyword) if tag_of(keyword) in dataset else None
     return items[0] if items else NOTHING
 
 
@@ -65,7 +80,7 @@ def read_texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     tuple of str
         Stripped, at most 1024 characters each; empty where the element is absent or empty.
     """
-    tag = _tag(keyword)
+    tag = tag_of(keyword)
     raw: Any = dataset.get_item(tag)
     if raw is None:
         return ()
@@ -207,3 +222,51 @@ def read_whole(dataset: Dataset, keyword: str) -> int | None:
         return int(found[0]) if found else None
     except ValueError:
         return None
+
+
+def written_step(dataset: Dataset, keyword: str) -> float:
+    """Return how finely the numbers of an element are written.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+        Of an element of decimal strings.
+
+    Returns
+    -------
+    float
+        Unit of the last decimal place of the most precise number: 0.1 for ``1.5\\-20.0\\3``, 1 for whole numbers.
+    """
+    places = 0
+    for text in read_texts(dataset, keyword):
+        mantissa, _, exponent = text.lower().partition("e")
+        decimals = len(mantissa.partition(".")[2]) - (int(exponent) if exponent.lstrip("+-").isdigit() else 0)
+        places = max(places, decimals)
+    return float(10.0 ** -min(places, 12))
+
+
+def read_in_other_character_sets(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Read a text in the character sets that its file may have been written in without declaring so.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    keyword : str
+
+    Returns
+    -------
+    tuple of str
+        Empty for ASCII, and where the file declares a character set (0008,0005).
+    """
+    raw: Any = dataset.get_item(tag_of(keyword))
+    data = None if raw is None else raw.value
+    if not isinstance(data, bytes) or data.isascii() or any(read_texts(dataset, "SpecificCharacterSet")):
+        return ()
+    found = []
+    for name in CHARACTER_SETS:
+        try:
+            found.append(data.decode(name).strip("\0 "))
+        except UnicodeDecodeError:
+            continue
+    return tuple(dict.fromkeys(found))

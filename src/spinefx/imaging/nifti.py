@@ -21,6 +21,7 @@ from spinefx.errors import FileError
 from spinefx.files import write_bytes, write_text
 from spinefx.imaging.archive import Member, MemberReader
 from spinefx.imaging.contrast import weighting_from_name, weighting_from_timing
+from spinefx.imaging.sidecar_times import is_positive, time_ms
 from spinefx.imaging.volume import ORTHOGONALITY_TOLERANCE, Volume, plane_of_normal
 from spinefx.vocabulary import Plane, Weighting
 
@@ -93,23 +94,23 @@ class NiftiHeader:
     @property
     def flip_angle_deg(self) -> float | None:
         """From the sidecar."""
-        angle = _milliseconds(self.sidecar, "FlipAngle")
-        return None if angle is None else angle / 1000.0
+        angle = self.sidecar.get("FlipAngle")
+        return float(angle) if is_positive(angle) else None
 
     @property
     def repetition_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
-        return _milliseconds(self.sidecar, "RepetitionTime")
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
+        return time_ms(self.sidecar, "RepetitionTime")
 
     @property
     def echo_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
-        return _milliseconds(self.sidecar, "EchoTime")
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
+        return time_ms(self.sidecar, "EchoTime")
 
     @property
     def inversion_time_ms(self) -> float | None:
-        """From the sidecar, where seconds are written."""
-        return _milliseconds(self.sidecar, "InversionTime")
+        """From the sidecar, in seconds there; values that only milliseconds explain are taken as such."""
+        return time_ms(self.sidecar, "InversionTime")
 
     @property
     def weighting(self) -> Weighting:
@@ -489,9 +490,3 @@ def _read_sidecar(reader: MemberReader, sidecar: Member) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FileError("has a sidecar that is no JSON object", where=sidecar.label)
     return content
-
-
-def _milliseconds(sidecar: Mapping[str, Any], key: str) -> float | None:
-    value = sidecar.get(key)
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    return 1000.0 * float(value) if usable and value is not None else None

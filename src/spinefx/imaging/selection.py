@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -12,34 +11,19 @@ from numpy.typing import NDArray
 
 from spinefx.errors import SelectionError
 from spinefx.imaging.contrast import weighting_from_name
+from spinefx.imaging.contrast_words import Trait
+from spinefx.imaging.rejection import Objection, contradicts, kinds_beside, objection_to, shows
 from spinefx.imaging.series import Series
 from spinefx.imaging.study import Study
 from spinefx.imaging.volume import Slices, Volume
-from spinefx.vocabulary import MARKED, Plane, Weighting, sequence_named, sequences_of
+from spinefx.vocabulary import MARKED, Weighting, sequence_named, sequences_of
 
 __all__ = ["RefusedSeries", "SeriesSet", "choose_series", "kinds_beside"]
 
-FEWEST_SLICES = 3
-# A sagittal spine series covers 40 to 100 mm from side to side; a head or a trunk needs more.
-WIDEST_SLAB_MM = 130.0
+TIMES = "Times in a sidecar are seconds, as BIDS has them: RepetitionTime 0.4, EchoTime 0.015."
 LEAST_OVERLAP = 0.1
-# Reasons that name a kind of image which readers hang beside the chosen series.
-BESIDE = re.compile(r"fat-suppressed|contrast-enhanced|(axial|coronal), not")
 # Overlaps and voxel sizes that differ by less than a tenth do not decide.
 COARSE = 0.1
-
-HEAD = re.compile(r"\b(head|brain|skull|cranium|orbit|orbits|face|pituitary|hypophysis|iac|kopf|schaedel|hirn)\b")
-ELSEWHERE = re.compile(
-    r"\b(knee|hip|ankle|foot|hand|wrist|elbow|shoulder|breast|heart|cardiac|extremity|leg|arm|prostate|liver|uterus|tmj)\b"
-)
-SPINE = re.compile(r"spine|spinal|verteb|lumb|thorac|cervic|sacr|\b(ls|ws|[clt]sp|lws|bws|hws|neck)\b")
-LOCALIZER = re.compile(r"\b(localizer|localiser|loc|scout|survey|pilot|plan scan|3 ?plane)\b")
-CONTRAST = re.compile(
-    r"\+ ?(c|gd|km)\b|\bc\+"
-    r"|(?<!no )(?<!non )(?<!without )\b(post(?! ?op)|gd|gad|gado|km|contrast|dotarem|gadovist|magnevist|ce)\b"
-)
-PROJECTIONS = {"PROJECTION IMAGE", "MIP", "MINIP", "MAX_IP", "MIN_IP", "MPR", "REFORMATTED", "CSA MPR", "SUBTRACTION"}
-MAPS = {"ADC", "FA", "TRACEW", "T1 MAP", "T2 MAP", "PHASE MAP", "P", "SUB", "FAT", "F", "OPP_PHASE", "OP", "OUT_PHASE"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +57,8 @@ class SeriesSet:
         Every other series of the study, with its reason.
     overrides : tuple of str
         Sentences on what the user chose against the rules; empty where the rules chose.
+    notes : tuple of str
+        Sentences on what was mended in the study (copies left out, series joined, studies read as one).
 
     Raises
     ------
@@ -83,6 +69,7 @@ class SeriesSet:
     chosen: Mapping[Weighting, Series]
     refused: tuple[RefusedSeries, ...]
     overrides: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if MARKED not in self.chosen:
@@ -131,6 +118,7 @@ def choose_series(
     *,
     optional: Iterable[str] = (),
     named: Mapping[Weighting, str] | None = None,
+    holding: Sequence[float] | None = None,
 ) -> SeriesSet:
     """Choose one sagittal series of each weighting that is needed.
 
@@ -143,8 +131,11 @@ def choose_series(
         Further weightings, taken where the study holds a usable series of them. They have no say in the choice of the
         others.
     named : mapping of Weighting to str, optional
-        UIDs of series that the user names; they are taken even where a rule refuses them, unless they are not MR or
-        cannot be stacked.
+        UIDs of series that the user names. They are taken where a rule only doubts them, never where the series is
+        known to be something else, whoever names it.
+    holding : sequence of float, optional
+        A place in the patient (left, posterior, superior; millimetres), such as the centre of a box. Where a study
+        holds several stations, the series that show this place are taken.
 
     Returns
     -------
@@ -158,25 +149,29 @@ def choose_series(
 
     Notes
     -----
-    Timing decides (Yeh 2022: SE TR 400, TE 15 ms; FSE TR 3200, TE 90 ms), then orientation, echo type, fat suppression,
-    contrast agent and geometry. The description is consulted only where the headers are silent, and on ties.
+    Timing decides the weighting (Yeh 2022: SE TR 400, TE 15 ms; FSE TR 3200, TE 90 ms); names only where it is unknown.
+    Evidence that a series is not plain counts from wherever it comes (:mod:`spinefx.imaging.rejection`). Among usable
+    series, those that fit together best are taken: a shared frame of reference, then more overlap, then better evidence
+    (original, timing known, name agrees, no Dixon part), then more slices, then smaller pixels, then the lower series
+    number. A series never wins by being later.
     """
     needed = sequences_of(sequences)
     further = dict.fromkeys(sequence_named(name) for name in optional)
     wanted = (*needed, *(one for one in further if one not in needed))
-    reasons = {series.uid: _refusal(series, wanted) for series in study.series}
+    found_against = {series.uid: objection_to(series, wanted) for series in study.series}
+    reasons = {uid: objection.reason for uid, objection in found_against.items()}
     overrides: list[str] = []
+    if len({uid.strip() for uid in (named or {}).values()}) < len(named or {}):
+        raise SelectionError("one series was named for two weightings", remedy="Name a series of its own for each.")
     by_user = {
-        weighting: _named(study, uid, weighting, reasons, overrides)
+        weighting: _named(study, uid, weighting, found_against, overrides)
         for weighting, uid in (named or {}).items()
         if weighting in wanted
     }
-    if len({one.uid for one in by_user.values()}) < len(by_user):
-        raise SelectionError("one series was named for two weightings", remedy="Name a series of its own for each.")
-    candidates = {weighting: _candidates(study, weighting, by_user, reasons) for weighting in wanted}
+    candidates = {weighting: _candidates(study, weighting, by_user, reasons, holding) for weighting in wanted}
     missing = [f"{weighting}" for weighting in needed if not candidates[weighting]]
     if missing:
-        raise SelectionError(_without(" and no ".join(missing), study, reasons))
+        raise SelectionError(_without(" and no ".join(missing), study, reasons), remedy=_remedy(study))
     chosen = _best({weighting: candidates[weighting] for weighting in needed})
     marked = chosen[MARKED]
     for weighting in needed:
@@ -194,32 +189,17 @@ def choose_series(
         for each in study.series
         if each.uid not in {one.uid for one in chosen.values()}
     )
-    return SeriesSet(chosen, refused, tuple(overrides))
+    return SeriesSet(chosen, refused, tuple(overrides), study.notes)
 
 
-def kinds_beside(reasons: Iterable[str]) -> tuple[str, ...]:
-    """Return the kinds of image that a study holds beside the chosen series, by why they were refused.
-
-    Parameters
-    ----------
-    reasons : iterable of str
-        Of `RefusedSeries`.
-
-    Returns
-    -------
-    tuple of str
-        Each once, sorted, such as ``fat-suppressed (STIR)``. Localizers, maps, and second series of the chosen kinds
-        are left out: they do not change how the images are hung.
-    """
-    return tuple(sorted({reason.partition(",")[0] for reason in reasons if BESIDE.match(reason)}))
-
-
-def _named(study: Study, uid: str, weighting: Weighting, reasons: Mapping[str, str], overrides: list[str]) -> Series:
-    """Return the series that the user named; note it where a rule speaks against it."""
+def _named(
+    study: Study, uid: str, weighting: Weighting, against: Mapping[str, Objection], overrides: list[str]
+) -> Series:
+    """Return the series that the user named; note it where a rule doubts it."""
     wanted = uid.strip()
     found = [series for series in study.series if series.uid == wanted or series.uid.startswith(f"{wanted}#")]
     if len(found) > 1:
-        usable = [series for series in found if not reasons[series.uid]]
+        usable = [series for series in found if not against[series.uid].reason]
         found = usable if len(usable) == 1 else found
     if len(found) != 1:
         problem = (
@@ -228,24 +208,37 @@ def _named(study: Study, uid: str, weighting: Weighting, reasons: Mapping[str, s
             else f"no series named as {weighting}"
         )
         raise SelectionError(problem, allowed="one series of the study", remedy="Give the UID as the study lists it.")
-    series, reason = found[0], reasons[found[0].uid]
-    if series.modality != "MR" or series.fault:
-        raise SelectionError(f"the series named as {weighting} cannot be used: {reason}", where=series.label)
-    if reason or series.weighting is not weighting:
-        against = reason or f"its timing says {series.weighting}"
-        overrides.append(f"{series.label} is taken as {weighting} because it was named, although: {against}")
+    series, objection = found[0], against[found[0].uid]
+    if series.fault or objection.known or contradicts(series, weighting):
+        reason = series.fault or objection.known or f"its timing says {series.weighting}"
+        raise SelectionError(
+            f"the series named as {weighting} cannot be used: {reason}",
+            where=series.label,
+            remedy=f"It shows: {series.kind}. Name a plain {weighting.label} series.",
+        )
+    if objection.reason or series.weighting is not weighting:
+        reason = objection.reason or f"its timing says {series.weighting}"
+        overrides.append(f"{series.label} is taken as {weighting} because it was named, although: {reason}")
     return series
 
 
 def _candidates(
-    study: Study, weighting: Weighting, by_user: Mapping[Weighting, Series], reasons: Mapping[str, str]
+    study: Study,
+    weighting: Weighting,
+    by_user: Mapping[Weighting, Series],
+    reasons: Mapping[str, str],
+    holding: Sequence[float] | None,
 ) -> list[Series]:
-    """List the series that may stand for a weighting: the one that the user named, or all that no rule refuses."""
+    """List the series that may stand for a weighting: the one that the user named, or all that no rule refuses.
+
+    Where some of them show the place that is to be held, the others are left out.
+    """
     if weighting in by_user:
         return [by_user[weighting]]
     usable = [each for each in study.series if not reasons[each.uid] and each.weighting is weighting]
     taken = {one.uid for one in by_user.values()}
-    return [each for each in usable if each.uid not in taken]
+    free = [each for each in usable if each.uid not in taken]
+    return [each for each in free if holding is not None and shows(each, holding)] or free
 
 
 def _best(candidates: Mapping[Weighting, Sequence[Series]]) -> dict[Weighting, Series]:
@@ -271,97 +264,28 @@ def _without(missing: str, study: Study, reasons: Mapping[str, str]) -> str:
     )
 
 
-def _refusal(series: Series, wanted: Sequence[Weighting]) -> str:
-    """Return why a series cannot be chosen; empty where no rule speaks against it."""
-    return (
-        _by_kind(series)
-        or _by_plane(series)
-        or _by_place(series)
-        or _by_contrast(series, wanted)
-        or _by_weighting(series, wanted)
-    )
-
-
-def _by_kind(series: Series) -> str:
-    name, types = _words(series.description), set(series.image_type)
-    if series.modality == "SEG":
-        return "a label map, not an image"
-    if series.modality != "MR":
-        return "not MR"
-    if "LOCALIZER" in types or (LOCALIZER.search(name) and series.number_of_slices < 2 * FEWEST_SLICES):
-        return "a localizer"
-    if types & PROJECTIONS:
-        return "a projection or reformat, not an acquired stack"
-    if types & MAPS:
-        return "a map or a derived image, not a plain one"
-    return ""
-
-
-def _by_plane(series: Series) -> str:
-    if series.plane is Plane.MIXED:
-        return "several planes in one series, as a localizer has"
-    if series.plane is not Plane.SAGITTAL:
-        return f"{series.plane}, not sagittal"
-    if series.number_of_slices < FEWEST_SLICES:
-        return f"too few slices ({series.number_of_slices}, at least {FEWEST_SLICES} are needed)"
-    return series.fault
-
-
-def _by_place(series: Series) -> str:
-    part, name = _words(series.body_part), _words(series.description)
-    if HEAD.search(part) and not SPINE.search(part):
-        return "of the head, by its body part"
-    if ELSEWHERE.search(part):
-        return "not of the spine, by its body part"
-    if not part and not SPINE.search(name):
-        if HEAD.search(name):
-            return "of the head, by its name"
-        if ELSEWHERE.search(name):
-            return "not of the spine, by its name"
-    width = series.spacing_mm[0] * series.number_of_slices
-    if width > WIDEST_SLAB_MM:
-        return (
-            f"{width:.0f} mm from side to side, as of a head or a trunk (a spine needs up to {WIDEST_SLAB_MM:.0f} mm)"
-        )
-    return ""
-
-
-def _by_contrast(series: Series, wanted: Sequence[Weighting]) -> str:
-    if series.gradient_echo:
-        return "a gradient echo or echo planar series, not a spin echo"
-    if series.fat_suppressed and not (series.weighting in wanted and series.weighting.suppresses_fat):
-        short = series.inversion_time_ms is not None and series.inversion_time_ms <= 300
-        return "fat-suppressed (STIR)" if short else "fat-suppressed"
-    if series.contrast_agent:
-        return "contrast-enhanced"
-    if CONTRAST.search(_words(series.description)):
-        return "contrast-enhanced, by its name"
-    return ""
-
-
-def _by_weighting(series: Series, wanted: Sequence[Weighting]) -> str:
-    if series.weighting is Weighting.UNKNOWN:
-        return "its timing (TR, TE) is unknown and its name does not say"
-    if series.weighting is Weighting.OTHER:
-        timing = f"TR {series.repetition_time_ms:.4g} ms, TE {series.echo_time_ms:.4g} ms"
-        return f"neither {' nor '.join(one.label for one in wanted)} by its timing ({timing})"
-    return "" if series.weighting in wanted else f"{series.weighting.label}, which is not needed"
-
-
 def _merit(series: Series, marked: Series) -> tuple[object, ...]:
     """Rank a series beside the marked one; greater is better. What makes channels fit comes first, names last."""
     pair = (series, marked)
     return (
         _same_frame(*pair),
         round(_overlap(*pair) / COARSE),
-        sum("DERIVED" not in one.image_type for one in pair),
-        sum(not one.weighting_is_named for one in pair),
+        sum(_evidence(one) for one in pair),
         sum(one.number_of_slices for one in pair),
         -round(sum(_coarseness(one) for one in pair) / COARSE),
-        sum(weighting_from_name(one.description) is one.weighting for one in pair),
-        # The later of two equal series is the repeat that the technologist was content with.
-        tuple(one.number or 0 for one in pair),
-        tuple(one.uid for one in pair),
+        # The order of acquisition, as far as numbers tell: a series never wins by being derived or repeated later.
+        tuple(-(one.number or 0) for one in pair),
+        tuple(tuple(-ord(letter) for letter in one.uid) for one in pair),
+    )
+
+
+def _evidence(series: Series) -> int:
+    """Count what speaks for a series of its weighting."""
+    return (
+        4 * (Trait.DIXON not in series.contrast.traits and Trait.IN_PHASE not in series.contrast.traits)
+        + 4 * ("DERIVED" not in series.image_type)
+        + 2 * (not series.weighting_is_named)
+        + (weighting_from_name(series.description) is series.weighting)
     )
 
 
@@ -379,17 +303,30 @@ def _why_not(series: Series, chosen: Mapping[Weighting, Series], by_user: Mappin
         why = f"shares its frame of reference with {partner.label}"
     elif round(won / COARSE) > round(shared / COARSE):
         why = f"covers more of {partner.label} ({won:.0%}, this one {shared:.0%})"
-    elif ("DERIVED" in series.image_type) != ("DERIVED" in winner.image_type):
-        why = "is an original, this one is derived"
-    elif winner.weighting_is_named != series.weighting_is_named:
-        why = "has its weighting from timing, this one from its name"
+    elif _evidence(winner) > _evidence(series):
+        why = _better_evidence(winner, series)
     elif winner.number_of_slices != series.number_of_slices:
         why = f"has more slices ({winner.number_of_slices}, this one {series.number_of_slices})"
     elif _coarseness(winner) < _coarseness(series):
         why = f"is finer ({_coarseness(winner):.2f} mm, this one {_coarseness(series):.2f} mm)"
     else:
-        why = "was acquired later or is named more clearly"
+        why = "has the lower number"
     return f"{winner.label} is preferred: it {why}"
+
+
+def _better_evidence(winner: Series, series: Series) -> str:
+    if Trait.DIXON in series.contrast.traits or Trait.IN_PHASE in series.contrast.traits:
+        return "is a plain series, this one is part of a Dixon"
+    if "DERIVED" in series.image_type and "DERIVED" not in winner.image_type:
+        return "is an original, this one is derived"
+    if series.weighting_is_named and not winner.weighting_is_named:
+        return "has its weighting from timing, this one from its name"
+    return "is named more clearly"
+
+
+def _remedy(study: Study) -> str:
+    """Return what to do about several stacks of which none is whole, or about times in an unlikely unit."""
+    return next((TIMES for one in study.series if one.nifti is not None and one.weighting is Weighting.OTHER), "")
 
 
 def _same_region(series: Series, marked: Series) -> bool:
@@ -419,7 +356,3 @@ def _bounds(series: Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     corners = np.array([[*corner, 1.0] for corner in product(*((-0.5, side - 0.5) for side in sides))])
     places = (series.affine @ corners.T)[:3]
     return places.min(axis=1), places.max(axis=1)
-
-
-def _words(text: str) -> str:
-    return re.sub(r"[_\-./,;:()]+", " ", text).casefold()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from spinefx.errors import FileError, GeometryError, SeriesError
 from spinefx.imaging.archive import Member, MemberReader
+from spinefx.imaging.contrast import Contrast
+from spinefx.imaging.contrast_words import Trait
 from spinefx.imaging.dicom import StoredPixels, lenient_reading
 from spinefx.imaging.dicom_pixels import read_frames
 from spinefx.imaging.nifti import NiftiHeader, read_voxels
@@ -42,6 +44,8 @@ class Instance:
         The file; neither shown nor compared.
     pixels : StoredPixels or None
         How a DICOM file's pixels are read; None for NIfTI.
+    copies : tuple of str
+        SOP Instance UIDs of exact copies that were left out; the image answers to them, too.
     """
 
     sop_uid: str = field(repr=False)
@@ -50,6 +54,20 @@ class Instance:
     affine: NDArray[np.float64] = field(repr=False, compare=False)
     source: Member = field(repr=False, compare=False)
     pixels: StoredPixels | None = field(default=None, repr=False, compare=False)
+    copies: tuple[str, ...] = field(default=(), repr=False)
+
+    def is_called(self, sop_uid: str) -> bool:
+        """Return whether a SOP Instance UID is that of this image, or of an exact copy of it.
+
+        Parameters
+        ----------
+        sop_uid : str
+
+        Returns
+        -------
+        bool
+        """
+        return sop_uid == self.sop_uid or sop_uid in self.copies
 
 
 @dataclass(frozen=True)
@@ -63,18 +81,15 @@ class Series:
         split into parts whose UIDs end in ``#1``, ``#2``.
     number : int or None
         Series Number, or a running number for NIfTI files.
-    weighting : Weighting
-        By timing; by name where the timing is unknown.
-    weighting_is_named : bool
-        Whether the name, rather than the timing, determined the weighting.
+    contrast : Contrast
+        What the series shows, by timing and by everything else that speaks of it.
     plane : Plane
     repetition_time_ms, echo_time_ms, inversion_time_ms : float or None
         Milliseconds.
     flip_angle_deg : float or None
         Degrees.
-    fat_suppressed, gradient_echo : bool or None
-        None where the headers do not say.
     contrast_agent : bool
+        Whether the header names a contrast agent.
     modality : str
         ``MR``, ``CT``...; ``SEG`` for a label map.
     body_part, description : str
@@ -89,6 +104,8 @@ class Series:
         Pseudonymous key; empty where the source names none.
     instances : tuple of Instance
         Ordered by position along the normal; for a sagittal series as in the loaded Volume.
+    rounding_mm : float
+        How far the written positions may lie from the true ones (:func:`spinefx.imaging.stack.rounding_of`).
     fault : str
         Why the images do not form a stack (gaps, repeated positions, mixed sizes); empty where they do.
     nifti : NiftiHeader or None
@@ -98,15 +115,12 @@ class Series:
     uid: str = field(repr=False)
     study_uid: str = field(repr=False)
     number: int | None
-    weighting: Weighting
-    weighting_is_named: bool
+    contrast: Contrast
     plane: Plane
     repetition_time_ms: float | None
     echo_time_ms: float | None
     inversion_time_ms: float | None
     flip_angle_deg: float | None
-    fat_suppressed: bool | None
-    gradient_echo: bool | None
     contrast_agent: bool
     modality: str
     body_part: str = field(repr=False)
@@ -116,6 +130,7 @@ class Series:
     spacing_mm: tuple[float, float, float]
     frame_of_reference: str
     instances: tuple[Instance, ...] = field(repr=False)
+    rounding_mm: float = 0.0
     fault: str = ""
     nifti: NiftiHeader | None = field(default=None, repr=False, compare=False)
 
@@ -127,6 +142,33 @@ class Series:
     def number_of_slices(self) -> int:
         """Number of images."""
         return len(self.instances)
+
+    @property
+    def weighting(self) -> Weighting:
+        """By timing; by name where the timing is unknown."""
+        return self.contrast.weighting
+
+    @property
+    def weighting_is_named(self) -> bool:
+        """Whether the name, rather than the timing, determined the weighting."""
+        return self.contrast.by_name
+
+    @property
+    def fat_suppressed(self) -> bool | None:
+        """Whether fat is dark by intent; None where nothing says."""
+        return self.contrast.fat_suppressed
+
+    @property
+    def gradient_echo(self) -> bool | None:
+        """Whether this is a gradient echo or echo planar series; None where nothing says."""
+        return self.contrast.gradient_echo
+
+    @property
+    def kind(self) -> str:
+        """What the series shows, for a reader: ``T1W``, ``STIR``, ``T1W, fat-suppressed``, ``Dixon fat``, ``CT``."""
+        if self.modality != "MR":
+            return "label map" if self.modality == "SEG" else self.modality or "unknown modality"
+        return Trait.LOCALIZER.value if "LOCALIZER" in self.image_type else self.contrast.kind
 
     @property
     def label(self) -> str:
@@ -148,7 +190,7 @@ class Series:
     @cached_property
     def affine(self) -> NDArray[np.float64]:
         """Maps (slice, row, column, 1), in the order of the instances, to LPS millimetres; undefined with a fault."""
-        return stack_affine(self.instances)
+        return stack_affine(self.instances, self.rounding_mm)
 
     def instance(self, sop_uid: str) -> Instance:
         """Find an image by its SOP Instance UID.
@@ -168,7 +210,7 @@ class Series:
             When the series holds no such image.
         """
         for instance in self.instances:
-            if instance.sop_uid == sop_uid.strip():
+            if instance.is_called(sop_uid.strip()):
                 return instance
         raise SeriesError("no image with the given SOP Instance UID", where=self.label)
 

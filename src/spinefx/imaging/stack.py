@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -12,12 +13,22 @@ from numpy.typing import NDArray
 from spinefx.imaging.volume import plane_of_normal
 from spinefx.vocabulary import Plane
 
-__all__ = ["Placed", "fault_of_stack", "order_along_normal", "plane_of_stack", "split_repeats", "stack_affine"]
+__all__ = [
+    "Placed",
+    "fault_of_stack",
+    "order_along_normal",
+    "plane_of_stack",
+    "rounding_of",
+    "split_repeats",
+    "stack_affine",
+]
 
 SAME_PLACE_MM = 0.01
 GAP_TOLERANCE = 0.01
 PARALLEL_TOLERANCE = 1e-3
 MAX_LISTED = 3
+# Rounded positions explain no more than this share of a step, each way.
+MOST_ROUNDING = 0.125
 
 
 class Placed(Protocol):
@@ -84,6 +95,8 @@ def split_repeats(images: Sequence[P], keys: Sequence[Callable[[P], Hashable]]) 
         One list where no place repeats, or where no key tells the repeats apart.
     """
     stacks = [list(images)]
+    if not _repeats(images):
+        return stacks
     for key in keys:
         split: list[list[P]] = []
         for stack in stacks:
@@ -96,13 +109,32 @@ def split_repeats(images: Sequence[P], keys: Sequence[Callable[[P], Hashable]]) 
     return [list(images)] if any(_repeats(stack) for stack in stacks) else stacks
 
 
-def fault_of_stack(images: Sequence[Placed]) -> str:
+def rounding_of(written_steps_mm: Iterable[float]) -> float:
+    """Return how far written positions may lie from the true ones.
+
+    Parameters
+    ----------
+    written_steps_mm : iterable of float
+        Unit of the last decimal place of each image's position.
+
+    Returns
+    -------
+    float
+        Millimetres, along any direction. The finest image counts, because trailing zeros are often dropped.
+    """
+    return 0.5 * math.sqrt(3) * min(written_steps_mm, default=0.0)
+
+
+def fault_of_stack(images: Sequence[Placed], rounding_mm: float = 0.0) -> str:
     """Say why ordered images make no stack: mixed, sheared, doubled, or with gaps.
 
     Parameters
     ----------
     images : sequence of Placed
         Ordered along the normal.
+    rounding_mm : float
+        How far a written position may lie from the true one (:func:`rounding_of`). Steps that differ by no more than
+        that explains are even; a quarter of a step is never explained away, so that no missing slice is overlooked.
 
     Returns
     -------
@@ -119,6 +151,7 @@ def fault_of_stack(images: Sequence[Placed]) -> str:
         return "images of several orientations or pixel spacings in one series"
     positions = _positions(images)
     steps = np.diff(positions)
+    rounding_mm = min(rounding_mm, MOST_ROUNDING * float(np.median(steps))) if len(steps) else 0.0
     doubled = sorted({round(float(positions[index]), 1) for index, step in enumerate(steps) if step < SAME_PLACE_MM})
     if doubled:
         listed = ", ".join(f"{position} mm" for position in doubled[:MAX_LISTED])
@@ -128,16 +161,19 @@ def fault_of_stack(images: Sequence[Placed]) -> str:
         )
     if len(steps) == 0:
         return ""
-    return _gaps(positions, steps) or _shear(images, positions)
+    gaps = "" if _is_even(positions, rounding_mm) else _gaps(positions, steps)
+    return gaps or _shear(images, positions, rounding_mm)
 
 
-def stack_affine(images: Sequence[Placed]) -> NDArray[np.float64]:
+def stack_affine(images: Sequence[Placed], rounding_mm: float = 0.0) -> NDArray[np.float64]:
     """Build the affine of a stack without fault.
 
     Parameters
     ----------
     images : sequence of Placed
         Ordered along the normal.
+    rounding_mm : float
+        As for :func:`fault_of_stack`. Slices whose positions were rounded are stacked exactly along their normal.
 
     Returns
     -------
@@ -146,7 +182,9 @@ def stack_affine(images: Sequence[Placed]) -> NDArray[np.float64]:
     """
     affine = images[0].affine.copy()
     if len(images) > 1:
-        affine[:3, 0] = (images[-1].affine[:3, 3] - images[0].affine[:3, 3]) / (len(images) - 1)
+        step = (images[-1].affine[:3, 3] - images[0].affine[:3, 3]) / (len(images) - 1)
+        normal = affine[:3, 0]
+        affine[:3, 0] = (step @ normal) * normal if rounding_mm > SAME_PLACE_MM else step
     return affine
 
 
@@ -169,6 +207,13 @@ def _repeats(images: Sequence[Placed]) -> bool:
     return bool((steps < SAME_PLACE_MM).any())
 
 
+def _is_even(positions: NDArray[np.float64], rounding_mm: float) -> bool:
+    """Return whether rounding alone explains how positions differ from even ones."""
+    even = np.linspace(positions[0], positions[-1], len(positions))
+    # Both ends, which set the even positions, are rounded themselves.
+    return bool(rounding_mm > SAME_PLACE_MM and np.abs(positions - even).max() <= 2 * rounding_mm)
+
+
 def _gaps(positions: NDArray[np.float64], steps: NDArray[np.float64]) -> str:
     usual = float(np.median(steps))
     # Positions are written with a few digits: a hundredth of a millimetre is no gap.
@@ -188,7 +233,7 @@ def _gaps(positions: NDArray[np.float64], steps: NDArray[np.float64]) -> str:
     return f"uneven gaps: {', '.join(told)}{more}"
 
 
-def _shear(images: Sequence[Placed], positions: NDArray[np.float64]) -> str:
+def _shear(images: Sequence[Placed], positions: NDArray[np.float64], rounding_mm: float) -> str:
     origins = np.array([image.affine[:3, 3] for image in images])
     step = (origins[-1] - origins[0]) / (len(images) - 1)
     direction = step / np.linalg.norm(step)
@@ -198,6 +243,8 @@ def _shear(images: Sequence[Placed], positions: NDArray[np.float64]) -> str:
     )
     off_line = origins - origins[0] - np.arange(len(images))[:, None] * step
     usual = float(np.median(np.diff(positions)))
-    if lean > PARALLEL_TOLERANCE or np.linalg.norm(off_line, axis=1).max() > max(0.02 * usual, 5 * SAME_PLACE_MM):
+    allowed_lean = PARALLEL_TOLERANCE + 2 * rounding_mm / float(np.linalg.norm(origins[-1] - origins[0]))
+    allowed_off = max(0.02 * usual, 5 * SAME_PLACE_MM, 2 * rounding_mm)
+    if lean > allowed_lean or np.linalg.norm(off_line, axis=1).max() > allowed_off:
         return "slices that are shifted against one another, not stacked along their normal"
     return ""

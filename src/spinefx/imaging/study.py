@@ -6,52 +6,23 @@ replaced by hashes while the headers are sorted; names and dates are not kept.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from spinefx.errors import FileError, InputError
 from spinefx.imaging import nifti
 from spinefx.imaging.archive import Listing, Member, MemberReader, list_members, list_referenced
-from spinefx.imaging.contrast import contrast_of, weighting_from_name
-from spinefx.imaging.dicom import Frame, Header, lenient_reading, read_directory, read_header
-from spinefx.imaging.dicom_pixels import read_frames
+from spinefx.imaging.assembly import Study, dicom_studies, nifti_studies, pseudonym
+from spinefx.imaging.dicom import lenient_reading, read_directory, read_header
+from spinefx.imaging.grouping import Image, without_copies
 from spinefx.imaging.series import Instance, Series
-from spinefx.imaging.stack import fault_of_stack, order_along_normal, plane_of_stack, split_repeats, stack_affine
-from spinefx.imaging.volume import plane_of_normal
 
 __all__ = ["Instance", "RefusedFile", "Scan", "Series", "Study", "only_study", "open_study", "pseudonym", "scan"]
 
-
-@dataclass(frozen=True)
-class Study:
-    """One examination of one patient.
-
-    Parameters
-    ----------
-    uid : str
-        Study Instance UID, kept to match tables and never shown.
-    patient_key, folder_key : str
-        Pseudonyms of the PatientID and of the name of the top folder inside the export; empty where there is none.
-    sex : str or None
-        ``F``, ``M`` or ``O``.
-    age_years : float or None
-        Whole years; 90 stands for 90 and above.
-    series : tuple of Series
-        Sorted by number, then UID.
-    """
-
-    uid: str = field(repr=False)
-    patient_key: str
-    folder_key: str
-    sex: str | None
-    age_years: float | None
-    series: tuple[Series, ...]
+COPY = "is an exact copy of another image: same place, same pixels, another UID"
+FILE_NAMES = " NIfTI files of one patient share a folder and the first part of their names (P1_T1w, P1_T2w)."
+MAX_LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -88,40 +59,6 @@ class Scan:
     refused: tuple[RefusedFile, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Image:
-    """One frame with the header of its file, while the headers are sorted."""
-
-    header: Header
-    frame: Frame
-    member: Member
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.header.pixels.layout.rows, self.header.pixels.layout.columns
-
-    @property
-    def affine(self) -> NDArray[np.float64]:
-        return self.frame.affine
-
-
-def pseudonym(identifier: str) -> str:
-    """Return a key that matches a hospital identifier without revealing it.
-
-    Parameters
-    ----------
-    identifier : str
-        Surrounding white space is ignored.
-
-    Returns
-    -------
-    str
-        The first 16 hexadecimal digits of its SHA-256; empty for an empty identifier.
-    """
-    text = identifier.strip()
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] if text else ""
-
-
 def scan(path: Path, *, progress: Callable[[int, int], None] | None = None) -> Scan:
     """Read the headers of everything at a path and sort them into studies and series.
 
@@ -144,7 +81,7 @@ def scan(path: Path, *, progress: Callable[[int, int], None] | None = None) -> S
         When the path is a broken or hostile ZIP archive.
     """
     path = Path(path)
-    images: list[_Image] = []
+    images: list[Image] = []
     volumes: list[tuple[Member, nifti.NiftiHeader]] = []
     with MemberReader() as reader, lenient_reading():
         listing = _list(path, reader)
@@ -165,7 +102,10 @@ def scan(path: Path, *, progress: Callable[[int, int], None] | None = None) -> S
                 refused.append(RefusedFile(member.label, _sentence(error), member.path))
         if progress:
             progress(len(listing.members), len(listing.members))
-        studies = [*_dicom_studies(_without_copies(images, reader)), *_nifti_studies(volumes)]
+        images, copies = without_copies(images, reader)
+        studies, more = dicom_studies(images, reader)
+        refused += [RefusedFile(image.member.label, COPY, image.member.path) for image in (*copies, *more)]
+    studies += nifti_studies(volumes)
     return Scan(tuple(sorted(studies, key=lambda study: (study.uid, study.patient_key))), tuple(refused))
 
 
@@ -208,16 +148,23 @@ def only_study(found: Scan) -> Study:
     if len(found.studies) == 1:
         return found.studies[0]
     if found.studies:
-        patients = len({study.patient_key for study in found.studies})
+        patients = len({study.patient_key or study.uid for study in found.studies})
         raise InputError(
-            f"{len(found.studies)} studies of {patients} patient{'s' * (patients != 1)}",
+            f"{len(found.studies)} studies of {patients} patient{'s' * (patients != 1)} ({_listed(found.studies)})",
             where="input",
             allowed="one study",
-            remedy="Give the folder of one study.",
+            remedy="Give the folder of one study."
+            + FILE_NAMES * any(study.series[0].nifti is not None for study in found.studies),
         )
     reasons = sorted({item.reason for item in found.refused})
     refused = f"; {len(found.refused)} files were refused: {', '.join(reasons[:3])}" if reasons else ""
     raise FileError(f"no study{refused}", where="input", allowed="DICOM or NIfTI images of one patient")
+
+
+def _listed(studies: Sequence[Study]) -> str:
+    """List what the first studies hold."""
+    told = [f"study {number}: {', '.join(one.kinds)}" for number, one in enumerate(studies[:MAX_LISTED], start=1)]
+    return "; ".join([*told, *([f"{len(studies) - MAX_LISTED} more"] if len(studies) > MAX_LISTED else [])])
 
 
 def _list(path: Path, reader: MemberReader) -> Listing:
@@ -242,10 +189,10 @@ def _sidecars(members: Sequence[Member]) -> dict[str, Member]:
     return {name: by_name[beside] for name, beside in pairs if beside in by_name}
 
 
-def _read_images(reader: MemberReader, member: Member) -> list[_Image]:
+def _read_images(reader: MemberReader, member: Member) -> list[Image]:
     with reader.open(member) as stream:
         header = read_header(stream, member)
-    return [_Image(header, frame, member) for frame in header.frames] if header else []
+    return [Image(header, frame, member) for frame in header.frames] if header else []
 
 
 def _sentence(error: InputError | OSError) -> str:
@@ -253,193 +200,3 @@ def _sentence(error: InputError | OSError) -> str:
         return f"cannot be read ({error.strerror or type(error).__name__})"  # its own text may hold the path
     allowed = f" (allowed: {error.allowed})" if error.allowed else ""
     return f"{error.found}{allowed}"
-
-
-def _without_copies(images: Iterable[_Image], reader: MemberReader) -> list[_Image]:
-    """Drop copies of images: the same UID, position and pixels, whatever their encoding."""
-    kept: dict[tuple[str, str, str, int], list[_Image]] = {}
-    for image in images:
-        header = image.header
-        same = kept.setdefault((header.patient_id, header.study_uid, header.sop_uid, image.frame.number), [])
-        if not any(_is_copy(image, other, reader) for other in same):
-            same.append(image)
-    return [image for same in kept.values() for image in same]
-
-
-def _is_copy(image: _Image, other: _Image, reader: MemberReader) -> bool:
-    if image.shape != other.shape or not np.allclose(image.affine, other.affine, atol=1e-6):
-        return False
-    try:
-        first, second = (
-            read_frames(reader, each.member, each.header.pixels, [each.frame.number])[0] for each in (image, other)
-        )
-    except FileError:
-        return False  # loading the series names the file whose pixels cannot be read
-    return np.array_equal(first, second)
-
-
-def _dicom_studies(images: Iterable[_Image]) -> list[Study]:
-    # The patient is part of the key, so that a study UID shared by two patients does not mix them.
-    studies: dict[tuple[str, str], dict[str, list[_Image]]] = {}
-    for image in images:
-        header = image.header
-        series = studies.setdefault((header.study_uid, header.patient_id.strip()), {})
-        series.setdefault(header.series_uid, []).append(image)
-    return [_study(series) for series in studies.values()]
-
-
-def _study(found: dict[str, list[_Image]]) -> Study:
-    images = [image for series in found.values() for image in series]
-    first = min(images, key=lambda image: (image.header.sop_uid, image.frame.number))
-    made = [series for uid, group in found.items() for series in _make_series(uid, group)]
-    ages = {image.header.age_years for image in images} - {None}
-    sexes = {image.header.sex for image in images} & {"F", "M", "O"}
-    return Study(
-        uid=first.header.study_uid,
-        patient_key=pseudonym(first.header.patient_id),
-        folder_key=pseudonym(min(image.member.top_folder for image in images)),
-        sex=sexes.pop() if len(sexes) == 1 else None,
-        age_years=first.header.age_years if len(ages) != 1 else ages.pop(),
-        series=tuple(sorted(made, key=_series_order)),
-    )
-
-
-def _series_order(series: Series) -> tuple[bool, int, str]:
-    return series.number is None, series.number or 0, series.uid
-
-
-def _make_series(uid: str, images: list[_Image]) -> list[Series]:
-    # A rule settles every tie, never the order of files, so that shuffled files result in the same series.
-    images = sorted(images, key=lambda image: (image.header.sop_uid, image.frame.number))
-    stacks = split_repeats(
-        images,
-        (
-            lambda image: image.frame.echo_time_ms,
-            lambda image: image.frame.image_type,
-            lambda image: image.frame.acquisition,
-            lambda image: image.frame.temporal_position,
-        ),
-    )
-    stacks.sort(key=_stack_order)
-    names = [uid] if len(stacks) == 1 else [f"{uid}#{part}" for part in range(1, len(stacks) + 1)]
-    return [_one_series(name, order_along_normal(stack)) for name, stack in zip(names, stacks, strict=True)]
-
-
-def _stack_order(stack: list[_Image]) -> tuple[float, tuple[str, ...], int, int]:
-    frame = stack[0].frame
-    return frame.echo_time_ms or 0.0, frame.image_type, frame.acquisition or 0, frame.temporal_position or 0
-
-
-def _one_series(uid: str, images: list[_Image]) -> Series:
-    header, frame = images[0].header, images[0].frame
-    image_type = tuple(word.upper() for word in frame.image_type)
-    shown = contrast_of(
-        repetition_time_ms=frame.repetition_time_ms,
-        echo_time_ms=frame.echo_time_ms,
-        inversion_time_ms=frame.inversion_time_ms,
-        scanning_sequence=header.scanning_sequence,
-        scan_options=header.scan_options,
-        scan_options_known=header.scan_options_known,
-        image_type=image_type,
-        name=header.description,
-        named=weighting_from_name(header.description),
-    )
-    step = np.linalg.norm(stack_affine(images)[:3, :3], axis=0)
-    fault = fault_of_stack(images)
-    thickness = header.slice_thickness_mm if fault or len(images) == 1 else None
-    return Series(
-        uid=uid,
-        study_uid=header.study_uid,
-        number=header.series_number,
-        weighting=shown.weighting,
-        weighting_is_named=shown.by_name,
-        plane=plane_of_stack(images),
-        repetition_time_ms=frame.repetition_time_ms,
-        echo_time_ms=frame.echo_time_ms,
-        inversion_time_ms=frame.inversion_time_ms,
-        flip_angle_deg=frame.flip_angle_deg,
-        fat_suppressed=shown.fat_suppressed,
-        gradient_echo=shown.gradient_echo,
-        contrast_agent=header.contrast_agent,
-        modality=header.modality,
-        body_part=header.body_part,
-        description=header.description,
-        image_type=image_type,
-        shape=images[0].shape,
-        spacing_mm=(float(thickness or step[0]), float(step[1]), float(step[2])),
-        frame_of_reference=pseudonym(header.frame_of_reference_uid),
-        instances=tuple(
-            Instance(
-                image.header.sop_uid, image.frame.number, image.shape, image.affine, image.member, image.header.pixels
-            )
-            for image in images
-        ),
-        fault=fault,
-    )
-
-
-def _nifti_studies(volumes: Sequence[tuple[Member, nifti.NiftiHeader]]) -> list[Study]:
-    folders: dict[str, list[tuple[Member, nifti.NiftiHeader]]] = {}
-    for member, header in volumes:
-        folders.setdefault(_subject_folder(member.name), []).append((member, header))
-    studies = []
-    for folder, group in folders.items():
-        uid = f"nifti-{pseudonym(folder or 'top')}"
-        ordered = sorted(group, key=lambda pair: pair[0].name)
-        series = tuple(_nifti_series(uid, number, *pair) for number, pair in enumerate(ordered, start=1))
-        studies.append(Study(uid, "", pseudonym(ordered[0][0].top_folder), None, None, series))
-    return studies
-
-
-def _subject_folder(name: str) -> str:
-    """Return the folder that holds a study: that of a BIDS subject and session, else the file's own."""
-    bids = re.match(r"(?:.*/)?sub-[^/]+(?:/ses-[^/]+)?(?=/)", name)
-    return bids.group() if bids else name.rpartition("/")[0]
-
-
-def _nifti_series(study_uid: str, number: int, member: Member, header: nifti.NiftiHeader) -> Series:
-    uid = f"nifti-{pseudonym(member.name)}"
-    slices, rows, columns = header.volume_shape
-    normal = header.affine[:3, 0] / np.linalg.norm(header.affine[:3, 0])
-    instances = []
-    for index in range(slices):
-        affine = np.column_stack([np.append(normal, 0), *header.affine[:, 1:].T])
-        affine[:3, 3] += index * header.affine[:3, 0]
-        instances.append(Instance(f"{uid}.{index}", index, (rows, columns), affine, member))
-    name = nifti.stem_of(member.name.rpartition("/")[2]) + " " + header.text("SeriesDescription")
-    shown = contrast_of(
-        repetition_time_ms=header.repetition_time_ms,
-        echo_time_ms=header.echo_time_ms,
-        inversion_time_ms=header.inversion_time_ms,
-        scanning_sequence=header.words("ScanningSequence"),
-        scan_options=header.words("ScanOptions"),
-        scan_options_known=bool(header.words("ScanOptions")),
-        image_type=header.words("ImageType"),
-        name=name,
-        named=header.weighting_from_name,
-    )
-    spacing = np.linalg.norm(header.affine[:3, :3], axis=0)
-    return Series(
-        uid=uid,
-        study_uid=study_uid,
-        number=number,
-        weighting=shown.weighting,
-        weighting_is_named=shown.by_name,
-        plane=plane_of_normal(normal),
-        repetition_time_ms=header.repetition_time_ms,
-        echo_time_ms=header.echo_time_ms,
-        inversion_time_ms=header.inversion_time_ms,
-        flip_angle_deg=header.flip_angle_deg,
-        fat_suppressed=shown.fat_suppressed,
-        gradient_echo=shown.gradient_echo,
-        contrast_agent=bool(header.text("ContrastBolusIngredient") or header.text("ContrastBolusAgent")),
-        modality="SEG" if header.is_label_map else header.text("Modality") or "MR",
-        body_part=header.text("BodyPartExamined").upper(),
-        description=name,
-        image_type=header.words("ImageType"),
-        shape=(rows, columns),
-        spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
-        frame_of_reference=header.frame_of_reference,
-        instances=tuple(instances),
-        nifti=header,
-    )

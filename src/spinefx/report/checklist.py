@@ -26,7 +26,7 @@ class Source(StrEnum):
 
 
 # Fields of a recipe by what they determine; all others determine the training.
-PREPROCESSING = ("registration", "margin_percent", "patch_size", "normalisation")
+PREPROCESSING = ("sequences", "neighbours", "registration", "margin_percent", "patch_size", "normalisation")
 NETWORK = ("network", "stem", "mixing_bias", "dropout", "initialisation", "dtype")
 EVALUATION = ("folds", "repeats", "patient_score", "threshold", "threshold_on")
 

@@ -286,6 +286,7 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tu
             models,
             base / study.study,
             lambda t2w: study.lesion,
+            holding=study.lesion.box.centre_mm,
             series=study.series,
         )
     except SpinefxError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ def answer_study(
     study: Path,
     place: Callable[[Slices], Lesion],
     *,
+    holding: Sequence[float] | None = None,
     series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
 ) -> dict[str, Any]:
@@ -36,6 +37,9 @@ def answer_study(
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
     place : callable
         Returns the lesion for the T2W slices; whether it lies inside them is checked here.
+    holding : sequence of float, optional
+        Centre of the box, LPS millimetres, where it is known beforehand: of several stations, the one that shows it is
+        read.
     series : mapping of Weighting to str, optional
         UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
@@ -51,7 +55,7 @@ def answer_study(
     SpinefxError
         When the input is outside what the model accepts.
     """
-    found = choose_series(open_study(study), models[0].card.settings.sequences, named=series)
+    found = choose_series(open_study(study), models[0].card.settings.sequences, named=series, holding=holding)
     slices = found.slices()
     scored = score(models, place(slices[MARKED]), slices)
     if sheet is not None:
@@ -63,4 +67,6 @@ def answer_study(
 
 def _series(found: SeriesSet) -> dict[str, Any]:
     refused = [{"series": one.label, "reason": one.reason} for one in found.refused]
-    return {weighting.key: series.label for weighting, series in found.chosen.items()} | {"refused": refused}
+    chosen = {weighting.key: series.label for weighting, series in found.chosen.items()}
+    notes = [*found.overrides, *found.notes]
+    return chosen | {"refused": refused} | ({"notes": notes} if notes else {})
