@@ -50,11 +50,13 @@ def clustered(malignant: int, benign: int, rng: np.random.Generator) -> Answer:
     scores = SEPARATIONS[:, None] * truth + shared + own + np.sqrt(0.4) * rng.standard_normal((2, patient.size))
     called = scores >= CUT
     yield clustered_auc(scores[0], truth, patient).effect
-    for reach in ("t", "normal"):
-        yield clustered_auc_difference(*scores, truth, patient, distribution=reach).effect
+    for distribution in ("t", "normal"):
+        yield clustered_auc_difference(*scores, truth, patient, distribution=distribution).effect
     yield clustered_sensitivity(called[0], truth, patient).effect
-    for reach in ("t", "normal"):
-        yield clustered_proportion_difference(*called[:, truth], patient[truth].tolist(), distribution=reach).effect
+    for distribution in ("t", "normal"):
+        yield clustered_proportion_difference(
+            *called[:, truth], patient[truth].tolist(), distribution=distribution
+        ).effect
 
 
 def panel(malignant: int, benign: int, rng: np.random.Generator) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
@@ -13,6 +13,7 @@ from spinefx.report.content import Finding, ParticipantSummary, ReportContent
 from spinefx.report.document import render_report
 from spinefx.report.figures import Drawing
 from spinefx.statistics.performance import ModelResult
+from spinefx.statistics.sign_model import fit_sign_model
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
 M, B = Diagnosis.MALIGNANT, Diagnosis.BENIGN
@@ -73,7 +74,18 @@ def rendered() -> Callable[[str], dict[str, bytes]]:
     return files
 
 
+@pytest.fixture(scope="session")
+def shortened() -> Callable[[pytest.MonkeyPatch], None]:
+    """Replace figures by empty ones and shorten the bootstrap, which take most of the time of tests of tables."""
+
+    def shorten(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr("spinefx.report.figures._drawn", lambda *_, **__: Drawing("<svg></svg>", b""))
+        patch.setattr("spinefx.report.sign_sections.fit_sign_model", partial(fit_sign_model, draws=10))
+
+    return shorten
+
+
 @pytest.fixture
-def without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace drawn figures by empty ones in tests of tables and text, since drawing takes most of their time."""
-    monkeypatch.setattr("spinefx.report.figures._drawn", lambda *_, **__: Drawing("<svg></svg>", b""))
+def tables_only(monkeypatch: pytest.MonkeyPatch, shortened: Callable[[pytest.MonkeyPatch], None]) -> None:
+    """Build sections with empty figures and a short bootstrap."""
+    shortened(monkeypatch)

@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from html.parser import HTMLParser
 
+import pytest
+
 from spinefx.report.content import ReportContent
 from spinefx.report.document import render_report
 from spinefx.vocabulary import RESEARCH_USE_ONLY
@@ -80,3 +82,15 @@ def test_the_page_has_its_notices(rendered: Rendered) -> None:
     page = rendered("plain")["report.html"].decode()
     assert page.count(RESEARCH_USE_ONLY) == page.count("Phantom.") == page.count("Out of date.") == 1
     assert "(phantom)" in page
+
+
+def test_long_tables_are_folded(
+    small: ReportContent, rendered: Rendered, tables_only: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of twelve rows is open if twelve rows are allowed, and folded if eleven are."""
+    folded = "<summary>Further paired comparisons (12 rows)</summary>"
+    assert folded not in rendered("plain")["report.html"].decode()
+    monkeypatch.setattr("spinefx.report.document.ROWS_OPEN", 11)
+    assert folded in render_report(small)["report.html"].decode()
+    monkeypatch.setattr("spinefx.report.document.ROWS_OPEN", 12)
+    assert folded not in render_report(small)["report.html"].decode()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize, stats
 
 from spinefx.errors import InputError
 from spinefx.statistics.calibration import Calibration, calibrate, change_prevalence
@@ -108,3 +109,24 @@ def test_the_slope_scales_with_the_logit_however_narrow_the_probabilities(
     plain = calibrate(1 / (1 + np.exp(-logit)), malignant).slope
     for one, other in zip(*((each.value, each.low, each.high) for each in (squeezed, plain)), strict=True):
         assert one * 10**width == pytest.approx(other, rel=1e-4, abs=1e-4, nan_ok=True)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000))
+def test_the_interval_of_the_slope_is_that_of_the_profile_also_where_most_probabilities_are_0_or_1(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    malignant = np.arange(60) < 15
+    p = np.where(rng.random(60) < 0.6, malignant, rng.uniform(0.05, 0.95, 60))
+    found = calibrate(p, malignant).slope
+    logit = np.log(np.clip(p, 1e-6, 1 - 1e-6) / (1 - np.clip(p, 1e-6, 1 - 1e-6)))
+
+    def loss(intercept: float, slope: float) -> float:
+        linear = intercept + slope * logit
+        return float((np.logaddexp(0, linear) - malignant * linear).sum())
+
+    def profile(slope: float) -> float:
+        return float(optimize.minimize_scalar(loss, args=(slope,), tol=1e-12).fun)
+
+    limit = profile(found.value) + stats.chi2.ppf(0.95, 1) / 2
+    assert profile(found.low) == pytest.approx(limit, abs=1e-5)
+    assert profile(found.high) == pytest.approx(limit, abs=1e-5)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -385,8 +386,9 @@ INFORMATIVE = ("no malignant case", "one case of each class", "no readings", "ti
 def test_the_report_is_written_or_refused(
     edge: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Coarse figures are drawn by the same code in less time.
+    # Coarse figures and a short bootstrap run the same code in less time.
     monkeypatch.setattr("spinefx.report.figures.DOTS_PER_INCH", 30)
+    monkeypatch.setattr("spinefx.report.sign_sections.fit_sign_model", partial(sign_model.fit_sign_model, draws=10))
     try:
         main(["report", str(write_workspace(WORLDS[edge], tmp_path))])
     except SystemExit as end:

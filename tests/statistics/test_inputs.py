@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import spinefx
 from spinefx.cases.reading import Reading
 from spinefx.errors import InputError, TableError
 from spinefx.statistics.audit.claims import CLAIM_FIELDS
@@ -151,15 +150,6 @@ def test_duplicate_columns_and_cases_are_refused() -> None:
         truth_from({"case_id": ["a", "a"], "diagnosis": ["benign", "malignant"]})
     with pytest.raises(InputError, match="none of 6 readings is of one of the 1 cases with a truth"):
         Evaluation.of(ROWS, {"z": M})
-
-
-def test_public_names_can_be_imported() -> None:
-    for name in spinefx._HOMES:
-        assert getattr(spinefx, name).__name__ == name
-        assert name in dir(spinefx)
-    assert len(spinefx._HOMES) <= 25
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        getattr(spinefx, "nothing")  # noqa: B009
 
 
 def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:

@@ -119,9 +119,9 @@ def test_signs_that_cannot_be_assessed_are_in_no_proportion() -> None:
     assert (one.first.k, one.first.n, one.second.k, one.second.n, one.not_assessable) == (15, 49, 18, 138, 2)
     text = sign_table(compared).to_tsv()
     assert "n/a" not in text.splitlines()[1]
-    nobody = compare_signs(scores, [], [c for c in TRUTH if TRUTH[c] == B])
-    assert np.isnan(nobody[0].test.p)
-    assert sign_table(nobody).to_text()[0][1] == "n/a"
+    empty = compare_signs(scores, [], [c for c in TRUTH if TRUTH[c] == B])
+    assert np.isnan(empty[0].test.p)
+    assert sign_table(empty).to_text()[0][1] == "n/a"
 
 
 def test_the_best_single_sign_is_a_lesion_in_another_vertebra() -> None:

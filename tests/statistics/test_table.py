@@ -65,7 +65,7 @@ def test_tsv_has_one_line_per_row_whatever_the_cells_hold() -> None:
     assert "\x00" not in text
 
 
-def test_a_page_shows_some_rows_and_columns_and_says_how_many_more() -> None:
+def test_a_page_shows_some_rows_and_columns_and_counts_the_others() -> None:
     table = ResultTable("t", "T", ("a", "b"), tuple((number, 0) for number in range(7)), "Note.", page_columns=("b",))
     shown = table.for_page(5)
     assert (shown.columns, len(shown.rows), shown.note) == (("b",), 5, "Note. 2 more rows are in t.tsv.")

@@ -131,9 +131,10 @@ def _newton(
             penalty += 0.5 * float(np.linalg.slogdet(information)[1])
         return likelihood, likelihood + penalty, p, information
 
-    beta = np.zeros(x.shape[1])
+    start = np.zeros(x.shape[1])
     # An offset far from zero would saturate every probability and leave no information to step by.
-    beta[0] = -float(offset.mean())
+    start[0] = -float(offset.mean())
+    beta = start
     likelihood, goal, p, information = state(beta)
     separated = False
     for _ in range(MOST_STEPS):
@@ -151,7 +152,9 @@ def _newton(
             step /= 2
         beta = beta + step
         likelihood, goal, p, information = state(beta)
-        if not firth and not ridge.any() and float(np.abs(x @ beta + offset).max()) > FARTHEST_LOGIT:
+        # Only features separate classes: neither an intercept alone nor a wide offset does.
+        unbounded = x.shape[1] > 1 and not firth and not ridge.any()
+        if unbounded and float(np.abs(x @ (beta - start)).max()) > FARTHEST_LOGIT:
             separated = bool(likelihood > -1e-3 or np.abs(step).max() > 1e-3)
             if separated:
                 break

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from spinefx.errors import InputError
 from spinefx.statistics.accuracy import Confusion
-from spinefx.statistics.delong import areas_with_covariance, auc_estimate
+from spinefx.statistics.delong import auc_estimate
 from spinefx.statistics.estimate import Estimate
 from spinefx.statistics.logistic import LogisticFit, fit_logistic
+from spinefx.statistics.mrmc.covariance import structural_components
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import SIGN_IDENTIFIERS, SIGNS, Diagnosis, Score
 
@@ -224,7 +225,7 @@ def _optimism(
         predicted = fit.predict(features)
         for column, (probability, truth) in enumerate(((predicted[taken], malignant[taken]), (predicted, malignant))):
             accuracy[draw, column] = np.mean((probability >= THRESHOLD) == truth)
-            area[draw, column] = areas_with_covariance(probability, truth)[0][0]
+            area[draw, column] = structural_components(probability, truth).values[0]
     return accuracy, area
 
 

@@ -84,7 +84,7 @@ def test_the_floor_matters_for_fixed_readers_only_if_cov2_is_below_cov3(study: R
 
 
 def test_the_error_term_of_a_split_plot_is_computed_within_blocks(blocks: ReaderStudy) -> None:
-
+    """Differences between the blocks of readers do not enter it."""
     assert list(blocks.reader_blocks) == [0, 0, 1, 1]
     result = mrmc(blocks)
     assert result.test is not None

@@ -93,5 +93,5 @@ def test_a_subset_keeps_the_order_given_and_drops_unread_cases() -> None:
     study = ReaderStudy.from_columns(**COLUMNS)  # type: ignore[arg-type]
     part = study.only(readers=["r1"], modalities=["old", "new"])
     assert (part.modalities, part.readers, part.cases) == (("old", "new"), ("r1",), ("7",))
-    with pytest.raises(InputError, match="'r3' is in no reading"):
+    with pytest.raises(InputError, match="no readings of 'r3'"):
         study.only(readers=["r3"])

@@ -1,1 +1,1 @@
-"""Multi-reader multi-case analyses."""
+"""Multi-reader, multi-case analyses."""

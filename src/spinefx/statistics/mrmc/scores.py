@@ -248,18 +248,18 @@ class ReaderStudy:
         Raises
         ------
         InputError
-            For a name that the study does not have.
+            If a name is not in the study.
         """
         kept_readers = self.readers if readers is None else tuple(readers)
         kept_modalities = self.modalities if modalities is None else tuple(modalities)
-        strangers = [*(set(kept_readers) - set(self.readers)), *(set(kept_modalities) - set(self.modalities))]
-        if strangers:
-            raise InputError(f"{sorted(strangers)[0]!r} is in no reading", allowed=", ".join(self.readers))
+        unknown = [*(set(kept_readers) - set(self.readers)), *(set(kept_modalities) - set(self.modalities))]
+        if unknown:
+            raise InputError(f"no readings of {min(unknown)!r}", allowed=", ".join((*self.readers, *self.modalities)))
         rows = [self.modalities.index(name) for name in kept_modalities]
         scores = self.scores[rows][:, [self.readers.index(name) for name in kept_readers]]
-        seen = np.asarray(np.isfinite(scores).any(axis=(0, 1)), bool)
-        cases = tuple(name for name, was_seen in zip(self.cases, seen, strict=True) if was_seen)
-        return ReaderStudy(scores[..., seen], self.malignant[seen], kept_modalities, kept_readers, cases)
+        read = np.asarray(np.isfinite(scores).any(axis=(0, 1)), bool)
+        cases = tuple(name for name, was_read in zip(self.cases, read, strict=True) if was_read)
+        return ReaderStudy(scores[..., read], self.malignant[read], kept_modalities, kept_readers, cases)
 
     @property
     def cells(self) -> NDArray[np.bool_]:
