@@ -244,7 +244,8 @@ HEAD_BYTES = 140
 def with_extreme_byte(kind: str, folder: Path, number: int) -> bytes:
     """Set one byte of the codestream's header to an extreme."""
     data = bytearray(original(folder)[1])
-    data[data.index(HEADS[kind]) + number // len(EXTREMES)] = EXTREMES[number % len(EXTREMES)]
+    head = data.index(HEADS[kind])
+    data[head + number // len(EXTREMES) % (len(data) - head)] = EXTREMES[number % len(EXTREMES)]
     return bytes(data)
 
 
@@ -374,7 +375,7 @@ def zipped_series(path: Path, slices: int, side: int) -> None:
             dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(data))
             for index in range(slices):
                 dataset.SOPInstanceUID = f"1.2.826.0.1.{series}.{index + 1}"
-                dataset.ImagePositionPatient = [9.5 - 4.4 * index, -71.25, 33]
+                dataset.ImagePositionPatient = [9.5 - 4.4 * index, -71.25, 33 + series]  # no copies of each other
                 buffer = pydicom.filebase.DicomBytesIO()
                 dataset.save_as(buffer)
                 archive.writestr(f"{series}/{index}", buffer.getvalue())
@@ -423,8 +424,8 @@ def many_frames(path: Path, files: int, frames: int) -> None:
         archive.writestr("noise", np.random.default_rng(SEED).bytes(files * frames))
 
 
-def enhanced(frames: int, uid: str) -> bytes:
-    """An Enhanced MR file of frames of one pixel, by hand: pydicom would take long."""
+def enhanced(frames: int, uid: str, *, step: int = -1) -> bytes:
+    """An Enhanced MR file of frames of one pixel, all different, by hand: pydicom would take long."""
 
     def element(tag: int, vr: str, value: bytes) -> bytes:
         value += (b"\0" if vr in {"UI", "OW"} else b" ") * (len(value) % 2)
@@ -441,7 +442,9 @@ def enhanced(frames: int, uid: str) -> bytes:
     syntax = element(0x00020010, "UI", b"1.2.840.10008.1.2.1")
     shared = sequence(0x00209116, element(0x00200037, "DS", b"0\\1\\0\\0\\0\\-1"))
     shared += sequence(0x00289110, element(0x00280030, "DS", b"1\\1"))
-    places = [sequence(0x00209113, element(0x00200032, "DS", f"{-index}\\0\\0".encode())) for index in range(frames)]
+    places = [
+        sequence(0x00209113, element(0x00200032, "DS", f"{step * index}\\0\\0".encode())) for index in range(frames)
+    ]
     return b"".join(
         [
             bytes(128) + b"DICM" + syntax,
@@ -453,7 +456,7 @@ def enhanced(frames: int, uid: str) -> bytes:
             *(element(0x00280000 | tag, "US", number(value)) for tag, value in ((0x10, 1), (0x11, 1), (0x100, 16))),
             *(element(0x00280000 | tag, "US", number(value)) for tag, value in ((0x101, 16), (0x102, 15), (0x103, 0))),
             sequence(0x52009229, shared) + sequence(0x52009230, *places),
-            element(0x7FE00010, "OW", bytes(2 * frames)),
+            element(0x7FE00010, "OW", np.arange(frames, dtype="<u2").tobytes()),
         ]
     )
 
@@ -505,6 +508,7 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     **{f"{encoding}.dcm": partial(one_frame, encoding=encoding) for encoding in ENCODINGS},
     "frames.zip": lambda path: many_frames(path, 3, 10_000),
     "frames.dcm": lambda path: path.write_bytes(enhanced(10_000, "1.2.826.0.9")),
+    "place.dcm": lambda path: path.write_bytes(enhanced(10_000, "1.2.826.0.9", step=0)),
     "volumes.zip": lambda path: many_thin_volumes(path, 300),
     "header.dcm": lambda path: long_header(path, 40 * MIB),
     "longer.dcm": lambda path: long_header(path, 120 * MIB),

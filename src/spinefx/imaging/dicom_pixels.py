@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -29,7 +30,7 @@ from spinefx.imaging.dicom_elements import UNDEFINED, Outline, read_outlined
 from spinefx.imaging.dicom_fragments import find_fragments
 from spinefx.imaging.dicom_layout import PixelLayout, StoredPixels
 
-__all__ = ["read_frames"]
+__all__ = ["frame_digests", "read_frames"]
 
 NATIVE = frozenset(
     {ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian}
@@ -101,6 +102,36 @@ def read_frames(
                 error.found, where=error.where or member.label, allowed=error.allowed, remedy=error.remedy
             ) from None
     return list(into)
+
+
+def frame_digests(reader: MemberReader, member: Member, pixels: StoredPixels) -> tuple[bytes, ...]:
+    """Return a digest of the real values of each frame of a file, which is read once and held frame by frame.
+
+    Parameters
+    ----------
+    reader : MemberReader
+    member : Member
+    pixels : StoredPixels
+
+    Returns
+    -------
+    tuple of bytes
+
+    Raises
+    ------
+    FileError
+        As :func:`read_frames`.
+    """
+    layout = pixels.layout
+    target = np.empty((layout.rows, layout.columns), np.float32)
+    digests = []
+    with reader.open(member) as stream:
+        data = read_outlined(stream, member.size, pixels.outline)
+    frames = _Frames(data, layout, pixels.outline)
+    for number in range(layout.frames):
+        _scale(frames.stored(number), layout, *pixels.scaling[number], target)
+        digests.append(hashlib.sha256(target.tobytes()).digest())
+    return tuple(digests)
 
 
 class _Frames:

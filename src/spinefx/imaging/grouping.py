@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from spinefx.errors import FileError
 from spinefx.imaging.archive import Member, MemberReader
 from spinefx.imaging.dicom import Frame, Header
-from spinefx.imaging.dicom_pixels import read_frames
+from spinefx.imaging.dicom_layout import StoredPixels
+from spinefx.imaging.dicom_pixels import frame_digests
 from spinefx.imaging.stack import (
     PARALLEL_TOLERANCE,
     fault_of_stack,
@@ -107,6 +108,7 @@ def without_copied_series(stacks: Sequence[list[Image]], reader: MemberReader) -
     tuple
         The stacks that are kept, and the images of the copies.
     """
+    comparison = _Comparison(reader)
     kept: dict[Hashable, list[list[Image]]] = {}
     copies: list[Image] = []
     order: list[list[Image]] = []
@@ -115,7 +117,7 @@ def without_copied_series(stacks: Sequence[list[Image]], reader: MemberReader) -
         head = stack[0].header
         series = head.series_number, head.words, head.body_part
         same = kept.setdefault((series, *((_place_of(image), _sort_of(image)) for image in ordered)), [])
-        twin = next((other for other in same if all(map(lambda a, b: _is_copy(a, b, reader), ordered, other))), None)
+        twin = next((other for other in same if all(map(comparison.is_copy, ordered, other))), None)
         if twin is None:
             same.append(ordered)
             order.append(stack)
@@ -203,30 +205,54 @@ def _first_of_each(
     images: Iterable[Image], key: Callable[[Image], Hashable], reader: MemberReader
 ) -> tuple[list[Image], list[Image]]:
     """Keep the first of equal images, which then answers to the UIDs of the others."""
+    comparison = _Comparison(reader)
     groups: dict[Hashable, list[Image]] = {}
-    copies = []
     for image in images:
-        same = groups.setdefault((key(image), _place_of(image)), [])
-        place = next((place for place, other in enumerate(same) if _is_copy(image, other, reader)), None)
-        if place is None:
-            same.append(image)
-        else:
+        groups.setdefault((key(image), _place_of(image)), []).append(image)
+    kept: list[Image] = []
+    copies: list[Image] = []
+    for group in groups.values():
+        if len(group) == 1:
+            kept += group
+            continue
+        # By their pixels first, so that many images of one place are not compared each with each.
+        firsts: dict[bytes, list[int]] = {}
+        for image in group:
+            alike = firsts.setdefault(comparison.digest_of(image), [])
+            place = next((place for place in alike if comparison.is_copy(image, kept[place])), None)
+            if place is None:
+                alike.append(len(kept))
+                kept.append(image)
+                continue
             copies.append(image)
-            if image.header.sop_uid != same[place].header.sop_uid:
-                same[place] = replace(same[place], copies=(*same[place].copies, image.header.sop_uid))
-    return [image for same in groups.values() for image in same], copies
+            if image.header.sop_uid != kept[place].header.sop_uid:
+                kept[place] = replace(kept[place], copies=(*kept[place].copies, image.header.sop_uid))
+    return kept, copies
 
 
-def _is_copy(image: Image, other: Image, reader: MemberReader) -> bool:
-    if image.shape != other.shape or not np.allclose(image.affine, other.affine, atol=1e-6):
-        return False
-    try:
-        first, second = (
-            read_frames(reader, each.member, each.header.pixels, [each.frame.number])[0] for each in (image, other)
-        )
-    except FileError:
-        return False  # loading the series names the file whose pixels cannot be read
-    return np.array_equal(first, second)
+class _Comparison:
+    """Compare images pixel by pixel, reading each file at most once, however many images share a place."""
+
+    def __init__(self, reader: MemberReader) -> None:
+        self._reader = reader
+        self._digests: dict[StoredPixels, tuple[bytes, ...]] = {}
+
+    def is_copy(self, image: Image, other: Image) -> bool:
+        """Return whether two images have the same place and the same real values."""
+        if image.shape != other.shape or not np.allclose(image.affine, other.affine, atol=1e-6):
+            return False
+        first, second = self.digest_of(image), self.digest_of(other)
+        return bool(first) and first == second
+
+    def digest_of(self, image: Image) -> bytes:
+        """Return the digest of an image's real values; empty where its pixels cannot be read."""
+        pixels = image.header.pixels
+        if pixels not in self._digests:
+            try:
+                self._digests[pixels] = frame_digests(self._reader, image.member, pixels)
+            except FileError:  # loading the series names the file whose pixels cannot be read
+                self._digests[pixels] = (b"",) * pixels.layout.frames
+        return self._digests[pixels][image.frame.number]
 
 
 def _layouts(images: list[Image]) -> list[list[Image]]:
