@@ -33,10 +33,11 @@ from spinefx.errors import InputError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, write_text
 from spinefx.learning.card import read_card
 from spinefx.learning.classifier import software_versions
-from spinefx.learning.crossvalidation import AUDIT_FILE, FOLD_FILE, IDENTITY_FILE, FoldResult, train_folds
+from spinefx.learning.crossvalidation import AUDIT_FILE, FOLD_FILE, FoldResult, train_folds
 from spinefx.learning.folds import Fold, split_folds
 from spinefx.learning.leaks import AuditReport, audit_run
 from spinefx.learning.recipe import Recipe
+from spinefx.learning.training_data import IDENTITY_FILE
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
 from spinefx.processes.pool import share_out
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
