@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from spinefx.statistics.answers import answers_of, confidences_of
-from spinefx.statistics.signmodel import fit_sign_model
 
 from protocol import KEPT, Kept, planned_series
 from protocol_findings import Findings, Finished
@@ -21,9 +19,12 @@ from spinefx.cases.reading import patient_readings
 from spinefx.statistics.accuracy import Confusion
 from spinefx.statistics.audit.recompute import example_claims
 from spinefx.statistics.delong import auc_difference
+from spinefx.statistics.paired.intervals import paired_difference
 from spinefx.statistics.paired.mcnemar import comparison_table
-from spinefx.statistics.paired.table import PairedTable, paired_difference
+from spinefx.statistics.paired.table import PairedTable
 from spinefx.statistics.performance import fold_table, patient_auc, performance_table, slice_table
+from spinefx.statistics.readings import confidences_of, diagnoses_of
+from spinefx.statistics.sign_model import fit_sign_model
 from spinefx.statistics.signs import scores_by_case
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import Diagnosis, Score
@@ -108,7 +109,7 @@ def table2_section(found: Findings) -> list[str]:
         if one.is_complete:
             lines += [
                 "",
-                f"`{one.label}`: {judged(Confusion.of(answers_of(one.model.readings), found.truth).accuracy.value)}",
+                f"`{one.label}`: {judged(Confusion.of(diagnoses_of(one.model.readings), found.truth).accuracy.value)}",
             ]
     return [*lines, "", *baseline_lines(found)]
 
@@ -203,7 +204,7 @@ def inflation_section(found: Findings) -> list[str]:
         ]
     truth = found.truth
     rows: list[tuple[object, ...]] = [("AUC per patient", str(area_difference(paper, honest).estimate))]
-    answers = [answers_of(one.model.readings) for one in (paper, honest)]
+    answers = [diagnoses_of(one.model.readings) for one in (paper, honest)]
     measures = (("sensitivity", Diagnosis.MALIGNANT), ("specificity", Diagnosis.BENIGN), ("accuracy", None))
     for measure, among in measures:
         rows.append((measure, str(paired_difference(PairedTable.of(*answers, truth, among)))))
@@ -308,7 +309,7 @@ def arithmetic_section(found: Findings) -> list[str]:
         area = patient_auc(one.truth, one.model.readings)
         seconds = f"{np.median(one.epoch_seconds):.0f}" if one.epoch_seconds else "–"
         rows.append((arithmetic, str(one.results[0].history.kept_epoch), area, seconds))
-    first, second = (answers_of(one.model.readings) for one in (short, shown[0]))
+    first, second = (diagnoses_of(one.model.readings) for one in (short, shown[0]))
     changed = sum(first[case] != second[case] for case in first)
     note = (
         f"{changed} of {len(first)} diagnoses differ; difference of AUC, bfloat16 minus float32: "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "spinefx"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "spinefx"
 MODULES = sorted(SOURCE.rglob("*.py"))
 # Lower lines may import higher ones, never the other way round.
 ORDER = (
@@ -210,3 +213,18 @@ def test_the_shell_imports_no_room() -> None:
     code = "import json, sys, spinefx.cli; print(json.dumps(sorted(sys.modules)))"
     modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     assert not {"numpy", "scipy", "pydicom", "matplotlib", "pandas"} & set(modules)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("docs/*.py")]),
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_scripts_import_what_exists(path: Path) -> None:
+    """No type checker reads these, and a benchmark that is run once a year must not rot meanwhile."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spinefx"):
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                assert hasattr(module, alias.name) or importlib.util.find_spec(name), f"{name} does not exist"

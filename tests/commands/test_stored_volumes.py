@@ -121,8 +121,9 @@ def test_a_missing_image_is_named(study: Path) -> None:
     path.unlink()
     with pytest.raises(FileError, match=f"^{path.name}: missing"):
         read_image(workspace, "sub-001", "T2w")
-    with pytest.raises(FileError, match=f"^{path.name}: missing"):
-        load_stacks(workspace, PatchSettings())
+    assert any(path.name in line for line in check(study))
+    # Training goes by the patches, which carry digests of their own, so that they may travel without the images.
+    assert load_stacks(workspace, PatchSettings())
 
 
 def test_patches_that_unpack_beyond_measure_are_refused(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import FileError, GeometryError, WorkspaceError
 from spinefx.files import digest_of
-from spinefx.imaging.nifti import read_nifti
-from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import VOXEL_DIGEST
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import sidecar_path
+
+if TYPE_CHECKING:
+    from spinefx.imaging.volume import Volume
 
 __all__ = ["check_images", "file_digests", "read_image"]
 
@@ -43,6 +44,8 @@ def read_image(workspace: Workspace, participant_id: str, weighting: str) -> Vol
     WorkspaceError
         When its sidecar is missing, or records no digest.
     """
+    from spinefx.imaging.nifti import read_nifti  # deferred: training must run where neither nibabel nor SciPy is
+
     path = workspace.image(participant_id, weighting)
     if not path.is_file():
         raise FileError("missing", where=path.name, remedy=REMEDY)
@@ -78,7 +81,9 @@ def file_digests(workspace: Workspace, participant_id: str) -> dict[str, str]:
 
 
 def check_images(workspace: Workspace, participant_id: str, known: Mapping[str, str]) -> None:
-    """Check that a participant's images are those that were ingested.
+    """Check that the images of a participant are those that were ingested, as far as they are here.
+
+    Training may run on a machine that was given the patches alone, which carry digests of their own.
 
     Parameters
     ----------
@@ -93,9 +98,8 @@ def check_images(workspace: Workspace, participant_id: str, known: Mapping[str, 
     FileError, GeometryError, WorkspaceError
         As :func:`read_image`.
     """
-    there = workspace.images(participant_id)
-    for weighting in dict.fromkeys((*PROTOCOL_SEQUENCES, *there)):
-        if weighting not in there or _digest(there[weighting]) != known.get(str(weighting)):
+    for weighting, path in workspace.images(participant_id).items():
+        if _digest(path) != known.get(str(weighting)):
             read_image(workspace, participant_id, weighting)
 
 
