@@ -12,7 +12,8 @@ import pytest
 from spinefx.app.state import ServeSettings
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.imaging.volume import Volume
-from spinefx.workspace.layout import Workspace, read_json
+from spinefx.vocabulary import VOXEL_DIGEST
+from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import read_lesions, sidecar_path
 
 READY = "[data-pane=T2W]"
@@ -119,7 +120,10 @@ def test_a_different_spacing_a_shift_and_another_order_change_nothing(study: Pat
     affine = volume.affine.copy()
     affine[:3, 3] = volume.to_mm(((len(volume.array) - 1) // 2 * 2, 0, 0))
     affine[:3, 0] *= -2
-    write_nifti(path, replace(volume, array=thinned, affine=affine), sidecar)
+    # As if it had been ingested so: the record of its voxels goes with it.
+    bare = {key: value for key, value in sidecar.items() if key != VOXEL_DIGEST}
+    write_nifti(path, replace(volume, array=thinned, affine=affine), bare)
+    write_json(sidecar_path(workspace, "sub-001", "T1w"), bare | {VOXEL_DIGEST: read_nifti(path).voxel_digest})
     with running(ServeSettings(study)) as served:
         open_case(page, served.address)
         seen = []
