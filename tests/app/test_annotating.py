@@ -17,6 +17,7 @@ from spinefx.app.access import add_user
 from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.cases.lesion import Box, box_agreement
 from spinefx.imaging.nifti import read_nifti, write_nifti
+from spinefx.vocabulary import VOXEL_DIGEST
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_cohort, read_lesions, sidecar_path
 
@@ -159,7 +160,8 @@ def test_a_replaced_image_is_shown_when_the_participant_is_opened_again(
     before = client.get("/api/annotate/sub-001").json()
     path = workspace.image("sub-001", "T1w")
     volume, sidecar = read_nifti(path), read_json(sidecar_path(workspace, "sub-001", "T1w"))
-    write_nifti(path, replace(volume, array=volume.array[1:], affine=volume.affine), sidecar)
+    shorter = replace(volume, array=volume.array[1:], affine=volume.affine)
+    write_nifti(path, shorter, sidecar | {VOXEL_DIGEST: shorter.voxel_digest})
     after = client.get("/api/annotate/sub-001").json()
     counts = [len(one["pair"]["t1w"]["positions_mm"]) for one in (before, after)]
     assert counts == [len(volume.array), len(volume.array) - 1]

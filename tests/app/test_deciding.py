@@ -35,6 +35,7 @@ from spinefx.commands.predict import predict
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.second_opinion.intake import Opened
 from spinefx.second_opinion.opinion import Opinion
+from spinefx.vocabulary import VOXEL_DIGEST
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_lesions, sidecar_path
 
@@ -258,7 +259,7 @@ def test_cannot_tell_where_t1w_shows_nothing_or_another_place(
         noise = np.random.default_rng(1).integers(0, 900, volume.array.shape)
         volume = replace(volume, array=noise.astype(np.float32), frame_of_reference="another")
         sidecar |= {"FrameOfReference": "another"}
-    write_nifti(path, volume, sidecar)
+    write_nifti(path, volume, sidecar | {VOXEL_DIGEST: volume.voxel_digest})
     client = client_of(study)
     opened = client.post("/api/decide/participants/sub-001").json()
     refused(ask(client, opened, lesion_of(study, "sub-001")), kind)

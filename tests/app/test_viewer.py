@@ -23,7 +23,8 @@ from PIL import Image
 from spinefx.app.state import ServeSettings
 from spinefx.imaging.nifti import read_nifti, write_nifti
 from spinefx.imaging.volume import Volume
-from spinefx.workspace.layout import Workspace, read_json
+from spinefx.vocabulary import VOXEL_DIGEST
+from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import read_lesions, sidecar_path
 
 SETTLED_MS = 150
@@ -834,7 +835,9 @@ def test_link_undo_and_panel_survive_swapped_sides_another_layout_and_a_replaced
     affine = volume.affine.copy()
     affine[:3, 3] = volume.to_mm(((len(volume.array) - 1) // 2 * 2, 0, 0))
     affine[:3, 0] *= -2
-    write_nifti(path, replace(volume, array=volume.array[::2][::-1], affine=affine), sidecar)
+    bare = {key: value for key, value in sidecar.items() if key != VOXEL_DIGEST}
+    write_nifti(path, replace(volume, array=volume.array[::2][::-1], affine=affine), bare)
+    write_json(sidecar_path(workspace, "sub-001", "T1w"), bare | {VOXEL_DIGEST: read_nifti(path).voxel_digest})
     press(page, "PageUp")
     at(page, 1, "Your saved box")
     press(page, "t")
