@@ -23,7 +23,7 @@ from spinefx.learning.classifier import Classifier
 from spinefx.learning.networks import Network
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.scoring import load_models
-from spinefx.vocabulary import Weighting
+from spinefx.vocabulary import VOXEL_DIGEST, Weighting
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_lesions
 from spinefx.workspace.stacks import load_stack, load_stacks
@@ -176,7 +176,8 @@ def test_an_answer_reads_the_third_series_and_needs_it(study: Path, tmp_path: Pa
     sidecar = json.loads((tmp_path / name.replace(".nii.gz", ".json")).read_text())
     rng = np.random.default_rng(0)
     noise = rng.permuted(stir.array.ravel()).reshape(stir.array.shape)
-    write_nifti(tmp_path / name, type(stir)(noise, stir.affine, stir.frame_of_reference, stir.weighting), sidecar)
+    noisy = type(stir)(noise, stir.affine, stir.frame_of_reference, stir.weighting)
+    write_nifti(tmp_path / name, noisy, sidecar | {VOXEL_DIGEST: noisy.voxel_digest})
     assert answer(study, tmp_path)["patient"] != plain["patient"]
     for path in tmp_path.glob("*STIR*"):
         path.unlink()

@@ -12,7 +12,7 @@ from spinefx.imaging.contrast_words import names_a_sequence
 __all__ = ["VolumeName", "people_of", "stem_of_person"]
 
 # Sidecar keys that tell patients or visits apart, the surest first.
-IDENTIFIERS = ("PatientID", "StudyInstanceUID", "FrameOfReference")
+IDENTIFIERS = ("PatientID", "StudyInstanceUID")
 # Words of image files that name neither person nor sequence.
 OTHER_WORDS = frozenset(
     [
