@@ -178,7 +178,7 @@ def test_a_replayed_answer_counts_once_and_a_second_answer_is_refused(
     assert mine.ask("POST", path, answer)["step"] == "done"
     refused = mine.ask("POST", path, answer | {"confidence": 1}, status=409)
     assert refused["error"] == "StaleError"
-    assert "it stands" in refused["message"]
+    assert "already has a sealed answer" in refused["message"]
     mine.ask("POST", path.replace("/seal", "/open"), status=409)
     mine.ask("PUT", path.replace("/seal", "/draft"), {}, status=409)
     assert len(mine.log.entries(kind="answer.sealed")) == 1
@@ -255,7 +255,7 @@ def test_the_second_session_of_a_crossover_opens_after_the_washout(
             mine.ask("POST", mine.path("revise"), AFTER)
     assert "after the washout" in mine.ask("GET", "/api/read/pilot/2", status=403)["message"]
     (overview,) = mine.ask("GET", "/api/read")["studies"]
-    assert "this session opens on" in overview["sessions"][1]["closed"]
+    assert "This session opens on" in overview["sessions"][1]["closed"]
     app: Any = mine.client.app
     app.state.clock = Clock(now=lambda: datetime.now(UTC) + timedelta(days=29))
     assert mine.current(2) == reader_study.tasks("R1", 2)[0].handle
