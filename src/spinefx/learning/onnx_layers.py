@@ -113,15 +113,15 @@ class GraphLayers:
         further: dict[str, Any] = {} if layer.groups == 1 else {"group": layer.groups}
         if set(layer.dilation) != {1}:
             further["dilations"] = layer.dilation
+        before = after = [int(one) for one in layer.padding]
         if isinstance(layer, TrailingPadConvolution):
-            further["auto_pad"] = "SAME_UPPER"
-        else:
-            further["pads"] = [int(one) for one in layer.padding] * 2
+            before, after = ([margin] * 2 for margin in layer.margins)
         return self.add(
             "Conv",
             [maps, self.store(weight), self.store(bias)],
             kernel_shape=layer.kernel_size,
             strides=layer.stride,
+            pads=[*before, *after],
             **further,
         )
 
