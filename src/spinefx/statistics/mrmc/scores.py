@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from spinefx.errors import InputError, TableError
 from spinefx.statistics.inputs import columns_of, readings_from, truth_from
+from spinefx.statistics.readings import benefit_readings
 from spinefx.vocabulary import Diagnosis
 
 __all__ = ["Design", "Endpoint", "ReaderStudy", "StudyCounts"]
@@ -204,8 +205,10 @@ class ReaderStudy:
         readings: object,
         truth: object,
         score: Literal["confidence", "diagnosis"] = "confidence",
+        *,
+        arms: Sequence[str] | None = None,
     ) -> ReaderStudy:
-        """Create a study from readings, whose arms (unaided and aided) become the modalities.
+        """Create a study from readings, whose arms become the modalities.
 
         Parameters
         ----------
@@ -216,13 +219,19 @@ class ReaderStudy:
         score : {'confidence', 'diagnosis'}
             The confidence, if given; or the diagnosis as 1 for malignant and 0 for benign, to be analysed as
             sensitivity or specificity at a threshold of 0.5.
+        arms : sequence of str, optional
+            The arms to keep; by default unaided and aided, as
+            :func:`spinefx.statistics.readings.benefit_readings` returns them. Perturbed readings, in which the model's
+            answer was flipped on purpose, must be asked for by name.
 
         Returns
         -------
         ReaderStudy
         """
         of_case = truth_from(truth)
-        kept = [reading for reading in readings_from(readings) if reading.case_id in of_case]
+        listed = readings_from(readings)
+        chosen = benefit_readings(listed) if arms is None else [one for one in listed if one.arm in set(arms)]
+        kept = [reading for reading in chosen if reading.case_id in of_case]
         malignant = [reading.diagnosis == Diagnosis.MALIGNANT for reading in kept]
         confidence = [np.nan if reading.confidence is None else reading.confidence for reading in kept]
         return cls.from_columns(
