@@ -361,3 +361,56 @@ def test_a_single_model_has_no_table_of_all_readers(tables_only: None) -> None:
     sections = (calibration_section(content), decision_section(content))
     assert set(tables_of(*sections)) == {"calibration", "decision"}
     assert not any("Also drawn" in picture.alternative for section in sections for picture in section.pictures)
+
+
+def test_a_small_pilot_does_not_join_the_panel_or_the_arms() -> None:
+    cohort = [one for n in range(3) for one in readings_of(f"r{n}", 40 + n, 100 + 5 * n, start=n)]
+    aided = [one for n in range(3) for one in readings_of(f"r{n}", 43 + n, 110 + 5 * n, Arm.AIDED, start=n)]
+    few = {*MALIGNANT[:2], *BENIGN[:2]}
+    pilot = [
+        one
+        for n in range(3)
+        for arm in (Arm.UNAIDED, Arm.AIDED)
+        for one in readings_of(f"p{n}", 50, 140, arm)
+        if one.case_id in few
+    ]
+    alone = panel_section(study(readings=[*cohort, *aided]))
+    joined = panel_section(study(readings=[*cohort, *aided, *pilot]))
+    assert [(one.name, one.rows) for one in joined.tables] == [(one.name, one.rows) for one in alone.tables]
+    assert all("p0, p1, p2" in one.note for one in joined.tables)
+    assert not any("Left out" in one.note for one in alone.tables)
+    only = panel_section(study(readings=pilot))
+    assert not only.tables
+    assert "in common" in " ".join(only.text)
+
+
+def test_perturbed_readings_stay_out_of_the_arms() -> None:
+    readings = [one for n in range(3) for one in readings_of(f"r{n}", 40 + n, 100 + 5 * n, start=n)]
+    aided = [one for n in range(3) for one in readings_of(f"r{n}", 50, 140, Arm.AIDED)]
+    turned = [
+        replace(
+            one, arm=Arm.PERTURBED, diagnosis=B if one.diagnosis == M else M, confidence=100 - (one.confidence or 0)
+        )
+        if place % 4 == 0
+        else one
+        for place, one in enumerate(aided)
+    ]
+    content = study(readings=[*readings, *turned])
+    tables = tables_of(panel_section(content), performance_section(content))
+    arms = {row["what"]: row for row in tables["arms_sensitivity"]}
+    assert float(arms["aided"]["estimate"]) == 1
+    assert {"r0", "r0, aided", "r0, perturbed"} <= {row["reader"] for row in tables["table2"]}
+    assert "flipped on purpose" in " ".join(performance_section(content).text)
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_readers_without_a_model_get_a_report() -> None:
+    readings = [one for n in range(3) for one in readings_of(f"r{n}", 40 + n, 100 + 5 * n, start=n)]
+    aided = [one for n in range(3) for one in readings_of(f"r{n}", 43 + n, 110 + 5 * n, Arm.AIDED, start=n)]
+    files = render_report(study(models=[], readings=[*readings, *aided], signs=signs_of("r0")))
+    assert {"table1.tsv", "table2.tsv", "comparison.tsv", "arms_auc.tsv", "flow.tsv"} <= set(files)
+    assert "panel_auc.tsv" not in files
+    page = files["report.html"].decode()
+    assert "without a model" in page
+    assert "Run `spinefx train WORKSPACE`" in page
+    assert "cross-validated by patient" not in page

@@ -59,9 +59,7 @@ def benefit_readings(readings: Iterable[Reading]) -> tuple[Reading, ...]:
     listed = tuple(readings)
     read = {arm: {(one.reader_id, one.case_id) for one in listed if one.arm == arm} for arm in Arm}
     dropped = read[Arm.PERTURBED] - read[Arm.AIDED]
-    return tuple(
-        one for one in listed if one.arm != Arm.PERTURBED and (one.reader_id, one.case_id) not in dropped
-    )
+    return tuple(one for one in listed if one.arm != Arm.PERTURBED and (one.reader_id, one.case_id) not in dropped)
 
 
 def diagnoses_by_reader(readings: object, truth: object = None) -> dict[str, dict[str, Diagnosis]]:

@@ -16,9 +16,11 @@ from spinefx.statistics.inputs import columns_of, readings_from, truth_from
 from spinefx.statistics.readings import benefit_readings
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["Design", "Endpoint", "ReaderStudy", "StudyCounts"]
+__all__ = ["SMALLEST_CLASS", "Design", "Endpoint", "ReaderStudy", "StudyCounts"]
 
 Endpoint = Literal["auc", "sensitivity", "specificity"]
+# Fewest malignant, and benign, cases on which readers with different cases are compared.
+SMALLEST_CLASS = 5
 
 
 class Design(StrEnum):
@@ -270,6 +272,121 @@ class ReaderStudy:
         cases = tuple(name for name, was_read in zip(self.cases, read, strict=True) if was_read)
         return ReaderStudy(scores[..., read], self.malignant[read], kept_modalities, kept_readers, cases)
 
+    def on_common_cases(self, *, floor: int = SMALLEST_CLASS, keep: Sequence[str] = ()) -> tuple[ReaderStudy, str]:
+        """Return the study of the cases that all its readers read with all their modalities.
+
+        Parameters
+        ----------
+        floor : int
+            Smallest number of malignant, and of benign, cases for a comparison.
+        keep : sequence of str
+            Readers who are never left out, such as a model.
+
+        Returns
+        -------
+        study : ReaderStudy
+            Without readers who read fewer than ``floor`` cases of either class in common with the readers kept, or
+            fewer than half of the cases of the reader with the most.
+        note : str
+            Which readers and how many cases were left out; empty if none were.
+
+        Raises
+        ------
+        InputError
+            If fewer than ``floor`` cases of either class are left.
+        """
+        if not set(keep) <= set(self.readers):
+            raise InputError("no readings of a reader to keep", where="comparison of readers", allowed="their readings")
+        own = self._fully_read
+        must = [self.readers.index(name) for name in keep]
+        common = own[must].all(axis=0)
+        sizes = (own & common).sum(axis=1)
+        largest = max((size for n, size in enumerate(sizes) if n not in must), default=0)
+        kept = list(must)
+        for n in sorted(set(range(len(self.readers))) - set(must), key=lambda n: -int(sizes[n])):
+            shared = common & own[n]
+            if 2 * sizes[n] >= largest and min(shared[self.malignant].sum(), shared[~self.malignant].sum()) >= floor:
+                common = shared
+                kept.append(n)
+        malignant, benign = int(common[self.malignant].sum()), int(common[~self.malignant].sum())
+        if min(malignant, benign) < floor or len(kept) == len(must) < len(self.readers):
+            found = f"{malignant} malignant and {benign} benign cases" if len(kept) > len(must) else "no such reader"
+            raise InputError(
+                f"{found} in common",
+                where="comparison of readers",
+                allowed=f"{floor} or more cases of each class that all readers compared read",
+            )
+        names = tuple(self.readers[n] for n in sorted(kept))
+        dropped = [self.readers[n] for n in range(len(self.readers)) if n not in kept]
+        used = self.cells[:, sorted(kept)].any(axis=1)
+        study = ReaderStudy(
+            self.scores[used][:, sorted(kept)][..., common],
+            self.malignant[common],
+            tuple(name for name, is_used in zip(self.modalities, used, strict=True) if is_used),
+            names,
+            tuple(name for name, is_common in zip(self.cases, common, strict=True) if is_common),
+        )
+        notes = []
+        if dropped:
+            notes.append(_left_out(dropped, floor))
+        if not common.all():
+            notes.append(
+                f"Compared on the {malignant} malignant and {benign} benign cases that all of them read, of "
+                f"{common.size} cases."
+            )
+        return study, " ".join(notes)
+
+    def on_enough_cases(self, *, floor: int = SMALLEST_CLASS) -> tuple[ReaderStudy, str]:
+        """Return the study of the readings whose reader read the case with all modalities that they used.
+
+        Parameters
+        ----------
+        floor : int
+            Smallest number of malignant, and of benign, such cases per reader.
+
+        Returns
+        -------
+        study : ReaderStudy
+            Without readers who have fewer than ``floor`` such cases of either class, or fewer than half of those of
+            the reader with the most. Unchanged if no reader read any case twice, as with cases nested in modalities.
+        note : str
+            Which readers and how many readings were left out; empty if none were.
+
+        Raises
+        ------
+        InputError
+            If no reader is left.
+        """
+        own = self._fully_read
+        sizes = own.sum(axis=1)
+        if not sizes.any():
+            return self, ""
+        smallest = np.minimum(own[:, self.malignant].sum(axis=1), own[:, ~self.malignant].sum(axis=1))
+        kept = [n for n in range(len(self.readers)) if smallest[n] >= floor and 2 * sizes[n] >= sizes.max()]
+        if not kept:
+            raise InputError(
+                "no reader with enough cases in all arms",
+                where="comparison of arms",
+                allowed=f"{floor} or more cases of each class that a reader read in all arms",
+            )
+        scores = np.where(own, self.scores, np.nan)[:, kept]
+        read = np.asarray(np.isfinite(scores).any(axis=(0, 1)), bool)
+        cases = tuple(name for name, was_read in zip(self.cases, read, strict=True) if was_read)
+        names = tuple(self.readers[n] for n in kept)
+        study = ReaderStudy(scores[..., read], self.malignant[read], self.modalities, names, cases)
+        dropped = [name for name in self.readers if name not in names]
+        single = int(np.isfinite(self.scores[:, kept]).sum() - np.isfinite(scores).sum())
+        notes = [_left_out(dropped, floor)] if dropped else []
+        if single:
+            notes.append(f"Left out: {single} readings of cases that their reader did not read in every arm.")
+        return study, " ".join(notes)
+
+    @property
+    def _fully_read(self) -> NDArray[np.bool_]:
+        """Whether a reader read a case with every modality that they used, shape (reader, case)."""
+        cells = self.cells
+        return np.array([np.isfinite(self.scores[cells[:, n], n]).all(axis=0) for n in range(len(self.readers))])
+
     @property
     def cells(self) -> NDArray[np.bool_]:
         """Whether a reader has read any case with a modality, shape (modality, reader)."""
@@ -306,6 +423,13 @@ class ReaderStudy:
                 return Design.CASES_IN_MODALITIES
             return Design.SPLIT_PLOT if self.reader_blocks.max() > 0 else Design.FACTORIAL
         return Design.READERS_IN_MODALITIES if cells.sum(axis=0).max() == 1 else Design.ARBITRARY
+
+
+def _left_out(names: Sequence[str], floor: int) -> str:
+    return (
+        f"Left out: {', '.join(names)}, with fewer than {floor} cases of a class to compare or less than half as many "
+        "cases as the reader with the most."
+    )
 
 
 def _numbers(score: ArrayLike, kind: str = "score") -> NDArray[np.float64]:
