@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from spinefx.errors import InputError, TableError
 from spinefx.statistics.inputs import columns_of, readings_from, truth_from
+from spinefx.statistics.ratings import finite_ratings, malignant_from
 from spinefx.statistics.readings import benefit_readings
 from spinefx.vocabulary import Diagnosis
 
@@ -118,10 +119,10 @@ class ReaderStudy:
         ----------
         reader, case : sequence
             Names or numbers, shape (row,); the order of first appearance is kept.
-        malignant : array_like of bool, shape (row,)
-            Truth of the row's case.
+        malignant : array_like, shape (row,)
+            Truth of the row's case: ``malignant`` and ``benign``, True and False, or 1 and 0.
         score : array_like, shape (row,)
-            NaN counts as missing.
+            NaN counts as missing. Minus infinity is the lowest rating (a case without a mark, as in RJafroc).
         modality : sequence or None
             None if there is only one.
 
@@ -135,9 +136,7 @@ class ReaderStudy:
             If the columns differ in length, a reading occurs twice, a case has two truths, or a score or a truth is not
             valid.
         """
-        values, truth = _numbers(score), np.asarray(malignant)
-        if truth.dtype.kind not in "biuf" or not np.isin(truth, (0, 1)).all():
-            raise TableError("a truth that is not binary", allowed="True and False, or 1 and 0")
+        values, truth = finite_ratings(_numbers(score)), malignant_from(malignant)
         columns = [["all"] * values.size if modality is None else list(modality), list(reader), list(case)]
         if {len(column) for column in columns} | {truth.size} != {values.size}:
             raise TableError("columns of unequal length", allowed="one row per reading")
@@ -176,7 +175,8 @@ class ReaderStudy:
         table : DataFrame or other table
             As for :func:`spinefx.statistics.inputs.columns_of`; numbers may be given as text.
         reader, case, score, malignant : str
-            Names of columns; ``score`` may have missing cells, ``malignant`` holds True and False, or 1 and 0.
+            Names of columns; ``score`` may have missing cells, ``malignant`` holds ``malignant`` and
+            ``benign``, True and False, or 1 and 0.
         modality : str or None
             None if there is only one.
 
@@ -196,7 +196,7 @@ class ReaderStudy:
         return cls.from_columns(
             reader=columns[reader],
             case=columns[case],
-            malignant=_numbers(columns[malignant], "truth"),
+            malignant=columns[malignant],
             score=_numbers([np.nan if value is None else value for value in columns[score]]),
             modality=columns[modality] if modality else None,
         )
@@ -432,11 +432,11 @@ def _left_out(names: Sequence[str], floor: int) -> str:
     )
 
 
-def _numbers(score: ArrayLike, kind: str = "score") -> NDArray[np.float64]:
+def _numbers(score: ArrayLike) -> NDArray[np.float64]:
     try:
         return np.asarray(score, float)
     except (TypeError, ValueError) as error:
-        raise TableError(f"a {kind} that is not a number", allowed="numbers, or NaN if missing") from error
+        raise TableError("a score that is not a number", allowed="numbers, or NaN if missing") from error
 
 
 def _numbered(column: Sequence[object]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
