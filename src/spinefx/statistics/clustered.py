@@ -323,7 +323,7 @@ def _contributions(
     scores: Floats, malignant: ArrayLike, cluster: Sequence[object]
 ) -> tuple[Floats, Floats, tuple[int, int, int, int], tuple[str, ...]]:
     """Return areas, their covariances, the numbers of findings and clusters, and warnings."""
-    scored = ~np.isnan(scores).any(axis=0)
+    scored = ~(np.isnan(scores) | np.isposinf(scores)).any(axis=0)
     scores = np.array([finite_ratings(row) for row in scores])
     scores, truth, member = scores[:, scored], np.asarray(malignant, bool)[scored], _cluster_numbers(cluster)[scored]
     if not truth.any() or truth.all():

@@ -36,15 +36,15 @@ def areas_with_covariance(scores: ArrayLike, malignant: ArrayLike) -> tuple[NDAr
     Raises
     ------
     InputError
-        If a class is missing, a score is missing, or the lengths differ.
+        If a class is missing, a score is not a number or plus infinity, or the lengths differ.
     """
     values, truth = np.atleast_2d(np.asarray(scores, float)), np.asarray(malignant, bool)
     if values.shape[1] != truth.size:
         raise InputError(f"{values.shape[1]} scores for {truth.size} diagnoses", allowed="one score per case")
     if not truth.any() or truth.all():
         raise InputError("a ROC curve of one class", allowed="at least one malignant and one benign case")
-    if np.isnan(values).any():
-        raise InputError("a missing score", allowed="a score per case; minus infinity is the lowest")
+    if np.isnan(values).any() or np.isposinf(values).any():
+        raise InputError("scores that are not finite", allowed="finite scores; minus infinity is the lowest")
     parts = structural_components(np.array([finite_ratings(row) for row in values]), truth)
     if min(truth.sum(), (~truth).sum()) < 2:
         return parts.values, np.full((len(values), len(values)), np.nan)

@@ -1,4 +1,4 @@
-"""Ratings and truths as numbers: infinite ratings keep their rank, and truths may be words."""
+"""Ratings and truths as numbers: minus infinity keeps its rank, and truths may be words."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from spinefx.vocabulary import Diagnosis
 
 __all__ = ["finite_ratings", "malignant_from"]
 
-WORDS = {
-    **dict.fromkeys((Diagnosis.MALIGNANT.value, "true", "1", "1.0"), True),
-    **dict.fromkeys((Diagnosis.BENIGN.value, "false", "0", "0.0"), False),
-}
+WORDS = {Diagnosis.MALIGNANT.value: True, Diagnosis.BENIGN.value: False}
 
 
 def finite_ratings(ratings: ArrayLike) -> NDArray[np.float64]:
-    """Return ratings in which an infinite one has become the next number beyond the finite ones.
+    """Return ratings in which minus infinity has become the next number below the finite ones.
 
     Parameters
     ----------
@@ -27,16 +24,12 @@ def finite_ratings(ratings: ArrayLike) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64
-        Of the same shape and order; NaN stays NaN.
+        Of the same shape and order; NaN and plus infinity, which is no rating, stay.
     """
     values = np.asarray(ratings, float)
-    infinite = np.isinf(values)
-    if not infinite.any():
-        return values
     finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    beyond = np.where(values > 0, np.nextafter(high, np.inf), np.nextafter(low, -np.inf))
-    return np.where(infinite, beyond, values)
+    lowest = float(finite.min()) if finite.size else 0.0
+    return np.where(np.isneginf(values), np.nextafter(lowest, -np.inf), values)
 
 
 def malignant_from(truth: ArrayLike) -> NDArray[np.bool_]:
@@ -45,7 +38,7 @@ def malignant_from(truth: ArrayLike) -> NDArray[np.bool_]:
     Parameters
     ----------
     truth : array_like, shape (case,)
-        ``malignant`` and ``benign``, or True and False, or 1 and 0, or these as texts.
+        ``malignant`` and ``benign``, or True and False, or 1 and 0.
 
     Returns
     -------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -196,7 +196,7 @@ class ReaderStudy:
         return cls.from_columns(
             reader=columns[reader],
             case=columns[case],
-            malignant=columns[malignant],
+            malignant=_truths(columns[malignant]),
             score=_numbers([np.nan if value is None else value for value in columns[score]]),
             modality=columns[modality] if modality else None,
         )
@@ -299,12 +299,12 @@ class ReaderStudy:
             raise InputError("no readings of a reader to keep", where="comparison of readers", allowed="their readings")
         own = self._fully_read
         must = [self.readers.index(name) for name in keep]
-        common = own[must].all(axis=0)
+        common: NDArray[np.bool_] = np.asarray(own[must].all(axis=0), bool)
         sizes = (own & common).sum(axis=1)
         largest = max((size for n, size in enumerate(sizes) if n not in must), default=0)
         kept = list(must)
         for n in sorted(set(range(len(self.readers))) - set(must), key=lambda n: -int(sizes[n])):
-            shared = common & own[n]
+            shared = np.asarray(common & own[n], bool)
             if 2 * sizes[n] >= largest and min(shared[self.malignant].sum(), shared[~self.malignant].sum()) >= floor:
                 common = shared
                 kept.append(n)
@@ -423,6 +423,16 @@ class ReaderStudy:
                 return Design.CASES_IN_MODALITIES
             return Design.SPLIT_PLOT if self.reader_blocks.max() > 0 else Design.FACTORIAL
         return Design.READERS_IN_MODALITIES if cells.sum(axis=0).max() == 1 else Design.ARBITRARY
+
+
+def _truths(column: Sequence[object]) -> Any:
+    """Return the truths of a table, whose numbers a file writes as texts."""
+    if any(isinstance(one, str) and one.strip()[:1].isalpha() for one in column):
+        return [{"true": True, "false": False}.get(str(one).strip().lower(), one) for one in column]
+    try:
+        return np.asarray(column, float)
+    except (TypeError, ValueError) as error:
+        raise TableError("a truth that is not a number", allowed="malignant and benign, or 1 and 0") from error
 
 
 def _left_out(names: Sequence[str], floor: int) -> str:
