@@ -140,6 +140,18 @@ def test_every_option_changes_the_plan_or_is_refused_by_name(question: str, name
             plan(question, options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("difference", {"first": 0.8, "second": 0.9, "cases": 60}),
+        ("modalities", {"first": 0.8, "second": 0.9, "cases": 60, "readers": 5}),
+    ],
+)
+def test_a_required_power_is_refused_where_the_power_is_the_answer(question: str, options: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="--power given"):
+        plan(question, PlanOptions(**options, power=0.9))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["share", "spread", "dependence", "margin"])
 def test_a_pilot_on_disk_refuses_the_options_of_a_simulated_one(pilot: tuple[Path, Path], name: str) -> None:
     given = {"pilot": pilot[0], "truth": pilot[1], "model": "model", "difference": 0.1, "readers": 8}

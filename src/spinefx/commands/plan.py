@@ -32,7 +32,6 @@ USED: dict[str, frozenset[str]] = {
 }
 # Options of a simulated pilot, which a pilot on disk makes idle, and options of a pilot on disk.
 OF_SIMULATION, OF_PILOT = frozenset({"share", "spread"}), frozenset({"truth", "model"})
-EVERYWHERE = frozenset({"power", "alpha"})
 SEED, PILOTS, PILOT_READERS, PILOT_CASES = 1, 40, 6, 200
 
 
@@ -141,14 +140,17 @@ def _refuse_unused(question: Question, options: PlanOptions) -> None:
     used = USED[question] - (OF_PILOT if options.pilot is None else OF_SIMULATION)
     if options.pilot is not None and options.difference is not None:
         used -= {"first", "second"}
+    # Where cases, and readers if there are any, are given, the power is the answer.
+    is_sized = options.cases is not None and (options.readers is not None or "readers" not in used)
+    used |= {"alpha"} if is_sized else {"alpha", "power"}
     given = [one.name for one in fields(PlanOptions) if getattr(options, one.name) != one.default]
-    idle = [name for name in given if name not in used | EVERYWHERE]
+    idle = [name for name in given if name not in used]
     if idle:
         pilot = "" if options.pilot is None else " with a pilot"
         raise InputError(
             f"{', '.join(f'--{name}' for name in idle)} given",
             where=f"{question}{pilot}",
-            allowed=", ".join(f"--{one.name}" for one in fields(PlanOptions) if one.name in used | EVERYWHERE),
+            allowed=", ".join(f"--{one.name}" for one in fields(PlanOptions) if one.name in used),
             remedy="Leave it out: this plan does not use it.",
         )
 

@@ -236,7 +236,9 @@ class PrintedP:
             False for a bound, and for a value that agrees by rounding.
         """
         bound, unit = self.number.value, 2 * self.number.half_unit
-        return self.relation == "=" and not self.fits(p) and bound <= p * (1 + 1e-9) and p < bound + unit * (1 - 1e-9)
+        return (
+            self.relation == "=" and not self.fits(p) and bound <= p * (1 + 1e-9) and p <= (bound + unit) * (1 + 1e-9)
+        )
 
     def shifted(self, power: int) -> PrintedP:
         """Return the p-value with its decimal point moved.

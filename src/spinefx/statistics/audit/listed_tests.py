@@ -19,8 +19,8 @@ PAIRED = ("exact McNemar", "mid-p McNemar", "chi-square McNemar", "corrected chi
 UNPAIRED = ("Fisher", "mid-p Fisher", "chi-square", "corrected chi-square", "unpooled z", "likelihood ratio")
 ONE_SIDED, OTHER_SIDE = "one-sided ", "one-sided (other direction) "
 LISTED_TESTS = (
-    f"{', '.join((*PAIRED, *UNPAIRED))}; each two-sided and one-sided in either direction (the last two-sided only), "
-    "rounded or truncated"
+    f"{', '.join((*PAIRED, *UNPAIRED))}; each two-sided and one-sided (the last two-sided only), rounded or truncated; "
+    "for a printed number also one-sided in the direction opposite to the counts"
 )
 TRUNCATED = ", truncated instead of rounded"
 MOST_NAMED = 3
@@ -73,6 +73,9 @@ def tests_that_give(printed: PrintedP, k1: int, n1: int, k2: int, n2: int, *, pa
         b, c = (np.asarray(k - shared, float) for k in (k1, k2))
         tests += [(name, p, b, c) for name, p in _paired(b, c).items()]
     tests += [(name, np.array([p]), None, None) for name, p in _unpaired(k1, n1, k2, n2).items()]
+    if printed.relation in {">", ">="}:
+        # A test in the direction opposite to the counts exceeds every bound, and would excuse any of them.
+        tests = [one for one in tests if not one[0].startswith(OTHER_SIDE)]
     tests.sort(key=lambda one: (one[0].startswith(OTHER_SIDE), one[0].startswith(ONE_SIDED)))
     return tuple(
         GivenP(name, float(p[i]), None if b is None else int(b[i]), None if c is None else int(c[i]), truncated)

@@ -324,7 +324,7 @@ class ReaderStudy:
             self.malignant[common],
             tuple(name for name, is_used in zip(self.modalities, used, strict=True) if is_used),
             names,
-            tuple(name for name, is_common in zip(self.cases, common, strict=True) if is_common),
+            tuple(name for name, is_common in zip(self.cases, common.tolist(), strict=True) if is_common),
         )
         notes = []
         if dropped:
