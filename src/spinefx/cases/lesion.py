@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
     from spinefx.imaging.volume import Slices
 
-__all__ = ["SIDE_LIMITS_MM", "Box", "Lesion", "box_agreement"]
+__all__ = ["FLIPPED", "SIDE_LIMITS_MM", "Box", "Lesion", "box_agreement"]
 
 # A C3 body is about 14 mm high, an L4 body with a mass about 70 mm across; a box beyond these limits is a slip.
 SIDE_LIMITS_MM = (8.0, 120.0)
+# Places closer than this, in sides of the box, are the same vertebra.
+SAME_PLACE = 0.25
+FLIPPED = (
+    "With left and posterior negated, the box fits the image as well or better. It may be in RAS millimetres, as some "
+    "viewers show them, where LPS is expected. Look at the picture of the box, and correct the signs if they are wrong."
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,29 @@ class Lesion:
         """Slice numbers that hold the lesion, ascending."""
         return tuple(range(self.first_slice, self.last_slice + 1))
 
+    def flipped(self, marked: Slices) -> Lesion | None:
+        """Return the lesion with left and posterior negated, which is where a box in RAS millimetres belongs.
+
+        Parameters
+        ----------
+        marked : Slices
+            The series that the box was marked on.
+
+        Returns
+        -------
+        Lesion or None
+            None where that place is the same vertebra, or does not lie in the series on the lesion's slices.
+        """
+        left, posterior, superior = self.box.centre_mm
+        if 2 * float(np.hypot(left, posterior)) < SAME_PLACE * self.box.side_mm:
+            return None
+        other = replace(self, box=Box((-left, -posterior, superior), self.box.side_mm))
+        try:
+            other.check_inside(marked)
+        except BoxError:
+            return None
+        return other
+
     def check_inside(self, marked: Slices) -> None:
         """Refuse a lesion that does not lie in the series it was marked on.
 
@@ -116,7 +145,11 @@ class Lesion:
         """
         slices, rows, columns = marked.shape
         if self.last_slice >= slices:
-            raise BoxError(f"lesion slice {self.last_slice} lies outside the T2W stack", allowed=f"0 to {slices - 1}")
+            raise BoxError(
+                f"lesion slice {self.last_slice} lies outside the T2W stack",
+                allowed=f"0 to {slices - 1}",
+                remedy="Count the slices from 0, beginning at the patient's left.",
+            )
         slice_, row, column = (float(value) for value in marked.to_index(self.box.centre_mm))
         if not (-0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5):
             raise BoxError(
@@ -128,6 +161,7 @@ class Lesion:
             raise BoxError(
                 f"the box's centre lies on slice {slice_:.1f}, away from the lesion's slices",
                 allowed=f"slices {self.first_slice} to {self.last_slice}, or one slice beyond",
+                remedy="Check that box and slices belong together, and that millimetres are LPS.",
             )
 
 

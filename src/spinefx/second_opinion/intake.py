@@ -12,8 +12,8 @@ from spinefx.errors import InputError, SelectionError
 from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import Study, only_study, scan
 from spinefx.imaging.volume import Volume
+from spinefx.learning.guards import image_measures
 from spinefx.processes.pool import in_child
-from spinefx.second_opinion.reference_cases import image_measures
 from spinefx.vocabulary import MARKED, Weighting
 
 __all__ = ["FoundSeries", "Opened", "open_safely", "open_volumes"]
@@ -56,7 +56,7 @@ class Opened:
     trouble : str
         Why there are no volumes; otherwise empty.
     measures : mapping of str to float
-        See :func:`spinefx.second_opinion.reference_cases.image_measures`.
+        See :func:`spinefx.learning.guards.image_measures`.
     """
 
     series: tuple[FoundSeries, ...]

@@ -338,6 +338,8 @@ class SecondOpinion(ResponseBody):
     nearest : list of NearestCase
     nearest_by : str
     quality : list of InputMeasure
+    not_checked : list of str
+        Guards that could not be applied, each with its reason.
     cautions, stamps : list of str
     """
 
@@ -361,6 +363,7 @@ class SecondOpinion(ResponseBody):
     nearest: list[NearestCase]
     nearest_by: str
     quality: list[InputMeasure]
+    not_checked: list[str]
     cautions: list[str]
     stamps: list[str]
 
@@ -375,7 +378,7 @@ class WhyNot(ResponseBody):
     words : str
         The same in plain words.
     remedy : str
-        What to do next; may be empty.
+        What to do next.
     reason : str
         What was found, and what was expected.
     """
