@@ -47,7 +47,8 @@ from spinefx.learning.scoring import score
 from spinefx.second_opinion.intake import Opened, open_safely, open_volumes
 from spinefx.second_opinion.opinion import Opinion, Panel, load_panel, second_opinion
 from spinefx.second_opinion.withheld import Withheld
-from spinefx.vocabulary import Weighting
+from spinefx.vocabulary import TruthSource, Weighting
+from spinefx.workspace.records import read_participants
 from spinefx.workspace.stacks import sheet_path
 
 __all__ = ["UPLOAD_PATH", "add_deciding"]
@@ -113,8 +114,10 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
 
     @app.post("/api/decide/opened/{study}/series")
     def choose_series(study: str, wanted: SeriesRequest, user: Reader) -> OpenedStudy:
-        """Choose the two series yourself."""
-        return desk.choose(desk.studies.find(study, user.code), wanted.t1w, wanted.t2w)
+        """Choose the series yourself."""
+        places = {Weighting.T1W: wanted.t1w, Weighting.T2W: wanted.t2w}
+        places |= {} if wanted.stir is None else {Weighting.STIR: wanted.stir}
+        return desk.choose(desk.studies.find(study, user.code), places)
 
 
 def _add_opinions(app: FastAPI, desk: _Desk) -> None:
@@ -218,20 +221,28 @@ class _Desk:
         folder = self.state.workspace.image(participant_id, "T2w").parent
         opened = open_volumes((folder, self.sequences, {}))
         self.state.log.append(STUDY_OPENED, user.code, participant_id)
-        study = self.studies.add(user.code, participant_id, opened, participant_id)
+        phantom = self._is_phantom(participant_id)
+        study = self.studies.add(
+            user.code, participant_id, opened, participant_id, needed=self.sequences, phantom=phantom
+        )
         return study.describe(self.state.imagery)
 
     def open_folder(self, user: User, folder: tempfile.TemporaryDirectory[str]) -> OpenedStudy:
         opened = self._read(Path(folder.name))
-        study = self.studies.add(user.code, BROUGHT, opened, self._recognised(opened), folder)
+        participant_id = self._recognised(opened)
+        phantom = self._is_phantom(participant_id)
+        study = self.studies.add(
+            user.code, BROUGHT, opened, participant_id, folder, needed=self.sequences, phantom=phantom
+        )
         self.state.log.append(STUDY_OPENED, user.code)
         return study.describe(self.state.imagery)
 
-    def choose(self, study: OpenStudy, t1w: int, t2w: int) -> OpenedStudy:
+    def choose(self, study: OpenStudy, places: Mapping[Weighting, int]) -> OpenedStudy:
         if study.folder is None:
             raise AccessError("The series of a participant cannot be chosen here: the workspace names them")
-        study.opened = self._read(Path(study.folder.name), {Weighting.T1W: t1w, Weighting.T2W: t2w})
+        study.opened = self._read(Path(study.folder.name), places)
         study.participant_id = self._recognised(study.opened)
+        study.phantom = self._is_phantom(study.participant_id)
         study.alignments = {}
         return study.describe(self.state.imagery)
 
@@ -285,6 +296,14 @@ class _Desk:
             return open_safely(folder, self.sequences, places)
         finally:
             self._reading.release()
+
+    def _is_phantom(self, participant_id: str | None) -> bool:
+        """Return whether a participant is known to be a phantom; nobody knows it of a study that is brought."""
+        return participant_id is not None and any(
+            one.truth_source == TruthSource.PHANTOM
+            for one in read_participants(self.state.workspace)
+            if one.participant_id == participant_id
+        )
 
     def _recognised(self, opened: Opened) -> str | None:
         try:
