@@ -213,9 +213,8 @@ class Deciding {
     replace(this.result, ...cannotTell({ words, remedy, reason: trouble }));
     this.tell(alone ? "T2W alone: another series is missing" : "No pair of series", true);
     if (!alone) this.pair.clear();
-    this.pair.explain((name) => (alone && name === "T2W" ? "Loading T2W" : `No ${name} series; see the panel for the reason`));
     if (alone) await this.pair.showAlone(alone);
-    this.pair.explain((name) => `No ${name} series; see the panel for the reason`);
+    this.pair.explain((name) => (alone ? `No usable ${name} series; see the panel for the reason` : "No images; see the panel for the reason"));
   }
 
   /** The box is kept for a reload of this page, under a name that does not identify anyone. */
