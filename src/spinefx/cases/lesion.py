@@ -101,7 +101,7 @@ class Lesion:
                 f"lesion slices {self.first_slice} to {self.last_slice}", allowed="0 <= first_slice <= last_slice"
             )
         if self.level and self.level not in LEVELS:
-            raise BoxError(f"vertebral level {self.level!r}", allowed="C1 to C7, T1 to T13, L1 to L6, S1 to S5")
+            raise BoxError("an unknown vertebral level", allowed="C1 to C7, T1 to T13, L1 to L6, S1 to S5")
 
     @property
     def slices(self) -> tuple[int, ...]:
