@@ -23,7 +23,8 @@ SIDE_LIMITS_MM = (8.0, 120.0)
 SAME_PLACE = 0.25
 FLIPPED = (
     "With left and posterior negated, the box fits the image as well or better. It may be in RAS millimetres, as some "
-    "viewers show them, where LPS is expected. Look at the picture of the box, and correct the signs if they are wrong."
+    "viewers show them, where LPS is expected. Look at the picture of the box (--sheet), and correct the signs if they "
+    "are wrong."
 )
 
 
@@ -108,13 +109,15 @@ class Lesion:
         """Slice numbers that hold the lesion, ascending."""
         return tuple(range(self.first_slice, self.last_slice + 1))
 
-    def flipped(self, marked: Slices) -> Lesion | None:
+    def flipped(self, marked: Slices, *, slices_follow: bool = False) -> Lesion | None:
         """Return the lesion with left and posterior negated, which is where a box in RAS millimetres belongs.
 
         Parameters
         ----------
         marked : Slices
             The series that the box was marked on.
+        slices_follow : bool
+            Whether the slices were derived from the box, and move with it. Slices that were given stay as they are.
 
         Returns
         -------
@@ -124,8 +127,12 @@ class Lesion:
         left, posterior, superior = self.box.centre_mm
         if 2 * float(np.hypot(left, posterior)) < SAME_PLACE * self.box.side_mm:
             return None
-        other = replace(self, box=Box((-left, -posterior, superior), self.box.side_mm))
+        box, first, last = Box((-left, -posterior, superior), self.box.side_mm), self.first_slice, self.last_slice
+        if slices_follow:
+            middle, end = round(float(marked.to_index(box.centre_mm)[0])), marked.shape[0] - 1
+            first, last = (min(max(0, middle + away), end) for away in (-(last - first) // 2, (last - first) // 2))
         try:
+            other = replace(self, box=box, first_slice=first, last_slice=last)
             other.check_inside(marked)
         except BoxError:
             return None

@@ -330,7 +330,7 @@ def _enrol(job: Job) -> _Enrolled:
     missing = tuple(weighting for weighting in workspace.sequences if weighting not in found.chosen)
     images = tuple(SeriesDigest(name, str(weighting), volume.voxel_digest) for weighting, volume in volumes.items())
     notes = (*found.overrides, *found.notes)
-    places = None if lesion is None else BoxPlaces.of(lesion, volumes[MARKED])
+    places = None if lesion is None else _places(lesion, enrolment, volumes[MARKED])
     return _Enrolled(participant, record, images, found.refused, missing, notes, places)
 
 
@@ -393,6 +393,13 @@ def _lesion(enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion | None:
             remedy = f"{error.remedy} {FLIPPED}".strip()
             error = BoxError(error.found, where=error.where, allowed=error.allowed, remedy=remedy)
         raise error from None
+
+
+def _places(lesion: Lesion, enrolment: Enrolment, t2w: Volume) -> BoxPlaces | None:
+    """Look at a box and at its sign-flipped place; a box in pixels has no signs to be wrong."""
+    in_mm = isinstance(enrolment.box, Box)
+    other = lesion.flipped(t2w, slices_follow=not enrolment.lesion_images) if in_mm else None
+    return BoxPlaces.of(lesion, other, t2w)
 
 
 def _inside(box: Box, enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion:

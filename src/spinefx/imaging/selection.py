@@ -185,7 +185,7 @@ def choose_series(
         if found:
             chosen |= _best({MARKED: [marked], weighting: found})
     refused = tuple(
-        RefusedSeries(each.label, each.uid, reasons[each.uid] or _why_not(each, chosen, by_user))
+        RefusedSeries(each.label, each.uid, reasons[each.uid] or _why_not(each, chosen, by_user, holding))
         for each in study.series
         if each.uid not in {one.uid for one in chosen.values()}
     )
@@ -289,7 +289,12 @@ def _evidence(series: Series) -> int:
     )
 
 
-def _why_not(series: Series, chosen: Mapping[Weighting, Series], by_user: Mapping[Weighting, Series]) -> str:
+def _why_not(
+    series: Series,
+    chosen: Mapping[Weighting, Series],
+    by_user: Mapping[Weighting, Series],
+    holding: Sequence[float] | None,
+) -> str:
     """Return what made another series the better one."""
     marked = chosen[MARKED]
     if series.weighting not in chosen:
@@ -297,6 +302,8 @@ def _why_not(series: Series, chosen: Mapping[Weighting, Series], by_user: Mappin
     winner = chosen[series.weighting]
     if series.weighting in by_user:
         return f"{winner.label} was named"
+    if holding is not None and shows(winner, holding) and not shows(series, holding):
+        return f"{winner.label} is preferred: it shows the box, this one does not"
     partner = marked if winner is not marked else next((one for one in chosen.values() if one is not marked), marked)
     shared, won = _overlap(series, partner), _overlap(winner, partner)
     if _same_frame(winner, partner) and not _same_frame(series, partner):

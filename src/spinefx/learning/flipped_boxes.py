@@ -43,12 +43,14 @@ class BoxPlaces:
     flipped: NDArray[np.float64] | None
 
     @classmethod
-    def of(cls, lesion: Lesion, marked: Slices) -> BoxPlaces | None:
+    def of(cls, lesion: Lesion, other: Lesion | None, marked: Slices) -> BoxPlaces | None:
         """Look at both places of a lesion.
 
         Parameters
         ----------
         lesion : Lesion
+        other : Lesion or None
+            At the sign-flipped place, see :meth:`spinefx.cases.lesion.Lesion.flipped`.
         marked : Slices
 
         Returns
@@ -56,7 +58,7 @@ class BoxPlaces:
         BoxPlaces or None
             None where the box shows nothing.
         """
-        given, other = _view(lesion, marked, PatchSettings()), lesion.flipped(marked)
+        given = _view(lesion, marked, PatchSettings())
         if given is None:
             return None
         return cls(given, None if other is None else _view(other, marked, PatchSettings()))
