@@ -24,6 +24,7 @@ from spinefx.commands.predict import predict
 from spinefx.errors import SpinefxError
 from spinefx.learning.card import ModelCard, read_card
 from spinefx.learning.scoring import load_models
+from spinefx.second_opinion.intake import open_volumes
 from spinefx.second_opinion.many_studies import predict_many
 from spinefx.vocabulary import Weighting
 
@@ -251,3 +252,21 @@ def test_t2w_alone_is_shown_with_what_is_missing(client_of: ClientOf, trained: A
     assert picture.status_code == 200
     answer = client.post("/api/decide/opinion", json={"study": opened["study"], **trained.lesion}).json()
     assert answer["cannot_tell"]["kind"] == "SelectionError"
+
+
+def test_stir_can_be_chosen_by_hand_where_the_model_reads_it(trained: Any, tmp_path: Path) -> None:
+    folder, finer = Path(shutil.copytree(trained.export / trained.stranger, tmp_path / "study")), coarser(0.5)
+    for path in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        finer(dataset)  # the phantom's STIR is coarser than a model can read
+        dataset.save_as(path)
+    protocol = (Weighting.T1W, Weighting.T2W, Weighting.STIR)
+    plain = open_volumes((folder, protocol, {}))
+    kinds = [one.kind for one in plain.series]
+    chosen = {weighting: kinds.index(weighting.label) for weighting in protocol}
+    found = open_volumes((folder, protocol, chosen))
+    assert {weighting: found.kinds[weighting] for weighting in protocol} == {one: one.label for one in protocol}
+    assert [one.use for one in found.series] == [one.use for one in plain.series]
+    wrong = open_volumes((folder, protocol, chosen | {Weighting.STIR: chosen[Weighting.T1W]}))
+    assert not wrong.volumes
+    assert wrong.trouble
