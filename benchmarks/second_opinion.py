@@ -20,7 +20,7 @@ from spinefx.cases.alignment import AlignedSeries
 from spinefx.commands.ingest import ingest
 from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
-from spinefx.learning.guards import image_measures
+from spinefx.learning.measures import image_measures
 from spinefx.learning.scoring import load_models, score
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.settings import PhantomSettings

@@ -15,7 +15,7 @@ from spinefx.errors import InputError, SpinefxError
 from spinefx.files import write_bytes
 from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
-from spinefx.learning.guards import image_measures
+from spinefx.learning.measures import image_measures
 from spinefx.processes.pool import map_items
 from spinefx.vocabulary import MARKED, TruthSource
 from spinefx.workspace.layout import Workspace

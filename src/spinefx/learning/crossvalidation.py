@@ -280,7 +280,7 @@ def cross_validate(
     network : Network, optional
         The network that the recipe names, where it is not one of :data:`spinefx.learning.networks.NETWORKS`.
     measures : mapping of str to mapping of str to float, optional
-        Voxel sizes and times of each case's images, see :func:`spinefx.learning.guards.image_measures`. Every model
+        Voxel sizes and times of each case's images, see :func:`spinefx.learning.measures.image_measures`. Every model
         records their ranges, and refuses images far outside them.
 
     Returns

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 from spinefx.cases.patch import PatchSettings, PatchStack
 from spinefx.errors import MissedVertebraError, PatchError, UnlikeTrainingError
 from spinefx.learning.box_check import BLOCKS, FALSE_REFUSALS, FEWEST, BoxViews, Placement, box_view
-from spinefx.vocabulary import MARKED, Weighting
-
-if TYPE_CHECKING:
-    from spinefx.imaging.selection import SeriesSet
-    from spinefx.imaging.volume import Slices
+from spinefx.learning.measures import LENGTHS, PIXEL, TIMES, patch_measures
+from spinefx.vocabulary import MARKED
 
 __all__ = [
     "FEWEST_CASES",
@@ -35,10 +32,7 @@ __all__ = [
     "Guards",
     "TrainingRange",
     "TypicalView",
-    "image_measures",
-    "patch_measures",
     "view_likeness",
-    "voxel_measures",
 ]
 
 # With fewer training cases a range would be a matter of chance.
@@ -57,7 +51,6 @@ LIKENESS = "likeness to the nearest case"
 TYPICAL = "likeness to the typical training case"
 # Measures of which only low values are unusual.
 MORE_IS_BETTER = {PLACEMENT, TYPICAL, LIKENESS}
-LENGTHS, TIMES, PIXEL = ", mm", ", ms", "pixel, mm"
 UNLIKE = "Use images acquired like those of the training cases, or a model trained on images like these."
 OLD_MODEL = "the model does not record what its training cases looked like"
 OLD_MODEL_REMEDY = "Train it again with this version of spinefx to have its input checked."
@@ -185,7 +178,7 @@ class Guards:
         Parameters
         ----------
         measures : sequence of mapping of str to float
-            One for each case, see :func:`image_measures` and :func:`patch_measures`; what is unknown is left out.
+            One for each case, see the functions of :mod:`spinefx.learning.measures`; what is unknown is left out.
         views : sequence of BoxViews
             Of the cases whose box can be viewed.
 
@@ -222,7 +215,7 @@ class Guards:
         ----------
         stacks : sequence of PatchStack
         measures : mapping of str to mapping of str to float
-            Measures of the images by case, see :func:`image_measures`; may be empty.
+            Measures of the images by case, see :func:`spinefx.learning.measures.image_measures`; may be empty.
 
         Returns
         -------
@@ -434,75 +427,6 @@ class Guards:
         )
 
 
-def voxel_measures(series: Mapping[Weighting, Slices]) -> dict[str, float]:
-    """Return the voxel sizes of the series that are read.
-
-    Parameters
-    ----------
-    series : mapping of Weighting to Slices
-
-    Returns
-    -------
-    dict of str to float
-    """
-    measures: dict[str, float] = {}
-    for weighting, slices in series.items():
-        measures |= _sizes(weighting, slices.spacing_mm)
-    return measures
-
-
-def image_measures(found: SeriesSet) -> dict[str, float]:
-    """Return measures in which scanners and protocols differ, from headers alone.
-
-    Parameters
-    ----------
-    found : SeriesSet
-
-    Returns
-    -------
-    dict of str to float
-        By a readable name with the unit, without measures that the headers do not state.
-    """
-    measures: dict[str, float | None] = {}
-    for weighting, series in found.chosen.items():
-        measures |= _sizes(weighting, series.spacing_mm)
-        measures |= {
-            f"{weighting.label} repetition time{TIMES}": series.repetition_time_ms,
-            f"{weighting.label} echo time{TIMES}": series.echo_time_ms,
-        }
-    return {name: float(value) for name, value in measures.items() if value is not None}
-
-
-def patch_measures(stack: PatchStack, patch: NDArray[np.float32]) -> dict[str, float]:
-    """Return measures in which the content of a box may be unusual.
-
-    Parameters
-    ----------
-    stack : PatchStack
-    patch : ndarray of float32, shape (channel, size, size)
-        Of the middle lesion slice.
-
-    Returns
-    -------
-    dict of str to float
-        Side of the box; contrast round it (standard deviation over mean of the signal) in each series; and how the
-        other series agree with T2W within it, which shows swapped or wrong series.
-    """
-    centres = {one: patch[stack.settings.centre_of(one)].astype(np.float64) for one in stack.settings.sequences}
-    contrasts = {
-        f"{source.weighting.label} contrast round the box": float(
-            source.voxels.std() / max(abs(float(source.voxels.mean())), 1e-9)
-        )
-        for source in stack.sources
-    }
-    agreement = {
-        f"{one.label} to {MARKED.label} correlation": float(np.mean(centre * centres[MARKED]))
-        for one, centre in centres.items()
-        if one is not MARKED
-    }
-    return {f"side of the box{LENGTHS}": stack.side_mm} | contrasts | agreement
-
-
 def view_likeness(view: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """Return the correlation of two views, averaged over their channels.
 
@@ -519,11 +443,6 @@ def view_likeness(view: NDArray[np.float64], other: NDArray[np.float64]) -> floa
     one, two = (rows - rows.mean(axis=1, keepdims=True) for rows in (one, two))
     scale = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     return float(np.mean(np.sum(one * two, axis=1) / np.maximum(scale, 1e-9)))
-
-
-def _sizes(weighting: Weighting, spacing_mm: Sequence[float]) -> dict[str, float]:
-    pixel_mm = float(max(spacing_mm[1:]))
-    return {f"{weighting.label} {PIXEL}": pixel_mm, f"{weighting.label} slice step{LENGTHS}": spacing_mm[0]}
 
 
 def _likeness_to_others(shown: Sequence[tuple[str, NDArray[np.float64]]], place: int) -> float:

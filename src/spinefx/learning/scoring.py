@@ -19,7 +19,8 @@ from spinefx.errors import InputError, MissingPackage, ModelError, RegistrationE
 from spinefx.imaging.volume import Slices
 from spinefx.learning.card import MODEL_FILE
 from spinefx.learning.flipped_boxes import fits_flipped
-from spinefx.learning.guards import Guards, voxel_measures
+from spinefx.learning.guards import Guards
+from spinefx.learning.measures import voxel_measures
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.networks import Network
 from spinefx.learning.onnx_model import Scorer, has_graph
@@ -121,7 +122,7 @@ def score(
         Returns the series as they were aligned for this lesion's box already; by default they are aligned as
         :func:`spinefx.cases.alignment.align_series` does it.
     measures : mapping of str to float, optional
-        What the headers state, see :func:`spinefx.learning.guards.image_measures`; voxel sizes are measured here.
+        What the headers state, see :func:`spinefx.learning.measures.image_measures`; voxel sizes are measured here.
     guards : Guards, optional
         What the input is compared with; by default what the models' card records.
 

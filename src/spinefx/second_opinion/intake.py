@@ -13,7 +13,7 @@ from spinefx.imaging.rejection import objection_to
 from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import Study, only_study, scan
 from spinefx.imaging.volume import Volume
-from spinefx.learning.guards import image_measures
+from spinefx.learning.measures import image_measures
 from spinefx.processes.pool import in_child
 from spinefx.vocabulary import MARKED, Weighting
 
@@ -60,7 +60,7 @@ class Opened:
     trouble : str
         Why there are no volumes; otherwise empty.
     measures : mapping of str to float
-        See :func:`spinefx.learning.guards.image_measures`.
+        See :func:`spinefx.learning.measures.image_measures`.
     kinds : mapping of Weighting to str
         What the chosen series show.
     notes : tuple of str

@@ -13,7 +13,7 @@ from spinefx.files import write_bytes
 from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
-from spinefx.learning.guards import image_measures
+from spinefx.learning.measures import image_measures
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.scoring import score
 from spinefx.second_opinion.withheld import with_remedy

@@ -16,7 +16,8 @@ from spinefx.errors import SpinefxError
 from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
 from spinefx.learning.box_check import BoxViews
-from spinefx.learning.guards import Guards, image_measures, patch_measures
+from spinefx.learning.guards import Guards
+from spinefx.learning.measures import image_measures, patch_measures
 from spinefx.learning.recipe import Recipe
 from spinefx.second_opinion.recalibration import Recalibration
 from spinefx.statistics.accuracy import Confusion
@@ -54,7 +55,7 @@ class ProvenCase:
     answer : Diagnosis
         Diagnosis of the model at the threshold of the recipe.
     measures : mapping of str to float
-        Measures of images, box and patch, see :mod:`spinefx.learning.guards`; may be empty.
+        Measures of images, box and patch, see :mod:`spinefx.learning.measures`; may be empty.
     patch : ndarray of float32, shape (channel, size, size), or None
         Patch of the middle lesion slice; None where patches are missing or not current.
     """
