@@ -172,8 +172,9 @@ def main(patients: int, real_pair: Path | None) -> None:
         f"below {by_phantoms.placement.limit:.2f}, set so that {100 * FALSE_REFUSALS:.0f}% of boxes drawn "
         "again (2 mm, 5%) on held-out patients of the cohort are refused. As unlike training: likeness to the mean "
         f"view below {LEAST_LIKENESS * by_phantoms.least:.2f}, {LEAST_LIKENESS:g} of the least within the "
-        "cohort. A box 30 to 40 mm up or down may lie on the next vertebra, which no check of its content can object to. Real: seven "
-        "sound vertebrae (T11 to L5) of one patient, each judged by the six others, and by the phantoms' limits.",
+        "cohort. A box 30 to 40 mm up or down may lie on the next vertebra, which no check of its content can object "
+        "to. Real: seven sound vertebrae (T11 to L5) of one patient, each judged by the six others, and by the phantoms' "
+        "limits.",
     )
 
 
