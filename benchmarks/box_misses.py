@@ -173,8 +173,8 @@ def main(patients: int, real_pair: Path | None) -> None:
         "again (2 mm, 5%) on held-out patients of the cohort are refused. As unlike training: likeness to the mean "
         f"view below {LEAST_LIKENESS * by_phantoms.least:.2f}, {LEAST_LIKENESS:g} of the least within the "
         "cohort. A box 30 to 40 mm up or down may lie on the next vertebra, which no check of its content can object "
-        "to. Real: seven sound vertebrae (T11 to L5) of one patient, each judged by the six others, and by the phantoms' "
-        "limits.",
+        "to. Real: seven sound vertebrae (T11 to L5) of one patient, each judged by the six others, and by the "
+        "phantoms' limits.",
     )
 
 
