@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -22,6 +23,8 @@ __all__ = ["RefusedSeries", "SeriesSet", "choose_series", "kinds_beside"]
 
 TIMES = "Times in a sidecar are seconds, as BIDS has them: RepetitionTime 0.4, EchoTime 0.015."
 LEAST_OVERLAP = 0.1
+# How scanners end the names of a Dixon's parts; T1_W and T2_W are weightings. One letter is a doubt, no knowledge.
+PART_SUFFIX = re.compile(r"(?<!t[12])[_ -](w|f|in|opp)$", re.IGNORECASE)
 # Overlaps and voxel sizes that differ by less than a tenth do not decide.
 COARSE = 0.1
 
@@ -285,8 +288,13 @@ def _evidence(series: Series) -> int:
         4 * (Trait.DIXON not in series.contrast.traits and Trait.IN_PHASE not in series.contrast.traits)
         + 4 * ("DERIVED" not in series.image_type)
         + 2 * (not series.weighting_is_named)
+        + 2 * (not _ends_like_a_part(series))
         + (weighting_from_name(series.description) is series.weighting)
     )
+
+
+def _ends_like_a_part(series: Series) -> bool:
+    return any(PART_SUFFIX.search(name.strip()) for name in series.description.split("\n"))
 
 
 def _why_not(
@@ -326,6 +334,8 @@ def _better_evidence(winner: Series, series: Series) -> str:
         return "is a plain series, this one is part of a Dixon"
     if "DERIVED" in series.image_type and "DERIVED" not in winner.image_type:
         return "is an original, this one is derived"
+    if _ends_like_a_part(series) and not _ends_like_a_part(winner):
+        return "has a plain name, this one ends like a part of a Dixon"
     if series.weighting_is_named and not winner.weighting_is_named:
         return "has its weighting from timing, this one from its name"
     return "is named more clearly"
