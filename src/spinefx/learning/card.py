@@ -14,6 +14,7 @@ from spinefx.cases.patch import PatchSettings
 from spinefx.documents import read_json
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of
+from spinefx.learning.guards import Guards
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import RESEARCH_USE_ONLY
 
@@ -86,6 +87,8 @@ class ModelCard:
         SHA-256 of the weights file.
     software : mapping of str to str
         Versions of what bits depend on, at training.
+    guards : Guards or None
+        What the training cases looked like; None in models that were trained before this was recorded.
     """
 
     recipe: Recipe
@@ -94,6 +97,7 @@ class ModelCard:
     initialisation: Initialisation
     weights_digest: str
     software: Mapping[str, str]
+    guards: Guards | None = None
 
     @property
     def settings(self) -> PatchSettings:
@@ -115,7 +119,7 @@ class ModelCard:
         return self._content() | {"digest": self.digest}
 
     def _content(self) -> dict[str, Any]:
-        return {
+        content = {
             "schema": SCHEMA,
             "intended_use": RESEARCH_USE_ONLY,
             "optimistic": self.recipe.optimistic,
@@ -142,6 +146,7 @@ class ModelCard:
             "initialisation": self.initialisation.to_json(),
             "software": dict(self.software),
         }
+        return content if self.guards is None else content | {"guards": self.guards.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelCard:
@@ -170,8 +175,9 @@ class ModelCard:
                 initialisation=Initialisation.from_json(values["initialisation"]),
                 weights_digest=values["weights_digest"],
                 software=values["software"],
+                guards=Guards.from_json(values["guards"]) if "guards" in values else None,
             )
-        except (KeyError, TypeError, RecipeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecipeError) as error:
             raise ModelError(f"an incomplete model card ({error})", where=MODEL_FILE) from error
         if card.to_json() != dict(values):
             raise ModelError(

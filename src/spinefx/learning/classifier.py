@@ -20,6 +20,7 @@ from spinefx import __version__
 from spinefx.errors import ModelError
 from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.learning.card import MODEL_FILE, WEIGHTS_FILE, Initialisation, ModelCard, read_card
+from spinefx.learning.guards import Guards
 from spinefx.learning.model import TrainedModel, shuffle_filters
 from spinefx.learning.network import FractureNetwork, in_channel_order
 from spinefx.learning.networks import Network
@@ -64,6 +65,7 @@ class Classifier(TrainedModel):
         cohort_digest: str,
         fold: int,
         initialisation: Initialisation,
+        guards: Guards | None = None,
     ) -> Classifier:
         """Make a classifier from a network that has just been trained.
 
@@ -74,13 +76,15 @@ class Classifier(TrainedModel):
         cohort_digest : str
         fold : int
         initialisation : Initialisation
+        guards : Guards, optional
+            What the training cases looked like.
 
         Returns
         -------
         Classifier
         """
         weights_digest = digest_of(_serialised(network))
-        card = ModelCard(recipe, cohort_digest, fold, initialisation, weights_digest, software_versions())
+        card = ModelCard(recipe, cohort_digest, fold, initialisation, weights_digest, software_versions(), guards)
         return cls(card, network)
 
     @property
