@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from spinefx.errors import RecipeError
+from spinefx.learning.graph_plan import GraphPlan, WeightSource
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,6 +64,9 @@ class Network:
         Whose weights files fit, name by name; empty where none do.
     note : str
         What must be said beside every figure of this network; empty for the paper's own.
+    plans : mapping of str to GraphPlan
+        What its graph must consist of, by the recipe's word for the stem. Left empty for a network from outside this
+        package: training writes its plan into the model card.
 
     Notes
     -----
@@ -79,6 +83,7 @@ class Network:
     stem: str
     pretrained: str = ""
     note: str = OTHER_NOTE
+    plans: Mapping[str, GraphPlan] = field(default_factory=dict)
 
 
 def _resnet50(*, stem: str, inputs: int, dropout: float) -> nn.Module:
@@ -93,6 +98,42 @@ def _small_resnet(*, stem: str, inputs: int, dropout: float) -> nn.Module:
     return SmallResNet(stem, outputs=1, dropout=dropout, inputs=inputs)
 
 
+def _plans(convolutions: list[tuple[str, str]], digests: Mapping[str, str]) -> Mapping[str, GraphPlan]:
+    """Plan the graphs of a residual network from its convolutions, each with its normalisation, as they compute."""
+    folded = [(f"body.{layer}", f"body.{norm}", EPSILON) for layer, norm in (("conv1", "bn1"), *convolutions)]
+    layers = [("mix", "", 0.0), *folded, ("body.fc", "", 0.0)]
+    sources = tuple(WeightSource(part, *layer) for layer in layers for part in ("weight", "bias"))
+    return {stem: GraphPlan(f"sha256:{digest}", sources) for stem, digest in digests.items()}
+
+
+def _block(name: str, convolutions: int, *, shortcut: bool) -> list[tuple[str, str]]:
+    """List the convolutions of a residual block with their normalisations."""
+    first = [(f"{name}.downsample.0", f"{name}.downsample.1")] if shortcut else []
+    return first + [(f"{name}.conv{number}", f"{name}.bn{number}") for number in range(1, convolutions + 1)]
+
+
+EPSILON = 1e-5  # of torch's batch normalisation
+RESNET50_PLANS = _plans(
+    [
+        layer
+        for stage, blocks in enumerate((3, 4, 6, 3), 1)
+        for block in range(blocks)
+        for layer in _block(f"layer{stage}.{block}", 3, shortcut=block == 0)
+    ],
+    {
+        "3x3_stride_2": "ae57716c0c6b72bab32f5957f0cd63c7c1129b4006d9dc9c99448bea7e3bb644",
+        "7x7_stride_2": "49eb971cb5246c47c4c8c2126831da5fb028f7bc06fbf21b76af4dde3c9ef46e",
+        "3x3_stride_1": "c8ad534bb55c7c29a7e59e86be25cb8aab812cfb86278f8c521c9e8dd8a2eca0",
+    },
+)
+SMALL_RESNET_PLANS = _plans(
+    [layer for stage in (1, 2, 3) for layer in _block(f"layer{stage}", 2, shortcut=True)],
+    {
+        "3x3_stride_2": "0c44b50254ce6156da4397c813f8450aa1a656832bdbc3e1ab5510d0005687d9",
+        "7x7_stride_2": "ec8b7a091ca2e5b848e511ff2703d28cd20845365128fbdea700e72336610319",
+        "3x3_stride_1": "dc6072539ea84ccb642bc0a3258230b28599d9c16555d36b6314e4c50b6c677d",
+    },
+)
 NETWORKS: Mapping[str, Network] = MappingProxyType(
     {
         network.name: network
@@ -105,6 +146,7 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
                 stem="conv1",
                 pretrained="torchvision ResNet50",
                 note="",
+                plans=RESNET50_PLANS,
             ),
             Network(
                 name="small_resnet",
@@ -113,6 +155,7 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
                 dropout="dropout",
                 stem="conv1",
                 note="a small network for a CPU, not the paper's ResNet50",
+                plans=SMALL_RESNET_PLANS,
             ),
         )
     }
