@@ -191,7 +191,7 @@ class GraphPlan:
         -------
         GraphPlan
         """
-        return cls(digest_of(canonical_json([asdict(step) for step in steps])), tuple(sources))
+        return cls(digest_of(canonical_json([vars(step) for step in steps])), tuple(sources))
 
     def is_of(self, steps: Sequence[GraphStep]) -> bool:
         """Return whether steps are those of the plan.

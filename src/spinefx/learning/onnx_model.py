@@ -302,7 +302,7 @@ def _contents(folder: Path, name: str) -> NDArray[np.uint8]:
         size = (folder / name).stat().st_size
         if size > LARGEST_BYTES[name]:
             raise ModelError(f"{size} bytes", where=name, allowed=f"up to {LARGEST_BYTES[name]}", remedy=EXPORT_AGAIN)
-        return np.memmap(folder / name, np.uint8, "r") if size else np.empty(0, np.uint8)
+        return np.asarray(np.memmap(folder / name, np.uint8, "r")) if size else np.empty(0, np.uint8)
     except OSError as error:
         raise ModelError(f"no readable {name}", where="model folder", remedy=EXPORT_AGAIN) from error
 

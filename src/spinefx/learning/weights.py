@@ -50,7 +50,7 @@ def read_weights(folder: Path, card: ModelCard) -> Mapping[str, NDArray[np.float
     try:
         if not 8 < path.stat().st_size <= MOST_BYTES:
             raise _not_weights()
-        content = np.memmap(path, np.uint8, "r")
+        content = np.asarray(np.memmap(path, np.uint8, "r"))
     except OSError as error:
         raise ModelError(f"no readable {WEIGHTS_FILE}", where="model folder", remedy=COPY_AGAIN) from error
     if f"sha256:{hashlib.sha256(content.data).hexdigest()}" != card.weights_digest:
