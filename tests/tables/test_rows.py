@@ -270,3 +270,28 @@ class TestWorkbooks:
         monkeypatch.setitem(sys.modules, "openpyxl", None)
         with pytest.raises(MissingPackage, match=r"spinefx\[xlsx\].*CSV UTF-8"):
             read_table(path, required=("patient",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"patient,diagnosis" + b",x" * 1_000_000 + b"\n",
+        b"patient,diagnosis\na,benign\n" + b"a" * (2**20 + 5),
+        b"patient,diagnosis\n" + b'"\n",' * 300_000 + b"\n",
+    ],
+    ids=["columns", "cell", "a row of many lines"],
+)
+def test_a_row_without_end_is_refused_before_it_is_held(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_bytes(content)
+    with pytest.raises(TableError, match="a row of more than 1048576 characters"):
+        read_table(tmp_path / "cases.csv", required=("patient", "diagnosis"))
+
+
+def test_a_table_of_too_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spinefx.tables.rows.MOST_ROWS", 3)
+    path = tmp_path / "cases.csv"
+    path.write_text("patient\n1\n2\n3\n")
+    assert len(read_table(path, required=("patient",)).rows) == 3
+    path.write_text("patient\n1\n2\n3\n4\n")
+    with pytest.raises(TableError, match="more than 3 rows"):
+        read_table(path, required=("patient",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import tempfile
 import threading
@@ -56,8 +57,6 @@ __all__ = ["UPLOAD_PATH", "add_deciding"]
 UPLOAD_PATH = "/api/decide/studies"
 ASKED, STUDY_OPENED = "decide.asked", "decide.opened"
 BROUGHT = "Your study"
-# Studies that are read at the same time, over all users: each takes a process with its own memory.
-MOST_READING = 2
 
 
 def add_deciding(app: FastAPI) -> None:
@@ -80,7 +79,10 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
         """Describe the model, and what may be opened."""
         return desk.overview(user)
 
+    in_turn = desk.state.turns.in_turn
+
     @app.post("/api/decide/participants/{participant_id}")
+    @in_turn
     def open_participant(participant_id: str, user: Editor) -> OpenedStudy:
         """Open a participant of the workspace; for editors alone, because readers must not meet predictions here."""
         return desk.open_participant(user, participant_id)
@@ -88,12 +90,13 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
     @app.post(UPLOAD_PATH)
     async def upload_study(request: Request, user: Reader) -> OpenedStudy:
         """Upload the files of one study as multipart/form-data, and open it."""
-        folder = new_folder()
+        folder = await run_in_threadpool(new_folder)
         try:
             await receive(request, Path(folder.name))
-            return await run_in_threadpool(desk.open_folder, user, folder)
+            return await desk.state.turns.take(user.code, partial(desk.open_folder, user, folder))
         except BaseException:
-            folder.cleanup()
+            # In a thread, for a folder may hold 20,000 files; shielded, because a cancelled request must leave none.
+            await asyncio.shield(run_in_threadpool(folder.cleanup))
             raise
 
     @app.get("/api/decide/opened/{study}")
@@ -113,6 +116,7 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
         return Acknowledgement()
 
     @app.post("/api/decide/opened/{study}/series")
+    @in_turn
     def choose_series(study: str, wanted: SeriesRequest, user: Reader) -> OpenedStudy:
         """Choose the series yourself."""
         places = {Weighting.T1W: wanted.t1w, Weighting.T2W: wanted.t2w}
@@ -121,7 +125,10 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
 
 
 def _add_opinions(app: FastAPI, desk: _Desk) -> None:
+    in_turn = desk.state.turns.in_turn
+
     @app.post("/api/decide/opened/{study}/alignment")
+    @in_turn
     def alignment(study: str, wanted: LesionExtent, user: Reader) -> ExplainedMapping:
         """Align T1W with T2W at a box, as the model gets it."""
         found = desk.studies.find(study, user.code)
@@ -131,11 +138,13 @@ def _add_opinions(app: FastAPI, desk: _Desk) -> None:
         return to_mapping(placed)
 
     @app.post("/api/decide/opinion", response_model_exclude_unset=True)
+    @in_turn
     def opinion(wanted: OpinionRequest, user: Reader) -> SecondOpinion | CannotTell:
         """Ask the model for its opinion on a lesion."""
         return desk.opinion(user, desk.studies.find(wanted.study, user.code), wanted)
 
     @app.post("/api/decide/saliency")
+    @in_turn
     def saliency(wanted: SaliencyRequest, user: Reader) -> SaliencyReply:
         """Map which places of a slice the opinion rests on, and check the map."""
         study, given = desk.studies.opinion(wanted.opinion, user.code)
@@ -177,7 +186,6 @@ class _Desk:
         state.at_end.append(self.studies.close_all)
         self._panel: Panel | None = None
         self._loading = threading.Lock()
-        self._reading = threading.BoundedSemaphore(MOST_READING)
 
     @property
     def panel(self) -> Panel:
@@ -290,12 +298,7 @@ class _Desk:
         return named | ({"sheet": study.show(sheet.read_bytes)} if sheet.is_file() else {})
 
     def _read(self, folder: Path, places: Mapping[Weighting, int] | None = None) -> Opened:
-        if not self._reading.acquire(timeout=60):
-            raise AccessError("Too many studies are being read", remedy="Try again in a minute.")
-        try:
-            return open_safely(folder, self.sequences, places)
-        finally:
-            self._reading.release()
+        return open_safely(folder, self.sequences, places)
 
     def _is_phantom(self, participant_id: str | None) -> bool:
         """Return whether a participant is known to be a phantom; nobody knows it of a study that is brought."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +21,8 @@ __all__ = ["Imagery", "Shown", "VolumePair", "describe_pair", "describe_series"]
 
 # Quantiles of the voxels at which the window opens: black below the first, white above the second.
 WINDOW_SHARES = (0.01, 0.995)
+# A pair of 14 slices of 512 x 512 takes 29 MB.
+MOST_BYTES = 2**29
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +94,13 @@ class Imagery:
         Pairs kept.
     names : int
         Series that one user may hold at a time: a named series stays in memory, so no user can crowd out another.
+    most_bytes : int
+        Of all voxels, those of kept pairs and of named series together. Beyond it the pairs that were not used for
+        longest go first, then names of whoever holds most; what was just asked for always stays.
     """
 
-    def __init__(self, most: int = 24, names: int = 12) -> None:
-        self._most, self._most_names = most, names
+    def __init__(self, most: int = 24, names: int = 12, most_bytes: int = MOST_BYTES) -> None:
+        self._most, self._most_names, self._most_bytes = most, names, most_bytes
         self._pairs: OrderedDict[Hashable, VolumePair] = OrderedDict()
         self._names: OrderedDict[str, Shown] = OrderedDict()
         self._lock = threading.Lock()
@@ -122,7 +127,14 @@ class Imagery:
             self._pairs[key] = found
             while len(self._pairs) > self._most:
                 self._pairs.popitem(last=False)
+            self._make_room()
         return found
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of all voxels in memory; an array that several names share counts once."""
+        with self._lock:
+            return self._held_bytes()
 
     def hand_out(self, owner: str, volume: Volume) -> str:
         """Name a series for one user.
@@ -147,7 +159,30 @@ class Imagery:
             own = [one for one, shown in self._names.items() if shown.owner == owner]
             for old in own[: -self._most_names]:
                 del self._names[old]
+            self._make_room()
         return name
+
+    def _held_bytes(self) -> int:
+        volumes = [one for pair in self._pairs.values() for one in (pair.t2w, pair.t1w)]
+        arrays = [one.array for one in (*volumes, *(shown.volume for shown in self._names.values()))]
+        return sum({id(array): array.nbytes for array in arrays}.values())
+
+    def _make_room(self) -> None:
+        """Drop what is least needed until everything fits. The lock must be held."""
+        while self._held_bytes() > self._most_bytes:
+            if len(self._pairs) > 1:
+                self._pairs.popitem(last=False)
+                continue
+            held: Counter[str] = Counter()
+            for shown in self._names.values():
+                held[shown.owner] += shown.volume.array.nbytes
+            most = max(held, key=lambda owner: held[owner], default="")
+            own = [name for name, shown in self._names.items() if shown.owner == most]
+            # Whoever has but the pair on the screen keeps it for as long as possible; the pair just asked for stays.
+            leaving = own[:-2] or list(self._names)[:-2]
+            if not leaving:
+                return
+            del self._names[leaving[0]]
 
     def forget(self, names: Iterable[str]) -> None:
         """Withdraw some names.
@@ -179,6 +214,8 @@ class Imagery:
         """
         with self._lock:
             found = self._names.get(name)
+            if found is not None:
+                self._names.move_to_end(name)
         if found is None or found.owner != owner:
             raise AccessError("Image not found", remedy="Open the case again.")
         return found

@@ -26,6 +26,7 @@ from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, S
 from spinefx.learning.lockstep import LockstepFold, fit_together
 from spinefx.learning.network import build_network
 from spinefx.learning.networks import Network, network_named
+from spinefx.learning.onnx_layers import plan_of_network
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import fit, reproducible
 from spinefx.learning.training_data import (
@@ -418,15 +419,8 @@ def _write_missing_graphs(folders: Sequence[Path], network: Network | None) -> N
 
 def _refuse_unwritable(recipe: Recipe, network: Network | None) -> None:
     """Refuse, before training, a network from outside this package whose graph could not be written afterwards."""
-    if network is None:
-        return
-    try:
-        from spinefx.learning.onnx_export import graph_of
-    except ModuleNotFoundError as error:
-        if error.name not in {"onnx", "onnxruntime"}:
-            raise
-        return
-    graph_of(build_network(recipe, fold=0, network=network).eval(), recipe.patch_size)
+    if network is not None:
+        plan_of_network(build_network(recipe, fold=0, network=network).eval())
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:

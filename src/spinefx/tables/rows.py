@@ -6,6 +6,7 @@ An error never repeats a cell, which may hold a patient's name.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from spinefx.tables.records import Records, clean_cell, read_records
 __all__ = ["Row", "Table", "read_columns", "read_table", "stream_rows", "yes_or_no"]
 
 SIZE_LIMIT_BYTES = 64 * 2**20
+# Of a table that is held in memory: fifty readers of two thousand cases under two conditions each.
+MOST_ROWS = 200_000
 LONGEST_NUMBER = 40
 POINT_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 COMMA_NUMBER = re.compile(r"[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -335,14 +338,16 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] =
     Raises
     ------
     TableError
-        For a file that is missing or damaged, a missing column, or a row with too many cells.
+        For a file that is missing, damaged or too long, a missing column, or a row with too many cells.
     """
     if path.is_file() and path.stat().st_size > SIZE_LIMIT_BYTES:
         raise TableError("a table of more than 64 MiB", where=path.name, allowed="a table of patients")
     records = read_records(path, required)
     header = _header(path, records, required, optional)
     kept = {*required, *optional}
-    rows = [(number, _kept(header, cells, kept)) for number, cells in records.rows]
+    rows = [(number, _kept(header, cells, kept)) for number, cells in itertools.islice(records.rows, MOST_ROWS + 1)]
+    if len(rows) > MOST_ROWS:
+        raise TableError(f"a table of more than {MOST_ROWS} rows", where=path.name, allowed="a table of patients")
     comma = _writes_commas(records, (cell for _, cells in rows for cell in cells.values()))
     made = tuple(Row(path.name, number, cells, comma) for number, cells in rows)
     return Table(path.name, made, tuple(sorted({name for name in header if name} - kept)))

@@ -180,7 +180,7 @@ class Workspace:
                 raise WorkspaceError(
                     "another command is writing to this workspace",
                     where=self.root.name,
-                    remedy="Wait until it has finished, then run this command again.",
+                    remedy="Wait until it has finished, then try again.",
                 )
             sweep(self.root, older_than_s=ABANDONED_S)
             yield
