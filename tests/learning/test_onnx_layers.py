@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from spinefx.errors import ModelError
 from spinefx.learning.efficientnet import TrailingPadConvolution
+from spinefx.learning.onnx_export import node_of, stored_weights
 from spinefx.learning.onnx_layers import GraphLayers, write_network
 
 
@@ -33,14 +34,16 @@ def run(network: nn.Module, images: Tensor) -> np.ndarray:  # type: ignore[type-
     """What the written graph computes, its weights taken out of their file into the graph."""
     layers = GraphLayers()
     output = write_network(layers, network, "images")
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    stored, contents, _ = stored_weights(layers.sources, state)
     weights = []
-    for tensor in layers.weights:
+    for tensor in stored:
         place = {entry.key: int(entry.value) for entry in tensor.external_data if entry.key != "location"}
-        data = bytes(layers.data[place["offset"] : place["offset"] + place["length"]])
+        data = contents[place["offset"] : place["offset"] + place["length"]]
         values = np.frombuffer(data, np.float32).reshape(tuple(tensor.dims))
         weights.append(numpy_helper.from_array(values, tensor.name))
     graph = helper.make_graph(
-        layers.nodes,
+        [node_of(step) for step in layers.steps],
         "layers",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, list(images.shape))],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
