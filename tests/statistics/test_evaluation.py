@@ -118,7 +118,7 @@ def test_a_panel_is_compared_on_the_cases_that_all_read(seed: int) -> None:
         read = {case: kind for case, kind in truth.items() if rng.random() > 0.1}
         readings += readings_of(f"R{n}", read, n)
     study = ReaderStudy.from_readings(readings, truth, arms=["unaided"])
-    common, note = study.on_common_cases(keep=["net"])
+    common, note = study.on_shared_cases(keep=["net"])
     assert not math.isnan(common.scores.sum())
     assert set(common.cases) == set.intersection(
         *({one.case_id for one in readings if one.reader_id == name} for name in common.readers)

@@ -181,7 +181,7 @@ def _add_panel(content: ReportContent, unaided: Sequence[Reading], text: list[st
     model = [replace(reading, reader_id=main) for reading in content.main.readings]
     for name, endpoint, threshold in ENDPOINTS:
         try:
-            study, note = _study([*unaided, *model], content.truth, endpoint).on_common_cases(keep=[main])
+            study, note = _study([*unaided, *model], content.truth, endpoint).on_shared_cases(keep=[main])
             found = ai_vs_readers(study, main, endpoint=endpoint, threshold=threshold, scale="logit")
         except InputError as refusal:
             text.append(f"The {name} of the panel could not be analysed: {refusal}")

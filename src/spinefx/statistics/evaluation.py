@@ -204,7 +204,7 @@ class Evaluation:
         endpoint : {'auc', 'sensitivity', 'specificity'}
         floor : int
             Smallest number of malignant, and of benign, cases that model and readers must have in common; see
-            :meth:`spinefx.statistics.mrmc.scores.ReaderStudy.on_common_cases`.
+            :meth:`spinefx.statistics.mrmc.scores.ReaderStudy.on_shared_cases`.
         **settings
             Further arguments of :func:`spinefx.statistics.mrmc.panel.ai_vs_readers`.
 
@@ -223,7 +223,7 @@ class Evaluation:
             raise InputError(f"no {model!r} beside other readers", allowed=f"one of {', '.join(study.readers)}")
         others = [name for name in study.readers if name in self.models - {model}]
         study = study.only(readers=[name for name in study.readers if name not in others])
-        study, note = study.on_common_cases(floor=floor, keep=[model])
+        study, note = study.on_shared_cases(floor=floor, keep=[model])
         found = ai_vs_readers(study, model, **completed)
         notes = (*_left_out("They are models", others), *([note] if note else []), *found.notes)
         return replace(found, notes=notes)

@@ -277,7 +277,7 @@ class ReaderStudy:
         cases = tuple(name for name, was_read in zip(self.cases, read, strict=True) if was_read)
         return ReaderStudy(scores[..., read], self.malignant[read], kept_modalities, kept_readers, cases)
 
-    def on_common_cases(self, *, floor: int = SMALLEST_CLASS, keep: Sequence[str] = ()) -> tuple[ReaderStudy, str]:
+    def on_shared_cases(self, *, floor: int = SMALLEST_CLASS, keep: Sequence[str] = ()) -> tuple[ReaderStudy, str]:
         """Return the study of the cases that all its readers read with all their modalities.
 
         Parameters
@@ -329,7 +329,7 @@ class ReaderStudy:
             self.malignant[common],
             tuple(name for name, is_used in zip(self.modalities, used, strict=True) if is_used),
             names,
-            tuple(name for name, is_common in zip(self.cases, common.tolist(), strict=True) if is_common),
+            tuple(self.cases[n] for n in np.flatnonzero(common)),
         )
         notes = []
         if dropped:
