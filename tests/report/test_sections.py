@@ -110,7 +110,7 @@ def test_tables_1_and_2_are_those_of_the_paper(paper: dict[str, bytes]) -> None:
     """As recomputed by R and SciPy; see docs/audit.md."""
     table1 = rows_of(paper, "table1")
     p = [float(row["p Fisher"]) for row in table1]
-    assert p[:3] == pytest.approx([8.4e-9, 3.4e-7, 0.183], rel=0.01)
+    assert p[:3] == pytest.approx([8.4e-9, 3.4e-7, 0.183], rel=0.02)
     assert p[8:12] == pytest.approx([0.449, 1.4e-16, 1.7e-7, 0.0058], rel=0.02)
     collapse = [float(table1[0][f"odds ratio{end}"]) for end in ("", "_low", "_high")]
     assert collapse == pytest.approx([23.0, 6.15, 129.6], rel=0.002)

@@ -323,7 +323,7 @@ class ReaderStudy:
             )
         names = tuple(self.readers[n] for n in sorted(kept))
         dropped = [self.readers[n] for n in range(len(self.readers)) if n not in kept]
-        used = self.cells[:, sorted(kept)].any(axis=1)
+        used = np.asarray(self.cells[:, sorted(kept)].any(axis=1), bool)
         study = ReaderStudy(
             self.scores[used][:, sorted(kept)][..., common],
             self.malignant[common],
