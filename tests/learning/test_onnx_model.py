@@ -399,7 +399,7 @@ def test_the_weights_are_needed_and_must_be_those_of_the_card(folder: Path) -> N
 
 
 @pytest.mark.parametrize("stem", ["3x3_stride_2", "7x7_stride_2", "3x3_stride_1"])
-@pytest.mark.parametrize("preset", ["honest", "quick"])
+@pytest.mark.parametrize("preset", ["honest", "pretrained", "quick"])
 def test_the_table_holds_the_plan_of_every_network(preset: str, stem: str) -> None:
     recipe = Recipe.preset(preset).changed(stem=stem)
     assert plan_of_network(build_network(recipe, fold=0).eval()) == NETWORKS[recipe.network].plans[stem]

@@ -66,7 +66,7 @@ def test_what_stands_for_nothing_is_empty(tmp_path: Path, cell: str) -> None:
     [
         ("", "empty"),
         ("patient\n1\n", "no column age"),
-        ("patient,age,age\n1,2,3\n", "column age occurs twice"),
+        ("patient,age,age\n1,2,3\n", "column 3 has the name of column 2"),
         ("patient,age\n1,2\n3", "row 3: the file ends within a row"),
         ("patient,age\n1,2,3\n", r"row 2: 3 cells in a row\. Expected: 2 cells"),
         (b"patient,age\n\x81,2\n", "unknown encoding"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from spinefx.app.contracts.images import GreyWindow, ImagePair, SeriesImage
 from spinefx.errors import AccessError
 from spinefx.imaging.volume import Volume
+from spinefx.vocabulary import Weighting
 
-__all__ = ["Imagery", "Shown", "VolumePair", "describe_pair"]
+__all__ = ["Imagery", "Shown", "VolumePair", "describe_pair", "describe_series"]
 
 # Quantiles of the voxels at which the window opens: black below the first, white above the second.
 WINDOW_SHARES = (0.01, 0.995)
@@ -220,7 +221,9 @@ class Imagery:
         return found
 
 
-def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> ImagePair:
+def describe_pair(
+    imagery: Imagery, owner: str, pair: VolumePair, kinds: Mapping[Weighting, str] | None = None
+) -> ImagePair:
     """Name both series of a pair for a user, and describe where their slices lie.
 
     Parameters
@@ -228,19 +231,42 @@ def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> ImagePair:
     imagery : Imagery
     owner : str
     pair : VolumePair
+    kinds : mapping of Weighting to str, optional
+        What the series show, where it is known better than by what they are used as.
 
     Returns
     -------
     ImagePair
     """
+    shown = kinds or {}
     return ImagePair(
-        t2w=_describe(imagery, owner, pair.t2w, "a"),
-        t1w=_describe(imagery, owner, pair.t1w, "a" if pair.shared_frame else "b"),
+        t2w=describe_series(imagery, owner, pair.t2w, shown.get(Weighting.T2W, "")),
+        t1w=describe_series(
+            imagery, owner, pair.t1w, shown.get(Weighting.T1W, ""), frame="a" if pair.shared_frame else "b"
+        ),
         shared_frame=pair.shared_frame,
     )
 
 
-def _describe(imagery: Imagery, owner: str, volume: Volume, frame: Literal["a", "b"]) -> SeriesImage:
+def describe_series(
+    imagery: Imagery, owner: str, volume: Volume, kind: str = "", *, frame: Literal["a", "b"] = "a"
+) -> SeriesImage:
+    """Name a series for a user, and describe where its slices lie.
+
+    Parameters
+    ----------
+    imagery : Imagery
+    owner : str
+    volume : Volume
+    kind : str
+        What it shows; by default its weighting.
+    frame : {'a', 'b'}
+        Series with the same letter share a frame of reference.
+
+    Returns
+    -------
+    SeriesImage
+    """
     name = imagery.hand_out(owner, volume)
     shown = imagery.shown(name, owner)
     slices, rows, columns = volume.shape
@@ -248,6 +274,7 @@ def _describe(imagery: Imagery, owner: str, volume: Volume, frame: Literal["a", 
     return SeriesImage(
         handle=name,
         weighting=str(volume.weighting),
+        kind=kind or volume.weighting.label,
         rows=rows,
         columns=columns,
         row_spacing_mm=volume.spacing_mm[1],

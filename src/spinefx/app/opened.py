@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spinefx.app.contracts.deciding import ListedSeries, OpenedStudy
-from spinefx.app.imagery import Imagery, VolumePair, describe_pair
+from spinefx.app.imagery import Imagery, VolumePair, describe_pair, describe_series
 from spinefx.cases.alignment import AlignedSeries, align_series
 from spinefx.cases.lesion import Lesion
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import AccessError, SelectionError, UnavailableError
 from spinefx.imaging.volume import Volume
 from spinefx.second_opinion.intake import Opened
@@ -99,6 +100,10 @@ class OpenStudy:
         The participant, where the study is one's, if need be recognised by its voxels.
     folder : tempfile.TemporaryDirectory or None
         Where its files are; None where they are the workspace's own.
+    needed : tuple of Weighting
+        The series that are read.
+    phantom : bool
+        Whether it is known to be a phantom: a participant of a phantom workspace.
     """
 
     name: str
@@ -107,6 +112,8 @@ class OpenStudy:
     opened: Opened
     participant_id: str | None
     folder: tempfile.TemporaryDirectory[str] | None
+    needed: tuple[Weighting, ...] = PROTOCOL_SEQUENCES
+    phantom: bool = False
     touched_s: float = field(default_factory=time.monotonic)
     handles: list[str] = field(default_factory=list)
     opinions: dict[str, GivenOpinion] = field(default_factory=dict)
@@ -155,16 +162,27 @@ class OpenStudy:
             Without any identifier of the patient.
         """
         imagery.forget(self.handles)
-        pair = describe_pair(imagery, self.owner, self.pair) if self.opened.volumes else None
-        self.handles = [] if pair is None else [pair.t2w.handle, pair.t1w.handle]
+        found, alone, pair = self.opened, None, None
+        if found.volumes:
+            pair = describe_pair(imagery, self.owner, self.pair, found.kinds)
+        elif found.alone is not None:
+            alone = describe_series(imagery, self.owner, found.alone, found.kinds[Weighting.T2W])
+        self.handles = [one.handle for one in ([] if pair is None else [pair.t2w, pair.t1w])]
+        self.handles += [] if alone is None else [alone.handle]
         return OpenedStudy(
             study=self.name,
             title=self.title,
             can_choose=self.folder is not None,
-            series=[ListedSeries(label=one.label, use=one.use, reason=one.reason) for one in self.opened.series],
-            refused_files=dict(self.opened.refused_files),
-            trouble=self.opened.trouble,
+            series=[
+                ListedSeries(label=one.label, use=one.use, reason=one.reason, kind=one.kind) for one in found.series
+            ],
+            refused_files=dict(found.refused_files),
+            trouble=found.trouble,
             pair=pair,
+            alone=alone,
+            notes=list(found.notes),
+            needed=[one.label for one in self.needed],
+            phantom=self.phantom,
         )
 
     def aligned(self, lesion: Lesion, method: str) -> tuple[AlignedSeries, ...]:
@@ -273,12 +291,15 @@ class OpenStudies:
         opened: Opened,
         participant_id: str | None = None,
         folder: tempfile.TemporaryDirectory[str] | None = None,
+        *,
+        needed: tuple[Weighting, ...] = PROTOCOL_SEQUENCES,
+        phantom: bool = False,
     ) -> OpenStudy:
         """Add a study.
 
         Parameters
         ----------
-        owner, title, opened, participant_id, folder
+        owner, title, opened, participant_id, folder, needed, phantom
             As in :class:`OpenStudy`.
 
         Returns
@@ -290,7 +311,8 @@ class OpenStudies:
         UnavailableError
             When studies that others are working on take all the memory that there is for studies.
         """
-        study = OpenStudy(secrets.token_urlsafe(12), owner, title, opened, participant_id, folder)
+        name = secrets.token_urlsafe(12)
+        study = OpenStudy(name, owner, title, opened, participant_id, folder, needed, phantom)
         with self._lock:
             others = sorted(self._studies.values(), key=lambda one: one.touched_s)
             own = [one for one in others if one.owner == owner]

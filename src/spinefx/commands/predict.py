@@ -50,7 +50,7 @@ def predict(
     series : mapping of Weighting to str, optional
         UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
-        Where to write the contact sheet.
+        Where to write the contact sheet; of a refused study too, as far as T2W shows the box.
     engine : {'onnxruntime', 'torch'}, optional
         See :func:`spinefx.learning.scoring.load_models`.
 
@@ -62,7 +62,8 @@ def predict(
     Raises
     ------
     SpinefxError
-        When the input is outside what the model accepts; there is no probability then.
+        When the input is outside what the model accepts; there is no probability then, and the error's ``remedy``
+        names what to do.
     """
     return answer_study(
         load_models(model, engine=engine, one_study=True),

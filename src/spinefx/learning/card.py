@@ -15,6 +15,7 @@ from spinefx.documents import read_json
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of
 from spinefx.learning.graph_plan import GraphPlan
+from spinefx.learning.guards import Guards
 from spinefx.learning.networks import NETWORKS
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import RESEARCH_USE_ONLY
@@ -88,6 +89,8 @@ class ModelCard:
         SHA-256 of the weights file.
     software : mapping of str to str
         Versions of what bits depend on, at training.
+    guards : Guards or None
+        What the training cases looked like; None in models that were trained before this was recorded.
     own_plan : GraphPlan, optional
         What the graph must consist of, for a network from outside this package; it is not in the table of networks.
     """
@@ -98,6 +101,7 @@ class ModelCard:
     initialisation: Initialisation
     weights_digest: str
     software: Mapping[str, str]
+    guards: Guards | None = None
     own_plan: GraphPlan | None = None
 
     @property
@@ -126,7 +130,7 @@ class ModelCard:
         return self._content() | {"digest": self.digest}
 
     def _content(self) -> dict[str, Any]:
-        content = {
+        content: dict[str, Any] = {
             "schema": SCHEMA,
             "intended_use": RESEARCH_USE_ONLY,
             "optimistic": self.recipe.optimistic,
@@ -153,6 +157,7 @@ class ModelCard:
             "initialisation": self.initialisation.to_json(),
             "software": dict(self.software),
         }
+        content |= {} if self.guards is None else {"guards": self.guards.to_json()}
         return content if self.own_plan is None else content | {"graph": self.own_plan.to_json()}
 
     @classmethod
@@ -182,9 +187,10 @@ class ModelCard:
                 initialisation=Initialisation.from_json(values["initialisation"]),
                 weights_digest=values["weights_digest"],
                 software=values["software"],
+                guards=Guards.from_json(values["guards"]) if "guards" in values else None,
                 own_plan=GraphPlan.from_json(values["graph"]) if "graph" in values else None,
             )
-        except (KeyError, TypeError, RecipeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecipeError) as error:
             raise ModelError(f"an incomplete model card ({error})", where=MODEL_FILE) from error
         if card.to_json() != dict(values):
             raise ModelError(

