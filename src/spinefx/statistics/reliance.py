@@ -140,7 +140,8 @@ def reliance(
     Notes
     -----
     RAIR and RSR: Schemmer M et al., arXiv 2302.02187. Rates pool all readings, so readers weigh by the number of their
-    readings that count.
+    readings that count. Readers and cases are resampled together (Owen AB. Ann Appl Stat 2007;1:386-411), which is
+    conservative.
     """
     before, after, shown, malignant = _checked(first, final, advice, truth)
     names = tuple(readers) if readers is not None else tuple(f"reader {n + 1}" for n in range(len(before)))
@@ -183,7 +184,8 @@ def _checked(first: object, final: object, advice: object, truth: object) -> tup
 
 def _terms(right: list[Floats], read: Floats) -> dict[str, Floats]:
     """Return numerator and denominator of each rate and accuracy, shape (2, reader, case)."""
-    terms = {name: np.stack(rate(*right, read)) for name, (_, rate) in _RATES.items()}
+    first, final, advice = right
+    terms = {name: np.stack(rate(first, final, advice, read)) for name, (_, rate) in _RATES.items()}
     for name, values in zip(("first", "final", "advice"), right, strict=True):
         terms[name] = np.stack([read * values, read])
     return terms
@@ -201,7 +203,7 @@ def _estimates(terms: dict[str, Floats], by_reader: Floats, by_case: Floats, con
 
 def _ratios(part: Floats, by_reader: Floats, by_case: Floats) -> Floats:
     above, below = (np.einsum("dr,rc,dc->d", by_reader, one, by_case, optimize=True) for one in part)
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0))
 
 
 def _estimate(value: float, samples: Floats, confidence: float) -> Estimate:
