@@ -25,6 +25,7 @@ ORDER = (
     ("cases",),
     ("phantom",),
     ("learning",),
+    ("localisation",),
     ("statistics",),
     ("report",),
     ("workspace",),
@@ -37,7 +38,8 @@ ORDER = (
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 WALLS = {(room, "learning") for room in ("statistics", "report", "workspace", "reader_study")}
 WALLS |= {
-    (room, "phantom") for room in ("learning", "statistics", "report", "workspace", "reader_study", "second_opinion")
+    (room, "phantom")
+    for room in ("learning", "localisation", "statistics", "report", "workspace", "reader_study", "second_opinion")
 }
 WALLS |= {(room, "imaging") for room in ("report", "reader_study")}
 # A heavy third party has one home.
@@ -45,9 +47,9 @@ HOMES = {
     "pydicom": ("imaging/dicom",),
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
-    "torch": ("learning/",),
+    "torch": ("learning/", "localisation/"),
     "onnx": ("learning/onnx_export", "learning/onnx_layers"),
-    "onnxruntime": ("learning/onnx_model", "learning/onnx_export"),
+    "onnxruntime": ("learning/onnx_model", "learning/onnx_export", "localisation/"),
     "safetensors": ("learning/",),
     "matplotlib": ("report/figures",),
     "docx": ("report/word",),
