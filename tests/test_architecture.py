@@ -56,7 +56,7 @@ HOMES = {
     "jinja2": ("report/document", "app/opinion_report"),
     "weasyprint": ("app/opinion_report",),
     "python_multipart": ("app/receiving",),
-    "PIL": ("cases/sheet",),
+    "PIL": ("cases/sheet", "localisation/picture"),
     "rich": ("cli/terminal",),
     "cyclopts": ("cli/",),
     "ray": ("processes/cluster",),

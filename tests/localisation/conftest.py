@@ -79,9 +79,8 @@ def spine_in(labels: Volume, truth: PhantomCase, *, named: bool = True) -> Locat
     return LocatedSpine(tuple(vertebrae), convention, anomalies)
 
 
-def known_spine(settings: PhantomSettings, number: int = 1) -> KnownSpine:
-    """Draw a patient and label it."""
-    draw = draw_case(settings, number)
+def label_spine(draw: CaseDraw) -> KnownSpine:
+    """Return a patient's label map, its classes, and the spine that lies in them."""
     labels, truth = render_labels(draw), truth_of(draw)
     return KnownSpine(draw, truth, labels, classes_of(labels.array), spine_in(labels, truth))
 
@@ -89,6 +88,7 @@ def known_spine(settings: PhantomSettings, number: int = 1) -> KnownSpine:
 @pytest.fixture(scope="session")
 def lumbar() -> KnownSpine:
     """A lumbar spine with the sacrum in view."""
-    return known_spine(
-        PhantomSettings(patients=2, seed=11, matrix=192, field_centre="lumbar", field_of_view_mm=Range(300.0, 300.0))
+    settings = PhantomSettings(
+        patients=2, seed=11, matrix=192, field_centre="lumbar", field_of_view_mm=Range(300.0, 300.0)
     )
+    return label_spine(draw_case(settings, 1))

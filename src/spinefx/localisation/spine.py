@@ -7,10 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.errors import LevelError
 from spinefx.vocabulary import LEVELS, is_anomalous_level
+
+if TYPE_CHECKING:
+    from spinefx.imaging.volume import Slices
 
 __all__ = [
     "Anomaly",
@@ -109,6 +113,23 @@ class LocatedVertebra:
     def lesion(self) -> Lesion:
         """The vertebra as a user would mark it: box, slices and level."""
         return Lesion(self.box, self.first_slice, self.last_slice, self.level or "")
+
+    def marked_on(self, grid: Slices) -> Lesion:
+        """Return the vertebra as the paper's reader marks a lesion: box, level, and the slices about its middle.
+
+        Parameters
+        ----------
+        grid : Slices
+            The series that it was found in.
+
+        Returns
+        -------
+        Lesion
+            On the slice nearest to the centre and one on either side, as far as they show the body.
+        """
+        middle = min(max(round(float(grid.to_index(self.centre_mm)[0])), self.first_slice), self.last_slice)
+        first, last = max(middle - 1, self.first_slice), min(middle + 1, self.last_slice)
+        return Lesion(self.box, first, last, self.level or "")
 
 
 @dataclass(frozen=True)
