@@ -14,6 +14,7 @@ import numpy as np
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.reading import Reading, SignScores
+from spinefx.commands.propose import propose_boxes
 from spinefx.errors import InputError, SelectionError, SpinefxError, TableError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, sweep, write_text
 from spinefx.imaging.nifti import write_nifti
@@ -96,6 +97,7 @@ def ingest(
     sequences: Iterable[str] = PROTOCOL_SEQUENCES,
     workers: int = 1,
     show_paths: bool = False,
+    locate: bool = False,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Ingest an export into a new workspace; the same call completes an interrupted one.
@@ -119,6 +121,9 @@ def ingest(
         Processes that convert images.
     show_paths : bool
         Name rejected files by path, which may contain patients' names, instead of by hash.
+    locate : bool
+        Find the vertebrae: propose a box where a row has a level but no box, and report boxes that lie elsewhere than
+        their level. Proposals are not part of the cohort, see :func:`spinefx.commands.propose.propose_boxes`.
     progress : callable, optional
         Called with the name of the step, the number done and the total.
 
@@ -167,6 +172,9 @@ def ingest(
                 "no patient's images can be used", remedy=" ".join(_outcome_notes(table.name, jobs, outcomes)[:3])
             )
         _write_tables(workspace, enrolled, human_readings, sign_scores)
+        if locate:
+            levels = {one.participant_id: one.level for one in enrolment.enrolments}
+            notes += propose_boxes(workspace, levels, workers=workers, progress=progress)
         workspace.ingest_claim.unlink()
     return IngestReport(
         participants=len(enrolled),

@@ -22,6 +22,7 @@ from spinefx.tables.writing import tsv_text
 from spinefx.vocabulary import LEVELS, RESEARCH_USE_ONLY, Weighting
 
 __all__ = [
+    "name_to_json",
     "read_markups",
     "read_spine",
     "spine_from_json",
@@ -52,7 +53,10 @@ COLUMNS = {
     "first_slice": "First slice that shows the body, counted from 0 by position from the patient's left",
     "last_slice": "Last slice that shows the body",
 }
-_KEYS = ("series", "vertebrae", "convention", "names", "anomalies", "notes", "coordinates", "note")
+_KEYS = (
+    *("series", "vertebrae", "convention", "names", "anomalies", "notes", "coordinates", "note"),
+    *("most_abnormal", "ranking"),
+)
 _VERTEBRA_KEYS = ("level", "named", "confidence", "centre_mm", "box_side_mm", "first_slice", "last_slice")
 
 # TPTBox and SPINEPS (Hendrik-code/TPTBox, core/vert_constants.py): instances of vertebrae, 100 more for the disc below
@@ -86,6 +90,30 @@ def spine_to_json(spine: LocatedSpine, series: str) -> dict[str, Any]:
         "coordinates": COORDINATES,
         "note": RESEARCH_USE_ONLY,
     }
+
+
+def name_to_json(spine: LocatedSpine, level: str) -> dict[str, Any]:
+    """Return what the name of one vertebra rests on, as JSON values.
+
+    Parameters
+    ----------
+    spine : LocatedSpine
+    level : str
+        One of the spine's levels.
+
+    Returns
+    -------
+    dict
+        Level, confidence, convention, anomalies and notes.
+
+    Raises
+    ------
+    LevelError
+        When the spine has no such vertebra.
+    """
+    values = spine_to_json(spine, "")
+    shown = {key: values[key] for key in ("convention", "names", "anomalies", "notes")}
+    return {"level": level, "confidence": round(spine.at_level(level).confidence, 4)} | shown
 
 
 def spine_from_json(value: Mapping[str, Any], *, where: str) -> LocatedSpine:
@@ -122,7 +150,7 @@ def spine_from_json(value: Mapping[str, Any], *, where: str) -> LocatedSpine:
     return LocatedSpine(vertebrae, convention, anomalies, notes)
 
 
-def write_spine(path: Path, spine: LocatedSpine, series: str) -> None:
+def write_spine(path: Path, spine: LocatedSpine, series: str, *, further: Mapping[str, Any] | None = None) -> None:
     """Write a located spine as JSON, markups or a table, whichever the name asks for.
 
     Parameters
@@ -133,6 +161,8 @@ def write_spine(path: Path, spine: LocatedSpine, series: str) -> None:
     spine : LocatedSpine
     series : str
         As in :func:`spine_to_json`.
+    further : mapping, optional
+        JSON values that are written beside those of the spine, to ``.json`` alone.
 
     Raises
     ------
@@ -145,7 +175,8 @@ def write_spine(path: Path, spine: LocatedSpine, series: str) -> None:
     if name.endswith(".mrk.json"):
         write_markups(path, spine)
     elif name.endswith(".json"):
-        write_text(path, json.dumps(spine_to_json(spine, series), indent=2, ensure_ascii=False) + "\n")
+        values = spine_to_json(spine, series) | dict(further or {})
+        write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     elif name.endswith(".tsv"):
         write_spine_table(path, spine, series)
     else:

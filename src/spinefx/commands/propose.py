@@ -1,0 +1,105 @@
+"""Propose a box for every participant whose level is known, and doubt boxes that lie elsewhere than their level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from spinefx.cases.lesion import Lesion
+from spinefx.errors import LevelError, SpinefxError
+from spinefx.localisation.box_place import box_caution
+from spinefx.localisation.searching import shipped_localiser
+from spinefx.processes.pool import map_items
+from spinefx.vocabulary import MARKED
+from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import LesionRecord, read_lesions, write_lesions
+from spinefx.workspace.volumes import read_image
+
+__all__ = ["LOCALISER", "propose_boxes"]
+
+LOCALISER = "spinefx-localiser"
+"""Annotator of proposed boxes."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    workspace: Workspace
+    participant_id: str
+    level: str
+    marked: Lesion | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    proposal: LesionRecord | None = None
+    note: str = ""
+
+
+def propose_boxes(
+    workspace: Workspace,
+    levels: Mapping[str, str],
+    *,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[str, ...]:
+    """Find the vertebrae of a workspace's participants, and write boxes for those who have a level but no box.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Its lock is held by the caller.
+    levels : mapping of str to str
+        Level of each participant by the table of cases; empty where it names none.
+    workers : int
+        Processes.
+    progress : callable, optional
+        Called with the name of the step, the number done and the total.
+
+    Returns
+    -------
+    tuple of str
+        One line each: boxes that were proposed, levels that could not be found, and marked boxes that lie elsewhere
+        than their level, or between two vertebrae.
+
+    Notes
+    -----
+    Proposals go to ``annotations/proposals.tsv``. None is part of the cohort until a person accepts it on the page
+    Annotate.
+    """
+    marked = {record.participant_id: record.lesion for record in read_lesions(workspace)}
+    jobs = [
+        _Job(workspace, folder.name, levels.get(folder.name, ""), marked.get(folder.name))
+        for folder in workspace.participant_folders()
+        if levels.get(folder.name) or folder.name in marked
+    ]
+    outcomes = map_items(_propose, jobs, workers=workers, progress=progress and partial(progress, "finding vertebrae"))
+    notes = []
+    proposals = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, SpinefxError):
+            notes.append(f"{job.participant_id}: no box is proposed: {outcome}")
+        elif outcome.note:
+            notes.append(f"{job.participant_id}: {outcome.note}")
+        if isinstance(outcome, _Outcome) and outcome.proposal is not None:
+            proposals.append(outcome.proposal)
+    if proposals:
+        write_lesions(workspace, proposals, proposed=True)
+        notes.append(
+            f"{len(proposals)} boxes are proposed in annotations/{workspace.proposals_table.name}. "
+            "Look at each on the page Annotate and save it: until then it is not part of the cohort."
+        )
+    return tuple(notes)
+
+
+def _propose(job: _Job) -> _Outcome:
+    """Find the vertebrae of one participant; runs in a worker process."""
+    volume = read_image(job.workspace, job.participant_id, MARKED)
+    spine, _ = shipped_localiser()(volume)
+    if job.marked is not None:
+        return _Outcome(note=box_caution(spine, job.marked, volume))
+    try:
+        lesion = spine.at_level(job.level).marked_on(volume)
+    except LevelError as error:
+        return _Outcome(note=f"no box is proposed: {error}")
+    return _Outcome(LesionRecord(job.participant_id, job.participant_id, lesion, LOCALISER))
