@@ -5,14 +5,13 @@
     python benchmarks/localiser.py score FOLDER      measure what docs/localisation.md reports
 
 Each goes on where it was stopped. The last patients of every cohort are kept apart for scoring. Real stacks come from
-$SPINEFX_DATA, where they are at hand; none of them teaches the network.
+../shared/data, where they are at hand; none of them teaches the network.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -113,9 +112,9 @@ class LabelledSeries:
         shown = {}
         for level, place in self.centres_mm.items():
             index = self.volume.to_index(place)
-            if not level.startswith("S") or level == "S1":
-                if bool(((index >= margin - 0.5) & (index <= size - 0.5 - margin)).all()):
-                    shown[level] = place
+            inside = bool(((index >= margin - 0.5) & (index <= size - 0.5 - margin)).all())
+            if inside and level not in ("S2", "S3", "S4", "S5"):
+                shown[level] = place
         return shown
 
 
@@ -169,7 +168,7 @@ REAL = ("lumbar_AK_t1_t2_tirm", "lumbar_S01_t2_spondylolisthesis")
 
 def real_stacks() -> Iterator[tuple[str, Volume, dict[str, NDArray[np.float64]]]]:
     """Read the real stacks with their clicked centres, where they are at hand."""
-    root = Path(os.environ.get("SPINEFX_DATA", ""))
+    root = Path(__file__).resolve().parents[2] / "shared/data"
     for path in sorted(one for name in REAL for one in root.glob(f"{name}/*/annotation.json")):
         known = json.loads(path.read_text("utf-8"))
         images = [np.asarray(Image.open(one).convert("L"), np.float32) for one in sorted(path.parent.glob("*.png"))]
@@ -260,16 +259,9 @@ def disturbed(volume: Volume) -> Iterator[tuple[str, Volume, Callable[[NDArray[n
 
     for degrees in (10.0, -10.0):
         yield f"turned by {degrees:.0f} degrees", *_turned(volume, degrees)
-    flip = np.diag([-1.0, 1, 1, 1])
-    flip[0, 3] = volume.shape[0] - 1
-    mirrored = volume.affine @ np.diag([1.0, 1, 1, 1])
-    yield (
-        "slices reversed",
-        replace(volume, array=volume.array[::-1].copy(), affine=mirrored),
-        lambda place: volume.to_mm(
-            np.array([volume.shape[0] - 1, 0, 0]) + np.array([-1, 1, 1]) * volume.to_index(place)
-        ),
-    )
+    mirror, last = np.array([-1, 1, 1]), np.array([volume.shape[0] - 1, 0, 0])
+    backwards = replace(volume, array=volume.array[::-1].copy())
+    yield "slices reversed", backwards, lambda place: volume.to_mm(mirror * volume.to_index(place) + last)
     thinned = volume.affine @ np.diag([2.0, 1, 1, 1])
     yield "every second slice", replace(volume, array=volume.array[::2].copy(), affine=thinned), stay
     rows, columns = (size // 2 for size in volume.shape[1:])
@@ -336,10 +328,10 @@ def score(folder: Path) -> None:
         groups.setdefault(f"phantom {one.cohort} {one.series}", []).append(result)
     rows += [[name, *summary(scores)] for name, scores in groups.items()]
     rows.append(["phantom, all", *summary([one for scores in groups.values() for one in scores])])
-    volume = Volume(
-        np.random.default_rng(1).normal(size=(20, 512, 512)).astype(np.float32),
-        np.diag([-4.0, -0.7, 0.7, 1])[[0, 2, 1, 3]],
-    )
+    affine = np.zeros((4, 4))
+    affine[0, 0], affine[2, 1], affine[1, 2], affine[3, 3] = 4.0, -0.7, 0.7, 1
+    noise = np.random.default_rng(1).normal(size=(20, 512, 512)).astype(np.float32)
+    volume = Volume(noise, affine)
     start = time.process_time()
     locate(volume)
     note = f"A stack of 20 slices of 512 x 512 pixels takes {time.process_time() - start:.2f} CPU s on one core."

@@ -106,7 +106,8 @@ def fit(
     if not stacks:
         raise InputError("no stack to teach a localiser with", remedy="Give stacks with labels or centres.")
     torch.manual_seed(teaching.seed)
-    network = (start or LocaliserNetwork()).to(memory_format=torch.channels_last).train()
+    network = (start or LocaliserNetwork()).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it for modules
     optimiser = torch.optim.AdamW(network.parameters(), lr=teaching.learning_rate, weight_decay=1e-3)
     path, identity = folder / CHECKPOINT_FILE, {**asdict(teaching), "stacks": len(stacks)}
     done = _resume(path, identity, network, optimiser)
@@ -118,7 +119,7 @@ def fit(
             maps = network(batch[0].contiguous(memory_format=torch.channels_last))
         loss = _loss(maps.float(), *batch[1:])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimiser.step()
         losses.append(float(loss.detach()))
@@ -127,7 +128,8 @@ def fit(
             write_checkpoint(path, Checkpoint(snapshot(network, optimiser), values))
             progress(step + 1, teaching.steps, float(np.mean(losses)))
             losses.clear()
-    return network.eval()
+    network.eval()
+    return network
 
 
 def _resume(
@@ -167,7 +169,7 @@ class _Samples(Dataset[tuple[Tensor, ...]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         rng = np.random.default_rng((self.teaching.seed, self.first + index))
-        sample = draw_sample(self.stacks[rng.integers(len(self.stacks))], self.teaching.side, rng)
+        sample = draw_sample(self.stacks[int(rng.integers(len(self.stacks)))], self.teaching.side, rng)
         parts = (sample.images, sample.classes.astype(np.int64), sample.offsets, sample.votes, sample.heat)
         return tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,7 +14,7 @@ __all__ = ["CHANNELS", "CLASSES", "STRIDE", "LocaliserNetwork"]
 
 CLASSES = len(TissueClass)
 CHANNELS = CLASSES + 4
-"""Output channels: a logit for each class, three offsets (row, column, slice, in units of 10 mm), the heat map's logit."""
+"""Output channels: a logit for each class, three offsets (row, column, slice; units of 10 mm), the heat map's."""
 
 STRIDE = 32
 """Rows and columns of the input must be multiples of this."""
@@ -23,10 +25,6 @@ _WIDTHS = (24, 40, 64, 96, 96)
 class LocaliserNetwork(nn.Module):
     """A U-Net that works on blocks of 2 x 2 pixels, so that most of its arithmetic is done at 3 mm.
 
-    Parameters
-    ----------
-    None
-
     Notes
     -----
     0.7 million parameters. After Ronneberger 2015, with pixel shuffling at both ends (Shi 2016).
@@ -36,9 +34,7 @@ class LocaliserNetwork(nn.Module):
         super().__init__()
         inputs = (12, *_WIDTHS)
         self.encoders = nn.ModuleList(_convolutions(*pair, 2) for pair in zip(inputs, _WIDTHS, strict=False))
-        self.decoders = nn.ModuleList(
-            _convolutions(low + high, low, 1) for low, high in zip(_WIDTHS, _WIDTHS[1:], strict=False)
-        )
+        self.decoders = nn.ModuleList(_convolutions(low + high, low, 1) for low, high in pairwise(_WIDTHS))
         self.head = nn.Conv2d(_WIDTHS[0], 4 * CHANNELS, 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -62,7 +58,8 @@ class LocaliserNetwork(nn.Module):
         for level in reversed(range(len(self.decoders))):
             coarse = functional.interpolate(features, scale_factor=2.0, mode="nearest")
             features = self.decoders[level](torch.cat([coarse, kept[level]], 1))
-        return functional.pixel_shuffle(self.head(features), 2)
+        maps: Tensor = functional.pixel_shuffle(self.head(features), 2)
+        return maps
 
 
 def _convolutions(inputs: int, outputs: int, number: int) -> nn.Sequential:

@@ -116,7 +116,8 @@ def known_centres(volume: Volume, centres_mm: Mapping[str, ArrayLike]) -> Teachi
 
 def _scaled(images: NDArray[np.float32]) -> NDArray[np.float16]:
     low, high = np.percentile(images, [0.5, 99.5])
-    return np.clip((images - low) / max(float(high - low), 1e-6), -0.2, 2.5).astype(np.float16)
+    scaled = (images - low) / np.float32(max(float(high - low), 1e-6))
+    return np.asarray(np.clip(scaled, -0.2, 2.5), np.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +181,9 @@ def draw_sample(stack: TeachingStack, side: int, rng: np.random.Generator) -> Sa
     middle = classes[1]
     middle[outside & (not stack.complete)] = -1
     votes = np.isin(middle, VERTEBRAL) & (owners > 0)
-    return Sample(images, middle, offsets / np.float32(OFFSET_MM), votes, _heat(stack, centres, depth_mm, middle))
+    return Sample(
+        images, middle, np.asarray(offsets / OFFSET_MM, np.float32), votes, _heat(stack, centres, depth_mm, middle)
+    )
 
 
 def _draw_slice(stack: TeachingStack, rng: np.random.Generator) -> tuple[int, int]:
@@ -243,7 +246,8 @@ class _Warp:
     def _bend(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Displacement at places of the sample, shape (..., 2): rows by column, columns by row."""
         amplitude, frequency, phase = self.bends.T
-        return amplitude * np.sin(frequency * places[..., ::-1] + phase)
+        bent: NDArray[np.float64] = amplitude * np.sin(frequency * places[..., ::-1] + phase)
+        return bent
 
     def to_sample(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map places of the stack, shape (n, 2), to the sample."""
@@ -254,7 +258,7 @@ class _Warp:
         return found
 
     def _field(self, shape: tuple[int, ...], moved: ArrayLike = 0.0) -> torch.Tensor:
-        index = np.stack(np.mgrid[: self.side, : self.side], axis=-1).astype(np.float64)
+        index = np.moveaxis(np.indices((self.side, self.side), float), 0, -1)
         places = index @ self.matrix.T + self.shift + self._bend(index) + np.asarray(moved)
         scaled = 2 * places / np.maximum(np.array(shape[-2:]) - 1, 1) - 1
         return torch.from_numpy(np.ascontiguousarray(scaled[None, ..., ::-1], np.float32))
@@ -291,9 +295,9 @@ def _draw_middle(stack: TeachingStack, index: int, side: int, rng: np.random.Gen
         bodies = np.argwhere(stack.owners[index] > 0)
         if len(bodies) and rng.random() < 0.8:
             free = bodies[rng.integers(len(bodies))] + rng.normal(0, 0.12 * side, 2)
-        return free
+        return np.asarray(free, np.float64)
     anchor = np.mean(np.argwhere(anchors), axis=0)
     upper = (stack.classes[index] == TissueClass.C2).any()
     away = rng.uniform(0.05, 0.62) * side * (1 if upper else -1)
-    middle: NDArray[np.float64] = anchor + [away, rng.normal(0, 0.15 * side)]
+    middle: NDArray[np.float64] = anchor + np.array([away, rng.normal(0, 0.15 * side)])
     return middle

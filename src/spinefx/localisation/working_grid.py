@@ -97,7 +97,7 @@ class WorkingGrid:
         result: NDArray[np.float64] = np.asarray(position_mm, float) @ inverse[:3, :3].T + inverse[:3, 3]
         return result
 
-    def onto(self, volume: Volume, labels: NDArray[np.uint8]) -> Volume:
+    def onto(self, volume: Volume, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Put labels of this grid onto the grid of the volume that it was made from.
 
         Parameters
@@ -108,14 +108,14 @@ class WorkingGrid:
 
         Returns
         -------
-        Volume
-            The nearest label of every voxel.
+        ndarray of uint8, shape (slice, row, column)
+            The nearest label of every voxel of the volume.
         """
         step = np.linalg.inv(self.affine) @ volume.affine  # index of the volume -> index here
-        values = ndimage.affine_transform(
+        values: NDArray[np.uint8] = ndimage.affine_transform(
             labels, step[:3, :3], offset=step[:3, 3], output_shape=volume.shape, order=0, mode="nearest"
         )
-        return Volume(values.astype(np.float32), volume.affine, volume.frame_of_reference)
+        return values
 
 
 def check_plane(volume: Volume) -> None:
