@@ -25,7 +25,9 @@ REACH_MM = 8.0  # votes within this distance belong to a peak; half the least di
 LEAST_VOTES_MM3 = 700.0
 # Distance of neighbouring centres in an adult, from the upper neck to a tall lumbar spine.
 STEP_MM = (11.0, 58.0)
-LARGEST_TURN_DEG = 62.0
+LARGEST_TURN_DEG = 80.0
+# What a full body beyond an anchor costs, in log-likelihood.
+BEYOND = 1.0
 STEEPEST_DEG = 88.0  # of the first step against straight down
 
 
@@ -241,7 +243,7 @@ def _bend(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
     if turn > LARGEST_TURN_DEG:
         return np.inf
     ratio = abs(np.log(second / first))
-    return float((turn / 45.0) ** 2 * 0.6 + max(0.0, ratio - 0.2) * 2.2 + _long(second))
+    return float(0.25 * (turn / 45.0) ** 2 + max(0.0, ratio - 0.2) * 2.2 + _long(second))
 
 
 def name_chain(chain: tuple[Candidate, ...]) -> Naming:
@@ -257,10 +259,11 @@ def name_chain(chain: tuple[Candidate, ...]) -> Naming:
     Naming
         Confidences of the names if both anchors are unlikely are those of the likelier one, below one half.
     """
-    s1, sure_s1 = _anchor(np.array([one.is_s1 for one in chain]))
-    c2, sure_c2 = _anchor(np.array([one.is_c2 for one in chain]))
-    if c2 is not None and c2 > 1:  # two vertebrae at most lie above C2 in any chain, and both are hard to see
-        c2, sure_c2 = None, 0.0
+    typical = float(np.median([one.volume_mm3 for one in chain])) if chain else 1.0
+    excess = np.array([min(1.0, one.volume_mm3 / (0.35 * typical)) for one in chain])
+    s1, sure_s1 = _anchor(np.array([one.is_s1 for one in chain]), excess)
+    c2, sure_c2 = _anchor(np.array([one.is_c2 for one in chain[::-1]]), excess[::-1])
+    c2 = None if c2 is None else len(chain) - 1 - c2
     anchor, sure = (s1, sure_s1) if sure_s1 >= sure_c2 else (c2, sure_c2)
     missed = [_missed(chain, number) for number in range(len(chain) - 1)]
     confidences = []
@@ -270,14 +273,20 @@ def name_chain(chain: tuple[Candidate, ...]) -> Naming:
     return Naming(s1 if sure_s1 > 0.5 else None, c2 if sure_c2 > 0.5 else None, tuple(confidences))
 
 
-def _anchor(shares: NDArray[np.float64]) -> tuple[int | None, float]:
-    """Return the likeliest place of an anchor against "none", and its probability."""
+def _anchor(shares: NDArray[np.float64], excess: NDArray[np.float64]) -> tuple[int | None, float]:
+    """Return the likeliest place of an anchor against "none", and its probability.
+
+    The anchor is the first member that looks like it; S2 below S1 often does too. A full body beyond it speaks against
+    the place, a speck does not.
+    """
     if not len(shares):
         return None, 0.0
     sure = np.clip(shares, 0.02, 0.98)
-    log_odds = np.log(sure) - np.log1p(-sure)
-    weights = np.exp(np.append(log_odds, 0.0) - max(0.0, log_odds.max()))
-    best = int(log_odds.argmax())
+    before = np.cumsum(np.log1p(-sure))
+    beyond = excess.sum() - np.cumsum(excess)
+    logs = np.append(np.log(sure) + before - np.log1p(-sure) - BEYOND * beyond, before[-1])
+    weights = np.exp(logs - logs.max())
+    best = int(logs[:-1].argmax())
     return best, float(weights[best] / weights.sum())
 
 
