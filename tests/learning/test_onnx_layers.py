@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spinefx.errors import ModelError
+from spinefx.learning.efficientnet import TrailingPadConvolution
 from spinefx.learning.onnx_layers import GraphLayers, write_network
 
 
@@ -71,6 +72,8 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "depthwise": lambda: nn.Conv2d(4, 8, 3, padding=1, groups=4, bias=False),
     "dilated": lambda: nn.Conv2d(4, 6, 3, padding=2, dilation=2),
     "rectangular": lambda: nn.Conv2d(4, 6, (3, 5), (1, 2), (1, 2)),
+    "trailing padding": lambda: TrailingPadConvolution(4, 8, 5, 2, groups=4, bias=False),
+    "trailing padding of odd maps": lambda: nn.Sequential(nn.Conv2d(4, 4, 2), TrailingPadConvolution(4, 6, 3, 2)),
     "folded normalisation": lambda: nn.Sequential(nn.Conv2d(4, 6, 3, bias=False), nn.BatchNorm2d(6)),
     "plain normalisation": lambda: nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6, affine=False)),
     "normalisation first": lambda: nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 1)),

