@@ -76,7 +76,7 @@ def test_blocks_are_measured_to_the_millimetre() -> None:
         for height in (shape.anterior_mm, shape.middle_mm, shape.posterior_mm):
             assert height == pytest.approx(HEIGHT_MM, rel=0.06)
         assert (shape.height_loss, shape.genant) == (pytest.approx(0, abs=0.03), 0)
-        assert shape.canal_loss == pytest.approx(0, abs=0.01)
+        assert shape.canal_loss == (None if one.level == "T12" else pytest.approx(0, abs=0.01))
         assert abs(one.signals[Weighting.T1W].over_bodies) < 0.01
         assert one.signals[Weighting.T2W].over_canal == pytest.approx(2.0, rel=0.02)
         assert one.signals[Weighting.T2W].over_discs == pytest.approx(1.0, rel=0.02)

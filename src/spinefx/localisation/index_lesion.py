@@ -59,6 +59,8 @@ class LesionProposal:
         lost = [f"{part} {loss:.0%}" for part, loss in losses.items() if loss >= NAMED_LOSS]
         if lost:
             found.append(f"height lost: {', '.join(lost)} (Genant-like grade {shape.genant})")
+        if (shape.canal_loss or 0.0) >= NAMED_LOSS:
+            found.append(f"canal narrower behind it ({shape.canal_loss:.0%})")
         for weighting, signal in self.measures.signals.items():
             if abs(signal.over_bodies) >= NAMED_SIGNAL:
                 word = "darker" if signal.over_bodies < 0 else "brighter"

@@ -199,7 +199,9 @@ def measure_bodies(
     numbers, logs = np.array(list(sides)), np.log(list(sides.values()))
     usual = np.exp(np.stack([_expected(numbers, row, INTACT_SHARE) for row in logs.T], axis=1))
     measured = {number: regions[number] for number in sides}
-    canal = _canal_losses(classes, measured)
+    # Behind the last vertebra above the sacrum the sac tapers, and a chain that ends elsewhere may end there unnamed.
+    last = [number for number, vertebra in enumerate(spine.vertebrae) if not (vertebra.level or "").startswith("S")][-1]
+    canal = _canal_losses(classes, {number: region for number, region in measured.items() if number < last})
     signals = {weighting: _signals(classes, discs, grid, measured, volume) for weighting, volume in volumes.items()}
     return tuple(
         BodyMeasures(

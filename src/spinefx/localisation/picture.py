@@ -101,7 +101,7 @@ def _draw_vertebra(
     x, y = (float(place) for place in centre)
     draw.rectangle((x - half, y - half, x + half, y + half), outline=colour, width=2)
     name = f"{vertebra.level or position + 1}  {vertebra.confidence:.0%}"
-    draw.text((x - half + 4, y - half + 2), name, colour, _font(13))
+    draw.text((x - half + 4, y - half + 2), name, colour, _font(13), stroke_width=2, stroke_fill=BACKGROUND)
 
 
 def _shown_slices(centres: NDArray[np.float64], slices: int) -> list[int]:

@@ -95,7 +95,7 @@ def shipped_localiser() -> Localiser:
     callable
         See :data:`Localiser`.
     """
-    from spinefx.localisation.locating import locate  # type: ignore[import-untyped]  # deferred: it loads ONNX Runtime
+    from spinefx.localisation.locating import locate  # deferred: it loads ONNX Runtime
 
     found: Localiser = locate
     return found
