@@ -20,7 +20,7 @@ from spinefx.commands.check import check
 from spinefx.commands.ingest import IngestReport, ingest
 from spinefx.commands.locate import locate
 from spinefx.commands.predict import predict
-from spinefx.commands.propose import LOCALISER
+from spinefx.commands.propose import LOCALISER, replace_boxes
 from spinefx.errors import BoxError, InputError, LevelError, SelectionError
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.study import open_study
@@ -31,6 +31,7 @@ from spinefx.phantom.case import truth_of
 from spinefx.phantom.random_streams import draw_case
 from spinefx.phantom.settings import PhantomSettings
 from spinefx.workspace.layout import Workspace
+from spinefx.workspace.located_boxes import read_located_boxes
 from spinefx.workspace.records import read_cohort, read_lesions, read_proposals
 
 DRAWS = [
@@ -244,6 +245,45 @@ def test_ingest_proposes_boxes_and_doubts_levels(
     assert doubt.startswith(f"{participant}: The level given is {wrong['level']}, but the box lies on ")
     assert truth[wrong["patient"]]["level"] in doubt
     assert any("are proposed in annotations/proposals.tsv" in note for note in report.notes)
+
+
+def test_boxes_are_replaced_and_their_distances_recorded(
+    ingested: tuple[Path, IngestReport, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(ingested[0], tmp_path / "w")
+    workspace = Workspace.open(tmp_path / "w")
+    before = {one.case_id: one for one in read_lesions(workspace)}
+    chosen = sorted(before)[::2]
+    boxes = replace_boxes(workspace, chosen)
+    assert [one.case_id for one in boxes] == chosen
+    assert [one.case_id for one in read_located_boxes(workspace)] == chosen
+    after = {one.case_id: one for one in read_lesions(workspace)}
+    for case_id, old in before.items():
+        new = after[case_id]
+        if case_id not in chosen:
+            assert new == old
+            continue
+        assert (new.annotator, new.lesion.level) == (LOCALISER, old.lesion.level)
+        marked = read_nifti(workspace.image(old.participant_id, "T2w"))
+        off = marked.directions[:, 1:].T @ np.subtract(new.lesion.box.centre_mm, old.lesion.box.centre_mm)
+        (box,) = [one for one in read_located_boxes(workspace) if one.case_id == case_id]
+        assert box.distance_mm == pytest.approx(float(np.linalg.norm(off)), abs=0.01)
+        assert 0 < box.distance_mm < 12
+        assert box.shared_slices >= 1
+    assert check(tmp_path / "w") == ()
+
+
+def test_a_level_that_is_not_found_keeps_its_box(
+    ingested: tuple[Path, IngestReport, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = LocatedSpine((), Convention.UNNAMED)
+    monkeypatch.setattr("spinefx.commands.propose.shipped_localiser", lambda: lambda volume: (nothing, None))
+    shutil.copytree(ingested[0], tmp_path / "w")
+    workspace = Workspace.open(tmp_path / "w")
+    before = read_lesions(workspace)
+    boxes = replace_boxes(workspace, [before[0].case_id])
+    assert [one.distance_mm for one in boxes] == [None] == [one.distance_mm for one in read_located_boxes(workspace)]
+    assert read_lesions(workspace) == before
 
 
 def test_without_the_flag_nothing_is_located(

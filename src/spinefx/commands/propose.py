@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
-from spinefx.cases.lesion import Lesion
+from spinefx.cases.lesion import Lesion, box_agreement
 from spinefx.errors import LevelError, SpinefxError
 from spinefx.localisation.box_place import box_caution
 from spinefx.localisation.searching import shipped_localiser
 from spinefx.processes.pool import map_items
 from spinefx.vocabulary import MARKED
 from spinefx.workspace.layout import Workspace
+from spinefx.workspace.located_boxes import LocatedBox, write_located_boxes
 from spinefx.workspace.records import LesionRecord, read_lesions, write_lesions
 from spinefx.workspace.volumes import read_image
 
-__all__ = ["LOCALISER", "propose_boxes"]
+__all__ = ["LOCALISER", "propose_boxes", "replace_boxes"]
 
 LOCALISER = "spinefx-localiser"
 """Annotator of proposed boxes."""
@@ -90,6 +91,70 @@ def propose_boxes(
             "Look at each on the page Annotate and save it: until then it is not part of the cohort."
         )
     return tuple(notes)
+
+
+def replace_boxes(
+    workspace: Workspace,
+    case_ids: Collection[str],
+    *,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[LocatedBox, ...]:
+    """Replace marked boxes by those of the localiser at the same levels, and write how far the two lie apart.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Of phantoms or other cases whose boxes serve as the truth to compare with.
+    case_ids : collection of str
+        Cases whose boxes are replaced; where their level is not found, the box stays.
+    workers : int
+        Processes.
+    progress : callable, optional
+        Called with the name of the step, the number done and the total.
+
+    Returns
+    -------
+    tuple of LocatedBox
+        In the order of the cases; also in ``annotations/located_boxes.tsv``.
+
+    Raises
+    ------
+    SpinefxError
+        When a table or an image of the workspace cannot be read or written.
+    """
+    with workspace.writing():
+        records = read_lesions(workspace)
+        jobs = [(workspace, record) for record in records if record.case_id in case_ids]
+        outcomes = map_items(
+            _replace, jobs, workers=workers, progress=progress and partial(progress, "finding vertebrae")
+        )
+        replaced: dict[str, LesionRecord] = {}
+        boxes = []
+        for outcome in outcomes:
+            if isinstance(outcome, SpinefxError):
+                raise outcome
+            record, box = outcome
+            replaced[record.case_id] = record
+            boxes.append(box)
+        write_lesions(workspace, [replaced.get(record.case_id, record) for record in records])
+        write_located_boxes(workspace, boxes)
+    return tuple(boxes)
+
+
+def _replace(job: tuple[Workspace, LesionRecord]) -> tuple[LesionRecord, LocatedBox]:
+    """Find the vertebra of one case; runs in a worker process."""
+    workspace, record = job
+    volume = read_image(workspace, record.participant_id, MARKED)
+    spine, _ = shipped_localiser()(volume)
+    try:
+        lesion = spine.at_level(record.lesion.level).marked_on(volume)
+    except LevelError:
+        return record, LocatedBox(record.case_id)
+    apart = box_agreement(record.lesion.box, lesion.box, volume.directions)
+    shared = len(set(record.lesion.slices) & set(lesion.slices))
+    box = LocatedBox(record.case_id, apart["distance_mm"], apart["iou"], shared)
+    return replace(record, lesion=lesion, annotator=LOCALISER), box
 
 
 def _propose(job: _Job) -> _Outcome:
