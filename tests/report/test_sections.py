@@ -300,7 +300,7 @@ def test_the_checklist_names_who_is_responsible_for_each_line() -> None:
     content = study(provenance=provenance, readings=readings_of("msk", 47, 139)[:-5])
     rows = {row["asked"]: row for row in tables_of(checklist_section(content))["checklist"]}
     assert {row["who vouches"] for row in rows.values()} == set(Source)
-    known = {asked: row["what this study folder says"] for asked, row in rows.items()}
+    known = {asked: row["what this workspace says"] for asked, row in rows.items()}
     assert "0 participants without a marked vertebra, 5 readings missing" in known["missing data"]
     assert known["reference standard, and who established it"] == "Truth: 190 by biopsy."
     assert known["preprocessing, cropping, resampling"] == "patch size 64."
