@@ -1,7 +1,8 @@
 """Broken and hostile inputs of every kind, and what becomes of them: one line for each row.
 
-Run as ``python benchmarks/hostile.py [--short] [--only ROW ...] [--jobs N]``; exits with 1 when a row fails. Seeded, so
-that every run tries the same inputs.
+Run as ``python benchmarks/hostile.py [--short | --full] [--only ROW ...] [--jobs N] [--record]``; exits with 1 when a
+row fails. Seeded, so that every run tries the same inputs. Of a row with many inputs a sample of equal steps is tried;
+with ``--full`` all are.
 
 Each row tries many inputs in a process of its own and counts what becomes of them: ``refused`` by a named error of one
 line, ``equal`` to the unspoilt original, ``changed`` to something else, ``escaped`` as any other exception, ``crashed``
@@ -32,7 +33,7 @@ from pathlib import Path
 
 from hostile_row import Row, SkippedRow
 
-MODULES = ("hostile_images",)
+MODULES = ("hostile_images", "hostile_tables", "hostile_graphs", "hostile_workspaces", "hostile_pages")
 OUTCOMES = ("refused", "equal", "changed", "escaped", "crashed")
 LONGEST_S, MOST_MB = 20.0, 512.0
 # Wall time without an answer, after which a child hangs.
@@ -144,7 +145,7 @@ def _answers(child: subprocess.Popen[str]) -> Iterator[tuple[int, str, float, fl
     watch.cancel()
 
 
-def try_row(row: Row, *, short: bool) -> tuple[list[str], str]:
+def try_row(row: Row, form: str) -> tuple[list[str], str]:
     """Return the lines of a row and of the programs beside it, and why the row fails."""
     with tempfile.TemporaryDirectory(prefix="hostile-") as place:
         folder = Path(place)
@@ -153,20 +154,41 @@ def try_row(row: Row, *, short: bool) -> tuple[list[str], str]:
         except SkippedRow as reason:
             return [f"{row.id:<34} skipped: {reason}"], ""
         count = row.count if isinstance(row.count, int) else row.count(folder)
-        numbers = range(0, count, max(1, count // row.short) if short else 1)
+        wanted = row.short if form == "short" else row.sample if form == "sample" else count
+        numbers = range(0, count, max(1, -(-count // wanted)))
         tally = run_row(row, "", folder, numbers)
         lines = [tally.line(row.id)]
         fault = tally.fault(row)
         if fault:
             lines += [f"    FAILED: {fault}", *(f"    {example}" for example in tally.examples[:5])]
-        lines += [run_row(row, name, folder, numbers).line(f"    by {name}") for name in ({} if short else row.others)]
+        lines += [
+            run_row(row, name, folder, numbers).line(f"    by {name}")
+            for name in ({} if form == "short" else row.others)
+        ]
     return lines, fault
+
+
+def record_table(lines: list[str], failed: int, seconds: float) -> None:
+    """Save the table for the docs."""
+    from record import record
+
+    columns = ["id", "tried", *OUTCOMES, "worst_s", "peak_MB"]
+    rows = []
+    for line in lines:
+        name, cells = line[:34].strip(), line[34:].split()
+        rows.append([name, *cells] if len(cells) == len(columns) - 1 else [name, " ".join(cells), *[""] * 7])
+    note = (
+        f"{failed} rows failed; {seconds:.0f} s. Lines that begin with `by` are the same bytes read by another program."
+    )
+    record("hostile", "Broken and hostile inputs", columns, rows, note)
 
 
 def main() -> int:
     """Try every row and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="a few inputs of each row, and no other programs")
+    parser.add_argument("--full", action="store_true", help="every input of each row")
+    parser.add_argument("--record", action="store_true", help="save the table for the docs")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="rows whose ids begin so")
     parser.add_argument("--jobs", type=int, default=2, help="rows tried at once")
     parser.add_argument("--child", nargs=6, help=argparse.SUPPRESS)
@@ -179,13 +201,17 @@ def main() -> int:
         try_all(row, attempt, Path(folder), range(int(first), int(last), int(step)))
         return 0
     chosen = [row for row in rows.values() if not asked.only or row.id.startswith(tuple(asked.only))]
-    began, failed = time.monotonic(), 0
+    form = "short" if asked.short else "full" if asked.full else "sample"
+    began, failed, table = time.monotonic(), 0, []
     print(f"{'id':<34}{'tried':>8}{''.join(f'{outcome:>9}' for outcome in OUTCOMES)}{'worst_s':>9}{'peak_MB':>9}")
     with ThreadPoolExecutor(max(1, asked.jobs)) as pool:
-        for lines, fault in pool.map(lambda row: try_row(row, short=asked.short), chosen):
+        for lines, fault in pool.map(lambda row: try_row(row, form), chosen):
             print("\n".join(lines), flush=True)
             failed += bool(fault)
+            table += [line for line in lines if not line.startswith("    FAILED")]
     print(f"{len(chosen)} rows, {failed} failed, {time.monotonic() - began:.0f} s")
+    if asked.record:
+        record_table(table, failed, time.monotonic() - began)
     return 1 if failed else 0
 
 

@@ -25,6 +25,8 @@ class Row:
         raises but a named error has escaped.
     may_change : bool
         Whether reading something else than the original is right, for the input says something else.
+    sample : int
+        Inputs of the ordinary form.
     alone : bool
         Whether each try has a process of its own, so that its memory is measured apart.
     others : mapping of str to function
@@ -37,6 +39,7 @@ class Row:
     prepare: Callable[[Path], None]
     attempt: Callable[[Path, int], str]
     may_change: bool = False
+    sample: int = 400
     alone: bool = False
     others: dict[str, Callable[[Path, int], str]] = field(default_factory=dict)
 

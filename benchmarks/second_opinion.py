@@ -20,11 +20,12 @@ from spinefx.cases.alignment import AlignedSeries
 from spinefx.commands.ingest import ingest
 from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
+from spinefx.learning.measures import image_measures
 from spinefx.learning.scoring import load_models, score
 from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.settings import PhantomSettings
 from spinefx.second_opinion.opinion import Panel, second_opinion
-from spinefx.second_opinion.reference_cases import LocalEvidence, ProvenCase, image_measures
+from spinefx.second_opinion.reference_cases import LocalEvidence, ProvenCase
 from spinefx.second_opinion.saliency import saliency
 from spinefx.vocabulary import Diagnosis, TruthSource
 from spinefx.workspace.layout import Workspace
@@ -55,8 +56,9 @@ def tasks_of(folder: Path, study: Workspace) -> dict[str, Callable[[], object]]:
     first = score(models, case.lesion, volumes)
 
     def answer(aligned: Sequence[AlignedSeries] | None = None) -> object:
-        scored = score(models, case.lesion, volumes, aligned=aligned)
-        return second_opinion(panel, scored, said="", participant_id=None, measures=measures)
+        given = None if aligned is None else lambda: aligned
+        scored = score(models, case.lesion, volumes, aligned=given, measures=measures)
+        return second_opinion(panel, scored, said="", participant_id=None)
 
     return {
         f"load {FOLDS} models": lambda: load_models(folder),

@@ -12,7 +12,13 @@ BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "hostile.py"
 
 
 @pytest.mark.parametrize(
-    "rows", [("cut", "stored-bit", "bit"), ("mutant-jpeg", "codestream", "decoder", "crash-files")]
+    "rows",
+    [
+        ("cut", "stored-bit", "bit"),
+        ("mutant-jpeg", "codestream", "decoder", "crash-files"),
+        ("table-cases", "table-readings", "table-signs", "table-manifest", "graph"),
+        ("killed-at-write", "two-writers", "full-disk", "storm"),
+    ],
 )
 def test_no_row_of_the_short_form_fails(rows: tuple[str, ...]) -> None:
     if not BENCHMARK.is_file():

@@ -298,3 +298,29 @@ def test_folders_without_exactly_one_study_are_refused_and_another_may_follow(
         opened = opened_by(page, "studies", lambda: drop_paths(page, two / trained.stranger))
         assert opened["pair"] is not None
         page.get_by_text("Mark the vertebra").wait_for(timeout=60_000)
+
+
+def test_t2w_alone_is_shown_with_what_is_missing_and_panes_never_wait_for_ever(
+    trained: Any, page: Any, running: Any, tmp_path: Path
+) -> None:
+    study = Path(shutil.copytree(trained.export / trained.stranger, tmp_path / "study"))
+    for path in study.rglob("*.dcm"):
+        if pydicom.dcmread(path, stop_before_pixels=True).EchoTime < 30:
+            path.unlink()
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide")
+        page.get_by_test_id("dropzone").wait_for()
+        drop(page, "study.zip", zipped(study))
+        page.get_by_text("No usable T1W series").wait_for()
+        page.get_by_label("T2W image").and_(page.locator("[data-slice]")).wait_for()
+        assert "no T1w series" in page.get_by_test_id("reason").inner_text()
+        assert page.get_by_text("Waiting for images").count() == 0
+        assert page.get_by_text("Phantom study").count() == 0
+        stir = page.get_by_label("Series to use as T2W").locator("option").all_inner_texts()
+        place = next(number for number, text in enumerate(stir) if text.endswith("STIR"))
+        page.get_by_label("Series to use as T2W").select_option(index=place)
+        page.get_by_text("Use these two").click()
+        page.get_by_text("It shows:").wait_for()
+        assert page.locator(".pane .title").all_inner_texts() == ["T2W", "T1W"]
+        assert page.get_by_text("No images; see the panel for the reason").count() == 2
+        assert page.get_by_test_id("number").count() == 0

@@ -185,7 +185,12 @@ def test_a_model_that_may_have_been_trained_on_the_case_gives_no_opinion(client_
     assert told["probability"] is None
     assert told["histogram"] is None
     assert "nothing is calibrated" in told["cautions"][0]
-    assert {line["state"] for line in told["quality"]} == {"unknown"}
+    # Nothing of the workspace is compared, but the model's card records what its training cases looked like.
+    states = {line["what"]: line["state"] for line in told["quality"]}
+    assert "likeness to the nearest case" not in states
+    assert set(states.values()) <= {"in range", "outside"}
+    assert {"T2W pixel, mm", "placement of the box on the vertebra"} <= set(states)
+    assert told["not_checked"] == []
 
 
 def test_an_experiment_of_another_workspace_is_not_compared_with_this_one(

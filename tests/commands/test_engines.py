@@ -85,7 +85,7 @@ def test_scoring_works_and_is_lean_without_torch(trained: Path) -> None:
     assert (code, lines) == (0, [])
     assert "onnxruntime" in modules
     assert not (HEAVY | {"matplotlib", "rich.progress"}) & modules
-    without = shell("predict", model, study, *flags, without=("torch", "onnx", "monai", "safetensors"))
+    without = shell("predict", model, study, *flags, without=("torch", "onnx", "monai"))
     assert without[:2] == (0, out)
 
 

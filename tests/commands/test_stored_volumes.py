@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 import pytest
 
 from spinefx.app.pairs import read_pair
 from spinefx.cases.patch import PatchSettings
+from spinefx.commands import check as check_command
 from spinefx.commands.check import check
 from spinefx.commands.patch import patch
 from spinefx.commands.predict import predict
@@ -18,10 +22,11 @@ from spinefx.commands.train import train
 from spinefx.errors import FileError, SpinefxError, WorkspaceError
 from spinefx.files import digest_of
 from spinefx.imaging.nifti import read_nifti
+from spinefx.imaging.volume import Volume
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import VOXEL_DIGEST
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.records import read_lesions, sidecar_path
+from spinefx.workspace.records import read_lesions, sidecar_path, write_lesions
 from spinefx.workspace.stacks import load_stacks
 from spinefx.workspace.volumes import file_digests, read_image
 
@@ -146,3 +151,31 @@ def test_the_digest_of_a_volume_is_that_of_what_is_read_back(study: Path) -> Non
     path = Workspace.open(study).image("sub-001", "T1w")
     noted = json.loads(sidecar_path(Workspace.open(study), "sub-001", "T1w").read_text())[VOXEL_DIGEST]
     assert read_nifti(path).voxel_digest == noted
+
+
+def test_check_holds_no_more_than_two_volumes_at_a_time(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took 1.3 GB for 80 cases while every T2W stayed in memory until the lesions were checked."""
+    alive: WeakSet[Volume] = WeakSet()
+    counts = []
+
+    def counted(*wanted: Any) -> Volume:
+        found = read_image(*wanted)
+        alive.add(found)
+        counts.append(len(alive))
+        return found
+
+    monkeypatch.setattr(check_command, "read_image", counted)
+    problems = check(study)
+    assert problems == ()
+    assert len(counts) >= 4
+    assert max(counts) <= 2
+
+
+def test_check_still_names_a_lesion_outside_its_image(study: Path) -> None:
+    workspace = Workspace.open(study)
+    records = read_lesions(workspace)
+    far = replace(records[0].lesion, last_slice=400)
+    write_lesions(workspace, [replace(records[0], lesion=far), *records[1:]])
+    (problem,) = check(study)
+    assert problem.startswith(f"{records[0].case_id}: ")
+    assert "slice 400" in problem

@@ -280,3 +280,15 @@ def test_real_nifti_pair_is_chosen_by_suffix(shared_data: Path) -> None:
 def test_real_lumbar_t2_alone_misses_its_t1w(shared_data: Path) -> None:
     with pytest.raises(SelectionError, match=r"^no T1w series among 1: series 1 \(sagittal, T2w by name, 38 slices\)"):
         choose_series(open_study(shared_data / "lumbar_sct_t2_isotropic"))
+
+
+@pytest.mark.parametrize("suffix", ["_W", "_F", " f", "-opp", "_in"])
+def test_a_series_named_like_a_part_of_a_dixon_gives_way_to_a_plain_one(write_study: Write, suffix: str) -> None:
+    series = {"t1 part": {"description": f"tse sag{suffix}"}, "t1": {"description": "tse sag"}, "t2": {}}
+    found = choose_series(open_study(write_study(series)))
+    assert found[Weighting.T1W].number == 2
+
+
+def test_a_weighting_at_the_end_of_a_name_is_no_part_of_a_dixon(write_study: Write) -> None:
+    series = {"t1": {"description": "sag T1_W"}, "t1 again": {"description": "sag T1 TSE"}, "t2": {}}
+    assert choose_series(open_study(write_study(series)))[Weighting.T1W].number == 1

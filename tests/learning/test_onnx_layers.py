@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from spinefx.errors import ModelError
 from spinefx.learning.efficientnet import TrailingPadConvolution
+from spinefx.learning.onnx_export import node_of, stored_weights
 from spinefx.learning.onnx_layers import GraphLayers, write_network
 
 
@@ -33,14 +34,16 @@ def run(network: nn.Module, images: Tensor) -> np.ndarray:  # type: ignore[type-
     """What the written graph computes, its weights taken out of their file into the graph."""
     layers = GraphLayers()
     output = write_network(layers, network, "images")
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    stored, contents, _ = stored_weights(layers.sources, state)
     weights = []
-    for tensor in layers.weights:
+    for tensor in stored:
         place = {entry.key: int(entry.value) for entry in tensor.external_data if entry.key != "location"}
-        data = bytes(layers.data[place["offset"] : place["offset"] + place["length"]])
+        data = contents[place["offset"] : place["offset"] + place["length"]]
         values = np.frombuffer(data, np.float32).reshape(tuple(tensor.dims))
         weights.append(numpy_helper.from_array(values, tensor.name))
     graph = helper.make_graph(
-        layers.nodes,
+        [node_of(step) for step in layers.steps],
         "layers",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, list(images.shape))],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
@@ -72,8 +75,8 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "depthwise": lambda: nn.Conv2d(4, 8, 3, padding=1, groups=4, bias=False),
     "dilated": lambda: nn.Conv2d(4, 6, 3, padding=2, dilation=2),
     "rectangular": lambda: nn.Conv2d(4, 6, (3, 5), (1, 2), (1, 2)),
-    "trailing padding": lambda: TrailingPadConvolution(4, 8, 5, 2, groups=4, bias=False),
-    "trailing padding of odd maps": lambda: nn.Sequential(nn.Conv2d(4, 4, 2), TrailingPadConvolution(4, 6, 3, 2)),
+    "trailing padding": lambda: TrailingPadConvolution(4, 8, 3, groups=4),
+    "more trailing padding": lambda: TrailingPadConvolution(4, 6, 5),
     "folded normalisation": lambda: nn.Sequential(nn.Conv2d(4, 6, 3, bias=False), nn.BatchNorm2d(6)),
     "plain normalisation": lambda: nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6, affine=False)),
     "normalisation first": lambda: nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 1)),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,11 +270,32 @@ def test_boxes_are_replaced_and_their_distances_recorded(
         (box,) = [one for one in read_located_boxes(workspace) if one.case_id == case_id]
         assert box.distance_mm == pytest.approx(float(np.linalg.norm(off)), abs=0.01)
         assert 0 < box.distance_mm < 12
+        assert box.chosen_by == "name"
         assert box.shared_slices >= 1
     assert check(tmp_path / "w") == ()
 
 
-def test_a_level_that_is_not_found_keeps_its_box(
+def test_without_names_the_vertebra_below_the_box_is_taken(
+    ingested: tuple[Path, IngestReport, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ingested[0], tmp_path / "w")
+    workspace = Workspace.open(tmp_path / "w")
+    by_name = {one.case_id: one.distance_mm for one in replace_boxes(workspace, ["sub-001"])}
+    shutil.copy(ingested[0] / "annotations" / "lesions.tsv", workspace.lesions_table)
+
+    def nameless(volume: Volume) -> tuple[LocatedSpine, NDArray[np.integer]]:
+        spine, classes = FOUND(volume)
+        unnamed = tuple(replace(one, level=None, named=False) for one in spine.vertebrae)
+        return LocatedSpine(unnamed, Convention.UNNAMED), classes
+
+    monkeypatch.setattr("spinefx.commands.propose.shipped_localiser", lambda: nameless)
+    (box,) = replace_boxes(workspace, ["sub-001"])
+    assert (box.chosen_by, box.distance_mm) == ("place", by_name["sub-001"])
+    before = {one.case_id: one.lesion.level for one in read_lesions(Workspace.open(ingested[0]))}
+    assert {one.case_id: one.lesion.level for one in read_lesions(workspace)} == before
+
+
+def test_a_vertebra_that_is_not_found_keeps_its_box(
     ingested: tuple[Path, IngestReport, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = LocatedSpine((), Convention.UNNAMED)

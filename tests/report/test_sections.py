@@ -300,7 +300,7 @@ def test_the_checklist_names_who_is_responsible_for_each_line() -> None:
     content = study(provenance=provenance, readings=readings_of("msk", 47, 139)[:-5])
     rows = {row["asked"]: row for row in tables_of(checklist_section(content))["checklist"]}
     assert {row["who vouches"] for row in rows.values()} == set(Source)
-    known = {asked: row["what this study folder says"] for asked, row in rows.items()}
+    known = {asked: row["what this workspace says"] for asked, row in rows.items()}
     assert "0 participants without a marked vertebra, 5 readings missing" in known["missing data"]
     assert known["reference standard, and who established it"] == "Truth: 190 by biopsy."
     assert known["preprocessing, cropping, resampling"] == "patch size 64."
@@ -364,11 +364,15 @@ def test_a_single_model_has_no_table_of_all_readers(tables_only: None) -> None:
 
 
 def test_boxes_of_the_localiser_are_reported_with_their_distances() -> None:
-    located = [(1.0, True), (2.0, True), (6.0, False), (3.0, True), (None, False)]
+    located = [
+        *(("name", 1.0, True), ("name", 2.0, True), ("place", 6.0, False), ("place", 3.0, True), ("none", None, False))
+    ]
     rows = tables_of(cohort_section(study(located=located, phantom=True)))["located_boxes"]
     assert {row["what"]: row["value"] for row in rows} == {
         "boxes that the localiser was to place": "5",
-        "level not found, box of the table kept": "1",
+        "vertebra chosen by its name": "2",
+        "no such name in the field: the vertebra that the table's box lies on": "2",
+        "no vertebra found there: box of the table kept": "1",
         "distance from the table's box, median, mm": "2.5",
         "90th percentile, mm": "5.1",
         "greatest, mm": "6",
@@ -376,4 +380,4 @@ def test_boxes_of_the_localiser_are_reported_with_their_distances() -> None:
         "sharing a lesion slice with the table's box": "3 of 4",
     }
     assert "located_boxes" not in tables_of(cohort_section(study()))
-    assert len(tables_of(cohort_section(study(located=[(None, False)])))["located_boxes"]) == 2
+    assert len(tables_of(cohort_section(study(located=[("none", None, False)])))["located_boxes"]) == 4

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spinefx.errors import LeakError, UnlikeTrainingError
+from spinefx.learning.guards import Guards
 from spinefx.second_opinion.opinion import Panel
 from spinefx.second_opinion.reference_cases import FEWEST_EACH, LocalEvidence, ProvenCase, likeness
 from spinefx.second_opinion.saliency import GRID, saliency
@@ -100,16 +101,19 @@ def test_the_model_that_answers_was_not_trained_on_the_case() -> None:
 def test_ranges_are_those_of_the_cohort_and_hard_limits_lie_beyond() -> None:
     name = "T2W slice step, mm"
     cases = tuple(case(number, 0.5, number % 2 == 0, **{name: 4 + number / 100}) for number in range(101))
-    panel = Panel((), LocalEvidence("quick", cases, {}, False), "", phantom=True)
-    states = [panel.quality({name: value})[0]["state"] for value in (3.9, 4.02, 4.5, 4.98, 5.1)]
+    guards = Guards.of([one.measures for one in cases], [])
+    states = [guards.quality({name: value})[0]["state"] for value in (3.9, 4.02, 4.5, 4.98, 5.1)]
     assert states == ["outside", "in range", "in range", "in range", "outside"]
-    (line,) = panel.quality({name: 4.5})
+    (line,) = guards.quality({name: 4.5})
     assert (line["low"], line["high"]) == pytest.approx((4.01, 4.99))
-    panel.refuse_far({name: 2.01, "T1W to T2W correlation": -1})
+    guards.refuse({name: 2.01, "T1W to T2W correlation": -1})
     for far in (1.9, 10.1):
-        with pytest.raises(UnlikeTrainingError, match="slice step"):
-            panel.refuse_far({name: far})
-    assert Panel((), None, "", phantom=True).quality({name: 900.0})[0]["state"] == "unknown"
+        with pytest.raises(UnlikeTrainingError, match="slice step") as told:
+            guards.refuse({name: far})
+        assert told.value.remedy
+    assert guards.flags({name: 5.0}) == []
+    assert guards.flags({name: 5.1}) == [f"{name}: 5.1, the training cases have 4 to 5"]
+    assert Guards().quality({name: 900.0})[0]["state"] == "unknown"
 
 
 def test_likeness_is_the_correlation_of_normalised_patches() -> None:

@@ -66,7 +66,7 @@ def test_what_stands_for_nothing_is_empty(tmp_path: Path, cell: str) -> None:
     [
         ("", "empty"),
         ("patient\n1\n", "no column age"),
-        ("patient,age,age\n1,2,3\n", "column age occurs twice"),
+        ("patient,age,age\n1,2,3\n", "column 3 has the name of column 2"),
         ("patient,age\n1,2\n3", "row 3: the file ends within a row"),
         ("patient,age\n1,2,3\n", r"row 2: 3 cells in a row\. Expected: 2 cells"),
         (b"patient,age\n\x81,2\n", "unknown encoding"),
@@ -270,3 +270,28 @@ class TestWorkbooks:
         monkeypatch.setitem(sys.modules, "openpyxl", None)
         with pytest.raises(MissingPackage, match=r"spinefx\[xlsx\].*CSV UTF-8"):
             read_table(path, required=("patient",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"patient,diagnosis" + b",x" * 1_000_000 + b"\n",
+        b"patient,diagnosis\na,benign\n" + b"a" * (2**20 + 5),
+        b"patient,diagnosis\n" + b'"\n",' * 300_000 + b"\n",
+    ],
+    ids=["columns", "cell", "a row of many lines"],
+)
+def test_a_row_without_end_is_refused_before_it_is_held(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_bytes(content)
+    with pytest.raises(TableError, match="a row of more than 1048576 characters"):
+        read_table(tmp_path / "cases.csv", required=("patient", "diagnosis"))
+
+
+def test_a_table_of_too_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spinefx.tables.rows.MOST_ROWS", 3)
+    path = tmp_path / "cases.csv"
+    path.write_text("patient\n1\n2\n3\n")
+    assert len(read_table(path, required=("patient",)).rows) == 3
+    path.write_text("patient\n1\n2\n3\n4\n")
+    with pytest.raises(TableError, match="more than 3 rows"):
+        read_table(path, required=("patient",))

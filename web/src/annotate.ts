@@ -198,7 +198,7 @@ class Marking {
     } catch (error) {
       if (turn !== this.turn) return;
       this.tell("This study could not be opened", true);
-      for (const pane of this.pair.panes) if (!pane.isReady) pane.notify("No images; see the panel for the reason");
+      this.pair.explain(() => "No images; see the panel for the reason");
       this.refuse(advice(error), ["Retry", () => this.load()], ["Worklist", () => location.assign("/annotate")]);
     }
   }

@@ -1,7 +1,7 @@
 /** The decide page: open a study, mark the vertebra, ask the model, and see how far its opinion can be trusted. */
 
 import { Refusal, get, send, upload } from "./api";
-import type { CurrentUser, DecideOverview, LesionExtent, OpenedStudy, SecondOpinion } from "./contracts";
+import type { CurrentUser, DecideOverview, LesionExtent, OpenedStudy, SecondOpinion, SeriesRequest } from "./contracts";
 import { element, replace } from "./dom";
 import { gather } from "./drop";
 import { History } from "./history";
@@ -166,7 +166,7 @@ class Deciding {
       "aside",
       { class: "side", "aria-label": "Box and opinion" },
       element("h1", {}, this.opened.title),
-      element("p", { class: "stamp" }, `${this.user.notice}${this.user.phantom ? " Phantom study." : ""}`),
+      element("p", { class: "stamp" }, `${this.user.notice}${this.opened.phantom ? " Phantom study." : this.user.phantom ? " The local cases are phantoms: no figure applies to patients." : ""}`),
       this.status,
       element("p", {}, button("Draw box (B)", () => this.box.arm()), " ", button("Undo", () => void this.history.undo()), " ", button("Redo", () => void this.history.redo())),
       this.numbers,
@@ -193,12 +193,9 @@ class Deciding {
   }
 
   private async load(): Promise<void> {
-    const { pair, trouble, study } = this.opened;
+    const { pair, study } = this.opened;
     this.listSeries();
-    if (!pair) {
-      replace(this.result, ...cannotTell({ words: "Without a sagittal T1W and a sagittal T2W series there is nothing to score.", remedy: "", reason: trouble }));
-      return this.tell("No pair of series", true);
-    }
+    if (!pair) return this.showIncomplete();
     const kept = JSON.parse(sessionStorage.getItem(this.store) ?? "null") as LesionExtent | null;
     await this.pair.show(pair, kept ? Math.round((kept.first_slice + kept.last_slice) / 2) : undefined);
     this.box.put(kept ?? undefined);
@@ -206,6 +203,18 @@ class Deciding {
     await this.map();
     this.tell(study && kept ? "Your box was restored" : "Mark the vertebra: a box on T2W, and the slices of the lesion");
     this.pair.t2w.root.focus();
+  }
+
+  /** Show T2W alone, where there is one, and what is missing. */
+  private async showIncomplete(): Promise<void> {
+    const { alone, trouble, can_choose } = this.opened;
+    const words = "Without every series that the model reads there is nothing to score.";
+    const remedy = `Open a study that holds the missing series${can_choose ? ", or choose the series yourself in the list below" : ""}.`;
+    replace(this.result, ...cannotTell({ words, remedy, reason: trouble }));
+    this.tell(alone ? "T2W alone: another series is missing" : "No pair of series", true);
+    if (!alone) this.pair.clear();
+    if (alone) await this.pair.showAlone(alone);
+    this.pair.explain((name) => (alone ? `No usable ${name} series; see the panel for the reason` : "No images; see the panel for the reason"));
   }
 
   /** The box is kept for a reload of this page, under a name that does not identify anyone. */
@@ -326,13 +335,15 @@ class Deciding {
   }
 
   private listSeries(): void {
-    const { series, refused_files, can_choose } = this.opened;
+    const { series, refused_files, can_choose, needed, notes } = this.opened;
     const select = (use: string): HTMLSelectElement => {
       const made = element("select", { "aria-label": `Series to use as ${use}` });
-      series.forEach((one, index) => made.append(element("option", { value: index, selected: one.use === use }, one.label)));
+      series.forEach((one, index) => made.append(element("option", { value: index, selected: one.use === use }, `${one.label}: ${one.kind}`)));
       return made;
     };
-    const [t1w, t2w] = [select("T1W"), select("T2W")];
+    // T2W first, as everywhere on this page.
+    const selects = new Map([...needed].sort((one, other) => Number(other === "T2W") - Number(one === "T2W")).map((use) => [use, select(use)]));
+    const chosen = (use: string): number | undefined => (selects.has(use) ? Number(selects.get(use)!.value) : undefined);
     const files = Object.entries(refused_files).map(([reason, count]) => element("li", {}, `${count} files not used: ${reason}`));
     replace(
       this.series,
@@ -340,19 +351,30 @@ class Deciding {
       element(
         "ul",
         { "data-testid": "series" },
-        ...series.map((one) => element("li", {}, `${one.label}: ${one.use || "not used"}${one.reason ? `, ${one.reason}` : ""}`)),
+        ...series.map((one) => element("li", {}, `${one.label}: ${one.use || "not used"}${one.kind === one.use ? "" : `, shows ${one.kind}`}${one.reason ? `, ${one.reason}` : ""}`)),
+        ...notes.map((note) => element("li", { "data-testid": "study-note" }, note)),
         ...files,
       ),
-      can_choose ? element("p", {}, element("label", {}, "T2W ", t2w), " ", element("label", {}, "T1W ", t1w)) : null,
-      can_choose ? element("p", {}, element("button", { click: () => void this.choose(Number(t1w.value), Number(t2w.value)) }, "Use these two")) : null,
+      can_choose ? element("p", {}, ...[...selects].map(([use, made]) => element("label", {}, `${use} `, made, " "))) : null,
+      can_choose
+        ? element(
+            "p",
+            {},
+            element(
+              "button",
+              { click: () => void this.choose({ t1w: chosen("T1W")!, t2w: chosen("T2W")!, stir: chosen("STIR") ?? null }) },
+              selects.size === 2 ? "Use these two" : "Use these series",
+            ),
+          )
+        : null,
     );
   }
 
-  private async choose(t1w: number, t2w: number): Promise<void> {
+  private async choose(places: SeriesRequest): Promise<void> {
     this.tell("Reading the series …");
     this.dropOpinion();
     try {
-      this.opened = await send("post", "/api/decide/opened/{study}/series", this.names, { t1w, t2w });
+      this.opened = await send("post", "/api/decide/opened/{study}/series", this.names, places);
       this.history.clear();
       await this.load();
     } catch (error) {

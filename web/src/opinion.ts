@@ -104,7 +104,7 @@ function nearest({ nearest: cases, nearest_by }: SecondOpinion): HTMLElement[] {
   return [element("h2", {}, "Most similar proven cases"), element("p", { class: "quiet" }, nearest_by), ...cases.map(one)];
 }
 
-function quality({ quality: measures, flags, registration, registrations }: SecondOpinion): HTMLElement[] {
+function quality({ quality: measures, flags, not_checked, registration, registrations }: SecondOpinion): HTMLElement[] {
   const outside = measures.filter((one) => one.state === "outside");
   const compared = measures.filter((one) => one.state !== "unknown");
   const summary = !compared.length
@@ -118,6 +118,7 @@ function quality({ quality: measures, flags, registration, registrations }: Seco
     element("h2", {}, "Input quality"),
     element("p", { class: outside.length ? "alarm" : "", "data-testid": "quality" }, summary),
     ...flags.map((flag) => element("p", { class: "alarm" }, flag)),
+    ...not_checked.map((guard) => element("p", { class: "alarm", "data-testid": "not-checked" }, `Not checked: ${guard}`)),
     ...(aligned ? [element("p", {}, `Registration: ${aligned}`)] : []),
     element(
       "details",

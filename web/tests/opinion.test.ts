@@ -22,6 +22,7 @@ const PLAIN: SecondOpinion = {
   nearest: [],
   nearest_by: "",
   quality: [],
+  not_checked: [],
   cautions: [],
   stamps: [],
 };

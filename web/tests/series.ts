@@ -25,6 +25,7 @@ export function sagittal(heights_mm: number[], more: Partial<SeriesImage> = {}):
   return {
     handle: "a",
     weighting: "T2w",
+    kind: "T2W",
     rows: 40,
     columns: 30,
     row_spacing_mm: 0.8,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -54,12 +51,11 @@ from spinefx.workspace.records import (
 
 __all__ = ["add_annotating"]
 
-if sys.platform != "win32":
-    import fcntl
-
 BOX_SAVED, BOX_DELETED, OTHERS_SHOWN = "box.saved", "box.deleted", "box.others_shown"
 VERTEBRAE_SHOWN = "box.vertebrae_shown"
 NO_BOX = "none"
+# How long a box waits for a command that writes to the workspace.
+WAIT_S = 20.0
 # Who marked the rows that name no annotator.
 TABLE = "the cohort's table"
 
@@ -74,6 +70,7 @@ def add_annotating(app: FastAPI) -> None:
     """
     state = state_of(app)
     boxes = _Boxes(state)
+    in_turn = state.turns.in_turn
 
     @app.get("/api/annotate/worklist")
     def worklist(user: Annotator) -> Worklist:
@@ -82,11 +79,13 @@ def add_annotating(app: FastAPI) -> None:
         return Worklist(levels=levels, rows=boxes.worklist(user))
 
     @app.get("/api/annotate/agreement")
+    @in_turn
     def agreement(user: Annotator) -> AgreementTable:
         """Compare every two boxes of the same participant."""
         return AgreementTable(rows=boxes.agreement())
 
     @app.get("/api/annotate/{participant_id}")
+    @in_turn
     def open_participant(participant_id: str, user: Annotator) -> AnnotationCase:
         """Open a participant: images, your own box, and why these series are shown."""
         own = boxes.own(user, participant_id)  # first, because it refuses an unknown participant
@@ -114,6 +113,7 @@ def add_annotating(app: FastAPI) -> None:
         return boxes.own(user, participant_id)
 
     @app.post("/api/annotate/{participant_id}/alignment")
+    @in_turn
     def alignment(participant_id: str, box: BoxShape, user: Annotator) -> ExplainedMapping:
         """Align T1W with T2W at a box."""
         pair, marked = boxes.pair(participant_id), box.to_box()
@@ -121,6 +121,7 @@ def add_annotating(app: FastAPI) -> None:
         return align_pair(pair, Lesion(marked, nearest, nearest))
 
     @app.put("/api/annotate/{participant_id}/lesion")
+    @in_turn
     def save_lesion(participant_id: str, wanted: SaveRequest, user: Annotator) -> StoredLesion:
         """Save your box, unless another page has changed it since."""
         return boxes.save(user, participant_id, wanted)
@@ -166,7 +167,7 @@ def _times(workspace: Workspace, participant_id: str, weighting: str) -> str:
 
 
 class _Boxes:
-    """``lesions.tsv``, one row per case and annotator, read and written by one request at a time across all servers."""
+    """``lesions.tsv``, one row per case and annotator, changed under the workspace's exclusive lock, as by commands."""
 
     def __init__(self, state: ServerState) -> None:
         self.state = state
@@ -221,7 +222,7 @@ class _Boxes:
 
     def put(self, user: User, participant_id: str, record: LesionRecord | None, revision: str) -> StoredLesion:
         workspace = self.state.workspace
-        with self._lock, _alone(workspace.lesions_table):
+        with self._lock, workspace.writing(wait_s=WAIT_S):
             records = list(read_lesions(workspace))
             present = self._find(records, user, participant_id)
             if _revision(present) != revision:
@@ -276,17 +277,6 @@ class _Boxes:
         self._refuse_unknown(participant_id)
         wanted = (participant_id, user.code)
         return next((one for one in records if (one.participant_id, one.annotator) == wanted), None)
-
-
-@contextlib.contextmanager
-def _alone(table: Path) -> Iterator[None]:
-    if sys.platform == "win32":
-        yield  # Windows has no flock: run one server per workspace there
-        return
-    # Beside the table: the table itself is replaced as a whole, and a lock on it would go with the old file.
-    with table.with_suffix(".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _revision(record: LesionRecord | None) -> str:

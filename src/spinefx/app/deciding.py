@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import tempfile
 import threading
@@ -46,7 +47,9 @@ from spinefx.errors import AccessError, SpinefxError
 from spinefx.learning.scoring import score
 from spinefx.second_opinion.intake import Opened, open_safely, open_volumes
 from spinefx.second_opinion.opinion import Opinion, Panel, load_panel, second_opinion
-from spinefx.vocabulary import Weighting
+from spinefx.second_opinion.withheld import Withheld
+from spinefx.vocabulary import TruthSource, Weighting
+from spinefx.workspace.records import read_participants
 from spinefx.workspace.stacks import sheet_path
 
 __all__ = ["UPLOAD_PATH", "add_deciding"]
@@ -54,21 +57,6 @@ __all__ = ["UPLOAD_PATH", "add_deciding"]
 UPLOAD_PATH = "/api/decide/studies"
 ASKED, STUDY_OPENED = "decide.asked", "decide.opened"
 BROUGHT = "Your study"
-# Studies that are read at the same time, over all users: each takes a process with its own memory.
-MOST_READING = 2
-# Why no number is given, in plain words.
-CANNOT_TELL = {
-    "SelectionError": "Without a sagittal T1W and a sagittal T2W series there is nothing to score.",
-    "RegistrationError": "T1W and T2W could not be aligned, so the model would see two different places.",
-    "BoxError": "The box or its slices do not lie on the image.",
-    "PatchError": "In one of the series the box shows nothing that could be scored.",
-    "MissedVertebraError": "Compared with the boxes of this cohort, this one does not seem to hold a vertebra in its "
-    "middle.",
-    "UnlikeTrainingError": "The images or the box differ too much from everything that the model was trained on.",
-    "LeakError": "The model may have been trained on this very patient.",
-    "ModelError": "The model cannot be trusted: its files are incomplete or were altered.",
-    "WorkspaceError": "There is no model here.",
-}
 
 
 def add_deciding(app: FastAPI) -> None:
@@ -91,7 +79,10 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
         """Describe the model, and what may be opened."""
         return desk.overview(user)
 
+    in_turn = desk.state.turns.in_turn
+
     @app.post("/api/decide/participants/{participant_id}")
+    @in_turn
     def open_participant(participant_id: str, user: Editor) -> OpenedStudy:
         """Open a participant of the workspace; for editors alone, because readers must not meet predictions here."""
         return desk.open_participant(user, participant_id)
@@ -99,12 +90,13 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
     @app.post(UPLOAD_PATH)
     async def upload_study(request: Request, user: Reader) -> OpenedStudy:
         """Upload the files of one study as multipart/form-data, and open it."""
-        folder = new_folder()
+        folder = await run_in_threadpool(new_folder)
         try:
             await receive(request, Path(folder.name))
-            return await run_in_threadpool(desk.open_folder, user, folder)
+            return await desk.state.turns.take(user.code, partial(desk.open_folder, user, folder))
         except BaseException:
-            folder.cleanup()
+            # In a thread, for a folder may hold 20,000 files; shielded, because a cancelled request must leave none.
+            await asyncio.shield(run_in_threadpool(folder.cleanup))
             raise
 
     @app.get("/api/decide/opened/{study}")
@@ -124,13 +116,19 @@ def _add_opening(app: FastAPI, desk: _Desk) -> None:
         return Acknowledgement()
 
     @app.post("/api/decide/opened/{study}/series")
+    @in_turn
     def choose_series(study: str, wanted: SeriesRequest, user: Reader) -> OpenedStudy:
-        """Choose the two series yourself."""
-        return desk.choose(desk.studies.find(study, user.code), wanted.t1w, wanted.t2w)
+        """Choose the series yourself."""
+        places = {Weighting.T1W: wanted.t1w, Weighting.T2W: wanted.t2w}
+        places |= {} if wanted.stir is None else {Weighting.STIR: wanted.stir}
+        return desk.choose(desk.studies.find(study, user.code), places)
 
 
 def _add_opinions(app: FastAPI, desk: _Desk) -> None:
+    in_turn = desk.state.turns.in_turn
+
     @app.post("/api/decide/opened/{study}/alignment")
+    @in_turn
     def alignment(study: str, wanted: LesionExtent, user: Reader) -> ExplainedMapping:
         """Align T1W with T2W at a box, as the model gets it."""
         found = desk.studies.find(study, user.code)
@@ -140,11 +138,13 @@ def _add_opinions(app: FastAPI, desk: _Desk) -> None:
         return to_mapping(placed)
 
     @app.post("/api/decide/opinion", response_model_exclude_unset=True)
+    @in_turn
     def opinion(wanted: OpinionRequest, user: Reader) -> SecondOpinion | CannotTell:
         """Ask the model for its opinion on a lesion."""
         return desk.opinion(user, desk.studies.find(wanted.study, user.code), wanted)
 
     @app.post("/api/decide/saliency")
+    @in_turn
     def saliency(wanted: SaliencyRequest, user: Reader) -> SaliencyReply:
         """Map which places of a slice the opinion rests on, and check the map."""
         study, given = desk.studies.opinion(wanted.opinion, user.code)
@@ -186,7 +186,6 @@ class _Desk:
         state.at_end.append(self.studies.close_all)
         self._panel: Panel | None = None
         self._loading = threading.Lock()
-        self._reading = threading.BoundedSemaphore(MOST_READING)
 
     @property
     def panel(self) -> Panel:
@@ -230,20 +229,28 @@ class _Desk:
         folder = self.state.workspace.image(participant_id, "T2w").parent
         opened = open_volumes((folder, self.sequences, {}))
         self.state.log.append(STUDY_OPENED, user.code, participant_id)
-        study = self.studies.add(user.code, participant_id, opened, participant_id)
+        phantom = self._is_phantom(participant_id)
+        study = self.studies.add(
+            user.code, participant_id, opened, participant_id, needed=self.sequences, phantom=phantom
+        )
         return study.describe(self.state.imagery)
 
     def open_folder(self, user: User, folder: tempfile.TemporaryDirectory[str]) -> OpenedStudy:
         opened = self._read(Path(folder.name))
-        study = self.studies.add(user.code, BROUGHT, opened, self._recognised(opened), folder)
+        participant_id = self._recognised(opened)
+        phantom = self._is_phantom(participant_id)
+        study = self.studies.add(
+            user.code, BROUGHT, opened, participant_id, folder, needed=self.sequences, phantom=phantom
+        )
         self.state.log.append(STUDY_OPENED, user.code)
         return study.describe(self.state.imagery)
 
-    def choose(self, study: OpenStudy, t1w: int, t2w: int) -> OpenedStudy:
+    def choose(self, study: OpenStudy, places: Mapping[Weighting, int]) -> OpenedStudy:
         if study.folder is None:
             raise AccessError("The series of a participant cannot be chosen here: the workspace names them")
-        study.opened = self._read(Path(study.folder.name), {Weighting.T1W: t1w, Weighting.T2W: t2w})
+        study.opened = self._read(Path(study.folder.name), places)
         study.participant_id = self._recognised(study.opened)
+        study.phantom = self._is_phantom(study.participant_id)
         study.alignments = {}
         return study.describe(self.state.imagery)
 
@@ -253,17 +260,20 @@ class _Desk:
             # The series come first: a study without them is not the same trouble as a box that misses the image.
             series, panel = study.volumes, self.panel
             models, said = panel.who_answers(study.participant_id)
-            panel.refuse_far(study.opened.measures)
             lesion = _lesion(wanted, study)
-            aligned = study.aligned(lesion, models[0].card.settings.registration)
-            scored = score(models, lesion, series, aligned=aligned)
-            found = second_opinion(
-                panel, scored, said=said, participant_id=study.participant_id, measures=study.opened.measures
+            scored = score(
+                models,
+                lesion,
+                series,
+                aligned=partial(study.aligned, lesion, models[0].card.settings.registration),
+                measures=study.opened.measures,
+                guards=panel.guards(study.participant_id),
             )
+            found = second_opinion(panel, scored, said=said, participant_id=study.participant_id)
         except SpinefxError as error:
             kind = type(error).__name__
             self.state.log.append(ASKED, user.code, subject or "", {"refused": kind})
-            return CannotTell(cannot_tell=_why_not(error))
+            return CannotTell(cannot_tell=WhyNot(**vars(Withheld.of(error))))
         self.state.log.append(ASKED, user.code, subject or "", {"models": [one.digest for one in models]})
         # A reader may still have to read these cases blinded, and must not see them with their truth.
         if Role.EDITOR not in user.roles:
@@ -288,12 +298,15 @@ class _Desk:
         return named | ({"sheet": study.show(sheet.read_bytes)} if sheet.is_file() else {})
 
     def _read(self, folder: Path, places: Mapping[Weighting, int] | None = None) -> Opened:
-        if not self._reading.acquire(timeout=60):
-            raise AccessError("Too many studies are being read", remedy="Try again in a minute.")
-        try:
-            return open_safely(folder, self.sequences, places)
-        finally:
-            self._reading.release()
+        return open_safely(folder, self.sequences, places)
+
+    def _is_phantom(self, participant_id: str | None) -> bool:
+        """Return whether a participant is known to be a phantom; nobody knows it of a study that is brought."""
+        return participant_id is not None and any(
+            one.truth_source == TruthSource.PHANTOM
+            for one in read_participants(self.state.workspace)
+            if one.participant_id == participant_id
+        )
 
     def _recognised(self, opened: Opened) -> str | None:
         try:
@@ -326,11 +339,3 @@ def _identity(panel: Panel) -> ModelIdentity:
         experiment="" if evidence is None else evidence.experiment,
         cases=0 if evidence is None else len(evidence.cases),
     )
-
-
-def _why_not(error: SpinefxError) -> WhyNot:
-    """Say why there is no number and what to do and, apart from it, what was found and what was expected."""
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    words = next((CANNOT_TELL[kind] for kind in kinds if kind in CANNOT_TELL), "The input cannot be scored.")
-    found = str(type(error)(error.found, where=error.where, allowed=error.allowed))
-    return WhyNot(kind=type(error).__name__, words=words, remedy=error.remedy, reason=found[:1].upper() + found[1:])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from spinefx.app.contracts.images import GreyWindow, ImagePair, SeriesImage
 from spinefx.errors import AccessError
 from spinefx.imaging.volume import Volume
+from spinefx.vocabulary import Weighting
 
-__all__ = ["Imagery", "Shown", "VolumePair", "describe_pair"]
+__all__ = ["Imagery", "Shown", "VolumePair", "describe_pair", "describe_series"]
 
 # Quantiles of the voxels at which the window opens: black below the first, white above the second.
 WINDOW_SHARES = (0.01, 0.995)
+# A pair of 14 slices of 512 x 512 takes 29 MB.
+MOST_BYTES = 2**29
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +94,13 @@ class Imagery:
         Pairs kept.
     names : int
         Series that one user may hold at a time: a named series stays in memory, so no user can crowd out another.
+    most_bytes : int
+        Of all voxels, those of kept pairs and of named series together. Beyond it the pairs that were not used for
+        longest go first, then names of whoever holds most; what was just asked for always stays.
     """
 
-    def __init__(self, most: int = 24, names: int = 12) -> None:
-        self._most, self._most_names = most, names
+    def __init__(self, most: int = 24, names: int = 12, most_bytes: int = MOST_BYTES) -> None:
+        self._most, self._most_names, self._most_bytes = most, names, most_bytes
         self._pairs: OrderedDict[Hashable, VolumePair] = OrderedDict()
         self._names: OrderedDict[str, Shown] = OrderedDict()
         self._lock = threading.Lock()
@@ -121,7 +127,14 @@ class Imagery:
             self._pairs[key] = found
             while len(self._pairs) > self._most:
                 self._pairs.popitem(last=False)
+            self._make_room()
         return found
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of all voxels in memory; an array that several names share counts once."""
+        with self._lock:
+            return self._held_bytes()
 
     def hand_out(self, owner: str, volume: Volume) -> str:
         """Name a series for one user.
@@ -146,7 +159,30 @@ class Imagery:
             own = [one for one, shown in self._names.items() if shown.owner == owner]
             for old in own[: -self._most_names]:
                 del self._names[old]
+            self._make_room()
         return name
+
+    def _held_bytes(self) -> int:
+        volumes = [one for pair in self._pairs.values() for one in (pair.t2w, pair.t1w)]
+        arrays = [one.array for one in (*volumes, *(shown.volume for shown in self._names.values()))]
+        return sum({id(array): array.nbytes for array in arrays}.values())
+
+    def _make_room(self) -> None:
+        """Drop what is least needed until everything fits. The lock must be held."""
+        while self._held_bytes() > self._most_bytes:
+            if len(self._pairs) > 1:
+                self._pairs.popitem(last=False)
+                continue
+            held: Counter[str] = Counter()
+            for shown in self._names.values():
+                held[shown.owner] += shown.volume.array.nbytes
+            most = max(held, key=lambda owner: held[owner], default="")
+            own = [name for name, shown in self._names.items() if shown.owner == most]
+            # Whoever has but the pair on the screen keeps it for as long as possible; the pair just asked for stays.
+            leaving = own[:-2] or list(self._names)[:-2]
+            if not leaving:
+                return
+            del self._names[leaving[0]]
 
     def forget(self, names: Iterable[str]) -> None:
         """Withdraw some names.
@@ -178,12 +214,16 @@ class Imagery:
         """
         with self._lock:
             found = self._names.get(name)
+            if found is not None:
+                self._names.move_to_end(name)
         if found is None or found.owner != owner:
             raise AccessError("Image not found", remedy="Open the case again.")
         return found
 
 
-def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> ImagePair:
+def describe_pair(
+    imagery: Imagery, owner: str, pair: VolumePair, kinds: Mapping[Weighting, str] | None = None
+) -> ImagePair:
     """Name both series of a pair for a user, and describe where their slices lie.
 
     Parameters
@@ -191,19 +231,42 @@ def describe_pair(imagery: Imagery, owner: str, pair: VolumePair) -> ImagePair:
     imagery : Imagery
     owner : str
     pair : VolumePair
+    kinds : mapping of Weighting to str, optional
+        What the series show, where it is known better than by what they are used as.
 
     Returns
     -------
     ImagePair
     """
+    shown = kinds or {}
     return ImagePair(
-        t2w=_describe(imagery, owner, pair.t2w, "a"),
-        t1w=_describe(imagery, owner, pair.t1w, "a" if pair.shared_frame else "b"),
+        t2w=describe_series(imagery, owner, pair.t2w, shown.get(Weighting.T2W, "")),
+        t1w=describe_series(
+            imagery, owner, pair.t1w, shown.get(Weighting.T1W, ""), frame="a" if pair.shared_frame else "b"
+        ),
         shared_frame=pair.shared_frame,
     )
 
 
-def _describe(imagery: Imagery, owner: str, volume: Volume, frame: Literal["a", "b"]) -> SeriesImage:
+def describe_series(
+    imagery: Imagery, owner: str, volume: Volume, kind: str = "", *, frame: Literal["a", "b"] = "a"
+) -> SeriesImage:
+    """Name a series for a user, and describe where its slices lie.
+
+    Parameters
+    ----------
+    imagery : Imagery
+    owner : str
+    volume : Volume
+    kind : str
+        What it shows; by default its weighting.
+    frame : {'a', 'b'}
+        Series with the same letter share a frame of reference.
+
+    Returns
+    -------
+    SeriesImage
+    """
     name = imagery.hand_out(owner, volume)
     shown = imagery.shown(name, owner)
     slices, rows, columns = volume.shape
@@ -211,6 +274,7 @@ def _describe(imagery: Imagery, owner: str, volume: Volume, frame: Literal["a", 
     return SeriesImage(
         handle=name,
         weighting=str(volume.weighting),
+        kind=kind or volume.weighting.label,
         rows=rows,
         columns=columns,
         row_spacing_mm=volume.spacing_mm[1],

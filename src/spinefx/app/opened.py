@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spinefx.app.contracts.deciding import ListedSeries, OpenedStudy
-from spinefx.app.imagery import Imagery, VolumePair, describe_pair
+from spinefx.app.imagery import Imagery, VolumePair, describe_pair, describe_series
 from spinefx.cases.alignment import AlignedSeries, align_series
 from spinefx.cases.lesion import Lesion
-from spinefx.errors import AccessError, SelectionError
+from spinefx.cases.patch import PROTOCOL_SEQUENCES
+from spinefx.errors import AccessError, SelectionError, UnavailableError
 from spinefx.imaging.volume import Volume
 from spinefx.second_opinion.intake import Opened
 from spinefx.second_opinion.opinion import Opinion
@@ -30,6 +31,10 @@ __all__ = ["GivenOpinion", "OpenStudies", "OpenStudy", "new_folder"]
 IDLE_S = 300.0
 # Per user; the one that was left alone for longest goes first.
 MOST_STUDIES, MOST_OPINIONS = 2, 10
+# Of the voxels of all open studies. A study of 14 slices of 512 x 512 takes 29 MB.
+MOST_BYTES = 2**29
+# A page that is open reports once a minute; a study that did not is closed where room is needed.
+LEFT_S = 90.0
 FOLDER = "spinefx-study-"
 
 
@@ -95,6 +100,10 @@ class OpenStudy:
         The participant, where the study is one's, if need be recognised by its voxels.
     folder : tempfile.TemporaryDirectory or None
         Where its files are; None where they are the workspace's own.
+    needed : tuple of Weighting
+        The series that are read.
+    phantom : bool
+        Whether it is known to be a phantom: a participant of a phantom workspace.
     """
 
     name: str
@@ -103,11 +112,18 @@ class OpenStudy:
     opened: Opened
     participant_id: str | None
     folder: tempfile.TemporaryDirectory[str] | None
+    needed: tuple[Weighting, ...] = PROTOCOL_SEQUENCES
+    phantom: bool = False
     touched_s: float = field(default_factory=time.monotonic)
     handles: list[str] = field(default_factory=list)
     opinions: dict[str, GivenOpinion] = field(default_factory=dict)
     pictures: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     alignments: dict[tuple[object, ...], tuple[AlignedSeries, ...]] = field(default_factory=dict)
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of its voxels."""
+        return sum(one.array.nbytes for one in self.opened.volumes.values())
 
     @property
     def volumes(self) -> Mapping[Weighting, Volume]:
@@ -146,16 +162,27 @@ class OpenStudy:
             Without any identifier of the patient.
         """
         imagery.forget(self.handles)
-        pair = describe_pair(imagery, self.owner, self.pair) if self.opened.volumes else None
-        self.handles = [] if pair is None else [pair.t2w.handle, pair.t1w.handle]
+        found, alone, pair = self.opened, None, None
+        if found.volumes:
+            pair = describe_pair(imagery, self.owner, self.pair, found.kinds)
+        elif found.alone is not None:
+            alone = describe_series(imagery, self.owner, found.alone, found.kinds[Weighting.T2W])
+        self.handles = [one.handle for one in ([] if pair is None else [pair.t2w, pair.t1w])]
+        self.handles += [] if alone is None else [alone.handle]
         return OpenedStudy(
             study=self.name,
             title=self.title,
             can_choose=self.folder is not None,
-            series=[ListedSeries(label=one.label, use=one.use, reason=one.reason) for one in self.opened.series],
-            refused_files=dict(self.opened.refused_files),
-            trouble=self.opened.trouble,
+            series=[
+                ListedSeries(label=one.label, use=one.use, reason=one.reason, kind=one.kind) for one in found.series
+            ],
+            refused_files=dict(found.refused_files),
+            trouble=found.trouble,
             pair=pair,
+            alone=alone,
+            notes=list(found.notes),
+            needed=[one.label for one in self.needed],
+            phantom=self.phantom,
         )
 
     def aligned(self, lesion: Lesion, method: str) -> tuple[AlignedSeries, ...]:
@@ -247,10 +274,12 @@ class OpenStudies:
         Holds their images while they are open.
     idle_s : float
         Seconds without a request after which a study is closed and its files are removed.
+    most_bytes : int
+        Of the voxels of all studies.
     """
 
-    def __init__(self, imagery: Imagery, idle_s: float = IDLE_S) -> None:
-        self._imagery, self._idle_s = imagery, idle_s
+    def __init__(self, imagery: Imagery, idle_s: float = IDLE_S, most_bytes: int = MOST_BYTES) -> None:
+        self._imagery, self._idle_s, self._most_bytes = imagery, idle_s, most_bytes
         self._studies: dict[str, OpenStudy] = {}
         self._lock = threading.Lock()
         self._watch: threading.Timer | None = None
@@ -262,23 +291,45 @@ class OpenStudies:
         opened: Opened,
         participant_id: str | None = None,
         folder: tempfile.TemporaryDirectory[str] | None = None,
+        *,
+        needed: tuple[Weighting, ...] = PROTOCOL_SEQUENCES,
+        phantom: bool = False,
     ) -> OpenStudy:
         """Add a study.
 
         Parameters
         ----------
-        owner, title, opened, participant_id, folder
+        owner, title, opened, participant_id, folder, needed, phantom
             As in :class:`OpenStudy`.
 
         Returns
         -------
         OpenStudy
+
+        Raises
+        ------
+        UnavailableError
+            When studies that others are working on take all the memory that there is for studies.
         """
-        study = OpenStudy(secrets.token_urlsafe(12), owner, title, opened, participant_id, folder)
+        name = secrets.token_urlsafe(12)
+        study = OpenStudy(name, owner, title, opened, participant_id, folder, needed, phantom)
         with self._lock:
+            others = sorted(self._studies.values(), key=lambda one: one.touched_s)
+            own = [one for one in others if one.owner == owner]
+            closed = own[: max(0, len(own) + 1 - MOST_STUDIES)]
+            held = study.voxel_bytes + sum(one.voxel_bytes for one in others if one not in closed)
+            left = time.monotonic() - LEFT_S
+            for one in others:
+                if held > self._most_bytes and one not in closed and (one.owner == owner or one.touched_s < left):
+                    closed.append(one)
+                    held -= one.voxel_bytes
+            if held > self._most_bytes and len(others) > len(closed):
+                raise UnavailableError(
+                    "the studies that are open take all the memory that there is for them",
+                    remedy="Try again in a few minutes.",
+                )
             self._studies[study.name] = study
-            own = sorted((one for one in self._studies.values() if one.owner == owner), key=lambda one: one.touched_s)
-        self._close(own[:-MOST_STUDIES])
+        self._close(closed)
         self._sweep()
         return study
 

@@ -93,12 +93,13 @@ def _render(study: OpenStudy, given: GivenOpinion, *, style: str) -> str:
     )
     environment.filters["picture"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
     opinion, scored = given.opinion, given.opinion.scored
-    stamp = "phantom" if opinion.content["phantom"] else ""
+    stamp = "phantom" if study.phantom else ""
     return environment.get_template("opinion.html").render(
         opinion=opinion.content,
         given=given.given,
         notice=RESEARCH_USE_ONLY,
         title=study.title,
+        phantom=study.phantom,
         series=study.opened.series,
         sheet=contact_sheet(scored.lesion, scored.series, scored.stack, stamp=stamp),
         proven=[

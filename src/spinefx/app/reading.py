@@ -7,6 +7,7 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def _add_cases(app: FastAPI, state: ServerState, session_of: SessionOf) -> None:
         return CurrentCase(case=None if found is None else _reading_case(found))
 
     @app.post("/api/read/{study}/{session}/{handle}/open")
+    @state.turns.in_turn
     def open_case(study: str, session: int, handle: str, user: Reader) -> OpenedCase:
         """Open the case whose turn it is, and start its clock."""
         reading = session_of(study, session, user)
@@ -110,7 +112,7 @@ def _add_answers(app: FastAPI, state: ServerState, session_of: SessionOf) -> Non
         reading = session_of(study, session, user)
         reading.save_draft(handle, draft.model_dump(mode="json"))
         # A reader who has begun to answer has the images: now there is time for the next case's.
-        afterwards.add_task(_prepare_next, state, reading, handle)
+        afterwards.add_task(state.turns.take, user.code, partial(_prepare_next, state, reading, handle))
         return DraftKept(kept=True)
 
     @app.post("/api/read/{study}/{session}/{handle}/seal")

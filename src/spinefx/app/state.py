@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from spinefx.app.guard import Limits
 from spinefx.app.imagery import Imagery
+from spinefx.app.turns import Turns
 from spinefx.errors import AccessError
 from spinefx.reader_study.log import Log
 from spinefx.workspace.layout import Workspace
@@ -73,6 +74,7 @@ class ServerState:
         self.workspace = Workspace.open(settings.workspace)
         self.log = Log(settings.database) if settings.database else Log.beside(self.workspace.log_file)
         self.imagery = Imagery()
+        self.turns = Turns()
         # Called when the server shuts down, also after a signal: nothing else runs then.
         self.at_end: list[Callable[[], None]] = []
         self._attempts: OrderedDict[str, list[float]] = OrderedDict()

@@ -63,6 +63,7 @@ def add_teaching(app: FastAPI) -> None:
         return _reader_feedback(_feedback(state, user, reader))
 
     @app.get("/api/teach/feedback/{reader}/case/{case_id}")
+    @state.turns.in_turn
     def solved_case(reader: str, case_id: str, user: Reader) -> SolvedCase:
         """Show a case with its solution."""
         solution = _solution(state, _feedback(state, user, reader), case_id)
@@ -80,6 +81,7 @@ def add_teaching(app: FastAPI) -> None:
         return TrainingSeries(series=entry.number, cases=len(drawn))
 
     @app.get("/api/teach/series/{number}/{place}")
+    @state.turns.in_turn
     def training_case(number: int, place: int, user: Reader) -> CaseImages:
         """Show a training case: images and box alone, for the solution comes with the answer."""
         return _images(state, user, _at(series, user, number, place))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
     from spinefx.imaging.volume import Slices
 
-__all__ = ["SIDE_LIMITS_MM", "Box", "Lesion", "box_agreement"]
+__all__ = ["FLIPPED", "SIDE_LIMITS_MM", "Box", "Lesion", "box_agreement"]
 
 # A C3 body is about 14 mm high, an L4 body with a mass about 70 mm across; a box beyond these limits is a slip.
 SIDE_LIMITS_MM = (8.0, 120.0)
+# Places closer than this, in sides of the box, are the same vertebra.
+SAME_PLACE = 0.25
+FLIPPED = (
+    "With left and posterior negated, the box fits the image as well or better. It may be in RAS millimetres, as some "
+    "viewers show them, where LPS is expected. Look at the picture of the box (--sheet), and correct the signs if they "
+    "are wrong."
+)
 
 
 @dataclass(frozen=True)
@@ -95,12 +102,41 @@ class Lesion:
                 f"lesion slices {self.first_slice} to {self.last_slice}", allowed="0 <= first_slice <= last_slice"
             )
         if self.level and self.level not in LEVELS:
-            raise BoxError(f"vertebral level {self.level!r}", allowed="C1 to C7, T1 to T13, L1 to L6, S1 to S5")
+            raise BoxError("an unknown vertebral level", allowed="C1 to C7, T1 to T13, L1 to L6, S1 to S5")
 
     @property
     def slices(self) -> tuple[int, ...]:
         """Slice numbers that hold the lesion, ascending."""
         return tuple(range(self.first_slice, self.last_slice + 1))
+
+    def flipped(self, marked: Slices, *, slices_follow: bool = False) -> Lesion | None:
+        """Return the lesion with left and posterior negated, which is where a box in RAS millimetres belongs.
+
+        Parameters
+        ----------
+        marked : Slices
+            The series that the box was marked on.
+        slices_follow : bool
+            Whether the slices were derived from the box, and move with it. Slices that were given stay as they are.
+
+        Returns
+        -------
+        Lesion or None
+            None where that place is the same vertebra, or does not lie in the series on the lesion's slices.
+        """
+        left, posterior, superior = self.box.centre_mm
+        if 2 * float(np.hypot(left, posterior)) < SAME_PLACE * self.box.side_mm:
+            return None
+        box, first, last = Box((-left, -posterior, superior), self.box.side_mm), self.first_slice, self.last_slice
+        if slices_follow:
+            middle, end = round(float(marked.to_index(box.centre_mm)[0])), marked.shape[0] - 1
+            first, last = (min(max(0, middle + away), end) for away in (-(last - first) // 2, (last - first) // 2))
+        try:
+            other = replace(self, box=box, first_slice=first, last_slice=last)
+            other.check_inside(marked)
+        except BoxError:
+            return None
+        return other
 
     def check_inside(self, marked: Slices) -> None:
         """Refuse a lesion that does not lie in the series it was marked on.
@@ -116,7 +152,11 @@ class Lesion:
         """
         slices, rows, columns = marked.shape
         if self.last_slice >= slices:
-            raise BoxError(f"lesion slice {self.last_slice} lies outside the T2W stack", allowed=f"0 to {slices - 1}")
+            raise BoxError(
+                f"lesion slice {self.last_slice} lies outside the T2W stack",
+                allowed=f"0 to {slices - 1}",
+                remedy="Count the slices from 0, beginning at the patient's left.",
+            )
         slice_, row, column = (float(value) for value in marked.to_index(self.box.centre_mm))
         if not (-0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5):
             raise BoxError(
@@ -128,6 +168,7 @@ class Lesion:
             raise BoxError(
                 f"the box's centre lies on slice {slice_:.1f}, away from the lesion's slices",
                 allowed=f"slices {self.first_slice} to {self.last_slice}, or one slice beyond",
+                remedy="Check that box and slices belong together, and that millimetres are LPS.",
             )
 
 

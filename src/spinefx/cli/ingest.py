@@ -25,6 +25,7 @@ def ingest(
     sequences: str = "T1w,T2w",
     show_paths: Annotated[bool, Parameter(negative="")] = False,
     locate: Annotated[bool, Parameter(negative="")] = False,
+    sheet: Path | None = None,
     workers: Workers = None,
 ) -> None:
     """Ingest DICOM or NIfTI images and a spreadsheet of diagnoses into a new workspace.
@@ -50,6 +51,8 @@ def ingest(
     locate
         Find the vertebrae: propose a box, to be confirmed on the page Annotate, where a row has a level but no box, and
         report boxes that lie elsewhere than their level.
+    sheet
+        Folder for a picture of each box (contact sheet).
     """
     from spinefx.commands.ingest import ingest as run
 
@@ -65,6 +68,7 @@ def ingest(
             workers=count(workers),
             show_paths=show_paths,
             locate=locate,
+            sheet=sheet,
             progress=steps,
         )
     for note in report.notes:

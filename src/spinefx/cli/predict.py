@@ -55,7 +55,7 @@ def predict(
     series
         One study: a series to use instead of the automatic choice: T1w=UID, T2w=UID or STIR=UID; once for each.
     sheet
-        One study: file for the contact sheet (PNG).
+        Picture of each box (contact sheet): a PNG file for one study, a folder for many.
     engine
         Library that computes; by default ONNX Runtime where the model has an ONNX file.
     out
@@ -70,16 +70,16 @@ def predict(
     from spinefx.second_opinion.manifest import Manifest
 
     one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels, "level": level}
-    one |= {"series": _named_series(series), "sheet": sheet}
+    one |= {"series": _named_series(series)}
     if out is None and not Manifest.is_at(study):
-        _predict_one(model, study, one | {"engine": engine})
+        _predict_one(model, study, one | {"engine": engine, "sheet": sheet})
         return
     if out is None or any(one.values()):
         allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with a box and --slices, or with --level"
         raise InputError("Many studies need --out, and no flags of a single study", allowed=allowed)
     from spinefx.commands.predict import predict_many
 
-    share: dict[str, Any] = {"shard": shard, "shard_size": shard_size, "on": on, "engine": engine}
+    share: dict[str, Any] = {"shard": shard, "shard_size": shard_size, "on": on, "engine": engine, "sheet": sheet}
     with progress_bars() as steps:
         done = predict_many(model, study, out, workers=count(workers), progress=steps, **share)
     if done.notes:
@@ -105,7 +105,11 @@ def _predict_one(model: Path, study: Path, options: dict[str, Any]) -> None:
     try:
         answer = run(model, study, **options)
     except SpinefxError as error:
-        refusal = {"refused": type(error).__name__, "reason": str(error), "note": RESEARCH_USE_ONLY}
+        from spinefx.second_opinion.withheld import Withheld
+
+        why = Withheld.of(error)
+        refusal = {"refused": why.kind, "words": why.words, "reason": str(error), "remedy": why.remedy}
+        refusal |= {"note": RESEARCH_USE_ONLY}
         print(json.dumps(refusal, indent=2, ensure_ascii=False))
         raise
     print(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False))

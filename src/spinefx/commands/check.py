@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import SpinefxError, one_line
 from spinefx.files import leftovers
-from spinefx.imaging.volume import Volume
 from spinefx.vocabulary import MARKED, Plane
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import (
+    LesionRecord,
     read_cohort,
     read_images,
     read_lesions,
@@ -52,20 +52,20 @@ def check(root: Path) -> tuple[str, ...]:
         (one.participant_id, one.series): one.voxel_sha256
         for one in _attempt(problems, lambda: read_images(workspace)) or ()
     }
-    volumes: dict[str, Volume] = {}
+    # One volume at a time is held: every lesion is checked while its image is in memory.
+    unreadable: list[str] = []
+    lesions = _attempt(unreadable, lambda: read_lesions(workspace)) or ()
+    outside: dict[str, str] = {}
     for participant_id in sorted(known):
-        problems += _image_problems(workspace, participant_id, ingested, volumes)
+        own = [one for one in lesions if one.participant_id == participant_id]
+        problems += _image_problems(workspace, participant_id, ingested, own, outside)
     for folder in workspace.participant_folders():
         if folder.name not in known:
             problems.append(f"{folder.name}: images of a participant who is not in participants.tsv")
     _attempt(problems, lambda: read_cohort(workspace))
-    cases = set()
-    for record in _attempt(problems, lambda: read_lesions(workspace)) or ():
-        cases.add(record.case_id)
-        if record.participant_id in volumes:
-            volume = volumes[record.participant_id]
-            _attempt(problems, lambda record=record, volume=volume: record.lesion.check_inside(volume), record.case_id)  # type: ignore[misc]
-    problems += _stray_answers(workspace, problems, cases | known)
+    problems += unreadable
+    problems += [outside[record.case_id] for record in lesions if record.case_id in outside]
+    problems += _stray_answers(workspace, problems, {record.case_id for record in lesions} | known)
     if workspace.ingest_claim.exists():
         problems.append("an ingest was interrupted; run the same command again")
     for path in leftovers(root):
@@ -76,9 +76,13 @@ def check(root: Path) -> tuple[str, ...]:
 
 
 def _image_problems(
-    workspace: Workspace, participant_id: str, ingested: Mapping[tuple[str, str], str], volumes: dict[str, Volume]
+    workspace: Workspace,
+    participant_id: str,
+    ingested: Mapping[tuple[str, str], str],
+    lesions: Sequence[LesionRecord],
+    outside: dict[str, str],
 ) -> Iterator[str]:
-    """List missing, unreadable, altered and non-sagittal series; keep the T2W volume to check its lesion."""
+    """List missing, unreadable, altered and non-sagittal series; note by case which lesions lie outside the T2W."""
     for weighting in workspace.sequences:
         path = workspace.image(participant_id, weighting)
         if not path.is_file():
@@ -94,8 +98,11 @@ def _image_problems(
             yield f"{path.name}: this series does not belong to what was ingested for {participant_id}"
         if volume.plane != Plane.SAGITTAL:
             yield f"{path.name}: {volume.plane}, not sagittal"
-        if weighting is MARKED:
-            volumes[participant_id] = volume
+        for record in lesions if weighting is MARKED else ():
+            try:
+                record.lesion.check_inside(volume)
+            except SpinefxError as error:
+                outside[record.case_id] = f"{record.case_id}: {error}"
 
 
 def _stray_answers(workspace: Workspace, problems: list[str], cases: set[str]) -> Iterator[str]:
@@ -110,9 +117,9 @@ def _stray_answers(workspace: Workspace, problems: list[str], cases: set[str]) -
             yield f"{table}: {one_line(stranger)[:40]} is not a case of this workspace"
 
 
-def _attempt(problems: list[str], action: Callable[[], Value], where: str = "") -> Value | None:
+def _attempt(problems: list[str], action: Callable[[], Value]) -> Value | None:
     try:
         return action()
     except SpinefxError as error:
-        problems.append(f"{where}: {error}" if where else str(error))
+        problems.append(str(error))
         return None

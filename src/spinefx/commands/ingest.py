@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +12,22 @@ from typing import TypeVar
 
 import numpy as np
 
-from spinefx.cases.lesion import Box, Lesion
-from spinefx.cases.patch import PROTOCOL_SEQUENCES
+from spinefx.cases.box_sheet import box_sheet
+from spinefx.cases.lesion import FLIPPED, Box, Lesion
+from spinefx.cases.patch import PROTOCOL_SEQUENCES, PatchSettings
 from spinefx.cases.reading import Reading, SignScores
 from spinefx.commands.propose import propose_boxes
-from spinefx.errors import InputError, SelectionError, SpinefxError, TableError, WorkspaceError
-from spinefx.files import canonical_json, digest_of, sweep, write_text
+from spinefx.errors import BoxError, InputError, SelectionError, SpinefxError, TableError, WorkspaceError
+from spinefx.files import canonical_json, digest_of, sweep, write_bytes, write_text
 from spinefx.imaging.nifti import write_nifti
 from spinefx.imaging.selection import RefusedSeries, SeriesSet, choose_series
 from spinefx.imaging.study import Instance, RefusedFile, Series, Study, scan
 from spinefx.imaging.volume import Volume
+from spinefx.learning.flipped_boxes import BoxPlaces, doubtful_boxes
 from spinefx.processes.pool import map_items
 from spinefx.tables.rows import Table
 from spinefx.tables.writing import csv_text
-from spinefx.vocabulary import MARKED, VOXEL_DIGEST, Weighting
+from spinefx.vocabulary import MARKED, VOXEL_DIGEST, TruthSource, Weighting
 from spinefx.workspace.enrolment import (
     Enrolment,
     EnrolmentTable,
@@ -52,6 +55,8 @@ KEY_MODE = 0o600
 UNDECLARED = "; its patient ID has letters beyond ASCII, and the images declare no character set (0008,0005)"
 Progress = Callable[[str, int, int], None]
 Value = TypeVar("Value")
+# Workspace, patient, the patient's studies, and where the picture of the box goes.
+Job = tuple[Path, Enrolment, tuple[Study, ...], Path | None]
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class _Enrolled:
     refused: tuple[RefusedSeries, ...]
     missing: tuple[Weighting, ...]
     notes: tuple[str, ...] = ()
+    places: BoxPlaces | None = None
 
 
 def ingest(
@@ -98,6 +104,7 @@ def ingest(
     workers: int = 1,
     show_paths: bool = False,
     locate: bool = False,
+    sheet: Path | None = None,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Ingest an export into a new workspace; the same call completes an interrupted one.
@@ -124,6 +131,8 @@ def ingest(
     locate : bool
         Find the vertebrae: propose a box where a row has a level but no box, and report boxes that lie elsewhere than
         their level. Proposals are not part of the cohort, see :func:`spinefx.commands.propose.propose_boxes`.
+    sheet : Path, optional
+        Folder for a picture of each box: the contact sheet, named by participant.
     progress : callable, optional
         Called with the name of the step, the number done and the total.
 
@@ -151,7 +160,7 @@ def ingest(
     notes += _refused_files(found.refused, tables, show_paths)
     unmatched = _unmatched(table.name, enrolment, studies, found.studies)
     notes += unmatched
-    jobs = [(root, one, tuple(studies[one.participant_id])) for one in enrolment.enrolments]
+    jobs = [(root, one, tuple(studies[one.participant_id]), sheet) for one in enrolment.enrolments]
     jobs = [job for job in jobs if job[2]]
     if not jobs:
         raise InputError("no patient of the table was found in the export", remedy=" ".join(unmatched[:3]))
@@ -166,6 +175,7 @@ def ingest(
         enrolled = [outcome for outcome in outcomes if isinstance(outcome, _Enrolled)]
         notes += _outcome_notes(table.name, jobs, outcomes)
         notes += [f"{one.participant.participant_id}: {note}" for one in enrolled for note in one.notes]
+        notes += _doubtful_notes(enrolled)
         if not enrolled:
             workspace.ingest_claim.unlink()
             raise InputError(
@@ -203,9 +213,7 @@ def _claim(workspace: Workspace, tables: Sequence[Path], studies: Sequence[Study
     write_json(workspace.ingest_claim, claim)
 
 
-def _outcome_notes(
-    table: str, jobs: Sequence[tuple[Path, Enrolment, tuple[Study, ...]]], outcomes: Sequence[object]
-) -> list[str]:
+def _outcome_notes(table: str, jobs: Sequence[Job], outcomes: Sequence[object]) -> list[str]:
     """List the participants without usable images, each with the reason, and the series that others lack."""
     failed = [
         f"{job[1].participant_id} ({table}, row {job[1].row}): {outcome}"
@@ -219,6 +227,14 @@ def _outcome_notes(
         for weighting in one.missing
     ]
     return failed + lacking
+
+
+def _doubtful_notes(enrolled: Sequence[_Enrolled]) -> list[str]:
+    """Name the boxes that fit as well or better with left and posterior negated; equal doubts share a line."""
+    seen = [(one.participant.participant_id, one.places) for one in enrolled if one.places is not None]
+    doubts = doubtful_boxes([places for _, places in seen])
+    named = [name for (name, _), doubt in zip(seen, doubts, strict=True) if doubt]
+    return [f"{', '.join(named)}: {FLIPPED}"] if named else []
 
 
 def _optional(
@@ -294,14 +310,19 @@ def _unmatched(
     return lines
 
 
-def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
+def _enrol(job: Job) -> _Enrolled:
     """Convert one patient's series; runs in a worker process."""
-    root, enrolment, studies = job
+    root, enrolment, studies, sheet = job
     workspace = Workspace(root)
     study, found = _usable_series(enrolment, studies, workspace.sequences)
     volumes = found.load()
     lesion = _lesion(enrolment, found.marked, volumes[MARKED])
     name = enrolment.participant_id
+    if lesion is not None and sheet is not None:
+        stamp = "phantom" if enrolment.truth_source == TruthSource.PHANTOM else ""
+        picture = box_sheet(lesion, volumes, PatchSettings(), case_id=name, stamp=stamp)
+        if picture is not None:
+            write_bytes(sheet / f"{name}.png", picture)
     for weighting, volume in volumes.items():
         write_nifti(workspace.image(name, weighting), volume, _sidecar(found[weighting], volume))
     age = enrolment.age if enrolment.age is not None else study.age_years
@@ -316,7 +337,9 @@ def _enrol(job: tuple[Path, Enrolment, tuple[Study, ...]]) -> _Enrolled:
     record = None if lesion is None else LesionRecord(name, name, lesion, enrolment.annotator)
     missing = tuple(weighting for weighting in workspace.sequences if weighting not in found.chosen)
     images = tuple(SeriesDigest(name, str(weighting), volume.voxel_digest) for weighting, volume in volumes.items())
-    return _Enrolled(participant, record, images, found.refused, missing, (*found.overrides, *found.notes))
+    notes = (*found.overrides, *found.notes)
+    places = None if lesion is None else _places(lesion, enrolment, volumes[MARKED])
+    return _Enrolled(participant, record, images, found.refused, missing, notes, places)
 
 
 def _usable_series(
@@ -369,13 +392,34 @@ def _lesion(enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion | None:
     box = enrolment.box
     if isinstance(box, PixelBox):
         box = _box_in_mm(box, _instance(series, enrolment.image))
+    try:
+        return _inside(box, enrolment, series, t2w)
+    except BoxError as error:
+        left, posterior, superior = box.centre_mm
+        with contextlib.suppress(SpinefxError):
+            _inside(Box((-left, -posterior, superior), box.side_mm), enrolment, series, t2w)
+            remedy = f"{error.remedy} {FLIPPED}".strip()
+            error = BoxError(error.found, where=error.where, allowed=error.allowed, remedy=remedy)
+        raise error from None
+
+
+def _places(lesion: Lesion, enrolment: Enrolment, t2w: Volume) -> BoxPlaces | None:
+    """Look at a box and at its sign-flipped place; a box in pixels has no signs to be wrong."""
+    in_mm = isinstance(enrolment.box, Box)
+    other = lesion.flipped(t2w, slices_follow=not enrolment.lesion_images) if in_mm else None
+    return BoxPlaces.of(lesion, other, t2w)
+
+
+def _inside(box: Box, enrolment: Enrolment, series: Series, t2w: Volume) -> Lesion:
+    """Return the lesion of a box, which must lie on the image and on the lesion's slices."""
     if enrolment.lesion_images:
         chosen = sorted({_slice_of(_instance(series, reference), t2w) for reference in enrolment.lesion_images})
         if chosen != list(range(chosen[0], chosen[-1] + 1)):
             raise TableError(f"the lesion images lie on slices {chosen}", allowed="adjacent slices")
     else:
-        centre = round(float(t2w.to_index(box.centre_mm)[0]))
-        chosen = [max(0, centre - 1), min(t2w.shape[0] - 1, centre + 1)]
+        last = t2w.shape[0] - 1
+        centre = round(float(np.clip(t2w.to_index(box.centre_mm)[0], 0, last)))
+        chosen = [max(0, centre - 1), min(last, centre + 1)]
     lesion = Lesion(box, max(0, chosen[0]), chosen[-1], enrolment.level)
     lesion.check_inside(t2w)
     return lesion

@@ -13,6 +13,9 @@ from spinefx.cases.patch import PatchSettings
 from spinefx.cases.sheet import contact_sheet
 from spinefx.errors import InputError, SpinefxError
 from spinefx.files import write_bytes
+from spinefx.imaging.selection import choose_series
+from spinefx.imaging.study import open_study
+from spinefx.learning.measures import image_measures
 from spinefx.processes.pool import map_items
 from spinefx.vocabulary import MARKED, TruthSource
 from spinefx.workspace.layout import Workspace
@@ -127,7 +130,9 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     picture = contact_sheet(lesion, aligned, stack, stamp=stamp)
     write_bytes(sheet_path(folder, case.participant_id, case.case_id), picture)
     records = {str(one.weighting): alignment_record(one) for one in aligned if one.alignment is not None}
-    save_stack(folder, stack, source_digest(case, settings), records, files)
+    study = open_study(workspace.image(case.participant_id, MARKED).parent)
+    measures = image_measures(choose_series(study, settings.sequences))
+    save_stack(folder, stack, source_digest(case, settings), records, files, measures)
 
 
 def _recorded_method(folder: Path, case: Case) -> str:

@@ -59,7 +59,7 @@ def predict(
     series : mapping of Weighting to str, optional
         UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
-        Where to write the contact sheet.
+        Where to write the contact sheet; of a refused study too, as far as T2W shows the box.
     engine : {'onnxruntime', 'torch'}, optional
         See :func:`spinefx.learning.scoring.load_models`.
 
@@ -71,7 +71,8 @@ def predict(
     Raises
     ------
     SpinefxError
-        When the input is outside what the model accepts; there is no probability then.
+        When the input is outside what the model accepts; there is no probability then, and the error's ``remedy``
+        names what to do.
     """
     models = load_models(model, engine=engine, one_study=True)
     if level is not None:

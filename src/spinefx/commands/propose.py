@@ -8,12 +8,12 @@ from functools import partial
 
 from spinefx.cases.lesion import Lesion, box_agreement
 from spinefx.errors import LevelError, SpinefxError
-from spinefx.localisation.box_place import box_caution
+from spinefx.localisation.box_place import box_caution, vertebra_at
 from spinefx.localisation.searching import shipped_localiser
 from spinefx.processes.pool import map_items
 from spinefx.vocabulary import MARKED
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.located_boxes import LocatedBox, write_located_boxes
+from spinefx.workspace.located_boxes import ChosenBy, LocatedBox, write_located_boxes
 from spinefx.workspace.records import LesionRecord, read_lesions, write_lesions
 from spinefx.workspace.volumes import read_image
 
@@ -100,14 +100,17 @@ def replace_boxes(
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[LocatedBox, ...]:
-    """Replace marked boxes by those of the localiser at the same levels, and write how far the two lie apart.
+    """Replace marked boxes by those of the localiser, and write how far the two lie apart.
+
+    The vertebra is chosen by the level of the marked box. Where no vertebra of the series has that name, as without the
+    sacrum in the field, it is the one that the marked box lies on, as if a person had clicked it.
 
     Parameters
     ----------
     workspace : Workspace
         Of phantoms or other cases whose boxes serve as the truth to compare with.
     case_ids : collection of str
-        Cases whose boxes are replaced; where their level is not found, the box stays.
+        Cases whose boxes are replaced; where no vertebra is found, the box stays.
     workers : int
         Processes.
     progress : callable, optional
@@ -147,13 +150,15 @@ def _replace(job: tuple[Workspace, LesionRecord]) -> tuple[LesionRecord, Located
     workspace, record = job
     volume = read_image(workspace, record.participant_id, MARKED)
     spine, _ = shipped_localiser()(volume)
-    try:
-        lesion = spine.at_level(record.lesion.level).marked_on(volume)
-    except LevelError:
+    named = record.lesion.level in spine.levels
+    vertebra = spine.at_level(record.lesion.level) if named else vertebra_at(spine, record.lesion.box, volume)
+    if vertebra is None:
         return record, LocatedBox(record.case_id)
+    lesion = replace(vertebra.marked_on(volume), level=record.lesion.level)
+    chosen_by = ChosenBy.NAME if named else ChosenBy.PLACE
     apart = box_agreement(record.lesion.box, lesion.box, volume.directions)
     shared = len(set(record.lesion.slices) & set(lesion.slices))
-    box = LocatedBox(record.case_id, apart["distance_mm"], apart["iou"], shared)
+    box = LocatedBox(record.case_id, chosen_by, apart["distance_mm"], apart["iou"], shared)
     return replace(record, lesion=lesion, annotator=LOCALISER), box
 
 

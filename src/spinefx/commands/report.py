@@ -93,7 +93,7 @@ def write_report(root: Path, name: str | None = None) -> WrittenReport:
         owners=owners,
         levels={case.case_id: case.lesion.level for case in cohort},
         signs=read_signs(workspace),
-        located=[(one.distance_mm, one.shared_slices > 0) for one in read_located_boxes(workspace)],
+        located=[(one.chosen_by, one.distance_mm, one.shared_slices > 0) for one in read_located_boxes(workspace)],
         refused=_refused(workspace),
         audit=[Finding(check, result == "passed", detail) for check, result, detail in experiment.read_audit()],
         provenance=_provenance(experiment, recipe),

@@ -20,7 +20,7 @@ from spinefx.learning.recipe import Recipe
 from spinefx.processes.cluster import LOCAL, share_of
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.stacks import load_stacks
+from spinefx.workspace.stacks import load_stacks, recorded_measures
 
 __all__ = ["TrainingOutcome", "train"]
 
@@ -101,15 +101,16 @@ def train(
     route = choose_route(device if on == LOCAL else "cpu")
     workspace = Workspace.open(root)
     cases, stacks = load_stacks(workspace, chosen.patch_settings)
-    cohort = Cohort(cases)
+    cohort, folder = Cohort(cases), workspace.patches_folder(chosen.patch_settings)
+    measures = {case.case_id: recorded_measures(folder, case.participant_id, case.case_id) for case in cases}
     experiment = Experiment(workspace.experiment_folder(name or chosen.name))
     jobs: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    common = {"workers": workers, "weights": weights, "route": route, "on": on, "network": network}
     for number in range(1, chosen.repeats + 1):
         folder = experiment.models_folder if number == 1 else experiment.models_folder / f"repeat-{number:02d}"
         told = _named(progress, number, chosen.repeats)
-        known = {"workers": workers, "weights": weights, "route": route, "progress": told, "on": on, "network": network}
         given = (stacks, cohort.truth, chosen.repetition(number), folder)
-        jobs.append((given, {"cohort_digest": cohort.digest} | known))
+        jobs.append((given, common | {"cohort_digest": cohort.digest, "progress": told, "measures": measures}))
     if shard is not None:
         left = sum(train_folds(*given, share=share_of(shard), **known) for given, known in jobs)
         if left:

@@ -10,13 +10,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import BinaryIO
+from functools import cache
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom.config
 from numpy.typing import NDArray
+from pydicom.charset import convert_encodings
+from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 
 from spinefx.errors import FileError
 from spinefx.imaging.archive import Member
@@ -32,6 +36,7 @@ from spinefx.imaging.dicom_values import (
     read_text,
     read_texts,
     read_whole,
+    tag_numbered,
     written_step,
 )
 
@@ -208,7 +213,24 @@ def read_directory(stream: BinaryIO, member: Member) -> tuple[tuple[str, ...], .
 
 
 def _dataset(found: Outline) -> Dataset:
-    return read_dataset(io.BytesIO(found.wanted), found.implicit, found.little_endian)
+    """Make a dataset of the wanted elements; only sequences, and what they are written in, need pydicom's reader."""
+    implicit, little = found.implicit, found.little_endian
+    elements: dict[BaseTag, Any] = {}
+    if found.sequences:
+        nested = read_dataset(io.BytesIO(found.sequences), implicit, little)
+        elements = {tag: nested.get_item(tag) for tag in nested.keys()}  # noqa: SIM118 - it is no dictionary
+    for number, (vr, value) in found.plain.items():
+        tag, kind = tag_numbered(number), vr.decode() or None
+        content: Any = value or empty_value_for_VR(kind, raw=True)
+        elements[tag] = RawDataElement(tag, kind, len(value), content, 0, implicit, little, True)
+    dataset = Dataset(elements)
+    dataset.set_original_encoding(implicit, little, _encodings(read_texts(dataset, "SpecificCharacterSet")))
+    return dataset
+
+
+@cache
+def _encodings(character_sets: tuple[str, ...]) -> list[str]:
+    return convert_encodings(list(character_sets) or None)
 
 
 def _check_kind(dataset: Dataset, found: Outline) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
@@ -43,7 +44,7 @@ FIRST_READ_BYTES = 16 * 2**10  # a classic header takes 2 to 10 kB
 UNDEFINED = 0xFFFFFFFF
 
 PIXEL_DATA = 0x7FE00010
-DIRECTORY_RECORDS, PER_FRAME_GROUPS = 0x00041220, 0x52009230
+DIRECTORY_RECORDS, PER_FRAME_GROUPS, CHARACTER_SET = 0x00041220, 0x52009230, 0x00080005
 LONG_SEQUENCES = frozenset({DIRECTORY_RECORDS, PER_FRAME_GROUPS})
 FLOAT_PIXELS = frozenset({0x7FE00008, 0x7FE00009})
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -72,6 +73,11 @@ SHORT_VRS = frozenset(
 )
 
 
+# Group, element, value representation and length of an element, and a long length.
+LITTLE, BIG = (struct.Struct(f"{order}HH2sH").unpack_from for order in "<>")
+LITTLE_LENGTH, BIG_LENGTH = (struct.Struct(f"{order}I").unpack_from for order in "<>")
+
+
 @dataclass(frozen=True, slots=True)
 class Outline:
     """Where the wanted parts of a DICOM file lie.
@@ -84,8 +90,10 @@ class Outline:
         Media Storage SOP Class UID (0002,0002); empty where the file states none.
     implicit, little_endian : bool
         Encoding of the elements.
-    wanted : bytes
-        The wanted top-level elements, one after another, in that encoding.
+    plain : mapping of int to (bytes, bytes)
+        Value representation and value of the wanted top-level elements, by tag, but of sequences.
+    sequences : bytes
+        The wanted sequences, one after another, and in front of them the character set that they are written in.
     pixel_vr : str
         Value representation of the pixels; empty in implicit encoding.
     pixel_offset, pixel_length : int
@@ -105,7 +113,8 @@ class Outline:
     sop_class: str
     implicit: bool
     little_endian: bool
-    wanted: bytes
+    plain: Mapping[int, tuple[bytes, bytes]]
+    sequences: bytes
     pixel_vr: str
     pixel_offset: int
     pixel_length: int
@@ -121,7 +130,7 @@ class Outline:
         -------
         Outline
         """
-        return replace(self, wanted=b"", inflated=b"")
+        return replace(self, plain={}, sequences=b"", inflated=b"")
 
 
 class NoDicomError(FileError):
@@ -158,7 +167,8 @@ class _Level:
 class _Walked:
     """The wanted elements by their tags, and where the pixels are."""
 
-    kept: dict[int, bytes] = field(default_factory=dict)
+    plain: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    sequences: dict[int, bytes] = field(default_factory=dict)
     pixel_vr: str = ""
     pixel_offset: int = -1
     pixel_length: int = -1
@@ -292,7 +302,8 @@ def _outline(data: bytes, size: int, wanted: AbstractSet[int], stream: BinaryIO)
         sop_class=meta.sop_class,
         implicit=implicit,
         little_endian=little,
-        wanted=b"".join(walked.kept.values()),
+        plain=walked.plain,
+        sequences=b"".join(walked.sequences.values()) if walked.sequences.keys() - {CHARACTER_SET} else b"",
         pixel_vr=walked.pixel_vr,
         pixel_offset=walked.pixel_offset,
         pixel_length=walked.pixel_length,
@@ -361,24 +372,20 @@ def _encoding(data: bytes, start: int, syntax: str) -> tuple[bool, bool]:
 
 def _element_at(data: bytes, position: int, *, implicit: bool, little: bool) -> tuple[int, bytes, int, int]:
     """Read the tag, VR, length and value offset of one element."""
-    order = "<" if little else ">"
+    # This runs for every element of every file: one call unpacks what most elements need.
     try:
-        group, element = struct.unpack_from(f"{order}HH", data, position)
+        group, element, vr, length = (LITTLE if little else BIG)(data, position)
         tag = group << 16 | element
         if implicit or group == 0xFFFE:
-            (length,) = struct.unpack_from(f"{order}I", data, position + 4)
+            (length,) = (LITTLE_LENGTH if little else BIG_LENGTH)(data, position + 4)
             return tag, b"", length, position + 8
-        vr = data[position + 4 : position + 6]
         if vr in SHORT_VRS:
-            (length,) = struct.unpack_from(f"{order}H", data, position + 6)
             return tag, vr, length, position + 8
         if vr in LONG_VRS:
-            (length,) = struct.unpack_from(f"{order}I", data, position + 8)
+            (length,) = (LITTLE_LENGTH if little else BIG_LENGTH)(data, position + 8)
             return tag, vr, length, position + 12
     except struct.error:
         raise _ShortError from None
-    if len(vr) < 2:
-        raise _ShortError
     raise FileError("holds an element with an unknown value representation")
 
 
@@ -396,10 +403,12 @@ def _walk(data: bytes, start: int, implicit: bool, little: bool, wanted: Abstrac
         if tag >> 16 == 0xFFFE:
             raise FileError("holds a sequence delimiter outside any sequence")
         end, keep = value + length, tag in wanted
-        if keep and tag in found.kept:
+        if keep and (tag in found.plain or tag in found.sequences):
             raise FileError("holds an element twice in its header")
         if length == UNDEFINED or vr == b"SQ" or (implicit and _is_sequence(tag)):
             end, count, items = _skip_sequence(data, value, length, (implicit, little), vr, count, wanted=keep)
+            if keep:
+                found.sequences[tag] = data[position:end]
             if keep and items > MAX_ITEMS and tag not in LONG_SEQUENCES:
                 raise FileError(f"holds a sequence of more than {MAX_ITEMS} items")
             found.frames = items if tag == PER_FRAME_GROUPS else found.frames
@@ -407,8 +416,10 @@ def _walk(data: bytes, start: int, implicit: bool, little: bool, wanted: Abstrac
             raise _ShortError
         elif keep and length > MAX_VALUE_BYTES:
             raise FileError(f"holds a value of {length} bytes in its header", allowed=f"up to {MAX_VALUE_BYTES}")
-        if keep:
-            found.kept[tag] = data[position:end]
+        elif keep:
+            found.plain[tag] = vr, data[value:end]
+            if tag == CHARACTER_SET:
+                found.sequences[tag] = data[position:end]
         count += 1
         if count > MAX_ELEMENTS:
             raise FileError(f"holds more than {MAX_ELEMENTS} elements")

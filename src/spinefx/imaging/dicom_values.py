@@ -22,6 +22,7 @@ __all__ = [
     "read_texts",
     "read_time_ms",
     "read_whole",
+    "tag_numbered",
     "tag_of",
     "written_step",
 ]
@@ -36,6 +37,21 @@ TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH"
 
 
 @cache
+def tag_numbered(number: int) -> BaseTag:
+    """Return the one object of a tag: a dictionary finds the same object without comparing, which pydicom does slowly.
+
+    Parameters
+    ----------
+    number : int
+
+    Returns
+    -------
+    pydicom BaseTag
+    """
+    return BaseTag(number)
+
+
+@cache
 def tag_of(keyword: str) -> BaseTag:
     """Return the tag of a keyword, remembered: pydicom looks it up each time.
 
@@ -47,7 +63,7 @@ def tag_of(keyword: str) -> BaseTag:
     -------
     pydicom BaseTag
     """
-    return Tag(keyword)
+    return tag_numbered(int(Tag(keyword)))
 
 
 def first_item(dataset: Dataset, keyword: str) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -22,6 +23,8 @@ __all__ = ["RefusedSeries", "SeriesSet", "choose_series", "kinds_beside"]
 
 TIMES = "Times in a sidecar are seconds, as BIDS has them: RepetitionTime 0.4, EchoTime 0.015."
 LEAST_OVERLAP = 0.1
+# How scanners end the names of a Dixon's parts; T1_W and T2_W are weightings. One letter is a doubt, no knowledge.
+PART_SUFFIX = re.compile(r"(?<!t[12])[_ -](w|f|in|opp)$", re.IGNORECASE)
 # Overlaps and voxel sizes that differ by less than a tenth do not decide.
 COARSE = 0.1
 
@@ -185,7 +188,7 @@ def choose_series(
         if found:
             chosen |= _best({MARKED: [marked], weighting: found})
     refused = tuple(
-        RefusedSeries(each.label, each.uid, reasons[each.uid] or _why_not(each, chosen, by_user))
+        RefusedSeries(each.label, each.uid, reasons[each.uid] or _why_not(each, chosen, by_user, holding))
         for each in study.series
         if each.uid not in {one.uid for one in chosen.values()}
     )
@@ -285,11 +288,21 @@ def _evidence(series: Series) -> int:
         4 * (Trait.DIXON not in series.contrast.traits and Trait.IN_PHASE not in series.contrast.traits)
         + 4 * ("DERIVED" not in series.image_type)
         + 2 * (not series.weighting_is_named)
+        + 2 * (not _ends_like_a_part(series))
         + (weighting_from_name(series.description) is series.weighting)
     )
 
 
-def _why_not(series: Series, chosen: Mapping[Weighting, Series], by_user: Mapping[Weighting, Series]) -> str:
+def _ends_like_a_part(series: Series) -> bool:
+    return any(PART_SUFFIX.search(name.strip()) for name in series.description.split("\n"))
+
+
+def _why_not(
+    series: Series,
+    chosen: Mapping[Weighting, Series],
+    by_user: Mapping[Weighting, Series],
+    holding: Sequence[float] | None,
+) -> str:
     """Return what made another series the better one."""
     marked = chosen[MARKED]
     if series.weighting not in chosen:
@@ -297,6 +310,8 @@ def _why_not(series: Series, chosen: Mapping[Weighting, Series], by_user: Mappin
     winner = chosen[series.weighting]
     if series.weighting in by_user:
         return f"{winner.label} was named"
+    if holding is not None and shows(winner, holding) and not shows(series, holding):
+        return f"{winner.label} is preferred: it shows the box, this one does not"
     partner = marked if winner is not marked else next((one for one in chosen.values() if one is not marked), marked)
     shared, won = _overlap(series, partner), _overlap(winner, partner)
     if _same_frame(winner, partner) and not _same_frame(series, partner):
@@ -319,6 +334,8 @@ def _better_evidence(winner: Series, series: Series) -> str:
         return "is a plain series, this one is part of a Dixon"
     if "DERIVED" in series.image_type and "DERIVED" not in winner.image_type:
         return "is an original, this one is derived"
+    if _ends_like_a_part(series) and not _ends_like_a_part(winner):
+        return "has a plain name, this one ends like a part of a Dixon"
     if series.weighting_is_named and not winner.weighting_is_named:
         return "has its weighting from timing, this one from its name"
     return "is named more clearly"

@@ -14,6 +14,9 @@ from spinefx.cases.patch import PatchSettings
 from spinefx.documents import read_json
 from spinefx.errors import ModelError, RecipeError
 from spinefx.files import canonical_json, digest_of
+from spinefx.learning.graph_plan import GraphPlan
+from spinefx.learning.guards import Guards
+from spinefx.learning.networks import NETWORKS
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import RESEARCH_USE_ONLY
 
@@ -86,6 +89,10 @@ class ModelCard:
         SHA-256 of the weights file.
     software : mapping of str to str
         Versions of what bits depend on, at training.
+    guards : Guards or None
+        What the training cases looked like; None in models that were trained before this was recorded.
+    own_plan : GraphPlan, optional
+        What the graph must consist of, for a network from outside this package; it is not in the table of networks.
     """
 
     recipe: Recipe
@@ -94,6 +101,14 @@ class ModelCard:
     initialisation: Initialisation
     weights_digest: str
     software: Mapping[str, str]
+    guards: Guards | None = None
+    own_plan: GraphPlan | None = None
+
+    @property
+    def plan(self) -> GraphPlan | None:
+        """What the graph of this model must consist of; None where neither this program nor the card says it."""
+        known = NETWORKS.get(self.recipe.network)
+        return self.own_plan if known is None else known.plans.get(self.recipe.stem)
 
     @property
     def settings(self) -> PatchSettings:
@@ -115,7 +130,7 @@ class ModelCard:
         return self._content() | {"digest": self.digest}
 
     def _content(self) -> dict[str, Any]:
-        return {
+        content: dict[str, Any] = {
             "schema": SCHEMA,
             "intended_use": RESEARCH_USE_ONLY,
             "optimistic": self.recipe.optimistic,
@@ -142,6 +157,8 @@ class ModelCard:
             "initialisation": self.initialisation.to_json(),
             "software": dict(self.software),
         }
+        content |= {} if self.guards is None else {"guards": self.guards.to_json()}
+        return content if self.own_plan is None else content | {"graph": self.own_plan.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelCard:
@@ -170,8 +187,10 @@ class ModelCard:
                 initialisation=Initialisation.from_json(values["initialisation"]),
                 weights_digest=values["weights_digest"],
                 software=values["software"],
+                guards=Guards.from_json(values["guards"]) if "guards" in values else None,
+                own_plan=GraphPlan.from_json(values["graph"]) if "graph" in values else None,
             )
-        except (KeyError, TypeError, RecipeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecipeError) as error:
             raise ModelError(f"an incomplete model card ({error})", where=MODEL_FILE) from error
         if card.to_json() != dict(values):
             raise ModelError(

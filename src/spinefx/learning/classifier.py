@@ -20,9 +20,11 @@ from spinefx import __version__
 from spinefx.errors import ModelError
 from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.learning.card import MODEL_FILE, WEIGHTS_FILE, Initialisation, ModelCard, read_card
+from spinefx.learning.guards import Guards
 from spinefx.learning.model import TrainedModel, shuffle_filters
-from spinefx.learning.network import FractureNetwork, in_channel_order
-from spinefx.learning.networks import Network
+from spinefx.learning.network import FractureNetwork, build_network, in_channel_order
+from spinefx.learning.networks import NETWORKS, Network
+from spinefx.learning.onnx_layers import plan_of_network
 from spinefx.learning.recipe import Recipe
 
 __all__ = ["Classifier", "software_versions"]
@@ -64,6 +66,7 @@ class Classifier(TrainedModel):
         cohort_digest: str,
         fold: int,
         initialisation: Initialisation,
+        guards: Guards | None = None,
     ) -> Classifier:
         """Make a classifier from a network that has just been trained.
 
@@ -74,13 +77,20 @@ class Classifier(TrainedModel):
         cohort_digest : str
         fold : int
         initialisation : Initialisation
+        guards : Guards, optional
+            What the training cases looked like.
 
         Returns
         -------
         Classifier
         """
         weights_digest = digest_of(_serialised(network))
-        card = ModelCard(recipe, cohort_digest, fold, initialisation, weights_digest, software_versions())
+        plan = None
+        if network.architecture.name not in NETWORKS:
+            # A new network, because layers of the trained one may have been replaced for its training.
+            plan = plan_of_network(build_network(recipe, fold=fold, network=network.architecture).eval())
+        software = software_versions()
+        card = ModelCard(recipe, cohort_digest, fold, initialisation, weights_digest, software, guards, plan)
         return cls(card, network)
 
     @property

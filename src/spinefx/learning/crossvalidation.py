@@ -21,10 +21,12 @@ from spinefx.learning.classifier import Classifier
 from spinefx.learning.device import Route, choose_route
 from spinefx.learning.fitting import History, Run
 from spinefx.learning.folds import Fold, split_folds
+from spinefx.learning.guards import Guards
 from spinefx.learning.leaks import AuditCheck, AuditReport, FoldFacts, Ledger, Side, audit_folds, audit_run
 from spinefx.learning.lockstep import LockstepFold, fit_together
 from spinefx.learning.network import build_network
 from spinefx.learning.networks import Network, network_named
+from spinefx.learning.onnx_layers import plan_of_network
 from spinefx.learning.recipe import Recipe
 from spinefx.learning.training import fit, reproducible
 from spinefx.learning.training_data import (
@@ -151,6 +153,7 @@ class _Experiment:
     data_digest: str
     route: Route
     network: Network | None
+    guards: Guards
 
     @cached_property
     def bank(self) -> PatchBank:
@@ -195,7 +198,7 @@ class _Experiment:
         watched = {"inner_split": inner, "test_fold": test, "none": None}[self.recipe.early_stopping_on]
         folder, route = self.folder_of(fold), self.route.name
         digests = (self.cohort_digest, self.data_digest)
-        run = Run(self.recipe, fold.number, *digests, folder, self.weights, route, self.network)
+        run = Run(self.recipe, fold.number, *digests, folder, self.weights, route, self.network, self.guards)
         return LockstepFold(training, watched, run), test
 
     def _finish(self, fold: Fold, job: LockstepFold, test: Side, classifier: Classifier, history: History) -> None:
@@ -249,6 +252,7 @@ def cross_validate(
     progress: Callable[[str, int, int], None] | None = None,
     on: str = LOCAL,
     network: Network | None = None,
+    measures: Mapping[str, Mapping[str, float]] | None = None,
 ) -> CrossValidation:
     """Train one model per fold, predict its test patients, and audit the whole for leaks.
 
@@ -276,6 +280,9 @@ def cross_validate(
         Where to train, as :func:`spinefx.processes.cluster.spread` takes it.
     network : Network, optional
         The network that the recipe names, where it is not one of :data:`spinefx.learning.networks.NETWORKS`.
+    measures : mapping of str to mapping of str to float, optional
+        Voxel sizes and times of each case's images, see :func:`spinefx.learning.measures.image_measures`. Every model
+        records their ranges, and refuses images far outside them.
 
     Returns
     -------
@@ -292,7 +299,7 @@ def cross_validate(
     LeakError
         When test data reached training; ``audit.json`` says where.
     """
-    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network)
+    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network, measures)
     restarted = _train(experiment, folds, workers, progress, on)
     results = tuple(_read_result(experiment, fold) for fold in folds)
     checks += audit_run(folds, [result.facts for result in results], experiment.stacks, recipe)
@@ -315,12 +322,13 @@ def train_folds(
     progress: Callable[[str, int, int], None] | None = None,
     on: str = LOCAL,
     network: Network | None = None,
+    measures: Mapping[str, Mapping[str, float]] | None = None,
 ) -> int:
     """Train a share of the folds as one of several jobs; :func:`cross_validate` joins and audits them.
 
     Parameters
     ----------
-    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on, network
+    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on, network, measures
         As for :func:`cross_validate`.
     share : tuple of int
         Position and number: folds ``position::number`` are this job's.
@@ -335,7 +343,7 @@ def train_folds(
     InputError, RecipeError, WorkspaceError, LeakError
         As :func:`cross_validate` does before training.
     """
-    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network)
+    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network, measures)
     _train(experiment, folds[share[0] :: share[1]], workers, progress, on)
     return sum(experiment.finished(fold) is None for fold in folds)
 
@@ -349,6 +357,7 @@ def _begin(
     weights: Path | None,
     route: Route | None,
     network: Network | None,
+    measures: Mapping[str, Mapping[str, float]] | None,
 ) -> tuple[_Experiment, tuple[Fold, ...], tuple[AuditCheck, ...]]:
     """Check everything that can be checked before training."""
     network_named(recipe.network, network)
@@ -365,7 +374,9 @@ def _begin(
     )
     _conclude(checks, folder)
     route = route or choose_route("cpu")
-    experiment = _Experiment(ordered, answers, recipe, folder, weights, cohort_digest, data_digest, route, network)
+    guards = Guards.of_stacks(ordered, measures or {})
+    digests = (cohort_digest, data_digest)
+    experiment = _Experiment(ordered, answers, recipe, folder, weights, *digests, route, network, guards)
     return experiment, folds, checks
 
 
@@ -408,15 +419,8 @@ def _write_missing_graphs(folders: Sequence[Path], network: Network | None) -> N
 
 def _refuse_unwritable(recipe: Recipe, network: Network | None) -> None:
     """Refuse, before training, a network from outside this package whose graph could not be written afterwards."""
-    if network is None:
-        return
-    try:
-        from spinefx.learning.onnx_export import graph_of
-    except ModuleNotFoundError as error:
-        if error.name not in {"onnx", "onnxruntime"}:
-            raise
-        return
-    graph_of(build_network(recipe, fold=0, network=network).eval(), recipe.patch_size)
+    if network is not None:
+        plan_of_network(build_network(recipe, fold=0, network=network).eval())
 
 
 def _say_nothing(label: str, epoch: int, epochs: int) -> None:

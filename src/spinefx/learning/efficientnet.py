@@ -30,11 +30,20 @@ EPSILON = 1e-3
 
 
 class TrailingPadConvolution(nn.Conv2d):
-    """A convolution padded as TensorFlow does ("SAME"): where the padding is odd, the larger part trails.
+    """A convolution of stride 2 padded as TensorFlow does ("SAME") on maps of even width: the larger part trails.
 
-    With stride 2 on a map of even width, torch's symmetric padding would let every output look one pixel further ahead.
-    Arguments and parameters are those of :class:`torch.nn.Conv2d`, the padding apart.
+    Torch's symmetric padding would let every output look one pixel further ahead. Arguments and parameters are those of
+    :class:`torch.nn.Conv2d`, without the padding.
+
+    Attributes
+    ----------
+    margins : tuple of int
+        Pixels added before the first row or column, and behind the last.
     """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride=2, groups=groups, bias=False)
+        self.margins = ((kernel - 2) // 2, (kernel - 1) // 2)
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve.
@@ -45,14 +54,9 @@ class TrailingPadConvolution(nn.Conv2d):
 
         Returns
         -------
-        Tensor, shape (n, output, ceil(row / stride), ceil(column / stride))
+        Tensor, shape (n, output, row / 2, column / 2)
         """
-        margins: list[int] = []
-        for axis in (1, 0):  # torch pads the last axis first
-            extent, stride, kernel = input.shape[2 + axis], self.stride[axis], self.kernel_size[axis]
-            total = max(0, (-(-extent // stride) - 1) * stride + kernel - extent)
-            margins += [total // 2, total - total // 2]
-        return super().forward(functional.pad(input, margins))
+        return super().forward(functional.pad(input, self.margins * 2))
 
 
 class _InvertedBottleneck(nn.Module):
@@ -66,9 +70,11 @@ class _InvertedBottleneck(nn.Module):
             self._expand_conv = Convolution(inputs, width, 1, bias=False)
             self._bn0 = nn.BatchNorm2d(width, eps=EPSILON)
         self.expands = expansion != 1
-        # At stride 1 the padding is even on both sides, and torch's own convolution pads without a copy.
-        kind, padding = (nn.Conv2d, kernel // 2) if stride == 1 else (TrailingPadConvolution, 0)
-        self._depthwise_conv = kind(width, width, kernel, stride, padding, groups=width, bias=False)
+        self._depthwise_conv = (
+            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
+            if stride == 1
+            else TrailingPadConvolution(width, width, kernel, groups=width)
+        )
         self._bn1 = nn.BatchNorm2d(width, eps=EPSILON)
         self._project_conv = Convolution(width, outputs, 1, bias=False)
         self._bn2 = nn.BatchNorm2d(outputs, eps=EPSILON)
@@ -101,7 +107,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, outputs: int = 1000, dropout: float = 0.2, inputs: int = 3) -> None:
         super().__init__()
-        self._conv_stem = TrailingPadConvolution(inputs, STEM_FILTERS, 3, 2, bias=False)
+        self._conv_stem = TrailingPadConvolution(inputs, STEM_FILTERS, 3)
         self._bn0 = nn.BatchNorm2d(STEM_FILTERS, eps=EPSILON)
         blocks: list[nn.Module] = []
         width = STEM_FILTERS

@@ -14,6 +14,7 @@ from spinefx.errors import ModelError
 from spinefx.learning.arithmetic import Adam
 from spinefx.learning.checkpoint import Checkpoint, read_checkpoint, restore, snapshot, write_checkpoint
 from spinefx.learning.classifier import Classifier, software_versions
+from spinefx.learning.guards import Guards
 from spinefx.learning.leaks import FoldFacts, Side
 from spinefx.learning.network import FractureNetwork, build_network
 from spinefx.learning.networks import Network
@@ -108,6 +109,8 @@ class Run:
         Where and how it is computed; training does not resume from a checkpoint of another route, whose bits differ.
     network : Network or None
         The network that the recipe names, where it is not one of this package.
+    guards : Guards or None
+        What the training cases look like, for the model's card.
     """
 
     recipe: Recipe
@@ -118,6 +121,7 @@ class Run:
     weights: Path | None = None
     route: str = "cpu"
     network: Network | None = None
+    guards: Guards | None = None
 
     @property
     def checkpoint_path(self) -> Path:
@@ -299,6 +303,7 @@ class Fitting:
             cohort_digest=run.cohort_digest,
             fold=run.fold,
             initialisation=self.initialisation,
+            guards=run.guards,
         )
         card = replace(classifier.card, software=dict(classifier.card.software) | {"route": run.route})
         history = History(tuple(self.rows), self.kept_epoch, "" if watched is None else watched.name)

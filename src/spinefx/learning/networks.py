@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from spinefx.errors import RecipeError
+from spinefx.learning.graph_plan import GraphPlan, WeightSource
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,6 +88,9 @@ class Network:
         A file that fits and that pip can install.
     note : str
         What must be said beside every figure of this network; empty for the paper's own.
+    plans : mapping of str to GraphPlan
+        What its graph must consist of, by the recipe's word for the stem. Left empty for a network from outside this
+        package: training writes its plan into the model card.
 
     Notes
     -----
@@ -104,6 +108,7 @@ class Network:
     pretrained: str = ""
     installed: InstalledWeights | None = None
     note: str = OTHER_NOTE
+    plans: Mapping[str, GraphPlan] = field(default_factory=dict)
 
 
 def _resnet50(*, stem: str, inputs: int, dropout: float) -> nn.Module:
@@ -124,6 +129,65 @@ def _small_resnet(*, stem: str, inputs: int, dropout: float) -> nn.Module:
     return SmallResNet(stem, outputs=1, dropout=dropout, inputs=inputs)
 
 
+def _plans(convolutions: list[tuple[str, str]], digests: Mapping[str, str]) -> Mapping[str, GraphPlan]:
+    """Plan the graphs of a residual network from its convolutions, each with its normalisation, as they compute."""
+    folded = [(f"body.{layer}", f"body.{norm}", EPSILON) for layer, norm in (("conv1", "bn1"), *convolutions)]
+    layers = [("mix", "", 0.0), *folded, ("body.fc", "", 0.0)]
+    sources = tuple(WeightSource(part, *layer) for layer in layers for part in ("weight", "bias"))
+    return {stem: GraphPlan(f"sha256:{digest}", sources) for stem, digest in digests.items()}
+
+
+def _block(name: str, convolutions: int, *, shortcut: bool) -> list[tuple[str, str]]:
+    """List the convolutions of a residual block with their normalisations."""
+    first = [(f"{name}.downsample.0", f"{name}.downsample.1")] if shortcut else []
+    return first + [(f"{name}.conv{number}", f"{name}.bn{number}") for number in range(1, convolutions + 1)]
+
+
+EPSILON = 1e-5  # of torch's batch normalisation
+RESNET50_PLANS = _plans(
+    [
+        layer
+        for stage, blocks in enumerate((3, 4, 6, 3), 1)
+        for block in range(blocks)
+        for layer in _block(f"layer{stage}.{block}", 3, shortcut=block == 0)
+    ],
+    {
+        "3x3_stride_2": "ae57716c0c6b72bab32f5957f0cd63c7c1129b4006d9dc9c99448bea7e3bb644",
+        "7x7_stride_2": "49eb971cb5246c47c4c8c2126831da5fb028f7bc06fbf21b76af4dde3c9ef46e",
+        "3x3_stride_1": "c8ad534bb55c7c29a7e59e86be25cb8aab812cfb86278f8c521c9e8dd8a2eca0",
+    },
+)
+SMALL_RESNET_PLANS = _plans(
+    [layer for stage in (1, 2, 3) for layer in _block(f"layer{stage}", 2, shortcut=True)],
+    {
+        "3x3_stride_2": "0c44b50254ce6156da4397c813f8450aa1a656832bdbc3e1ab5510d0005687d9",
+        "7x7_stride_2": "ec8b7a091ca2e5b848e511ff2703d28cd20845365128fbdea700e72336610319",
+        "3x3_stride_1": "dc6072539ea84ccb642bc0a3258230b28599d9c16555d36b6314e4c50b6c677d",
+    },
+)
+
+
+def _efficientnet_plans(digest: str) -> Mapping[str, GraphPlan]:
+    """Plan the graph of EfficientNet-Lite0, which is the same for every word for a stem."""
+
+    def convolution(layer: str, norm: str) -> list[WeightSource]:
+        return [WeightSource(part, f"body.{layer}", f"body.{norm}", 1e-3) for part in ("weight", "bias")]
+
+    relu6 = [WeightSource("constant", value=bound) for bound in (0.0, 6.0)]
+    sources = [WeightSource(part, "mix") for part in ("weight", "bias")]
+    sources += [*convolution("_conv_stem", "_bn0"), *relu6]
+    for number in range(16):
+        block = f"_blocks.{number}."
+        if number:  # the first block widens nothing
+            sources += [*convolution(f"{block}_expand_conv", f"{block}_bn0"), *relu6]
+        sources += [*convolution(f"{block}_depthwise_conv", f"{block}_bn1"), *relu6]
+        sources += convolution(f"{block}_project_conv", f"{block}_bn2")
+    sources += [*convolution("_conv_head", "_bn1"), *relu6]
+    sources += [WeightSource(part, "body._fc") for part in ("weight", "bias")]
+    plan = GraphPlan(f"sha256:{digest}", tuple(sources))
+    return dict.fromkeys(("3x3_stride_2", "7x7_stride_2", "3x3_stride_1"), plan)
+
+
 NETWORKS: Mapping[str, Network] = MappingProxyType(
     {
         network.name: network
@@ -136,6 +200,7 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
                 stem="conv1",
                 pretrained="torchvision ResNet50",
                 note="",
+                plans=RESNET50_PLANS,
             ),
             Network(
                 name="efficientnet_lite0",
@@ -151,6 +216,7 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
                     extra="imagenet",
                 ),
                 note="EfficientNet-Lite0, not the paper's ResNet50",
+                plans=_efficientnet_plans("905198678f027094a31a39b1be220c2788e1986cc1d90b7136e462cd29b37877"),
             ),
             Network(
                 name="small_resnet",
@@ -159,6 +225,7 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
                 dropout="dropout",
                 stem="conv1",
                 note="a small network for a CPU, not the paper's ResNet50",
+                plans=SMALL_RESNET_PLANS,
             ),
         )
     }

@@ -8,7 +8,9 @@ that is made of the layers listed there, and is compared with torch each time.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,15 +22,17 @@ from spinefx import __version__
 from spinefx.errors import ModelError
 from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.learning.classifier import Classifier, software_versions
+from spinefx.learning.graph_plan import ANY_LENGTH, INPUT, OUTPUT, GraphStep, Tensors, WeightSource
 from spinefx.learning.network import FractureNetwork
 from spinefx.learning.networks import Network
-from spinefx.learning.onnx_layers import GraphLayers, write_network
-from spinefx.learning.onnx_model import DATA_FILE, GRAPH_CARD_FILE, GRAPH_FILE, INPUT, OUTPUT, GraphCard, Scorer
+from spinefx.learning.onnx_layers import layers_of
+from spinefx.learning.onnx_model import GRAPH_CARD_FILE, GraphCard, Scorer
+from spinefx.learning.onnx_reading import DATA_FILE, FORMAT, GRAPH_FILE, OPSET
 
-__all__ = ["TOLERANCE", "export_graph", "graph_of"]
+__all__ = ["TOLERANCE", "export_graph", "graph_of", "node_of", "stored_weights"]
 
-# The oldest that has every operator used here in its present form, so that older runtimes read it too.
-OPSET, FORMAT = 13, 8
+# Files that are mapped into memory want their tensors on such bounds.
+ALIGNMENT = 64
 TOLERANCE = 1e-4
 CHECKED_INPUTS, CHECK_SEED = 16, 20220124
 
@@ -113,16 +117,16 @@ def graph_of(network: FractureNetwork, size: int) -> tuple[bytes, bytes, dict[st
     ModelError
         For a network with a layer that cannot be written, naming the layer.
     """
-    layers = GraphLayers()
-    column = write_network(layers, network.body, layers.convolution(INPUT, network.mix))
-    layers.nodes.append(helper.make_node("Reshape", [column, "any_length"], [OUTPUT]))
+    layers = layers_of(network)
+    state = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    weights, data, filters = stored_weights(layers.sources, state)
     channels = network.mix.in_channels
     graph = helper.make_graph(
-        layers.nodes,
+        [node_of(step) for step in layers.steps],
         "spinefx",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", channels, size, size])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n"])],
-        [*layers.weights, helper.make_tensor("any_length", TensorProto.INT64, [1], [-1])],
+        [*weights, helper.make_tensor(ANY_LENGTH, TensorProto.INT64, [1], [-1])],
     )
     model = helper.make_model(
         graph,
@@ -131,7 +135,56 @@ def graph_of(network: FractureNetwork, size: int) -> tuple[bytes, bytes, dict[st
         producer_name="spinefx",
         producer_version=__version__,
     )
-    return model.SerializeToString(deterministic=True), bytes(layers.data), layers.filters
+    return model.SerializeToString(deterministic=True), data, filters
+
+
+def node_of(step: GraphStep) -> onnx.NodeProto:
+    """Write a step as a node.
+
+    Parameters
+    ----------
+    step : GraphStep
+
+    Returns
+    -------
+    onnx.NodeProto
+    """
+    attributes: dict[str, Any] = dict(step.attributes)
+    return helper.make_node(step.operator, step.inputs, [step.output], **attributes)
+
+
+def stored_weights(
+    sources: Sequence[WeightSource], tensors: Tensors
+) -> tuple[list[TensorProto], bytes, dict[str, list[int]]]:
+    """Write the tensors of a graph for the file beside it.
+
+    Parameters
+    ----------
+    sources : sequence of WeightSource
+    tensors : mapping of str to ndarray
+        The weights of the network by name.
+
+    Returns
+    -------
+    tensors : list of onnx.TensorProto
+    data : bytes
+    filters : dict of str to list of int
+        As :class:`GraphCard` has them.
+    """
+    stored, data, filters = [], bytearray(), {}
+    for place, source in enumerate(sources):
+        data += bytes(-len(data) % ALIGNMENT)
+        offset, shape = len(data), source.shape(tensors)
+        for block in source.blocks(tensors):
+            data += block.tobytes()
+        tensor = TensorProto(name=f"weights_{place}", data_type=TensorProto.FLOAT, dims=shape)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", DATA_FILE), ("offset", offset), ("length", len(data) - offset)):
+            tensor.external_data.add(key=key, value=str(value))
+        if len(shape) > 1:
+            filters[tensor.name] = [offset, *shape]
+        stored.append(tensor)
+    return stored, bytes(data), filters
 
 
 def _seeded_patches(channels: int, size: int) -> NDArray[np.float32]:

@@ -7,47 +7,37 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import TensorProto, helper
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn import functional
 
 from spinefx.errors import ModelError
 from spinefx.learning.efficientnet import TrailingPadConvolution
-from spinefx.learning.onnx_model import DATA_FILE
+from spinefx.learning.graph_plan import ANY_LENGTH, INPUT, OUTPUT, GraphPlan, GraphStep, WeightSource
+from spinefx.learning.network import FractureNetwork
 
-__all__ = ["GraphLayers", "write_network"]
-
-# Files that are mapped into memory want their tensors on such bounds.
-ALIGNMENT = 64
+__all__ = ["GraphLayers", "Layer", "layers_of", "plan_of_network", "write_network"]
 
 
 class GraphLayers:
-    """Nodes of a graph and the weights that they name, in the order in which they are added.
+    """Steps of a graph and what the tensors that they name are made of, in the order in which they are added.
 
     Attributes
     ----------
-    nodes : list of onnx.NodeProto
-    weights : list of onnx.TensorProto
-    data : bytearray
-        The content of the weights' file.
-    filters : dict of str to list of int
-        Where the weights of each layer lie in it, as :class:`spinefx.learning.onnx_model.GraphCard` has them.
+    steps : list of GraphStep
+    sources : list of WeightSource
+        Of ``weights_0``, ``weights_1`` and so on.
     """
 
     def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[TensorProto] = []
-        self.data = bytearray()
-        self.filters: dict[str, list[int]] = {}
+        self.steps: list[GraphStep] = []
+        self.sources: list[WeightSource] = []
 
     def add(self, operator_name: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Add a node, and return the name of its output.
+        """Add a step, and return the name of its output.
 
         Parameters
         ----------
@@ -61,75 +51,123 @@ class GraphLayers:
         -------
         str
         """
-        name = f"maps_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator_name, inputs, [name], **attributes))
+        name = f"maps_{len(self.steps)}"
+        self.steps.append(GraphStep(operator_name, tuple(inputs), name, attributes))
         return name
 
-    def store(self, values: NDArray[np.float64]) -> str:
-        """Append a tensor to the weights' file, and return its name.
+    def store(self, source: WeightSource) -> str:
+        """Add a tensor, and return its name.
 
         Parameters
         ----------
-        values : ndarray of float64
+        source : WeightSource
 
         Returns
         -------
         str
         """
-        self.data += bytes(-len(self.data) % ALIGNMENT)
-        content = np.ascontiguousarray(values, np.float32).tobytes()
-        tensor = TensorProto(name=f"weights_{len(self.weights)}", data_type=TensorProto.FLOAT, dims=values.shape)
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", DATA_FILE), ("offset", len(self.data)), ("length", len(content))):
-            tensor.external_data.add(key=key, value=str(value))
-        if values.ndim > 1:
-            self.filters[tensor.name] = [len(self.data), *values.shape]
-        self.data += content
-        self.weights.append(tensor)
-        return str(tensor.name)
+        self.sources.append(source)
+        return f"weights_{len(self.sources) - 1}"
 
-    def convolution(self, maps: str, layer: nn.Conv2d, norm: nn.BatchNorm2d | None = None) -> str:
-        """Add a convolution, the normalisation behind it folded into its weights, in float64.
+    def convolution(self, maps: str, layer: Layer, norm: Layer | None = None) -> str:
+        """Add a convolution, the normalisation behind it folded into its weights.
 
         Parameters
         ----------
         maps : str
             Name of its input.
-        layer : torch.nn.Conv2d
-        norm : torch.nn.BatchNorm2d, optional
+        layer : Layer
+            A convolution.
+        norm : Layer, optional
+            A batch normalisation.
 
         Returns
         -------
         str
         """
-        if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-            raise _cannot_write(f"Conv2d with padding {layer.padding!r}, {layer.padding_mode}")
-        weight = _array(layer.weight)
-        bias = np.zeros(len(weight)) if layer.bias is None else _array(layer.bias)
-        if norm is not None:
-            gain, shift, mean, variance = _normalisation(norm)
-            scale = gain / np.sqrt(variance + norm.eps)
-            weight, bias = weight * scale[:, None, None, None], (bias - mean) * scale + shift
-        further: dict[str, Any] = {} if layer.groups == 1 else {"group": layer.groups}
-        if set(layer.dilation) != {1}:
-            further["dilations"] = layer.dilation
-        if isinstance(layer, TrailingPadConvolution):
-            further["auto_pad"] = "SAME_UPPER"
-        else:
-            further["pads"] = [int(one) for one in layer.padding] * 2
+        conv: nn.Conv2d = layer.module
+        if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+            raise _cannot_write(f"Conv2d with padding {conv.padding!r}, {conv.padding_mode}")
+        folded = ("", 0.0) if norm is None else (norm.path, norm.module.eps)
+        stored = [self.store(WeightSource(part, layer.path, *folded)) for part in ("weight", "bias")]
+        further: dict[str, Any] = {} if conv.groups == 1 else {"group": conv.groups}
+        if set(conv.dilation) != {1}:
+            further["dilations"] = tuple(conv.dilation)
+        before = after = tuple(int(one) for one in conv.padding)
+        if isinstance(conv, TrailingPadConvolution):
+            before, after = ((margin,) * 2 for margin in conv.margins)
         return self.add(
             "Conv",
-            [maps, self.store(weight), self.store(bias)],
-            kernel_shape=layer.kernel_size,
-            strides=layer.stride,
+            [maps, *stored],
+            kernel_shape=tuple(conv.kernel_size),
+            strides=tuple(conv.stride),
+            pads=(*before, *after),
             **further,
         )
 
 
-Writer = Callable[[GraphLayers, Any, Sequence[Any], Mapping[str, Any]], str]
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a network.
+
+    Parameters
+    ----------
+    path : str
+        Within the whole network, as its weights are named.
+    module : torch.nn.Module
+    """
+
+    path: str
+    module: Any
 
 
-def write_network(layers: GraphLayers, network: nn.Module, maps: str) -> str:
+def layers_of(network: FractureNetwork) -> GraphLayers:
+    """List every step of a whole model, from patches to log-odds.
+
+    Parameters
+    ----------
+    network : FractureNetwork
+
+    Returns
+    -------
+    GraphLayers
+
+    Raises
+    ------
+    ModelError
+        For a step that cannot be written, naming it.
+    """
+    layers = GraphLayers()
+    mixed = layers.convolution(INPUT, Layer("mix", network.mix))
+    column = write_network(layers, network.body, mixed, "body.")
+    layers.steps.append(GraphStep("Reshape", (column, ANY_LENGTH), OUTPUT))
+    return layers
+
+
+def plan_of_network(network: FractureNetwork) -> GraphPlan:
+    """Return what the graph of a model must consist of.
+
+    Parameters
+    ----------
+    network : FractureNetwork
+
+    Returns
+    -------
+    GraphPlan
+
+    Raises
+    ------
+    ModelError
+        For a step that cannot be written, naming it.
+    """
+    layers = layers_of(network)
+    return GraphPlan.of(layers.steps, layers.sources)
+
+
+Writer = Callable[[GraphLayers, Layer | None, Sequence[Any], Mapping[str, Any]], str]
+
+
+def write_network(layers: GraphLayers, network: nn.Module, maps: str, prefix: str = "") -> str:
     """Add every step of a network in evaluation mode.
 
     Parameters
@@ -139,6 +177,8 @@ def write_network(layers: GraphLayers, network: nn.Module, maps: str) -> str:
         From images to log-odds, one tensor in and one out.
     maps : str
         Name of the images.
+    prefix : str
+        In front of the names of its weights, where it is part of another network.
 
     Returns
     -------
@@ -161,7 +201,7 @@ def write_network(layers: GraphLayers, network: nn.Module, maps: str) -> str:
         elif node.op == "output":
             return names[node.args[0]]
         elif node not in names:
-            names |= _write_step(layers, network, node, names)
+            names |= _write_step(layers, network, node, names, prefix)
     raise _cannot_write("a network without an output")
 
 
@@ -173,7 +213,7 @@ class _Reader(fx.Tracer):
 
 
 def _write_step(
-    layers: GraphLayers, network: nn.Module, node: fx.Node, names: Mapping[fx.Node, str]
+    layers: GraphLayers, network: nn.Module, node: fx.Node, names: Mapping[fx.Node, str], prefix: str
 ) -> dict[fx.Node, str]:
     """Add one step, and with a convolution the normalisation behind it; return the names of what they compute."""
     args: Any = fx.node.map_arg(node.args, lambda one: names[one])
@@ -182,68 +222,78 @@ def _write_step(
         if writer is None:
             raise _cannot_write(getattr(node.target, "__name__", str(node.target)))
         return {node: writer(layers, None, args, node.kwargs)}
-    module = network.get_submodule(str(node.target))
-    if isinstance(module, nn.Conv2d):
+    layer = _layer(network, node, prefix)
+    if isinstance(layer.module, nn.Conv2d):
         users = list(node.users)
-        behind = network.get_submodule(str(users[0].target)) if _is_lone_module(users) else None
-        if isinstance(behind, nn.BatchNorm2d):
-            return dict.fromkeys((node, users[0]), layers.convolution(args[0], module, behind))
-        return {node: layers.convolution(args[0], module)}
-    written = next((write for kind, write in MODULES.items() if isinstance(module, kind)), None)
+        behind = _layer(network, users[0], prefix) if _is_lone_module(users) else None
+        if behind is not None and isinstance(behind.module, nn.BatchNorm2d):
+            return dict.fromkeys((node, users[0]), layers.convolution(args[0], layer, behind))
+        return {node: layers.convolution(args[0], layer)}
+    written = next((write for kind, write in MODULES.items() if isinstance(layer.module, kind)), None)
     if written is None:
-        raise _cannot_write(type(module).__name__)
-    return {node: written(layers, module, args, node.kwargs)}
+        raise _cannot_write(type(layer.module).__name__)
+    return {node: written(layers, layer, args, node.kwargs)}
+
+
+def _layer(network: nn.Module, node: fx.Node, prefix: str) -> Layer:
+    path = str(node.target)
+    return Layer(prefix + path, network.get_submodule(path))
 
 
 def _is_lone_module(users: Sequence[fx.Node]) -> bool:
     return len(users) == 1 and users[0].op == "call_module"
 
 
-def _pass_on(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+def _pass_on(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
     return str(args[0])
 
 
-def _relu(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+def _relu(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
     return layers.add("Relu", [args[0]])
 
 
-def _relu6(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
-    return layers.add("Clip", [args[0], layers.store(np.array(0.0)), layers.store(np.array(6.0))])
+def _relu6(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+    return layers.add("Clip", [args[0], *(layers.store(WeightSource("constant", value=value)) for value in (0.0, 6.0))])
 
 
-def _add(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+def _add(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
     if given or not all(isinstance(one, str) for one in args):
         raise _cannot_write("add of a number, or of a scaled tensor")
     return layers.add("Add", list(args))
 
 
-def _normalise(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
-    stored = [layers.store(values) for values in _normalisation(module)]
-    return layers.add("BatchNormalization", [args[0], *stored], epsilon=module.eps)
+def _normalise(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+    assert layer is not None
+    stored = [layers.store(WeightSource(part, layer.path)) for part in ("gain", "shift", "mean", "variance")]
+    return layers.add("BatchNormalization", [args[0], *stored], epsilon=_single(layer.module.eps))
 
 
-def _linear(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
-    bias = np.zeros(module.out_features) if module.bias is None else _array(module.bias)
-    return layers.add("Gemm", [args[0], layers.store(_array(module.weight)), layers.store(bias)], transB=1)
+def _linear(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+    assert layer is not None
+    stored = [layers.store(WeightSource(part, layer.path)) for part in ("weight", "bias")]
+    return layers.add("Gemm", [args[0], *stored], transB=1)
 
 
-def _max_pool(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+def _max_pool(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+    assert layer is not None
+    module = layer.module
     kernel, stride, padding, dilation = (
-        [one, one] if isinstance(one, int) else list(one)
+        (one, one) if isinstance(one, int) else tuple(one)
         for one in (module.kernel_size, module.stride, module.padding, module.dilation)
     )
-    if dilation != [1, 1] or module.ceil_mode or module.return_indices:
+    if dilation != (1, 1) or module.ceil_mode or module.return_indices:
         raise _cannot_write("MaxPool2d with dilation, ceil_mode or return_indices")
     return layers.add("MaxPool", [args[0]], kernel_shape=kernel, strides=stride, pads=padding * 2)
 
 
-def _pool_everything(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
-    if module.output_size not in (1, (1, 1)):
+def _pool_everything(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+    assert layer is not None
+    if layer.module.output_size not in (1, (1, 1)):
         raise _cannot_write("AdaptiveAvgPool2d to more than one pixel")
     return layers.add("GlobalAveragePool", [args[0]])
 
 
-def _mean(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+def _mean(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
     over = given.get("dim", args[1] if len(args) > 1 else None)
     keeps = given.get("keepdim", args[2] if len(args) > 2 else False)
     if over is None or isinstance(over, int) or sorted(one % 4 for one in over) != [2, 3]:
@@ -252,8 +302,8 @@ def _mean(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[
     return pooled if keeps else layers.add("Flatten", [pooled])
 
 
-def _flatten(layers: GraphLayers, module: Any, args: Sequence[Any], given: Mapping[str, Any]) -> str:
-    start = module.start_dim if module is not None else given.get("start_dim", args[1] if len(args) > 1 else 0)
+def _flatten(layers: GraphLayers, layer: Layer | None, args: Sequence[Any], given: Mapping[str, Any]) -> str:
+    start = layer.module.start_dim if layer is not None else given.get("start_dim", args[1] if len(args) > 1 else 0)
     if start != 1:
         raise _cannot_write("flatten from another axis than the first behind the batch")
     return layers.add("Flatten", [args[0]])
@@ -291,16 +341,6 @@ FUNCTIONS: dict[Any, Writer] = {
 }
 
 
-def _normalisation(norm: nn.BatchNorm2d) -> tuple[NDArray[np.float64], ...]:
-    """Return gain, shift, mean and variance of each channel."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    mean, variance = _array(norm.running_mean), _array(norm.running_var)
-    gain = _array(norm.weight) if norm.affine else np.ones(len(mean))
-    shift = _array(norm.bias) if norm.affine else np.zeros(len(mean))
-    return gain, shift, mean, variance
-
-
 def _cannot_write(what: str) -> ModelError:
     allowed = sorted({kind.__name__ for kind in MODULES} | {"relu", "relu6", "add", "mean", "flatten"})
     return ModelError(
@@ -310,6 +350,6 @@ def _cannot_write(what: str) -> ModelError:
     )
 
 
-def _array(tensor: Tensor) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = tensor.detach().double().numpy()
-    return values
+def _single(value: float) -> float:
+    """Round to single precision, as a graph stores its attributes."""
+    return float(torch.tensor(value, dtype=torch.float32))

@@ -3,13 +3,16 @@
 ``weights.safetensors`` is accompanied by the same network as a standard ONNX graph (``model.onnx``), its weights
 (``model.onnx.data``, mapped into memory, never copied) and ``graph.json``, which holds the digests of both and of the
 model card that they belong to.
+
+Whoever forges a graph forges ``graph.json`` with it, so the graph is bound to the model card, and to the weights whose
+digest the card holds: before ONNX Runtime sees a byte, the steps of the graph must be those of the card's network, and
+each of its tensors must hold the bits that the weights yield.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,12 @@ from numpy.typing import NDArray
 
 from spinefx.errors import ModelError
 from spinefx.files import canonical_json, digest_of
-from spinefx.learning.card import ModelCard, read_card, read_json_object
+from spinefx.learning.card import WEIGHTS_FILE, ModelCard, read_card, read_json_object
+from spinefx.learning.graph_cost import cost_of
+from spinefx.learning.graph_plan import INPUT, OUTPUT, GraphPlan, Tensors
 from spinefx.learning.model import TrainedModel, shuffle_filters
+from spinefx.learning.onnx_reading import DATA_FILE, EXPORT_AGAIN, GRAPH_FILE, Graph, StoredTensor, read_graph
+from spinefx.learning.weights import read_weights
 
 __all__ = [
     "DATA_FILE",
@@ -36,11 +43,11 @@ __all__ = [
 ]
 
 SCHEMA = "spinefx graph 2"
-GRAPH_FILE, DATA_FILE, GRAPH_CARD_FILE = "model.onnx", "model.onnx.data", "graph.json"
-INPUT, OUTPUT = "patches", "log_odds"
+GRAPH_CARD_FILE = "graph.json"
 # ResNet50 takes 20 kB and 94 MB; a much larger file was not written by this program.
 LARGEST_BYTES = {GRAPH_FILE: 2**20, DATA_FILE: 2**29}
-EXPORT_AGAIN = "Run `spinefx export MODEL` where torch is installed."
+# Values of the largest map of all patches that are computed at once.
+MOST_VALUES_AT_ONCE = 2**26
 
 
 @dataclass(frozen=True)
@@ -136,11 +143,14 @@ class Scorer(TrainedModel):
         That holds the graph.
     filters : mapping of str to sequence of int
         As the graph's card has them.
+    at_once : int
+        Patches that are computed at the same time; more are computed one part after another.
     """
 
     session: onnxruntime.InferenceSession
     folder: Path
     filters: Mapping[str, Sequence[int]]
+    at_once: int = 256
 
     @property
     def engine(self) -> dict[str, str]:
@@ -148,10 +158,8 @@ class Scorer(TrainedModel):
         return {"name": "onnxruntime", "version": onnxruntime.__version__}
 
     def _compute(self, patches: Any) -> NDArray[np.float32]:
-        log_odds: NDArray[np.float32] = self.session.run([OUTPUT], {INPUT: np.ascontiguousarray(patches, np.float32)})[
-            0
-        ]
-        return log_odds
+        parts = np.split(np.ascontiguousarray(patches, np.float32), range(self.at_once, len(patches), self.at_once))
+        return np.concatenate([self.session.run([OUTPUT], {INPUT: part})[0] for part in parts])
 
     def _with_shuffled_weights(self, rng: np.random.Generator, *, last_only: bool) -> Scorer:
         chosen = list(self.filters.items())[-1:] if last_only else self.filters.items()
@@ -164,16 +172,16 @@ class Scorer(TrainedModel):
         except (OSError, ValueError, TypeError) as error:
             raise ModelError("weights that cannot be read", where=DATA_FILE, remedy=EXPORT_AGAIN) from error
         session = _session(self.folder / GRAPH_FILE, self.card, 1, False, shuffled)
-        return Scorer(self.card, session, self.folder, self.filters)
+        return Scorer(self.card, session, self.folder, self.filters, self.at_once)
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 1, one_study: bool = False) -> Scorer:
-        """Read a model's graph, and check every link of its chain of digests.
+        """Read a model's graph, and check that it is the model's own.
 
         Parameters
         ----------
         folder : Path
-            With ``model.json``, ``graph.json``, ``model.onnx`` and ``model.onnx.data``.
+            With ``model.json``, ``weights.safetensors``, ``graph.json``, ``model.onnx`` and ``model.onnx.data``.
         threads : int
             For one computation.
         one_study : bool
@@ -187,11 +195,14 @@ class Scorer(TrainedModel):
         Raises
         ------
         ModelError
-            When a file is missing, was altered or belongs to another model, or when ONNX Runtime refuses the graph.
+            When a file is missing, was altered or belongs to another model, when the graph does not compute the network
+            of the model card with the weights of the model, or takes too much memory or time, and when ONNX Runtime
+            refuses it.
         """
         card = read_card(folder)
-        graph = _check_files(folder, card)
-        return cls.open(folder, card, graph.filters, threads=threads, one_study=one_study)
+        filters, values = _check_files(folder, card)
+        session = _session(folder / GRAPH_FILE, card, threads, one_study)
+        return cls(card, session, folder, filters, max(1, MOST_VALUES_AT_ONCE // values))
 
     @classmethod
     def open(
@@ -203,7 +214,7 @@ class Scorer(TrainedModel):
         threads: int = 1,
         one_study: bool = False,
     ) -> Scorer:
-        """Read a graph whose files have been checked, or just written.
+        """Read a graph that was just written, without any check.
 
         Parameters
         ----------
@@ -259,34 +270,99 @@ def graph_is_current(folder: Path) -> bool:
     return True
 
 
-def _check_files(folder: Path, card: ModelCard) -> GraphCard:
-    """Check the chain of model card, graph card, graph and weights; return the graph card."""
-    graph = GraphCard.from_json(read_json_object(folder / GRAPH_CARD_FILE, remedy=EXPORT_AGAIN))
-    if graph.model_digest != card.digest:
+def _check_files(folder: Path, card: ModelCard) -> tuple[Mapping[str, Sequence[int]], int]:
+    """Check that a graph is a model's own; return where its filters are, and the values of its largest map."""
+    graph_card = GraphCard.from_json(read_json_object(folder / GRAPH_CARD_FILE, remedy=EXPORT_AGAIN))
+    if graph_card.model_digest != card.digest:
         raise ModelError("the graph is of another model", where=GRAPH_CARD_FILE, remedy=EXPORT_AGAIN)
-    for name, digest in ((GRAPH_FILE, graph.graph_digest), (DATA_FILE, graph.data_digest)):
-        try:
-            with (folder / name).open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(0)
-                found = (
-                    "" if size > LARGEST_BYTES[name] else f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-                )
-        except OSError as error:
-            raise ModelError(f"no readable {name}", where="model folder", remedy=EXPORT_AGAIN) from error
-        if not found:
-            raise ModelError(f"{size} bytes", where=name, allowed=f"up to {LARGEST_BYTES[name]}", remedy=EXPORT_AGAIN)
-        if found != digest:
+    data = _contents(folder, GRAPH_FILE)
+    if digest_of(data.tobytes()) != graph_card.graph_digest:
+        raise _altered(GRAPH_FILE)
+    graph = read_graph(data.tobytes())
+    plan = _check_steps(graph, card)
+    weights = read_weights(folder, card)
+    shapes = _check_shapes(graph, plan, weights)
+    cost = cost_of(graph.steps, shapes, INPUT, graph.input_shape)
+    stored = _contents(folder, DATA_FILE)
+    for tensor, source in zip(graph.tensors, plan.sources, strict=True):
+        if not _holds(stored, tensor, source.blocks(weights)):
+            # Whether the file changed by accident or was written so, the user must do the same; the digest says which.
+            if digest_of(stored.tobytes()) != graph_card.data_digest:
+                raise _altered(DATA_FILE)
             raise ModelError(
-                "a file that does not match the graph card (SHA-256 differs)", where=name, remedy=EXPORT_AGAIN
+                f"{tensor.name} with other values than {WEIGHTS_FILE} yields", where=DATA_FILE, remedy=EXPORT_AGAIN
             )
-    # Whoever forged the graph would also have forged the digests, so the files that it opens are checked separately:
-    # in ONNX's encoding each weight names its file after the key "location".
-    structure = (folder / GRAPH_FILE).read_bytes()
-    own = b"location\x12" + bytes([len(DATA_FILE)]) + DATA_FILE.encode()
-    if structure.count(b"location") != structure.count(own):
-        raise ModelError(f"weights in other files than {DATA_FILE}", where=GRAPH_FILE, remedy=EXPORT_AGAIN)
-    return graph
+    filters = {one.name: [one.offset, *one.shape] for one in graph.tensors if len(one.shape) > 1}
+    return filters, cost.values
+
+
+def _contents(folder: Path, name: str) -> NDArray[np.uint8]:
+    """Map a file of a graph into memory."""
+    try:
+        size = (folder / name).stat().st_size
+        if size > LARGEST_BYTES[name]:
+            raise ModelError(f"{size} bytes", where=name, allowed=f"up to {LARGEST_BYTES[name]}", remedy=EXPORT_AGAIN)
+        return np.asarray(np.memmap(folder / name, np.uint8, "r")) if size else np.empty(0, np.uint8)
+    except OSError as error:
+        raise ModelError(f"no readable {name}", where="model folder", remedy=EXPORT_AGAIN) from error
+
+
+def _altered(name: str) -> ModelError:
+    return ModelError("a file that does not match the graph card (SHA-256 differs)", where=name, remedy=EXPORT_AGAIN)
+
+
+def _check_steps(graph: Graph, card: ModelCard) -> GraphPlan:
+    """Check that a graph computes the network of a model card; return what its tensors must be made of."""
+    channels, size = len(card.settings.channels), card.settings.size
+    if graph.input_shape != (channels, size, size):
+        raise ModelError(
+            f"a graph for patches of {' x '.join(map(str, graph.input_shape))}",
+            where=GRAPH_FILE,
+            allowed=f"{channels} x {size} x {size}",
+            remedy=EXPORT_AGAIN,
+        )
+    name = card.recipe.network
+    if card.plan is None:
+        raise ModelError(
+            f"a graph of network {name!r}, of which neither this program nor the model card says what it consists of",
+            where=GRAPH_FILE,
+            remedy="Train the model again, or score it with torch (`--engine torch`).",
+        )
+    if not card.plan.is_of(graph.steps):
+        raise ModelError(
+            f"{len(graph.steps)} layers that are not those of network {name!r}", where=GRAPH_FILE, remedy=EXPORT_AGAIN
+        )
+    return card.plan
+
+
+def _check_shapes(graph: Graph, plan: GraphPlan, weights: Tensors) -> dict[str, tuple[int, ...]]:
+    """Check that the tensors of a graph have the shapes that the weights demand; return them by name."""
+    try:
+        wanted = [source.shape(weights) for source in plan.sources]
+    except KeyError as error:
+        raise ModelError("no weights for a layer of the network", where=WEIGHTS_FILE) from error
+    found = [tensor.shape for tensor in graph.tensors]
+    if found != wanted:
+        other = next((place for place, (one, two) in enumerate(zip(found, wanted, strict=False)) if one != two), None)
+        raise ModelError(
+            f"{len(found)} tensors" if other is None else f"weights_{other} of shape {found[other]}",
+            where=GRAPH_FILE,
+            allowed=f"{len(wanted)}" if other is None else f"{wanted[other]}",
+            remedy=EXPORT_AGAIN,
+        )
+    return {tensor.name: tensor.shape for tensor in graph.tensors}
+
+
+def _holds(stored: NDArray[np.uint8], tensor: StoredTensor, blocks: Iterable[NDArray[np.float32]]) -> bool:
+    """Return whether the bytes at a tensor's place are exactly its values."""
+    place = tensor.offset
+    for block in blocks:
+        here = stored[place : place + block.nbytes]
+        # Bits, not numbers: 0 is not -0 here, and NaN is NaN.
+        if len(here) != block.nbytes or not np.array_equal(here.view(np.int32), block.view(np.int32)):
+            return False
+        place += block.nbytes
+    return True
 
 
 def _session(

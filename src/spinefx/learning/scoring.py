@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ import numpy as np
 from spinefx import __version__
 from spinefx.cases.alignment import AlignedSeries, align_series, alignment_record
 from spinefx.cases.cutting import cut_patches
-from spinefx.cases.lesion import Lesion
+from spinefx.cases.lesion import FLIPPED, Lesion
 from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction, patient_probability
-from spinefx.errors import MissingPackage, ModelError
+from spinefx.errors import InputError, MissingPackage, ModelError, RegistrationError
 from spinefx.imaging.volume import Slices
 from spinefx.learning.card import MODEL_FILE
+from spinefx.learning.flipped_boxes import fits_flipped
+from spinefx.learning.guards import Guards
+from spinefx.learning.measures import voxel_measures
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.networks import Network
 from spinefx.learning.onnx_model import Scorer, has_graph
@@ -27,7 +30,6 @@ from spinefx.vocabulary import MARKED, RESEARCH_USE_ONLY, Diagnosis, Weighting
 __all__ = ["ENGINES", "NOTE", "Scored", "load_models", "model_folders", "score"]
 
 ENGINES = ("onnxruntime", "torch")
-
 
 NOTE = f"{RESEARCH_USE_ONLY} A probability on images unlike the training cohort's means nothing."
 
@@ -45,6 +47,12 @@ class Scored:
     stack : PatchStack
     answers : tuple of tuple of Prediction
         By model, then by slice.
+    guards : Guards
+        What the input was compared with.
+    measures : mapping of str to float
+        What was compared.
+    cautions : tuple of str
+        What the user should check about the box.
     """
 
     models: tuple[TrainedModel, ...]
@@ -52,6 +60,14 @@ class Scored:
     series: tuple[AlignedSeries, ...]
     stack: PatchStack
     answers: tuple[tuple[Prediction, ...], ...]
+    guards: Guards = field(default_factory=Guards)
+    measures: Mapping[str, float] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> list[str]:
+        """What the user should know: edges repeated, measures that no training case had, a doubtful box."""
+        return [*self.stack.flags, *self.guards.flags(self.measures), *self.cautions]
 
     @property
     def recipe(self) -> Recipe:
@@ -74,7 +90,9 @@ class Scored:
             "patient": _patient(self.answers, self.recipe),
             "slices": _slices(self.stack, self.answers),
             "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
-            "flags": list(self.stack.flags),
+            "flags": self.flags,
+            "quality": self.guards.quality(self.measures),
+            "not_checked": self.guards.unavailable(self.measures),
             "registration": next(iter(registered.values()), None),
             "model": _model(self.models),
         }
@@ -86,9 +104,11 @@ def score(
     lesion: Lesion,
     series: Mapping[Weighting, Slices],
     *,
-    aligned: Sequence[AlignedSeries] | None = None,
+    aligned: Callable[[], Sequence[AlignedSeries]] | None = None,
+    measures: Mapping[str, float] | None = None,
+    guards: Guards | None = None,
 ) -> Scored:
-    """Align, cut and score one lesion.
+    """Align, cut and score one lesion, or refuse it where the models' training cases looked different.
 
     Parameters
     ----------
@@ -98,9 +118,13 @@ def score(
         Marked on the T2W series.
     series : mapping of Weighting to Slices
         At least those that the recipe names.
-    aligned : sequence of AlignedSeries, optional
-        Where the series were aligned for this lesion's box already, as
+    aligned : callable, optional
+        Returns the series as they were aligned for this lesion's box already; by default they are aligned as
         :func:`spinefx.cases.alignment.align_series` does it.
+    measures : mapping of str to float, optional
+        What the headers state, see :func:`spinefx.learning.measures.image_measures`; voxel sizes are measured here.
+    guards : Guards, optional
+        What the input is compared with; by default what the models' card records.
 
     Returns
     -------
@@ -109,16 +133,31 @@ def score(
     Raises
     ------
     BoxError, RegistrationError, PatchError, ModelError
+    UnlikeTrainingError
+        Where the images or the content of the box are far from every training case.
+    MissedVertebraError
+        Where the box does not seem to hold a vertebra at its centre.
     """
     settings = models[0].card.settings
-    lesion.check_inside(series[MARKED])
-    if aligned is None:
-        needed = {sequence: series[sequence] for sequence in settings.sequences if sequence in series}
-        aligned = align_series(lesion, needed, method=settings.registration)
-    stack = cut_patches(lesion, aligned, case_id="case", participant_id="case", settings=settings)
-    patches = np.stack([stack.cut(position).array for position in range(len(stack.slices))])
+    guards = guards or models[0].card.guards or Guards()
+    needed = {sequence: series[sequence] for sequence in settings.sequences if sequence in series}
+    measured = voxel_measures(needed) | dict(measures or {})
+    guards.refuse(measured)
+    try:
+        lesion.check_inside(series[MARKED])
+        placed = aligned() if aligned else align_series(lesion, needed, method=settings.registration)
+        stack = cut_patches(lesion, placed, case_id="case", participant_id="case", settings=settings)
+        patches = np.stack([stack.cut(position).array for position in range(len(stack.slices))])
+        measured |= guards.measure(stack)
+        guards.refuse(measured)
+    except (InputError, RegistrationError) as error:
+        if not fits_flipped(lesion, series[MARKED], settings, guards):
+            raise
+        remedy = f"{error.remedy} {FLIPPED}".strip()
+        raise type(error)(error.found, where=error.where, allowed=error.allowed, remedy=remedy) from error
+    cautions = (FLIPPED,) if fits_flipped(lesion, series[MARKED], settings, guards) else ()
     answers = tuple(one.predictions(stack, patches) for one in models)
-    return Scored(models, lesion, tuple(aligned), stack, answers)
+    return Scored(models, lesion, tuple(placed), stack, answers, guards, measured, cautions)
 
 
 def load_models(

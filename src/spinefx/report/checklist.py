@@ -54,7 +54,7 @@ def checklist_section(content: ReportContent) -> Section:
     )
     note = "Item numbers are those of CLAIM 2020, where verified. Check the others, and the current editions, yourself."
     rows = tuple((item, str(source), known, numbers) for item, numbers, source, known in lines)
-    columns = ("asked", "who vouches", "what this study folder says", "CLAIM 2020")
+    columns = ("asked", "who vouches", "what this workspace says", "CLAIM 2020")
     table = ResultTable("checklist", "Reporting checklist, draft", columns, rows, note)
     return Section("checklist", "Reporting checklist (draft)", text, folded=(table,))
 

@@ -107,13 +107,16 @@ def cohort_section(content: ReportContent) -> Section:
 
 def _located_table(content: ReportContent) -> tuple[ResultTable, ...]:
     """Say how far the localiser's boxes lie from those that they replaced, where it placed any."""
-    found = [(distance, shared) for distance, shared in content.located if distance is not None]
+    found = [(distance, shared) for _, distance, shared in content.located if distance is not None]
+    chosen = [way for way, _, _ in content.located]
     if not content.located:
         return ()
     far = np.array([distance for distance, _ in found])
     rows: list[tuple[object, ...]] = [
         ("boxes that the localiser was to place", len(content.located)),
-        ("level not found, box of the table kept", len(content.located) - len(found)),
+        ("vertebra chosen by its name", chosen.count("name")),
+        ("no such name in the field: the vertebra that the table's box lies on", chosen.count("place")),
+        ("no vertebra found there: box of the table kept", chosen.count("none")),
     ]
     if len(found):
         rows += [

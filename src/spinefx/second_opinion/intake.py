@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import InputError, SelectionError
-from spinefx.imaging.selection import choose_series
+from spinefx.imaging.rejection import objection_to
+from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import Study, only_study, scan
 from spinefx.imaging.volume import Volume
+from spinefx.learning.measures import image_measures
 from spinefx.processes.pool import in_child
-from spinefx.second_opinion.reference_cases import image_measures
 from spinefx.vocabulary import MARKED, Weighting
 
 __all__ = ["FoundSeries", "Opened", "open_safely", "open_volumes"]
@@ -34,11 +35,14 @@ class FoundSeries:
         Label of the weighting that it is used as, such as ``T1W``; empty where it is not used.
     reason : str
         Why it was not used, or what is doubtful about the choice; may be empty.
+    kind : str
+        What it shows, see :attr:`spinefx.imaging.series.Series.kind`.
     """
 
     label: str
     use: str
     reason: str
+    kind: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +60,13 @@ class Opened:
     trouble : str
         Why there are no volumes; otherwise empty.
     measures : mapping of str to float
-        See :func:`spinefx.second_opinion.reference_cases.image_measures`.
+        See :func:`spinefx.learning.measures.image_measures`.
+    kinds : mapping of Weighting to str
+        What the chosen series show.
+    notes : tuple of str
+        Sentences on what was mended in the study.
+    alone : Volume or None
+        T2W where it is all that can be shown, because another needed series is missing.
     """
 
     series: tuple[FoundSeries, ...]
@@ -64,6 +74,9 @@ class Opened:
     volumes: Mapping[Weighting, Volume] = field(default_factory=dict)
     trouble: str = ""
     measures: Mapping[str, float] = field(default_factory=dict)
+    kinds: Mapping[Weighting, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    alone: Volume | None = None
 
     @property
     def marked(self) -> Volume | None:
@@ -122,18 +135,53 @@ def open_volumes(wanted: tuple[Path, Sequence[Weighting], Mapping[Weighting, int
         found_series = choose_series(study, sequences, named=named)
         volumes = found_series.load()
     except InputError as error:
-        series = tuple(FoundSeries(one.label, "", "") for one in study.series)
-        return Opened(series, refused, trouble=str(error))
+        return _incomplete(study, sequences, named, refused, str(error))
     chosen = found_series.chosen
-    reasons = {one.uid: one.reason for one in found_series.refused}
-    uses = {one.uid: weighting.label for weighting, one in chosen.items()}
-    overrides = found_series.overrides
-    against = {one.uid: said for one in chosen.values() for said in overrides if said.startswith(one.label)}
+    kinds = {weighting: one.kind for weighting, one in chosen.items()}
+    return Opened(
+        _listed(study, found_series),
+        refused,
+        volumes,
+        measures=image_measures(found_series),
+        kinds=kinds,
+        notes=found_series.notes,
+    )
+
+
+def _incomplete(
+    study: Study,
+    sequences: Sequence[Weighting],
+    named: Mapping[Weighting, str],
+    refused: Mapping[str, int],
+    trouble: str,
+) -> Opened:
+    """Return what can be shown of a study without every needed series: T2W alone, and what each series shows."""
+    plain = tuple(FoundSeries(one.label, "", "", one.kind) for one in study.series)
+    try:
+        alone = choose_series(study, (MARKED,), named={one: uid for one, uid in named.items() if one is MARKED})
+        volume = alone.marked.load()
+    except InputError:
+        return Opened(plain, refused, trouble=trouble, notes=study.notes)
+    missing = {one.uid: objection_to(one, sequences).reason for one in study.series}
     series = tuple(
-        FoundSeries(one.label, uses.get(one.uid, ""), reasons.get(one.uid, against.get(one.uid, "")))
+        replace(one, reason="" if one.use else missing[series.uid])
+        for one, series in zip(_listed(study, alone), study.series, strict=True)
+    )
+    kinds = {MARKED: alone.marked.kind}
+    return Opened(series, refused, trouble=trouble, kinds=kinds, notes=alone.notes, alone=volume)
+
+
+def _listed(study: Study, found: SeriesSet) -> tuple[FoundSeries, ...]:
+    """List every series of a study with its use, or why it is not used."""
+    chosen = found.chosen
+    reasons = {one.uid: one.reason for one in found.refused}
+    uses = {one.uid: weighting.label for weighting, one in chosen.items()}
+    overrides = found.overrides
+    against = {one.uid: said for one in chosen.values() for said in overrides if said.startswith(one.label)}
+    return tuple(
+        FoundSeries(one.label, uses.get(one.uid, ""), reasons.get(one.uid, against.get(one.uid, "")), one.kind)
         for one in study.series
     )
-    return Opened(series, refused, volumes, measures=image_measures(found_series))
 
 
 def _uid(study: Study, place: int) -> str:

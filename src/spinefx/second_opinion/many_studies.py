@@ -9,6 +9,7 @@ by eight bytes per case and one line per shard.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from array import array
 from collections import Counter
@@ -34,9 +35,12 @@ __all__ = ["ManyAnswers", "Shard", "ShardTable", "answer_shard", "cut", "predict
 
 COLUMNS = (
     *("case_id", "probability", "corrected_probability", "diagnosis", "threshold", "n_slices", "flags"),
-    *("registration", "model_digest", "error", "reason"),
+    *("registration", "model_digest", "error", "reason", "remedy"),
 )
-TABLE_VERSION = 1
+TABLE_VERSION = 2
+# What a case's name may hold and a file's name should not.
+UNSAFE = re.compile(r"[^\w.-]")
+INTERNAL_REMEDY = "This is a fault of spinefx: report it. Score the study alone to see more."
 PREDICTIONS, SUMMARY = "predictions.tsv", "summary.json"
 
 
@@ -154,6 +158,7 @@ def predict_many(
     workers: int = 1,
     on: str = LOCAL,
     engine: str | None = None,
+    sheet: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ManyAnswers:
     """Answer every study of a manifest; shards that another run has finished are kept.
@@ -176,6 +181,8 @@ def predict_many(
         Where to work, see :func:`spinefx.processes.cluster.spread`.
     engine : {'onnxruntime', 'torch'}, optional
         See :func:`spinefx.learning.scoring.load_models`.
+    sheet : Path, optional
+        Folder for the contact sheets of the studies that are answered now, refused ones among them.
     progress : callable, optional
         Called with ("shards", done, total).
 
@@ -201,7 +208,8 @@ def predict_many(
     _take_back_other(out, names)
     mine = [name for name in names[position::number] if not plan.path(name).exists()]
     wanted, notes = set(mine), []
-    work = partial(answer_shard, model.resolve(), plan.manifest.base.resolve())
+    pictures = None if sheet is None else sheet.resolve()
+    work = partial(answer_shard, model.resolve(), plan.manifest.base.resolve(), sheet=pictures)
     todo = (one for one in plan.shards() if one.name in wanted)
     for done, (one, table) in enumerate(spread(work, todo, workers=min(workers, max(1, len(mine))), on=on), 1):
         if isinstance(table, ModelError):
@@ -244,7 +252,7 @@ def cut(studies: Iterator[MarkedStudy], size: int) -> Iterator[tuple[MarkedStudy
         yield tuple(held)
 
 
-def answer_shard(model: Path, base: Path, shard: Shard) -> ShardTable:
+def answer_shard(model: Path, base: Path, shard: Shard, *, sheet: Path | None = None) -> ShardTable:
     """Answer the studies of a shard; the result depends only on the arguments and the files they name.
 
     Parameters
@@ -252,6 +260,8 @@ def answer_shard(model: Path, base: Path, shard: Shard) -> ShardTable:
     model, base : Path
         Folder of the models, and the folder to which paths of studies are relative.
     shard : Shard
+    sheet : Path, optional
+        Folder for the contact sheets.
 
     Returns
     -------
@@ -264,7 +274,7 @@ def answer_shard(model: Path, base: Path, shard: Shard) -> ShardTable:
     """
     models = _models(model, shard.model_digests, shard.engine)
     began = time.process_time()
-    rows = [_row(models, base, study) for study in shard.studies]
+    rows = [_row(models, base, study, sheet) for study in shard.studies]
     return ShardTable(tsv_text(shard.name, COLUMNS, rows), time.process_time() - began)
 
 
@@ -278,7 +288,7 @@ def _models(folder: Path, digests: tuple[str, ...], engine: str) -> tuple[Traine
     return models
 
 
-def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tuple[object, ...]:
+def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy, sheet: Path | None) -> tuple[object, ...]:
     digests = [one.digest for one in models]
     digest = digests[0] if len(digests) == 1 else digest_of(canonical_json(digests))
     try:
@@ -288,14 +298,15 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tu
             lambda t2w: study.lesion,
             holding=study.lesion.box.centre_mm,
             series=study.series,
+            sheet=None if sheet is None else sheet / f"{UNSAFE.sub('_', study.case_id)}.png",
         )
     except SpinefxError as error:
-        return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error))
+        return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error), error.remedy)
     except MemoryError:
         raise  # the fault of the machine, not of the study: another attempt may have more memory
     except Exception as error:
         # One odd file in a million must not stop the rest. The text may quote the file, so only the type is kept.
-        return (study.case_id, *[None] * 7, digest, "InternalError", type(error).__name__)
+        return (study.case_id, *[None] * 7, digest, "InternalError", type(error).__name__, INTERNAL_REMEDY)
     patient, registration = answer["patient"], answer["registration"]
     said = f"{registration['method']}: {registration['reason']}" if registration else ""
     return (
@@ -304,9 +315,10 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy) -> tu
         patient["diagnosis"],
         patient["threshold"],
         len(answer["slices"]),
-        "; ".join(answer["flags"]),
+        "; ".join((*answer["flags"], *(f"not checked: {one}" for one in answer["not_checked"]))),
         said,
         digest,
+        None,
         None,
         None,
     )

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from spinefx.cases.lesion import Lesion
+from spinefx.cases.patch import PatchSettings
+from spinefx.errors import SpinefxError
 from spinefx.files import write_bytes
 from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
+from spinefx.learning.measures import image_measures
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.scoring import score
+from spinefx.second_opinion.withheld import with_remedy
 from spinefx.vocabulary import MARKED, Weighting
 
 __all__ = ["answer_study"]
@@ -43,7 +47,7 @@ def answer_study(
     series : mapping of Weighting to str, optional
         UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
-        Where to write the contact sheet.
+        Where to write the contact sheet; of a refused study too, as far as T2W shows the box.
 
     Returns
     -------
@@ -53,16 +57,34 @@ def answer_study(
     Raises
     ------
     SpinefxError
-        When the input is outside what the model accepts.
+        When the input is outside what the model accepts; the error names what to do.
     """
-    found = choose_series(open_study(study), models[0].card.settings.sequences, named=series, holding=holding)
-    slices = found.slices()
-    scored = score(models, place(slices[MARKED]), slices)
+    try:
+        found = choose_series(open_study(study), models[0].card.settings.sequences, named=series, holding=holding)
+        slices = found.slices()
+        lesion = place(slices[MARKED])
+        try:
+            scored = score(models, lesion, slices, measures=image_measures(found))
+        except SpinefxError:
+            if sheet is not None:
+                _draw(sheet, lesion, slices, models[0].card.settings)
+            raise
+    except SpinefxError as error:
+        raise with_remedy(error) from error
     if sheet is not None:
         from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
 
         write_bytes(sheet, contact_sheet(scored.lesion, scored.series, scored.stack))
     return scored.to_json() | {"series": _series(found)}
+
+
+def _draw(sheet: Path, lesion: Lesion, slices: Mapping[Weighting, Slices], settings: PatchSettings) -> None:
+    """Draw the box of a study that is refused: the picture often shows why."""
+    from spinefx.cases.box_sheet import box_sheet  # deferred: most answers draw nothing
+
+    picture = box_sheet(lesion, slices, settings, case_id="case")
+    if picture is not None:
+        write_bytes(sheet, picture)
 
 
 def _series(found: SeriesSet) -> dict[str, Any]:

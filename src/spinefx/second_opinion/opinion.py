@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.errors import LeakError, MissedVertebraError, UnlikeTrainingError, WorkspaceError
+from spinefx.errors import LeakError, WorkspaceError
 from spinefx.imaging.volume import Volume
+from spinefx.learning.guards import LIKENESS, Guards, TrainingRange
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.networks import note_on
 from spinefx.learning.scoring import Scored, load_models
-from spinefx.second_opinion.box_check import FALSE_REFUSALS
 from spinefx.second_opinion.reference_cases import (
     FEWEST_EACH,
-    PLACEMENT,
     LocalEvidence,
     ProvenCase,
     newest_experiment,
-    patch_measures,
     read_evidence,
     voxel_owners,
 )
@@ -35,18 +33,8 @@ __all__ = ["Opinion", "Panel", "load_panel", "second_opinion"]
 
 BINS = 10
 NEAREST = 3
-# Quantiles of the cohort that a range spans, and the factor beyond its extremes at which an input is refused.
-RANGE = (0.01, 0.99)
-HARD_FACTOR = 2.0
-# Below this share of the least likeness within the cohort, a box shows something other than its cases.
-LEAST_LIKENESS = 0.75
-# Headers round their values; a value this close to a range lies in it.
-ROUNDING = 1e-3
 # A patch this similar to that of a case is assumed to be that case.
 SAME_PATCH = 0.98
-LIKENESS = "likeness to the nearest case"
-# Measures of which only low values are unusual.
-MORE_IS_BETTER = {LIKENESS, PLACEMENT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,73 +112,45 @@ class Panel:
             )
         return self.models, f"{everyone} This case is not among the training cases."
 
-    def refuse_far(self, measures: Mapping[str, float]) -> None:
-        """Refuse an input that is far from every case of the cohort.
+    def guards(self, participant_id: str | None) -> Guards:
+        """Return what input is compared with.
 
         Parameters
         ----------
-        measures : mapping of str to float
+        participant_id : str or None
+            None for a study from outside the cohort.
 
-        Raises
-        ------
-        UnlikeTrainingError
-            For a length or a time below half the minimum or above twice the maximum of the cohort, and for a box whose
-            content resembles no case.
-        MissedVertebraError
-            For a box that resembles boxes moved off their vertebra more than those on it.
+        Returns
+        -------
+        Guards
+            What the models' card records, or what the cases of the workspace look like where it records nothing. A
+            participant is compared with the other participants.
         """
-        placement = None if self.evidence is None else self.evidence.placement
-        for name, value in measures.items():
-            values = self._known(name)
-            if len(values) < FEWEST_EACH:
-                continue
-            if name == PLACEMENT and placement is not None and value < placement.limit:
-                raise MissedVertebraError(
-                    f"{name}: {value:.2f}, on a scale from 1 (on a vertebra) to -1 (missing it)",
-                    allowed=f"{placement.limit:.2f} or more, as for {100 * (1 - FALSE_REFUSALS):.0f}% of good boxes",
-                    remedy="Centre the box on the vertebral body and try again. If the box is right, the images differ "
-                    "from those of the cohort.",
-                )
-            if name == LIKENESS and value < LEAST_LIKENESS * min(values):
-                raise UnlikeTrainingError(
-                    f"{name}: {value:.2f}",
-                    allowed=f"{LEAST_LIKENESS * min(values):.2f} or more",
-                    remedy="Check that the box fits the vertebra and that the series are like those of the cohort.",
-                )
-            low, high = min(values) / HARD_FACTOR, max(values) * HARD_FACTOR
-            if name.endswith((", mm", ", ms")) and not low <= value <= high:
-                raise UnlikeTrainingError(
-                    f"{name}: {value:.3g}", allowed=f"{low:.3g} to {high:.3g}, from the cases of the cohort"
-                )
+        evidence = self.evidence
+        if evidence is not None and participant_id is not None and participant_id in evidence.folds:
+            return evidence.without(participant_id).guards
+        return self.models[0].card.guards or (Guards() if evidence is None else evidence.guards)
 
-    def quality(self, measures: Mapping[str, float]) -> list[dict[str, Any]]:
-        """Compare measures with those of the cohort.
+    def quality(self, scored: Scored, likeness: float | None) -> list[dict[str, Any]]:
+        """Compare the input with the training cases, and with the nearest case of the workspace.
 
         Parameters
         ----------
-        measures : mapping of str to float
+        scored : Scored
+        likeness : float or None
+            To the nearest case of the workspace.
 
         Returns
         -------
         list of dict
-            One per measure: what, value, range (1st to 99th percentile), cases, and state: ``in range``, ``outside``,
-            or ``unknown`` where there are too few cases to compare with.
+            See :meth:`spinefx.learning.guards.Guards.quality`.
         """
-        lines = []
-        for name, value in measures.items():
-            values = self._known(name)
-            line: dict[str, Any] = {"what": name, "value": round(value, 4), "cases": len(values), "state": "unknown"}
-            if len(values) >= FEWEST_EACH:
-                low, high = (float(limit) for limit in np.quantile(values, RANGE))
-                slack = ROUNDING * max(abs(low), abs(high))
-                inside = low - slack <= value and (value <= high + slack or name in MORE_IS_BETTER)
-                line |= {"low": round(low, 4), "high": round(high, 4), "state": "in range" if inside else "outside"}
-            lines.append(line)
-        return lines
-
-    def _known(self, name: str) -> list[float]:
-        cases = () if self.evidence is None else self.evidence.cases
-        return [case.measures[name] for case in cases if name in case.measures]
+        lines = scored.guards.quality(scored.measures)
+        if likeness is None or self.evidence is None:
+            return lines
+        known = [case.measures[LIKENESS] for case in self.evidence.cases if LIKENESS in case.measures]
+        ranges = {LIKENESS: TrainingRange.of(known)} if len(known) >= FEWEST_EACH else {}
+        return lines + Guards(ranges).quality({LIKENESS: likeness})
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,9 +206,7 @@ def load_panel(workspace: Workspace, model: Path | None) -> Panel:
     return Panel(models, _with_likeness(evidence), cohort.digest if cohort else "", phantom, voxel_owners(workspace))
 
 
-def second_opinion(
-    panel: Panel, scored: Scored, *, said: str, participant_id: str | None, measures: Mapping[str, float]
-) -> Opinion:
+def second_opinion(panel: Panel, scored: Scored, *, said: str, participant_id: str | None) -> Opinion:
     """Return the second opinion on a scored vertebra, with the reference cases of the workspace.
 
     Parameters
@@ -260,33 +218,18 @@ def second_opinion(
         Sentence on which models answered.
     participant_id : str or None
         The participant, if it is one; their own cases are left out of everything.
-    measures : mapping of str to float
-        Measures of the images, see :func:`spinefx.second_opinion.reference_cases.image_measures`.
 
     Returns
     -------
     Opinion
-
-    Raises
-    ------
-    UnlikeTrainingError
-        When the images or the box are far from the cohort; no probability is returned.
-    MissedVertebraError
-        When the box does not seem to hold a vertebra at its centre.
     """
     evidence = panel.evidence
     if evidence is not None and participant_id is not None:
         evidence = evidence.without(participant_id)
     position = len(scored.stack.slices) // 2
     patch = scored.stack.cut(position).array
-    measures = dict(measures) | patch_measures(scored.stack, patch)
-    if evidence is not None and evidence.placement is not None:
-        measures[PLACEMENT] = evidence.placement.score(scored.stack, participant_id)
     found = [] if evidence is None else [one for d in Diagnosis for one in evidence.nearest(patch, d, NEAREST)]
     best = max((alike for _, alike in found), default=None)
-    if best is not None:
-        measures[LIKENESS] = best
-    panel.refuse_far(measures)
     answer = scored.to_json()
     place = answer["patient"]["corrected_probability"]
     content = answer | {
@@ -298,7 +241,7 @@ def second_opinion(
         "histogram": None if evidence is None else _histogram(evidence, place),
         "nearest": [_proven(case, alike) for case, alike in found],
         "nearest_by": "Chosen by similarity: correlation of grey values, averaged over the channels of the patch.",
-        "quality": panel.quality(measures),
+        "quality": panel.quality(scored, best),
         "cautions": _cautions(panel, scored, best, participant_id),
         "stamps": _stamps(panel.models),
     }

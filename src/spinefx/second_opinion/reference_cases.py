@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinefx.cases.cohort import Case
-from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction, patient_readings
 from spinefx.errors import SpinefxError
-from spinefx.imaging.selection import SeriesSet, choose_series
+from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
+from spinefx.learning.box_check import BoxViews
+from spinefx.learning.guards import Guards
+from spinefx.learning.measures import image_measures, patch_measures
 from spinefx.learning.recipe import Recipe
-from spinefx.second_opinion.box_check import BoxViews, Placement
 from spinefx.second_opinion.recalibration import Recalibration
 from spinefx.statistics.accuracy import Confusion
 from spinefx.vocabulary import MARKED, VOXEL_DIGEST, Diagnosis, TruthSource
@@ -28,20 +29,16 @@ from spinefx.workspace.stacks import load_stack, source_digest, stack_is_current
 
 __all__ = [
     "FEWEST_EACH",
-    "PLACEMENT",
     "LocalEvidence",
     "ProvenCase",
-    "image_measures",
     "likeness",
     "newest_experiment",
-    "patch_measures",
     "read_evidence",
     "voxel_owners",
 ]
 
 # Fewer cases of a class are too few for calibration.
 FEWEST_EACH = 5
-PLACEMENT = "placement of the box on the vertebra"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +55,7 @@ class ProvenCase:
     answer : Diagnosis
         Diagnosis of the model at the threshold of the recipe.
     measures : mapping of str to float
-        Measures of images, box and patch, see :func:`image_measures` and :func:`patch_measures`; may be empty.
+        Measures of images, box and patch, see :mod:`spinefx.learning.measures`; may be empty.
     patch : ndarray of float32, shape (channel, size, size), or None
         Patch of the middle lesion slice; None where patches are missing or not current.
     """
@@ -85,15 +82,15 @@ class LocalEvidence:
         Test fold of each participant: the model of that fold was not trained on them.
     stale : bool
         Whether the cohort has changed since training.
-    placement : Placement or None
-        The rule for boxes that miss a vertebra; None where too few cases have current patches.
+    views : tuple of BoxViews
+        Of the cases with current patches.
     """
 
     experiment: str
     cases: tuple[ProvenCase, ...]
     folds: Mapping[str, int]
     stale: bool
-    placement: Placement | None = None
+    views: tuple[BoxViews, ...] = ()
 
     def without(self, participant_id: str) -> LocalEvidence:
         """Return the evidence without a participant, who must not be their own reference.
@@ -106,7 +103,15 @@ class LocalEvidence:
         -------
         LocalEvidence
         """
-        return replace(self, cases=tuple(case for case in self.cases if case.participant_id != participant_id))
+        cases = tuple(case for case in self.cases if case.participant_id != participant_id)
+        return replace(
+            self, cases=cases, views=tuple(one for one in self.views if one.participant_id != participant_id)
+        )
+
+    @cached_property
+    def guards(self) -> Guards:
+        """What these cases look like."""
+        return Guards.of([case.measures for case in self.cases], self.views)
 
     def probabilities(self, diagnosis: Diagnosis) -> list[float]:
         """Return the out-of-fold probabilities of one class.
@@ -172,59 +177,6 @@ def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
         1 for identical patches, about 0 for unrelated ones.
     """
     return min(1.0, float(np.mean(one.astype(np.float64) * other))) if one.shape == other.shape else 0.0
-
-
-def image_measures(found: SeriesSet) -> dict[str, float]:
-    """Return measures in which scanners and protocols differ, from headers alone.
-
-    Parameters
-    ----------
-    found : SeriesSet
-
-    Returns
-    -------
-    dict of str to float
-        By a readable name with the unit, without measures that the headers do not state.
-    """
-    measures: dict[str, float | None] = {}
-    for name, series in ((weighting.label, series) for weighting, series in found.chosen.items()):
-        measures |= {
-            f"{name} pixel, mm": series.spacing_mm[1],
-            f"{name} slice step, mm": series.spacing_mm[0],
-            f"{name} repetition time, ms": series.repetition_time_ms,
-            f"{name} echo time, ms": series.echo_time_ms,
-        }
-    return {name: float(value) for name, value in measures.items() if value is not None}
-
-
-def patch_measures(stack: PatchStack, patch: NDArray[np.float32]) -> dict[str, float]:
-    """Return measures in which the content of a box may be unusual.
-
-    Parameters
-    ----------
-    stack : PatchStack
-    patch : ndarray of float32, shape (channel, size, size)
-        Of the middle lesion slice.
-
-    Returns
-    -------
-    dict of str to float
-        Side of the box; contrast round it (standard deviation over mean of the signal) in each series; and how the
-        other series agree with T2W within it, which shows swapped or wrong series.
-    """
-    centres = {one: patch[stack.settings.centre_of(one)].astype(np.float64) for one in stack.settings.sequences}
-    contrasts = {
-        f"{source.weighting.label} contrast round the box": float(
-            source.voxels.std() / max(abs(float(source.voxels.mean())), 1e-9)
-        )
-        for source in stack.sources
-    }
-    agreement = {
-        f"{one.label} to {MARKED.label} correlation": float(np.mean(centre * centres[MARKED]))
-        for one, centre in centres.items()
-        if one is not MARKED
-    }
-    return {"side of the box, mm": stack.side_mm} | contrasts | agreement
 
 
 def newest_experiment(workspace: Workspace) -> Experiment | None:
@@ -301,14 +253,7 @@ def read_evidence(
             progress(done, len(cohort))
     if not cases:
         return None
-    placement = Placement.of(seen)
-    if placement is not None:
-        own = placement.own
-        cases = [
-            replace(one, measures={**one.measures, PLACEMENT: own[one.case_id]}) if one.case_id in own else one
-            for one in cases
-        ]
-    return LocalEvidence(experiment.name, tuple(cases), experiment.read_test_folds(), stale, placement)
+    return LocalEvidence(experiment.name, tuple(cases), experiment.read_test_folds(), stale, tuple(seen))
 
 
 def voxel_owners(workspace: Workspace) -> dict[str, str]:

@@ -1,15 +1,18 @@
-"""Readings, truth and sign scores from any table: a data frame, columns, rows or a file."""
+"""Readings, truth and sign scores from any table: a data frame, columns, rows or a file.
+
+An error names the table, the row and the column, and never repeats a cell, which may hold a patient's name.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from spinefx.cases.reading import Reading, SignScores
-from spinefx.errors import InputError, TableError
+from spinefx.errors import TableError
 from spinefx.tables.rows import read_columns
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Arm, Diagnosis, Score
 
@@ -61,9 +64,10 @@ def columns_of(
     columns = {name: [_plain(cell) for cell in cells] for name, cells in _raw_columns(table, where).items()}
     absent = [name for name in required if name not in columns]
     if absent:
-        given = ", ".join(columns) or "none"
         raise TableError(
-            f"no column {', '.join(absent)}", where=where, allowed=f"it beside the columns given ({given})"
+            f"no column {', '.join(absent)} among the {len(columns)} given",
+            where=where,
+            allowed=f"the columns {', '.join(required)}",
         )
     lengths = {len(cells) for cells in columns.values()}
     if len(lengths) > 1:
@@ -71,11 +75,7 @@ def columns_of(
     for name in required:
         if None in columns[name]:
             raise TableError(f"no {name}", where=f"{where}, row {columns[name].index(None) + 1}", allowed="a value")
-    keys = list(zip(*(columns[name] for name in key), strict=True)) if key else []
-    repeated = [one for one, times in Counter(keys).items() if times > 1]
-    if repeated:
-        named = ", ".join(f"{name} {value}" for name, value in zip(key, repeated[0], strict=True))
-        raise TableError(f"{named} twice", where=where, allowed="each once")
+    _refuse_repeated_rows(list(zip(*(columns[name] for name in key), strict=True)) if key else [], key, where)
     return columns if optional is None else {name: columns[name] for name in (*required, *optional) if name in columns}
 
 
@@ -126,8 +126,8 @@ def truth_from(table: object) -> dict[str, Diagnosis]:
     if isinstance(table, Mapping) and not {"case_id", "diagnosis"} & set(table):
         table = {"case_id": list(table), "diagnosis": list(table.values())}
     columns = columns_of(table, required=("case_id", "diagnosis"), key=("case_id",), where="truth")
-    cases = zip(columns["case_id"], columns["diagnosis"], strict=True)
-    return {_name(case): _diagnosis(value, f"truth, {case}") for case, value in cases}
+    cases = enumerate(zip(columns["case_id"], columns["diagnosis"], strict=True), start=1)
+    return {_name(case): _diagnosis(value, f"truth, row {number}, diagnosis") for number, (case, value) in cases}
 
 
 def readings_from(table: object) -> tuple[Reading, ...]:
@@ -146,19 +146,17 @@ def readings_from(table: object) -> tuple[Reading, ...]:
     Raises
     ------
     TableError
-        As for :func:`columns_of`; or if a word or number is not valid, or a reader read a case twice in one arm.
-    InputError
-        If a confidence or a time is out of range.
+        As for :func:`columns_of`; or if a word or number is not valid or out of range, a reader read a case twice in
+        one arm, or a reader's confidences seem to be fractions of 1.
     """
     table = _reusable(table)
     readings = _instances(table, Reading)
     if readings is None:
         rows = rows_of(table, required=READING_COLUMNS, optional=READING_OPTIONS, where="readings")
         readings = tuple(_reading(row, f"readings, row {number}") for number, row in enumerate(rows, start=1))
-    counts = Counter((one.case_id, one.reader_id, one.arm) for one in readings)
-    repeated = [f"{case} read twice by {reader} ({arm})" for (case, reader, arm), times in counts.items() if times > 1]
-    if repeated:
-        raise TableError(repeated[0], where="readings", allowed="one reading per case, reader and arm")
+        _refuse_fractions(readings)
+    keys = [(one.case_id, one.reader_id, one.arm) for one in readings]
+    _refuse_repeated_rows(keys, ("case_id", "reader_id", "arm"), "readings")
     return readings
 
 
@@ -190,7 +188,7 @@ def signs_from(table: object) -> tuple[SignScores, ...]:
         raise TableError(f"no column {', '.join(absent)}", where="signs", allowed="all fifteen signs")
     scores = []
     for number, (case, reader) in enumerate(zip(columns["case_id"], columns["reader_id"], strict=True)):
-        own = {name: _score(columns[name][number], f"signs, {case}, {name}") for name in SIGN_IDENTIFIERS}
+        own = {name: _score(columns[name][number], f"signs, row {number + 1}, {name}") for name in SIGN_IDENTIFIERS}
         scores.append(SignScores(_name(case), _name(reader), own))
     return tuple(scores)
 
@@ -218,9 +216,50 @@ def _raw_columns(table: object, where: str) -> dict[str, list[object]]:
 
 
 def _refuse_repeated(names: Sequence[str], where: str) -> None:
-    repeated = [name for name, times in Counter(names).items() if times > 1]
+    repeated = [place for place, name in enumerate(names, start=1) if name in names[: place - 1]]
     if repeated:
-        raise TableError(f"column {repeated[0]} twice", where=where, allowed="each once")
+        first = names.index(names[repeated[0] - 1]) + 1
+        raise TableError(
+            f"column {repeated[0]} has the name of column {first}", where=where, allowed="each column once"
+        )
+
+
+def _refuse_repeated_rows(keys: Sequence[tuple[object, ...]], names: Sequence[str], where: str) -> None:
+    first: dict[tuple[object, ...], int] = {}
+    for number, key in enumerate(keys, start=1):
+        if key in first:
+            raise TableError(
+                f"{_and(names)} as in row {first[key]}",
+                where=f"{where}, row {number}",
+                allowed="each combination once",
+            )
+        first[key] = number
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _refuse_fractions(readings: Sequence[Reading]) -> None:
+    """Refuse confidences that seem to be fractions of 1.
+
+    A model's percentages may be below 1, a person's are whole numbers: a reader is refused whose confidences never
+    exceed 1, or whose only broken number lies between 0 and 1.
+    """
+    given: dict[tuple[str, Arm], list[tuple[float, int]]] = {}
+    for number, one in enumerate(readings, start=1):
+        if one.confidence is not None:
+            given.setdefault((one.reader_id, one.arm), []).append((one.confidence, number))
+    for values in given.values():
+        broken = [(value, number) for value, number in values if not value.is_integer()]
+        highest, row = max(values)
+        if 0 < highest <= 1 or (broken and all(0 < value < 1 for value, _ in broken)):
+            raise TableError(
+                "confidence looks like a fraction of 1",
+                where=f"readings, row {row if highest <= 1 else broken[0][1]}",
+                allowed="percent, 0 to 100",
+                remedy="Multiply fractions by 100.",
+            )
 
 
 def _reusable(table: object) -> object:
@@ -251,9 +290,9 @@ def _reading(row: Mapping[str, Any], where: str) -> Reading:
         case_id=_name(row["case_id"]),
         reader_id=_name(row["reader_id"]),
         arm=Arm.UNAIDED if arm is None else _word(arm, Arm, f"{where}, arm"),
-        diagnosis=_diagnosis(row["diagnosis"], where),
-        confidence=_number(row.get("confidence"), f"{where}, confidence"),
-        seconds=_number(row.get("seconds"), f"{where}, seconds"),
+        diagnosis=_diagnosis(row["diagnosis"], f"{where}, diagnosis"),
+        confidence=_number(row.get("confidence"), f"{where}, confidence", 100),
+        seconds=_number(row.get("seconds"), f"{where}, seconds", sys.float_info.max),
     )
 
 
@@ -289,16 +328,17 @@ def _word(value: object, words: type[Word], where: str) -> Word:
         return words(str(value).strip().lower())
     except ValueError as error:
         allowed = ", ".join(one.value for one in words)
-        raise TableError(f"{str(value)[:30]!r}", where=where, allowed=allowed) from error
+        raise TableError("is not one of the allowed words", where=where, allowed=allowed) from error
 
 
-def _number(value: object, where: str) -> float | None:
+def _number(value: object, where: str, most: float) -> float | None:
     if value is None:
         return None
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise TableError(f"{str(value)[:30]!r}", where=where, allowed="a number, or an empty cell") from error
-    if number != number or number in (float("inf"), -float("inf")):
-        raise InputError(f"{number}", where=where, allowed="a finite number, or an empty cell")
+        raise TableError("is not a number", where=where, allowed="a number, or an empty cell") from error
+    if not 0 <= number <= most:
+        allowed = "0 or more" if most == sys.float_info.max else f"0 to {most:g}"
+        raise TableError("is out of range", where=where, allowed=f"a finite number, {allowed}, or an empty cell")
     return number

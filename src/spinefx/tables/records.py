@@ -26,6 +26,7 @@ FORMULA_TEXT = re.compile(r'="([^"]*)"')
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 QUOTED = re.compile(r'"[^"]*"')
+LONGEST_ROW = 2**20  # characters
 CHUNK_BYTES = 2**20
 
 
@@ -154,8 +155,10 @@ def _text_rows(path: Path, encoding: str, separator: str, skipped: int) -> Itera
     number = 0
     try:
         with path.open(encoding=encoding, newline="") as file:
-            reader = csv.reader(_lines(file, path.name, skipped), delimiter=separator)
+            lines = _Lines(file, path.name, skipped)
+            reader = csv.reader(lines, delimiter=separator)
             for cells in reader:
+                lines.taken = 0
                 number = reader.line_num + skipped
                 if any(cell.strip() for cell in cells):
                     yield number, cells
@@ -167,12 +170,32 @@ def _text_rows(path: Path, encoding: str, separator: str, skipped: int) -> Itera
         raise TableError(f"not a table ({error})", where=f"{path.name}, row {number + 1}") from error
 
 
-def _lines(file: TextIO, name: str, skipped: int) -> Iterator[str]:
-    for number, line in enumerate(file):
+class _Lines(Iterator[str]):
+    """The lines of a file, of which no row may take more than a million characters: csv would hold them all."""
+
+    def __init__(self, file: TextIO, name: str, skipped: int) -> None:
+        self._file, self._name = file, name
+        self.taken = 0
+        for _ in range(skipped):
+            self._next()
+        self.taken = 0
+
+    def __next__(self) -> str:
+        line = self._next()
+        if not line:
+            raise StopIteration
+        return line
+
+    def _next(self) -> str:
+        line = self._file.readline(LONGEST_ROW + 1)
+        self.taken += len(line)
+        if self.taken > LONGEST_ROW:
+            raise TableError(
+                f"a row of more than {LONGEST_ROW} characters", where=self._name, allowed="CSV, TSV or XLSX"
+            )
         if "\0" in line:
-            raise TableError("binary content", where=name, allowed="CSV, TSV or XLSX")
-        if number >= skipped:
-            yield line
+            raise TableError("binary content", where=self._name, allowed="CSV, TSV or XLSX")
+        return line
 
 
 def _even(

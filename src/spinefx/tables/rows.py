@@ -6,9 +6,9 @@ An error never repeats a cell, which may hold a patient's name.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from spinefx.tables.records import Records, clean_cell, read_records
 __all__ = ["Row", "Table", "read_columns", "read_table", "stream_rows", "yes_or_no"]
 
 SIZE_LIMIT_BYTES = 64 * 2**20
+# Of a table that is held in memory: fifty readers of two thousand cases under two conditions each.
+MOST_ROWS = 200_000
 LONGEST_NUMBER = 40
 POINT_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 COMMA_NUMBER = re.compile(r"[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -336,14 +338,16 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] =
     Raises
     ------
     TableError
-        For a file that is missing or damaged, a missing column, or a row with too many cells.
+        For a file that is missing, damaged or too long, a missing column, or a row with too many cells.
     """
     if path.is_file() and path.stat().st_size > SIZE_LIMIT_BYTES:
         raise TableError("a table of more than 64 MiB", where=path.name, allowed="a table of patients")
     records = read_records(path, required)
     header = _header(path, records, required, optional)
     kept = {*required, *optional}
-    rows = [(number, _kept(header, cells, kept)) for number, cells in records.rows]
+    rows = [(number, _kept(header, cells, kept)) for number, cells in itertools.islice(records.rows, MOST_ROWS + 1)]
+    if len(rows) > MOST_ROWS:
+        raise TableError(f"a table of more than {MOST_ROWS} rows", where=path.name, allowed="a table of patients")
     comma = _writes_commas(records, (cell for _, cells in rows for cell in cells.values()))
     made = tuple(Row(path.name, number, cells, comma) for number, cells in rows)
     return Table(path.name, made, tuple(sorted({name for name in header if name} - kept)))
@@ -428,9 +432,11 @@ def _header(path: Path, records: Records, required: Sequence[str], optional: Seq
 
 
 def _refuse_doubled(path: Path, header: Sequence[str], allowed: str) -> None:
-    doubled = [name for name, times in Counter(header).items() if times > 1 and name]
+    doubled = [place for place, name in enumerate(header, start=1) if name and name in header[: place - 1]]
     if doubled:
-        raise TableError(f"column {doubled[0]} occurs twice", where=path.name, allowed=allowed)
+        # A table without a header has a patient's cells in its place, so that no name of a column is repeated.
+        first = header.index(header[doubled[0] - 1]) + 1
+        raise TableError(f"column {doubled[0]} has the name of column {first}", where=path.name, allowed=allowed)
 
 
 def _kept(header: Sequence[str], cells: Sequence[str], kept: set[str]) -> dict[str, str]:

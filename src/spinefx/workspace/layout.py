@@ -180,7 +180,7 @@ class Workspace:
                 raise WorkspaceError(
                     "another command is writing to this workspace",
                     where=self.root.name,
-                    remedy="Wait until it has finished, then run this command again.",
+                    remedy="Wait until it has finished, then try again.",
                 )
             sweep(self.root, older_than_s=ABANDONED_S)
             yield
@@ -255,9 +255,7 @@ class Workspace:
             When the identifier is not that of a participant.
         """
         if not PARTICIPANT.fullmatch(participant_id):
-            raise WorkspaceError(
-                f"{participant_id[:20]!r} is not a participant identifier", allowed="sub-001, sub-002 and so on"
-            )
+            raise WorkspaceError("not a participant identifier", allowed="sub-001, sub-002 and so on")
         name = f"{participant_id}_{Weighting(weighting).bids_ending}.nii.gz"
         return self.root / participant_id / "anat" / name
 

@@ -407,7 +407,7 @@ def read_cohort(workspace: Workspace) -> Cohort:
     for record in reversed(first.values()):
         if record.participant_id not in participants:
             raise TableError(
-                f"a lesion of {record.participant_id[:20]}, who is not in participants.tsv",
+                "a lesion of somebody who is not in participants.tsv",
                 where=workspace.lesions_table.name,
             )
         participant = participants[record.participant_id]
@@ -495,6 +495,6 @@ def _reading(row: Row) -> Reading:
         reader_id=row.required("reader_id"),
         arm=row.choice("arm", Arm, Arm),
         diagnosis=row.choice("diagnosis", Diagnosis, Diagnosis),
-        confidence=row.number_in("confidence", 0, 100),
+        confidence=row.percent("confidence"),
         seconds=row.number_in("seconds", 0, 1e6),
     )

@@ -24,6 +24,7 @@ __all__ = [
     "load_stack",
     "load_stacks",
     "recorded_alignments",
+    "recorded_measures",
     "save_stack",
     "sheet_path",
     "source_digest",
@@ -40,6 +41,7 @@ def save_stack(
     source_digest: str,
     alignments: dict[str, dict[str, Any]],
     image_files: Mapping[str, str],
+    measures: Mapping[str, float] | None = None,
 ) -> None:
     """Write the patches of one case.
 
@@ -54,6 +56,8 @@ def save_stack(
         How each series was brought to T2W, by weighting, for the JSON beside.
     image_files : mapping of str to str
         Digests of the image files that were read, as :func:`spinefx.workspace.volumes.file_digests` returns them.
+    measures : mapping of str to float, optional
+        Voxel sizes and times of the images: models record their ranges.
     """
     arrays: dict[str, Any] = {source.weighting.key: source.voxels for source in stack.sources}
     arrays |= {"matrices": stack.matrices, "slices": np.array(stack.slices)}
@@ -72,6 +76,7 @@ def save_stack(
             "mm_per_pixel": stack.side_mm / stack.settings.size,
             "flags": list(stack.flags),
             "alignments": alignments,
+            "measures": dict(measures or {}),
         },
     )
 
@@ -223,6 +228,27 @@ def recorded_alignments(folder: Path, participant_id: str, case_id: str) -> dict
         return {Weighting.T1W: described["alignment"]}
     alignments: dict[str, dict[str, Any]] = described["alignments"]
     return alignments
+
+
+def recorded_measures(folder: Path, participant_id: str, case_id: str) -> dict[str, float]:
+    """Read the voxel sizes and times of a case's images when it was cut.
+
+    Parameters
+    ----------
+    folder : Path
+    participant_id, case_id : str
+
+    Returns
+    -------
+    dict of str to float
+        Empty for patches of an earlier version.
+
+    Raises
+    ------
+    WorkspaceError
+    """
+    found = read_json(folder / participant_id / f"{case_id}_patch.json").get("measures")
+    return {str(name): float(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def sheet_path(folder: Path, participant_id: str, case_id: str) -> Path:

@@ -139,6 +139,20 @@ export class Pair {
     return { whole };
   }
 
+  /** Show T2W where it is all that a study has. */
+  async showAlone(series: SeriesImage): Promise<void> {
+    this.t1w.clear();
+    this.overlay = RAW;
+    const { whole } = await this.t2w.show(series, Math.floor((series.positions_mm.length - 1) / 2));
+    this.repaint();
+    await whole;
+  }
+
+  /** Say on each pane without a series why it is empty. */
+  explain(reason: (name: string) => string): void {
+    for (const pane of this.panes) if (!pane.isReady) pane.notify(reason(pane.name));
+  }
+
   /** Show nothing, and start the next study afresh: linked, both series side by side. */
   clear(): void {
     this.cancel();

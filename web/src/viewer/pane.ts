@@ -39,6 +39,8 @@ export class Pane {
   private readonly caption = element("div", { class: "caption" });
   private readonly note = element("div", { class: "note", role: "status" });
   private readonly title: HTMLElement;
+  /** What the series shows, and what it is used as where that is not the same. */
+  private kind: string;
   private viewport: Viewport | undefined;
   private camera: Camera | undefined;
   /** Series whose pixels are held: the one that is shown, and those that were left while they were loading. */
@@ -57,6 +59,7 @@ export class Pane {
   constructor(readonly name: string) {
     this.picture = element("div", { class: "picture", "data-pane": name });
     this.overlay = drawing("svg", { class: "overlay", "aria-hidden": "true" });
+    this.kind = name;
     this.title = element("div", { class: "title" }, name);
     this.root = element(
       "section",
@@ -77,6 +80,7 @@ export class Pane {
     this.picture.style.visibility = "hidden";
     this.overlay.replaceChildren();
     this.caption.textContent = "";
+    this.entitle(this.name);
     for (const name of Object.keys(this.root.dataset)) delete this.root.dataset[name];
     this.root.removeAttribute("aria-busy");
     this.notify("Waiting for images");
@@ -108,6 +112,7 @@ export class Pane {
     for (const one of this.held) if (one.handle !== series.handle) forget(one);
     this.held = [series];
     this.series = series;
+    this.entitle(series.kind);
     this.wanted = slice;
     this.window = series.window;
     this.picture.style.visibility = "";
@@ -250,7 +255,13 @@ export class Pane {
 
   /** Show beside the pane's name how it is linked. */
   label(text: string): void {
-    this.title.textContent = text ? `${this.name} · ${text}` : this.name;
+    this.title.textContent = text ? `${this.kind} · ${text}` : this.kind;
+  }
+
+  private entitle(kind: string): void {
+    this.kind = kind.startsWith(this.name) ? kind : `${kind}, used as ${this.name}`;
+    this.root.setAttribute("aria-label", `${this.kind} image`);
+    this.label("");
   }
 
   /** Draw again, because a painter's data have changed. */

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from spinefx.app.contracts.base import RequestBody, ResponseBody
-from spinefx.app.contracts.images import ImagePair, LesionExtent, Point
+from spinefx.app.contracts.images import ImagePair, LesionExtent, Point, SeriesImage
 from spinefx.vocabulary import Diagnosis
 
 __all__ = [
@@ -43,10 +43,11 @@ __all__ = [
 
 
 class SeriesRequest(RequestBody):
-    """Places, in the list of series, of the two to use."""
+    """Places, in the list of series, of those to use; STIR where the model reads it."""
 
     t1w: int = Field(ge=0)
     t2w: int = Field(ge=0)
+    stir: int | None = Field(default=None, ge=0)
 
 
 class OpinionRequest(LesionExtent):
@@ -108,11 +109,12 @@ class DecideOverview(ResponseBody):
 
 
 class ListedSeries(ResponseBody):
-    """One series of a study: what it is used as, or why it is not."""
+    """One series of a study: what it is used as, or why it is not, and what it shows."""
 
     label: str
     use: str
     reason: str
+    kind: str
 
 
 class OpenedStudy(ResponseBody):
@@ -131,6 +133,14 @@ class OpenedStudy(ResponseBody):
     trouble : str
         Why there is no pair; empty where there is one.
     pair : ImagePair or None
+    alone : SeriesImage or None
+        T2W where it is all that can be shown.
+    notes : list of str
+        What was mended in the study: copies left out, series joined, studies read as one.
+    needed : list of str
+        Labels of the series that are read: the two that are shown, and what the model reads besides.
+    phantom : bool
+        Whether this is known to be a phantom.
     """
 
     study: str
@@ -140,6 +150,10 @@ class OpenedStudy(ResponseBody):
     refused_files: dict[str, int]
     trouble: str
     pair: ImagePair | None
+    alone: SeriesImage | None
+    notes: list[str]
+    needed: list[str]
+    phantom: bool
 
 
 class StillOpen(ResponseBody):
@@ -331,6 +345,7 @@ class SecondOpinion(ResponseBody):
     model : OpinionModel
     answered_by : str
     phantom : bool
+        Whether the local cases are phantoms, so that no figure applies to patients.
     probability : CalibratedProbability or None
     spread : ModelSpread or None
     threshold : ThresholdRule
@@ -338,6 +353,8 @@ class SecondOpinion(ResponseBody):
     nearest : list of NearestCase
     nearest_by : str
     quality : list of InputMeasure
+    not_checked : list of str
+        Guards that could not be applied, each with its reason.
     cautions, stamps : list of str
     """
 
@@ -361,6 +378,7 @@ class SecondOpinion(ResponseBody):
     nearest: list[NearestCase]
     nearest_by: str
     quality: list[InputMeasure]
+    not_checked: list[str]
     cautions: list[str]
     stamps: list[str]
 
@@ -375,7 +393,7 @@ class WhyNot(ResponseBody):
     words : str
         The same in plain words.
     remedy : str
-        What to do next; may be empty.
+        What to do next.
     reason : str
         What was found, and what was expected.
     """

@@ -109,6 +109,8 @@ class SeriesImage(ResponseBody):
     handle : str
         Random name under which the pixels are fetched; it says nothing about the patient.
     weighting : str
+    kind : str
+        What the series shows, which is the title of its pane: ``T2W``, or what else is known of it.
     rows, columns : int
     row_spacing_mm, column_spacing_mm : float
         Distance between neighbouring rows, and between neighbouring columns.
@@ -126,6 +128,7 @@ class SeriesImage(ResponseBody):
 
     handle: str
     weighting: str
+    kind: str
     rows: int
     columns: int
     row_spacing_mm: float

@@ -95,7 +95,7 @@ class Claim:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise TableError(f"kind {self.kind[:30]!r}", where=self.claim, allowed=", ".join(KINDS))
+            raise TableError("kind is not one of the allowed words", where=self.claim, allowed=", ".join(KINDS))
         for name in ("claim", "printed", "counts"):
             if not getattr(self, name).strip():
                 raise TableError(f"a claim without {name}", where=self.claim or "claims", allowed=KINDS[self.kind])
@@ -239,7 +239,7 @@ def parse_p(text: str, where: str) -> PrintedP:
     """
     match = P_PATTERN.fullmatch(re.sub(r"\s", "", text))
     if match is None:
-        raise TableError(f"printed p-value {text[:30]!r}", where=where, allowed="such as p < 0.001, 0.045 or p = 1")
+        raise TableError("printed is not a p-value", where=where, allowed="such as p < 0.001, 0.045 or p = 1")
     relation = {"≤": "<=", "≥": ">=", None: "="}.get(match[1], match[1]) or "="
     return PrintedP(relation, _exact(match[2], where))
 
@@ -292,13 +292,11 @@ def parse_shares(claim: Claim, number: int) -> list[tuple[int | None, int]]:
     parts = claim.counts.split()
     pairs = [part.partition("/") for part in parts]
     if len(parts) != number or any(not slash for _, slash, _ in pairs):
-        raise TableError(f"counts {claim.counts[:40]!r}", where=claim.claim, allowed=KINDS[claim.kind])
+        raise TableError("counts are not in the notation of the kind", where=claim.claim, allowed=KINDS[claim.kind])
     shares = [(None if k == "?" else _count(k, claim.claim), _count(n, claim.claim)) for k, _, n in pairs]
     for k, n in shares:
         if n == 0 or (k is not None and k > n):
-            raise TableError(
-                f"counts {claim.counts[:40]!r}", where=claim.claim, allowed="counts from 0 to n, with n above 0"
-            )
+            raise TableError("counts are out of range", where=claim.claim, allowed="counts from 0 to n, with n above 0")
     return shares
 
 
@@ -324,13 +322,15 @@ def parse_counts(text: str, claim: Claim) -> tuple[int, str]:
     """
     count, star, rest = text.partition("*")
     if not star:
-        raise TableError(f"counts {text[:40]!r}", where=claim.claim, allowed=KINDS[claim.kind])
+        raise TableError("counts are not in the notation of the kind", where=claim.claim, allowed=KINDS[claim.kind])
     return _count(count, claim.claim), rest
 
 
 def _count(text: str, where: str) -> int:
     if not text.strip().isdecimal() or int(text) > LARGEST_COUNT:
-        raise TableError(f"count {text[:20]!r}", where=where, allowed=f"a whole number up to {LARGEST_COUNT}")
+        raise TableError(
+            "a count is not a whole number, or too large", where=where, allowed=f"a whole number up to {LARGEST_COUNT}"
+        )
     return int(text)
 
 
@@ -338,8 +338,8 @@ def _exact(text: str, where: str) -> PrintedNumber:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise TableError(f"printed number {text[:30]!r}", where=where, allowed="such as 0.94, 41% or 66.5") from None
+        raise TableError("printed is not a number", where=where, allowed="such as 0.94, 41% or 66.5") from None
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or not -300 < exponent < 300 or abs(number) > 10**12:
-        raise TableError(f"printed number {text[:30]!r}", where=where, allowed="such as 0.94, 41% or 66.5")
+        raise TableError("printed is not a number", where=where, allowed="such as 0.94, 41% or 66.5")
     return PrintedNumber(float(number), 0.5 * 10.0**exponent)

@@ -72,7 +72,7 @@ def claims_from(content: Mapping[str, Any], where: str) -> tuple[Claim, ...]:
             raise TableError("a claim that is not an object of texts", where=place, allowed=", ".join(CLAIM_FIELDS))
         unknown = sorted(set(fields) - set(CLAIM_FIELDS))
         if unknown:
-            raise TableError(f"field {unknown[0][:30]!r}", where=place, allowed=", ".join(CLAIM_FIELDS))
+            raise TableError("a field that is not known", where=place, allowed=", ".join(CLAIM_FIELDS))
         claims.append(Claim(**(dict.fromkeys(CLAIM_FIELDS[:4], "") | fields)))
     return tuple(claims)
 
@@ -330,15 +330,13 @@ def _folds(claim: Claim) -> AuditedClaim:
     floor = parse_p(claim.printed, claim.claim).number.value
     number, *classes = claim.counts.split()
     if not number.isdecimal() or len(classes) != 2:
-        raise TableError(f"counts {claim.counts[:40]!r}", where=claim.claim, allowed="such as 10 5*3 14*3")
+        raise TableError("counts are not in the notation of the kind", where=claim.claim, allowed="such as 10 5*3 14*3")
     sizes = [parse_counts(part, claim) for part in classes]
     if not all(slices.isdecimal() for _, slices in sizes) or int(number) > 1000:
-        raise TableError(f"counts {claim.counts[:40]!r}", where=claim.claim, allowed="such as 10 5*3 14*3")
+        raise TableError("counts are not in the notation of the kind", where=claim.claim, allowed="such as 10 5*3 14*3")
     shape = [(patients, int(slices)) for patients, slices in sizes]
     if not all(0 < patients * slices <= 1000 for patients, slices in shape):
-        raise TableError(
-            f"counts {claim.counts[:40]!r}", where=claim.claim, allowed="1 to 1000 slices per class and fold"
-        )
+        raise TableError("counts are out of range", where=claim.claim, allowed="1 to 1000 slices per class and fold")
     ranges, probabilities = [], []
     for area in ASSUMED_AREAS:
         found = sorted(_probability_above(floor, area, one, shape) ** int(number) for one in ASSUMED_CORRELATIONS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -187,16 +188,20 @@ class ReaderStudy:
             As for :meth:`from_columns`; or if a column is missing.
         """
         needed = [reader, case, malignant, *([modality] if modality else [])]
-        columns = columns_of(table, required=needed, where="readings")
+        key = [reader, case, *([modality] if modality else [])]
+        columns = columns_of(table, required=needed, key=key, where="readings")
         if score not in columns:
-            raise TableError(f"no column {score}", where="readings", allowed=", ".join(columns))
-        return cls.from_columns(
-            reader=columns[reader],
-            case=columns[case],
-            malignant=_numbers(columns[malignant], "truth"),
-            score=_numbers([np.nan if value is None else value for value in columns[score]]),
-            modality=columns[modality] if modality else None,
-        )
+            raise TableError(
+                f"no column {score}", where="readings", allowed=f"the columns {', '.join((*needed, score))}"
+            )
+        with _named_by_table():
+            return cls.from_columns(
+                reader=columns[reader],
+                case=columns[case],
+                malignant=_numbers(columns[malignant], "truth"),
+                score=_numbers([np.nan if value is None else value for value in columns[score]]),
+                modality=columns[modality] if modality else None,
+            )
 
     @classmethod
     def from_readings(
@@ -297,6 +302,15 @@ class ReaderStudy:
                 return Design.CASES_IN_MODALITIES
             return Design.SPLIT_PLOT if self.reader_blocks.max() > 0 else Design.FACTORIAL
         return Design.READERS_IN_MODALITIES if cells.sum(axis=0).max() == 1 else Design.ARBITRARY
+
+
+@contextmanager
+def _named_by_table() -> Iterator[None]:
+    """Name the table instead of a reader or a case, whose cell may hold a patient's name."""
+    try:
+        yield
+    except TableError as error:
+        raise TableError(error.found, where="readings", allowed=error.allowed, remedy=error.remedy) from error
 
 
 def _numbers(score: ArrayLike, kind: str = "score") -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spinefx.cases.patch import Jitter, PatchStack
 from spinefx.errors import PatchError
 
-__all__ = ["FALSE_REFUSALS", "FEWEST", "BoxViews", "Placement"]
+__all__ = ["BLOCKS", "FALSE_REFUSALS", "FEWEST", "BoxViews", "Discriminant", "Placement", "box_view"]
 
 # With fewer participants the limit would be a matter of chance.
 FEWEST = 10
@@ -74,15 +74,29 @@ class BoxViews:
 
 
 @dataclass(frozen=True, eq=False)
-class _Discriminant:
-    """A linear rule: about 1 for boxes on a vertebra, about -1 for boxes that miss."""
+class Discriminant:
+    """A linear rule: about 1 for boxes on a vertebra, about -1 for boxes that miss.
+
+    Parameters
+    ----------
+    mean, weights : ndarray of float64, shape (features,)
+    """
 
     mean: NDArray[np.float64]
     weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, views: Sequence[BoxViews]) -> _Discriminant:
-        """Fit by ridge regression, with equal weight for both kinds."""
+    def of(cls, views: Sequence[BoxViews]) -> Discriminant:
+        """Fit the rule by ridge regression, with equal weight for both kinds.
+
+        Parameters
+        ----------
+        views : sequence of BoxViews
+
+        Returns
+        -------
+        Discriminant
+        """
         boxes = np.concatenate([np.vstack([one.marked, one.again]) for one in views])
         missed = np.concatenate([one.missed for one in views])
         rows = np.concatenate([boxes, missed])
@@ -96,6 +110,16 @@ class _Discriminant:
         return cls(mean, np.linalg.solve(covariance + penalty * np.eye(len(mean)), towards))
 
     def scores(self, views: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scores of views.
+
+        Parameters
+        ----------
+        views : ndarray of float64, shape (..., features)
+
+        Returns
+        -------
+        ndarray of float64, shape (...)
+        """
         scores: NDArray[np.float64] = (views - self.mean) @ self.weights
         return scores
 
@@ -106,9 +130,9 @@ class Placement:
 
     Parameters
     ----------
-    whole : _Discriminant
+    whole : Discriminant
         Rule of all participants.
-    parts : tuple of _Discriminant
+    parts : tuple of Discriminant
         Rules of all participants outside each part.
     part_of : mapping of str to int
         Part of each participant.
@@ -123,8 +147,8 @@ class Placement:
     those of the cohort, the box of a reader who differs from its readers by :data:`MARKING_MM` scores below it.
     """
 
-    whole: _Discriminant
-    parts: tuple[_Discriminant, ...]
+    whole: Discriminant
+    parts: tuple[Discriminant, ...]
     part_of: Mapping[str, int]
     limit: float
     own: Mapping[str, float]
@@ -150,13 +174,13 @@ class Placement:
             return None
         part_of = {participant: number % PARTS for number, participant in enumerate(participants)}
         parts = tuple(
-            _Discriminant.of([one for one in views if part_of[one.participant_id] != part]) for part in range(PARTS)
+            Discriminant.of([one for one in views if part_of[one.participant_id] != part]) for part in range(PARTS)
         )
         rules = [(one, parts[part_of[one.participant_id]]) for one in views]
         again = np.sort(np.concatenate([rule.scores(one.again) for one, rule in rules]))
         place = max(1, int(FALSE_REFUSALS * (len(again) + 1)))
         own = {one.case_id: float(rule.scores(one.marked)) for one, rule in rules}
-        return cls(_Discriminant.of(views), parts, part_of, float(again[place - 1]), own)
+        return cls(Discriminant.of(views), parts, part_of, float(again[place - 1]), own)
 
     def score(self, stack: PatchStack, participant_id: str | None = None) -> float:
         """Return how much a box resembles those on a vertebra rather than those that miss.
@@ -179,7 +203,7 @@ class Placement:
         """
         part = None if participant_id is None else self.part_of.get(participant_id)
         rule = self.whole if part is None else self.parts[part]
-        return float(rule.scores(_view(stack, Jitter())))
+        return float(rule.scores(box_view(stack)))
 
 
 def _drawn_again(rng: np.random.Generator, side_mm: float) -> Jitter:
@@ -197,12 +221,30 @@ def _missing(rng: np.random.Generator) -> Jitter:
 def _views(stack: PatchStack, jitters: Sequence[Jitter]) -> Iterator[NDArray[np.float64]]:
     for jitter in jitters:
         try:
-            yield _view(stack, jitter)
+            yield box_view(stack, jitter)
         except PatchError:
             continue  # only edge: no box would lie there
 
 
-def _view(stack: PatchStack, jitter: Jitter) -> NDArray[np.float64]:
+def box_view(stack: PatchStack, jitter: Jitter | None = None) -> NDArray[np.float64]:
+    """Return the view through a box on the middle lesion slice: means over blocks of it and its surroundings.
+
+    Parameters
+    ----------
+    stack : PatchStack
+    jitter : Jitter, optional
+        None changes nothing.
+
+    Returns
+    -------
+    ndarray of float64, shape (channels * BLOCKS * BLOCKS,)
+
+    Raises
+    ------
+    PatchError
+        When a channel is constant.
+    """
+    jitter = jitter or Jitter()
     wide = Jitter(jitter.shift_row, jitter.shift_column, VIEW * jitter.scale)
     seen = stack.cut(len(stack.slices) // 2, wide, size=BLOCKS * SAMPLES).array
     blocks = seen.reshape(len(seen), BLOCKS, SAMPLES, BLOCKS, SAMPLES).astype(np.float64)

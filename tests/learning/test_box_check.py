@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spinefx.cases.patch import PatchSource, PatchStack
-from spinefx.second_opinion.box_check import FALSE_REFUSALS, FEWEST, BoxViews, Placement
+from spinefx.learning.box_check import FALSE_REFUSALS, FEWEST, BoxViews, Placement
 from spinefx.vocabulary import Weighting
 
 SIDE = 40
