@@ -1,4 +1,4 @@
-"""The files of the shipped localiser: what they are, what is refused, and whether the graph computes what torch does."""
+"""The files of the shipped localiser: what they are, what is refused, and that the graph computes what torch does."""
 
 from __future__ import annotations
 
