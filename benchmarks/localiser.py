@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +27,7 @@ from record import record
 from spinefx.imaging.nifti import read_nifti
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Volume
-from spinefx.localisation.labels import CodeTable, TissueClass
+from spinefx.localisation.labels import VERTEBRAL, CodeTable, TissueClass
 from spinefx.localisation.locating import locate
 from spinefx.localisation.samples import TeachingStack, labelled_stack
 from spinefx.localisation.spine import LocatedSpine
@@ -138,7 +140,7 @@ def labelled_series(folder: Path, *, apart: bool) -> Iterator[LabelledSeries]:
                 yield LabelledSeries(cohort.name, patient, series, volume, labels, places)
 
 
-def train(folder: Path, steps: int) -> None:
+def train(folder: Path) -> None:
     """Teach the localiser, and write its weights into the package."""
     import torch  # deferred: scoring does without
 
@@ -151,7 +153,7 @@ def train(folder: Path, steps: int) -> None:
         stack = labelled_stack(one.volume, one.labels, TABLE, one.centres_mm)
         stacks += [stack] * SERIES[one.series][2]
     print(f"{len(stacks)} stacks, the more telling ones more than once", flush=True)
-    teaching, start = Teaching(steps=steps), time.process_time()
+    teaching, start = Teaching(steps=2600), time.process_time()
 
     def report(step: int, total: int, loss: float) -> None:
         print(f"step {step} of {total}, loss {loss:.3f}, {time.process_time() - start:.0f} CPU s", flush=True)
@@ -188,7 +190,7 @@ class Score:
 
     ``errors_mm`` are in plane, ``slices_mm`` across; an error of infinity is a vertebra that was not found. ``false``
     counts what was found where no vertebra is, between the first known vertebra and the last. ``named`` is True where
-    every name is right, None where none was given.
+    every name is right, None where none was given. ``dice`` is that of the bodies down to S1, where masks are known.
     """
 
     errors_mm: NDArray[np.float64]
@@ -196,7 +198,7 @@ class Score:
     false: int
     right: int
     named: bool | None
-    claims_s1: bool
+    dice: float = np.nan
 
 
 def score_spine(
@@ -223,9 +225,14 @@ def score_spine(
         for number, one in enumerate(found)
     )
     levels = spine.levels
-    return Score(
-        np.array(errors), np.array(across), false, right, (right == len(centres)) if levels else None, "S1" in levels
-    )
+    return Score(np.array(errors), np.array(across), false, right, (right == len(centres)) if levels else None)
+
+
+def dice_of_bodies(classes: NDArray[np.uint8], labels: Volume) -> float:
+    """Return the Dice coefficient of the vertebral bodies down to S1, where the true class is known."""
+    truth = TABLE.classes_of(labels.array)
+    true, found = (np.isin(one, VERTEBRAL) & (truth >= 0) for one in (truth, classes))
+    return float(2 * (true & found).sum() / max(true.sum() + found.sum(), 1))
 
 
 def _turned(volume: Volume, degrees: float) -> tuple[Volume, Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
@@ -294,12 +301,13 @@ def summary(scores: Sequence[Score]) -> list[object]:
     return [
         int((errors <= 5).sum()), len(errors), p50, p90, worst, depth, sum(one.false for one in scores),
         sum(one is True for one in named), sum(one is False for one in named), len(scores),
+        float(np.mean([one.dice for one in scores])),
     ]  # fmt: skip
 
 
 COLUMNS = (
     "stacks", "within 5 mm", "of", "median mm", "p90 mm", "worst mm", "across mm", "false",
-    "named right", "named wrong", "series",
+    "named right", "named wrong", "series", "Dice",
 )  # fmt: skip
 
 
@@ -307,10 +315,10 @@ def score(folder: Path) -> None:
     """Measure, print and record."""
     rows: list[list[object]] = []
     stacks = list(real_stacks())
-    for name, volume, centres in stacks:
-        rows.append([name, *summary([score_spine(locate(volume)[0], volume, centres)])])
+    plain = [score_spine(locate(volume)[0], volume, centres) for _, volume, centres in stacks]
+    rows += [[name, *summary([one])] for (name, _, _), one in zip(stacks, plain, strict=True)]
     if stacks:
-        rows.append(["real, all", *summary([score_spine(locate(v)[0], v, c) for _, v, c in stacks])])
+        rows.append(["real, all", *summary(plain)])
         harder: dict[str, list[Score]] = {}
         for _, volume, centres in stacks:
             for word, other, move in disturbed(volume):
@@ -320,23 +328,42 @@ def score(folder: Path) -> None:
         crops = [locate(crop)[0] for _, volume, centres in stacks for crop in without_sacrum(volume, centres)]
         claimed = sum("S1" in one.levels for one in crops)
         print(f"sacrum cropped away: S1 claimed in {claimed} of {len(crops)} crops")
-        rows.append(["real, sacrum cropped away: S1 claimed", claimed, len(crops), *[""] * 8])
+        rows.append(["real, sacrum cropped away: S1 claimed", claimed, len(crops), *[""] * 9])
     groups: dict[str, list[Score]] = {}
     for one in labelled_series(folder, apart=True):
         visible = {level: np.array(place) for level, place in one.visible_mm.items()}
-        result = score_spine(locate(one.volume)[0], one.volume, visible)
+        spine, classes = locate(one.volume)
+        result = score_spine(spine, one.volume, visible)
+        result = replace(result, dice=dice_of_bodies(classes, one.labels))
         groups.setdefault(f"phantom {one.cohort} {one.series}", []).append(result)
     rows += [[name, *summary(scores)] for name, scores in groups.items()]
     rows.append(["phantom, all", *summary([one for scores in groups.values() for one in scores])])
-    affine = np.zeros((4, 4))
-    affine[0, 0], affine[2, 1], affine[1, 2], affine[3, 3] = 4.0, -0.7, 0.7, 1
-    noise = np.random.default_rng(1).normal(size=(20, 512, 512)).astype(np.float32)
-    volume = Volume(noise, affine)
-    start = time.process_time()
-    locate(volume)
-    note = f"A stack of 20 slices of 512 x 512 pixels takes {time.process_time() - start:.2f} CPU s on one core."
+    measured = subprocess.run([sys.executable, "-c", COST], check=True, capture_output=True, text=True)
+    cost = json.loads(measured.stdout)
+    note = (
+        f"A stack of 20 slices of 512 x 512 pixels takes {cost['cpu_s']:.2f} CPU s on one core with the model loaded, "
+        f"and {cost['peak_mib']:.0f} MiB at most, the interpreter and all libraries counted in."
+    )
     print(note)
     record("localiser", "The localiser, taught by phantoms alone", COLUMNS, rows, note=note)
+
+
+COST = """
+import json, resource, time
+import numpy as np
+from scipy import ndimage
+from spinefx.imaging.volume import Volume
+from spinefx.localisation.locating import locate
+few = np.random.default_rng(1).normal(size=(20, 32, 32)).astype(np.float32)
+affine = np.array([[4.0, 0, 0, 0], [0, 0, 0.7, 0], [0, -0.7, 0, 0], [0, 0, 0, 1]])
+volume = Volume(ndimage.zoom(few, (1, 16, 16), order=1), affine)
+locate(Volume(volume.array[:3], affine))
+start = time.process_time()
+locate(volume)
+cpu_s = time.process_time() - start
+peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"cpu_s": cpu_s, "peak_mib": peak_mib}))
+"""
 
 
 def main() -> None:
@@ -344,11 +371,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("cohort", "train", "score"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=2600)
     given = parser.parse_args()
-    {"cohort": write_cohorts, "train": lambda folder: train(folder, given.steps), "score": score}[given.what](
-        given.folder
-    )
+    {"cohort": write_cohorts, "train": train, "score": score}[given.what](given.folder)
 
 
 if __name__ == "__main__":

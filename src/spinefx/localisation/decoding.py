@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from spinefx.localisation.labels import VERTEBRAL, TissueClass
+from spinefx.localisation.labels import CLASS_WEIGHTS, VERTEBRAL, TissueClass
 from spinefx.localisation.working_grid import PIXEL_MM
 
 __all__ = ["Candidate", "Maps", "Naming", "find_candidates", "join", "name_chain"]
@@ -48,6 +48,11 @@ class Maps:
     probabilities: NDArray[np.float32]
     offsets_mm: NDArray[np.float32]
     slice_mm: float
+
+    def classes(self) -> NDArray[np.uint8]:
+        """Return the most likely class of every pixel, no class counting more than another."""
+        weights = np.array(CLASS_WEIGHTS, np.float32)[:, None, None, None]
+        return np.asarray((self.probabilities / weights).argmax(axis=0), np.uint8)
 
 
 @dataclass(frozen=True)

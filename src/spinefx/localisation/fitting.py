@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from spinefx.errors import InputError, ModelError
 from spinefx.learning.checkpoint import Checkpoint, read_checkpoint, restore, snapshot, write_checkpoint
-from spinefx.localisation.labels import TissueClass
+from spinefx.localisation.labels import CLASS_WEIGHTS
 from spinefx.localisation.network import CLASSES, STRIDE, LocaliserNetwork
 from spinefx.localisation.samples import TeachingStack, draw_sample
 
@@ -22,13 +22,6 @@ __all__ = ["Teaching", "fit"]
 
 CHECKPOINT_FILE = "localiser-checkpoint.safetensors"
 BETWEEN_CHECKPOINTS = 100
-# What is rare and decides the names counts more than what fills the picture.
-CLASS_WEIGHTS = {
-    TissueClass.BACKGROUND: 0.3,
-    TissueClass.S1: 2.5,
-    TissueClass.SACRUM: 1.5,
-    TissueClass.C2: 2.5,
-}
 OFFSET_WEIGHT, HEAT_WEIGHT = 1.0, 4.0
 LARGEST_GRADIENT = 5.0
 
@@ -181,7 +174,7 @@ def _batches(stacks: Sequence[TeachingStack], teaching: Teaching, done: int) -> 
 
 
 def _loss(maps: Tensor, classes: Tensor, offsets: Tensor, votes: Tensor, heat: Tensor) -> Tensor:
-    weights = torch.tensor([CLASS_WEIGHTS.get(one, 1.0) for one in TissueClass])
+    weights = torch.tensor(CLASS_WEIGHTS)
     loss = functional.cross_entropy(maps[:, :CLASSES], classes, weights, ignore_index=-1)
     errors = functional.smooth_l1_loss(maps[:, CLASSES : CLASSES + 3], offsets, reduction="none", beta=0.3)
     loss = loss + OFFSET_WEIGHT * (errors.mean(dim=1) * votes).sum() / votes.sum().clamp(min=1)

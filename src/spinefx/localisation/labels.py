@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spinefx.errors import InputError
 
-__all__ = ["VERTEBRAL", "CodeTable", "TissueClass"]
+__all__ = ["CLASS_WEIGHTS", "VERTEBRAL", "CodeTable", "TissueClass"]
 
 
 class TissueClass(IntEnum):
@@ -29,6 +29,15 @@ class TissueClass(IntEnum):
 
 VERTEBRAL = (TissueClass.BODY, TissueClass.S1, TissueClass.C2)
 """Classes whose pixels vote for the centre of a vertebra: any body down to S1."""
+
+CLASS_WEIGHTS = tuple(
+    {TissueClass.BACKGROUND: 0.3, TissueClass.S1: 2.5, TissueClass.SACRUM: 1.5, TissueClass.C2: 2.5}.get(one, 1.0)
+    for one in TissueClass
+)
+"""Weight of every class in teaching: what is rare and decides the names counts more than what fills the picture.
+
+The network's probabilities are in proportion to these weights; the masks divide by them again.
+"""
 
 _ANCHORS = {"S1": TissueClass.S1, "C2": TissueClass.C2}
 _SACRAL = ("S2", "S3", "S4", "S5")

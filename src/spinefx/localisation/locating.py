@@ -50,7 +50,7 @@ def locate(volume: Volume, *, model: LocaliserModel | None = None) -> tuple[Loca
     spine = read_maps(maps, grid, volume)
     if not spine.vertebrae:
         return spine, nothing
-    return spine, grid.onto(volume, maps.probabilities.argmax(axis=0).astype(np.uint8))
+    return spine, grid.onto(volume, maps.classes())
 
 
 def read_maps(maps: Maps, grid: WorkingGrid, volume: Volume) -> LocatedSpine:
