@@ -2,8 +2,8 @@
 
     python docs/localiser_pictures.py
 
-Writes images/localiser-real.png and images/localiser-phantom.png. The real stacks are those of D. Zukic et al., Computer
-Graphics Forum 33 (2014), Apache-2.0, and the test image of the Spinal Cord Toolbox, MIT.
+Writes images/localiser-real.png and images/localiser-phantom.png. The real stacks are those of D. Zukic et al.,
+Computer Graphics Forum 33 (2014), Apache-2.0, and the test image of the Spinal Cord Toolbox, MIT.
 """
 
 from __future__ import annotations
