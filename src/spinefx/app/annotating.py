@@ -70,6 +70,7 @@ def add_annotating(app: FastAPI) -> None:
     """
     state = state_of(app)
     boxes = _Boxes(state)
+    _add_vertebrae(app, state, boxes)
     in_turn = state.turns.in_turn
 
     @app.get("/api/annotate/worklist")
@@ -99,14 +100,6 @@ def add_annotating(app: FastAPI) -> None:
         state.log.append(OTHERS_SHOWN, user.code, participant_id)
         return OtherLesions(rows=rows)
 
-    @app.get("/api/annotate/{participant_id}/vertebrae")
-    def vertebrae(participant_id: str, user: Annotator) -> FoundVertebrae:
-        """Find the vertebrae of the T2W series, as boxes to look at and accept; the request is logged."""
-        boxes.own(user, participant_id)  # refuses an unknown participant, so that nothing a URL says reaches the log
-        found = _found(boxes.pair(participant_id).t2w)
-        state.log.append(VERTEBRAE_SHOWN, user.code, participant_id)
-        return found
-
     @app.get("/api/annotate/{participant_id}/lesion")
     def own_lesion(participant_id: str, user: Annotator) -> StoredLesion:
         """Return your own box as it is stored."""
@@ -130,6 +123,18 @@ def add_annotating(app: FastAPI) -> None:
     def delete_lesion(participant_id: str, wanted: DeleteRequest, user: Annotator) -> StoredLesion:
         """Delete your box, unless another page has changed it since."""
         return boxes.put(user, participant_id, None, wanted.revision)
+
+
+def _add_vertebrae(app: FastAPI, state: ServerState, boxes: _Boxes) -> None:
+    """Add the route that finds vertebrae."""
+
+    @app.get("/api/annotate/{participant_id}/vertebrae")
+    def vertebrae(participant_id: str, user: Annotator) -> FoundVertebrae:
+        """Find the vertebrae of the T2W series, as boxes to look at and accept; the request is logged."""
+        boxes.own(user, participant_id)  # refuses an unknown participant, so that nothing a URL says reaches the log
+        found = _found(boxes.pair(participant_id).t2w)
+        state.log.append(VERTEBRAE_SHOWN, user.code, participant_id)
+        return found
 
 
 def _found(t2w: Volume) -> FoundVertebrae:

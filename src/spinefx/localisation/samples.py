@@ -15,7 +15,7 @@ from spinefx.localisation.corruption import corrupt, recolour
 from spinefx.localisation.labels import VERTEBRAL, CodeTable, TissueClass
 from spinefx.localisation.working_grid import PIXEL_MM, WorkingGrid, local_contrast
 
-__all__ = ["OFFSET_MM", "Sample", "TeachingStack", "draw_sample", "known_centres", "labelled_stack"]
+__all__ = ["OFFSET_MM", "TeachingSample", "TeachingStack", "draw_sample", "known_centres", "labelled_stack"]
 
 OFFSET_MM = 10.0
 """Unit of the offsets that the network computes."""
@@ -121,7 +121,7 @@ def _scaled(images: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class TeachingSample:
     """One slice with its neighbours, and what the network should answer.
 
     Parameters
@@ -145,7 +145,7 @@ class Sample:
     heat: NDArray[np.float32]
 
 
-def draw_sample(stack: TeachingStack, side: int, rng: np.random.Generator) -> Sample:
+def draw_sample(stack: TeachingStack, side: int, rng: np.random.Generator) -> TeachingSample:
     """Draw a slice of a stack, turned, bent, stretched, cut and corrupted.
 
     Parameters
@@ -157,7 +157,7 @@ def draw_sample(stack: TeachingStack, side: int, rng: np.random.Generator) -> Sa
 
     Returns
     -------
-    Sample
+    TeachingSample
     """
     index, step = _draw_slice(stack, rng)
     last = len(stack.images) - 1
@@ -181,7 +181,7 @@ def draw_sample(stack: TeachingStack, side: int, rng: np.random.Generator) -> Sa
     middle = classes[1]
     middle[outside & (not stack.complete)] = -1
     votes = np.isin(middle, VERTEBRAL) & (owners > 0)
-    return Sample(
+    return TeachingSample(
         images, middle, np.asarray(offsets / OFFSET_MM, np.float32), votes, _heat(stack, centres, depth_mm, middle)
     )
 
