@@ -354,9 +354,14 @@ import numpy as np
 from scipy import ndimage
 from spinefx.imaging.volume import Volume
 from spinefx.localisation.locating import locate
-few = np.random.default_rng(1).normal(size=(20, 32, 32)).astype(np.float32)
-affine = np.array([[4.0, 0, 0, 0], [0, 0, 0.7, 0], [0, -0.7, 0, 0], [0, 0, 0, 1]])
-volume = Volume(ndimage.zoom(few, (1, 16, 16), order=1), affine)
+from spinefx.phantom.case import render_case
+from spinefx.phantom.random_streams import draw_case
+from spinefx.phantom.settings import PhantomSettings, Range
+settings = PhantomSettings(patients=1, seed=5, matrix=128, field_centre="lumbar", field_of_view_mm=Range(360.0, 360.0))
+stack = render_case(draw_case(settings, 1)).t2w.array
+zoom = (20 / len(stack), 512 / 128, 512 / 128)
+affine = np.array([[-4.0, 0, 0, 0], [0, 0, 0.7, 0], [0, -0.7, 0, 0], [0, 0, 0, 1]])
+volume = Volume(ndimage.zoom(stack, zoom, order=1), affine)
 locate(Volume(volume.array[:3], affine))
 start = time.process_time()
 locate(volume)

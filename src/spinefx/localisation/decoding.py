@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from spinefx.localisation.labels import CLASS_WEIGHTS, VERTEBRAL, TissueClass
 from spinefx.localisation.working_grid import PIXEL_MM
@@ -51,8 +52,9 @@ class Maps:
 
     def classes(self) -> NDArray[np.uint8]:
         """Return the most likely class of every pixel, no class counting more than another."""
-        weights = np.array(CLASS_WEIGHTS, np.float32)[:, None, None, None]
-        return np.asarray((self.probabilities / weights).argmax(axis=0), np.uint8)
+        weights = np.array(CLASS_WEIGHTS, np.float32)[:, None, None]
+        slices = [(self.probabilities[:, one] / weights).argmax(axis=0) for one in range(self.probabilities.shape[1])]
+        return np.asarray(slices, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,8 @@ def find_candidates(maps: Maps) -> tuple[Candidate, ...]:
     disc = np.hypot(*np.mgrid[-5:6, -5:6]) * PIXEL_MM <= REACH_MM
     peaks = np.argwhere((votes == ndimage.maximum_filter(votes, footprint=disc)) & (votes > 0))
     voxel_mm3 = PIXEL_MM**2 * maps.slice_mm
-    distances = np.linalg.norm(aimed[:, None] - peaks[None], axis=2) * PIXEL_MM
-    nearest = distances.argmin(axis=1)
-    near = distances[np.arange(len(aimed)), nearest] <= REACH_MM
+    distances, nearest = cKDTree(peaks).query(aimed)
+    near = distances * PIXEL_MM <= REACH_MM
     found = []
     for number in range(len(peaks)):
         voters = near & (nearest == number)
@@ -162,12 +163,12 @@ def _candidate(
     middle = pixels[np.abs(pixels[:, 0] - place) <= max(1.0, 5.0 / maps.slice_mm)]
     middle = middle if len(middle) > 8 else pixels
     height, depth = (np.ptp(np.percentile(middle[:, axis], [3, 97])) * PIXEL_MM + PIXEL_MM for axis in (1, 2))
-    total = maps.probabilities[list(VERTEBRAL)][:, pixels[:, 0], pixels[:, 1], pixels[:, 2]].sum()
-    of = {one: maps.probabilities[one][tuple(pixels.T)].sum() / total for one in (TissueClass.S1, TissueClass.C2)}
+    sums = {one: float(maps.probabilities[one][tuple(pixels.T)].sum()) for one in VERTEBRAL}
+    of = {one: share / sum(sums.values()) for one, share in sums.items()}
     volume = float(weights.sum() * PIXEL_MM**2 * maps.slice_mm)
     return Candidate(
         row, column, place, volume, float(height), float(depth), int(shown[0]), int(shown[-1]),
-        float(of[TissueClass.S1]), float(of[TissueClass.C2]),
+        of[TissueClass.S1], of[TissueClass.C2],
     )  # fmt: skip
 
 

@@ -103,9 +103,14 @@ def compute_maps(model: LocaliserModel, grid: WorkingGrid) -> Maps:
     count, rows, columns = images.shape
     padded = np.pad(images, ((0, 0), (0, -rows % STRIDE), (0, -columns % STRIDE)))
     slices = [_compute(model.session, three_slices(padded, index))[:, :rows, :columns] for index in range(count)]
-    maps = np.stack(slices, axis=1)
-    exponents = np.exp(maps[:CLASSES] - maps[:CLASSES].max(axis=0))
-    return Maps(exponents / exponents.sum(axis=0), maps[CLASSES : CLASSES + 3] * np.float32(OFFSET_MM), grid.slice_mm)
+    probabilities = np.stack([_softmax(one[:CLASSES]) for one in slices], axis=1)
+    offsets = np.stack([one[CLASSES : CLASSES + 3] for one in slices], axis=1) * np.float32(OFFSET_MM)
+    return Maps(probabilities, offsets, grid.slice_mm)
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    exponents = np.exp(logits - logits.max(axis=0))
+    return np.asarray(exponents / exponents.sum(axis=0), np.float32)
 
 
 def _compute(session: onnxruntime.InferenceSession, images: NDArray[np.float32]) -> NDArray[np.float32]:
