@@ -139,7 +139,8 @@ def _answers(child: subprocess.Popen[str]) -> Iterator[tuple[int, str, float, fl
     with child:
         for line in child.stdout:
             watch.cancel()
-            yield tuple(json.loads(line))
+            if line.startswith("["):  # what a library prints is no answer
+                yield tuple(json.loads(line))
             watch = threading.Timer(PATIENCE_S, child.kill)
             watch.start()
     watch.cancel()

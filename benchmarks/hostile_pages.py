@@ -117,4 +117,4 @@ def good(folder: Path) -> tuple[int, bytes]:
     return status, body
 
 
-ROWS = (Row("storm", 40, 3, prepare, storm),)
+ROWS = (Row("storm", 40, 3, prepare, storm, sample=8),)

@@ -20,11 +20,11 @@ from spinefx.phantom.cohort import write_cohort
 from spinefx.phantom.settings import PhantomSettings
 
 DONE, REFUSED, KILLED, ESCAPED = 0, 3, 9, 4
-PATIENTS = 2
+PATIENTS = 1
 
 
 def prepare(folder: Path) -> None:
-    """Write two exports of two patients each, and ingest both undisturbed."""
+    """Write two exports, and ingest both undisturbed."""
     for name, seed in (("a", 5), ("b", 6)):
         write_cohort(folder / name, PhantomSettings(patients=PATIENTS, seed=seed, matrix=192))
         ingest_into(folder / f"clean-{name}", folder / name)
