@@ -32,6 +32,7 @@ COMMANDS = (
     "train",
     "report",
     "predict",
+    "locate",
     "export",
     "audit",
     "plan",
