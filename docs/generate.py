@@ -33,6 +33,7 @@ COMMANDS = (
     "train",
     "report",
     "predict",
+    "locate",
     "export",
     "audit",
     "plan",

@@ -25,6 +25,7 @@ ORDER = (
     ("cases",),
     ("phantom",),
     ("learning",),
+    ("localisation",),
     ("statistics",),
     ("report",),
     ("workspace",),
@@ -37,7 +38,8 @@ ORDER = (
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 WALLS = {(room, "learning") for room in ("statistics", "report", "workspace", "reader_study")}
 WALLS |= {
-    (room, "phantom") for room in ("learning", "statistics", "report", "workspace", "reader_study", "second_opinion")
+    (room, "phantom")
+    for room in ("learning", "localisation", "statistics", "report", "workspace", "reader_study", "second_opinion")
 }
 WALLS |= {(room, "imaging") for room in ("report", "reader_study")}
 # A heavy third party has one home.
@@ -45,17 +47,17 @@ HOMES = {
     "pydicom": ("imaging/dicom",),
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
-    "torch": ("learning/",),
+    "torch": ("learning/", "localisation/"),
     "google": ("learning/onnx_reading",),
-    "onnx": ("learning/onnx_export",),
-    "onnxruntime": ("learning/onnx_model", "learning/onnx_export"),
-    "safetensors": ("learning/",),
+    "onnx": ("learning/onnx_export", "localisation/graph"),
+    "onnxruntime": ("learning/onnx_model", "learning/onnx_export", "localisation/"),
+    "safetensors": ("learning/", "localisation/storage", "localisation/fitting"),
     "matplotlib": ("report/figures",),
     "docx": ("report/word",),
     "jinja2": ("report/document", "app/opinion_report"),
     "weasyprint": ("app/opinion_report",),
     "python_multipart": ("app/receiving",),
-    "PIL": ("cases/sheet",),
+    "PIL": ("cases/sheet", "localisation/picture"),
     "rich": ("cli/terminal",),
     "cyclopts": ("cli/",),
     "ray": ("processes/cluster",),

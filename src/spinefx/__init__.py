@@ -23,6 +23,7 @@ _HOMES = {
     "cross_validate": "spinefx.learning.crossvalidation",
     "ingest": "spinefx.commands.ingest",
     "load_models": "spinefx.learning.scoring",
+    "locate": "spinefx.commands.locate",
     "mcnemar_sample_size": "spinefx.statistics.paired.sample_size",
     "mrmc": "spinefx.statistics.mrmc.anova",
     "mrmc_power": "spinefx.statistics.mrmc.power",
@@ -45,6 +46,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from spinefx.cases.lesion import Box, Lesion
     from spinefx.commands.ingest import ingest
+    from spinefx.commands.locate import locate
     from spinefx.commands.patch import patch
     from spinefx.commands.predict import predict
     from spinefx.commands.report import write_report
@@ -86,6 +88,7 @@ __all__ = [
     "cross_validate",
     "ingest",
     "load_models",
+    "locate",
     "mcnemar_sample_size",
     "mrmc",
     "mrmc_power",

@@ -10,6 +10,7 @@
     │   ├── SeriesError         slices form no stack: gaps, duplicates, mixed orientations
     │   ├── SelectionError      a study has no usable sagittal series of a kind that is needed
     │   ├── BoxError            a box or lesion does not fit its image
+    │   ├── LevelError          a vertebra cannot be found, named or renamed as asked
     │   ├── PatchError          a patch cannot be scored: a flat channel, values that are not finite
     │   ├── UnlikeTrainingError an input is too far from everything the model was trained on
     │   │   └── MissedVertebraError a box does not seem to hold a vertebra at its centre
@@ -42,6 +43,7 @@ __all__ = [
     "InputError",
     "InterruptedWrite",
     "LeakError",
+    "LevelError",
     "LogError",
     "MissedVertebraError",
     "MissingPackage",
@@ -145,6 +147,10 @@ class SelectionError(InputError):
 
 class BoxError(InputError):
     """A box or lesion does not fit its image."""
+
+
+class LevelError(InputError):
+    """A vertebra cannot be found, named or renamed as asked."""
 
 
 class PatchError(InputError):

@@ -17,6 +17,7 @@ from spinefx.app.access import add_user
 from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.cases.lesion import Box, box_agreement
 from spinefx.imaging.nifti import read_nifti, write_nifti
+from spinefx.localisation.spine import Convention, LocatedSpine, LocatedVertebra
 from spinefx.vocabulary import VOXEL_DIGEST
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import read_cohort, read_lesions, sidecar_path
@@ -131,6 +132,34 @@ def test_showing_other_boxes_and_proposals_is_logged(client_of: Callable[..., Te
     assert [(row["kind"], row["by"]) for row in rows] == [("annotator", "the cohort's table"), ("model", "localiser")]
     assert len(client.app.state.server.log.entries(kind="box.others_shown")) == 1  # type: ignore[attr-defined]
     assert len(read_cohort(workspace).cases) == 6
+
+
+def test_vertebrae_are_proposed_with_names_and_never_stored(
+    client_of: Callable[..., TestClient], study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = LocatedSpine(
+        tuple(
+            LocatedVertebra(level, True, 0.93, (0.0, 0.0, 30.0 - 35 * number), 40.0, 2, 9)
+            for number, level in enumerate(("L4", "L5", "S1"))
+        ),
+        Convention.SACRUM,
+        notes=("A note.",),
+    )
+    monkeypatch.setattr("spinefx.app.annotating.shipped_localiser", lambda: lambda volume: (found, None))
+    client, before = client_of(study), (study / "annotations" / "lesions.tsv").read_bytes()
+    answer = client.get("/api/annotate/sub-002/vertebrae").json()
+    assert [row["lesion"]["level"] for row in answer["rows"]] == ["L4", "L5", "S1"]
+    assert answer["rows"][0]["by"] == "localiser, L4 (93%)"
+    assert {row["kind"] for row in answer["rows"]} == {"model"}
+    assert [row["lesion"]["box"]["centre_mm"] for row in answer["rows"]] == [
+        list(one.centre_mm) for one in found.vertebrae
+    ]
+    assert answer["notes"] == [Convention.SACRUM.sentence, "A note."]
+    assert (study / "annotations" / "lesions.tsv").read_bytes() == before
+    log = client.app.state.server.log  # type: ignore[attr-defined]
+    assert len(log.entries(kind="box.vertebrae_shown")) == 1
+    assert client.get("/api/annotate/sub-999/vertebrae").status_code in {403, 409, 422}
+    assert len(log.entries(kind="box.vertebrae_shown")) == 1
 
 
 def test_only_the_user_who_opened_an_image_may_fetch_it(client_of: Callable[..., TestClient], study: Path) -> None:

@@ -16,7 +16,7 @@ from spinefx.report.accuracy_sections import comparison_section, panel_section, 
 from spinefx.report.checklist import Source, checklist_section
 from spinefx.report.content import Finding, ParticipantSummary, ReportContent, Section
 from spinefx.report.document import render_report
-from spinefx.report.participant_sections import flow_section
+from spinefx.report.participant_sections import cohort_section, flow_section
 from spinefx.report.probability_sections import calibration_section, decision_section
 from spinefx.report.sections import build_sections
 from spinefx.report.sign_sections import sign_section
@@ -415,3 +415,23 @@ def test_readers_without_a_model_get_a_report() -> None:
     assert "without a model" in page
     assert "Run `spinefx train WORKSPACE`" in page
     assert "cross-validated by patient" not in page
+
+
+def test_boxes_of_the_localiser_are_reported_with_their_distances() -> None:
+    located = [
+        *(("name", 1.0, True), ("name", 2.0, True), ("place", 6.0, False), ("place", 3.0, True), ("none", None, False))
+    ]
+    rows = tables_of(cohort_section(study(located=located, phantom=True)))["located_boxes"]
+    assert {row["what"]: row["value"] for row in rows} == {
+        "boxes that the localiser was to place": "5",
+        "vertebra chosen by its name": "2",
+        "no such name in the field: the vertebra that the table's box lies on": "2",
+        "no vertebra found there: box of the table kept": "1",
+        "distance from the table's box, median, mm": "2.5",
+        "90th percentile, mm": "5.1",
+        "greatest, mm": "6",
+        "within 5 mm": "3 of 4",
+        "sharing a lesion slice with the table's box": "3 of 4",
+    }
+    assert "located_boxes" not in tables_of(cohort_section(study()))
+    assert len(tables_of(cohort_section(study(located=[("none", None, False)])))["located_boxes"]) == 4

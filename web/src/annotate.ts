@@ -116,7 +116,7 @@ class Marking {
       element("p", {}, button("T1W: registered or unregistered (T)", () => void this.switchMapping())),
       element("p", {}, button("Delete box", () => void this.box.change("box deleted", undefined))),
       element("h2", {}, "Other boxes"),
-      element("p", {}, button("Show other boxes", () => void this.showOthers())),
+      element("p", {}, button("Show other boxes", () => void this.showOthers()), " ", button("Find vertebrae", () => void this.findVertebrae())),
       this.others,
       this.about,
       element("p", { class: "quiet" }, "Press ? for all keys"),
@@ -383,10 +383,26 @@ class Marking {
   private async showOthers(): Promise<void> {
     const { turn } = this;
     const { rows } = await get("/api/annotate/{participant_id}/others", { participant_id: this.id });
-    if (turn !== this.turn) return;
-    if (!rows.length) return replace(this.others, element("p", {}, "No other boxes of this participant."));
+    if (turn === this.turn) this.propose(rows, rows.length ? [] : ["No other boxes of this participant."]);
+  }
+
+  /** Ask the localiser; its boxes are looked at and accepted one by one, as those of other annotators are. */
+  private async findVertebrae(): Promise<void> {
+    const { turn } = this;
+    replace(this.others, element("p", { class: "quiet" }, "Looking for the vertebrae"));
+    try {
+      const { rows, notes } = await get("/api/annotate/{participant_id}/vertebrae", { participant_id: this.id });
+      if (turn === this.turn) this.propose(rows, notes);
+    } catch (error) {
+      if (turn === this.turn) replace(this.others, element("p", { role: "alert" }, advice(error)));
+    }
+  }
+
+  /** List boxes that the user has not drawn, below some sentences about them. */
+  private propose(rows: readonly OtherLesion[], notes: readonly string[]): void {
     replace(
       this.others,
+      ...notes.map((note) => element("p", { class: "quiet" }, note)),
       ...rows.map((other) =>
         element(
           "p",

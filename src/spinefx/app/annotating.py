@@ -16,6 +16,7 @@ from spinefx.app.contracts.annotating import (
     AgreementTable,
     AnnotationCase,
     DeleteRequest,
+    FoundVertebrae,
     LevelledLesion,
     OtherLesion,
     OtherLesions,
@@ -35,6 +36,8 @@ from spinefx.cases.lesion import Lesion, box_agreement
 from spinefx.errors import StaleError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
 from spinefx.imaging.selection import kinds_beside
+from spinefx.imaging.volume import Volume
+from spinefx.localisation.searching import shipped_localiser
 from spinefx.vocabulary import LEVELS, is_anomalous_level
 from spinefx.workspace.layout import Workspace, read_json
 from spinefx.workspace.records import (
@@ -49,6 +52,7 @@ from spinefx.workspace.records import (
 __all__ = ["add_annotating"]
 
 BOX_SAVED, BOX_DELETED, OTHERS_SHOWN = "box.saved", "box.deleted", "box.others_shown"
+VERTEBRAE_SHOWN = "box.vertebrae_shown"
 NO_BOX = "none"
 # How long a box waits for a command that writes to the workspace.
 WAIT_S = 20.0
@@ -66,6 +70,7 @@ def add_annotating(app: FastAPI) -> None:
     """
     state = state_of(app)
     boxes = _Boxes(state)
+    _add_vertebrae(app, state, boxes)
     in_turn = state.turns.in_turn
 
     @app.get("/api/annotate/worklist")
@@ -118,6 +123,31 @@ def add_annotating(app: FastAPI) -> None:
     def delete_lesion(participant_id: str, wanted: DeleteRequest, user: Annotator) -> StoredLesion:
         """Delete your box, unless another page has changed it since."""
         return boxes.put(user, participant_id, None, wanted.revision)
+
+
+def _add_vertebrae(app: FastAPI, state: ServerState, boxes: _Boxes) -> None:
+    """Add the route that finds vertebrae."""
+
+    @app.get("/api/annotate/{participant_id}/vertebrae")
+    def vertebrae(participant_id: str, user: Annotator) -> FoundVertebrae:
+        """Find the vertebrae of the T2W series, as boxes to look at and accept; the request is logged."""
+        boxes.own(user, participant_id)  # refuses an unknown participant, so that nothing a URL says reaches the log
+        found = _found(boxes.pair(participant_id).t2w)
+        state.log.append(VERTEBRAE_SHOWN, user.code, participant_id)
+        return found
+
+
+def _found(t2w: Volume) -> FoundVertebrae:
+    spine, _ = shipped_localiser()(t2w)
+    rows = [
+        OtherLesion(
+            kind="model",
+            by=f"localiser, {vertebra.level or f'vertebra {number} from the top'} ({vertebra.confidence:.0%})",
+            lesion=LevelledLesion.of(vertebra.marked_on(t2w)),
+        )
+        for number, vertebra in enumerate(spine.vertebrae, start=1)
+    ]
+    return FoundVertebrae(rows=rows, notes=[*([spine.convention.sentence] if rows else []), *spine.notes])
 
 
 def _series_choice(workspace: Workspace, participant_id: str) -> SeriesChoice:

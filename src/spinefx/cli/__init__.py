@@ -9,6 +9,7 @@ from spinefx.cli import (  # noqa: F401  # each command joins the program when i
     demo,
     export,
     ingest,
+    locate,
     patch,
     phantom,
     plan,

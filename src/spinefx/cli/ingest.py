@@ -24,6 +24,7 @@ def ingest(
     key: Path | None = None,
     sequences: str = "T1w,T2w",
     show_paths: Annotated[bool, Parameter(negative="")] = False,
+    locate: Annotated[bool, Parameter(negative="")] = False,
     sheet: Path | None = None,
     workers: Workers = None,
 ) -> None:
@@ -47,6 +48,9 @@ def ingest(
         Series to keep, such as T1w,T2w,STIR; those beyond T1w and T2w where a participant has them.
     show_paths
         Name rejected files by path, which may contain patients' names, instead of by hash.
+    locate
+        Find the vertebrae: propose a box, to be confirmed on the page Annotate, where a row has a level but no box, and
+        report boxes that lie elsewhere than their level.
     sheet
         Folder for a picture of each box (contact sheet).
     """
@@ -63,6 +67,7 @@ def ingest(
             sequences=sequences.split(","),
             workers=count(workers),
             show_paths=show_paths,
+            locate=locate,
             sheet=sheet,
             progress=steps,
         )

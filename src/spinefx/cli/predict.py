@@ -24,6 +24,7 @@ def predict(
     slices: str | None = None,
     box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     box_pixels: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    level: str | None = None,
     series: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     sheet: Path | None = None,
     engine: Literal["onnxruntime", "torch"] | None = None,
@@ -43,11 +44,14 @@ def predict(
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient; or many studies: a manifest (.tsv), a folder with
         manifest.tsv, or a workspace with boxes.
     slices
-        One study: T2W slices of the lesion, counted from 0 at the patient's left, such as 6-8 or 7.
+        One study: T2W slices of the lesion, counted from 0 at the patient's left, such as 6-8 or 7. With --level, by
+        default the middle of the vertebra.
     box
         One study: centre and side in millimetres, LPS: left,posterior,superior,side.
     box_pixels
         One study: edges in pixels of the middle lesion slice, pixel centres at integers: left,top,right,bottom.
+    level
+        One study: name of the vertebra, such as L1, instead of a box. The answer says what the name rests on.
     series
         One study: a series to use instead of the automatic choice: T1w=UID, T2w=UID or STIR=UID; once for each.
     sheet
@@ -65,13 +69,13 @@ def predict(
     """
     from spinefx.second_opinion.manifest import Manifest
 
-    one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels}
+    one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels, "level": level}
     one |= {"series": _named_series(series)}
     if out is None and not Manifest.is_at(study):
         _predict_one(model, study, one | {"engine": engine, "sheet": sheet})
         return
     if out is None or any(one.values()):
-        allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with --slices and a box"
+        allowed = "MODEL MANIFEST --out FOLDER, or MODEL STUDY with a box and --slices, or with --level"
         raise InputError("Many studies need --out, and no flags of a single study", allowed=allowed)
     from spinefx.commands.predict import predict_many
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spinefx.commands.ingest import ingest
 from spinefx.commands.patch import patch
+from spinefx.commands.propose import replace_boxes
 from spinefx.commands.report import WrittenReport, write_report
 from spinefx.commands.train import train
 from spinefx.errors import WorkspaceError
@@ -14,6 +15,7 @@ from spinefx.files import canonical_json, write_text
 from spinefx.learning.recipe import Recipe
 from spinefx.phantom.cohort import PhantomSettings, write_cohort
 from spinefx.workspace.layout import Workspace
+from spinefx.workspace.records import read_lesions
 
 __all__ = ["demo"]
 
@@ -27,7 +29,10 @@ def demo(
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> WrittenReport:
-    """Render, ingest, patch, cross-validate and report; completed steps are not repeated.
+    """Render, ingest, locate, patch, cross-validate and report; completed steps are not repeated.
+
+    The boxes of every second patient are those that the localiser places at the patient's level; the report says how
+    far they lie from the truth.
 
     Parameters
     ----------
@@ -64,9 +69,18 @@ def demo(
             workers=workers,
             progress=progress,
         )
+    _locate_half(Workspace.open(study), workers, progress)
     patch(study, chosen.patch_settings, workers=workers, progress=lambda done, n: tell("cutting patches", done, n))
     outcome = train(study, chosen, workers=workers, progress=progress)
     return write_report(study, outcome.name)
+
+
+def _locate_half(workspace: Workspace, workers: int, progress: Callable[[str, int, int], None] | None) -> None:
+    """Replace the boxes of every second case by the localiser's, once."""
+    if workspace.located_boxes_table.exists():
+        return
+    cases = sorted(record.case_id for record in read_lesions(workspace))
+    replace_boxes(workspace, cases[::2], workers=workers, progress=progress)
 
 
 def _claim(folder: Path, numbers: dict[str, int]) -> None:

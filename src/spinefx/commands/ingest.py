@@ -16,6 +16,7 @@ from spinefx.cases.box_sheet import box_sheet
 from spinefx.cases.lesion import FLIPPED, Box, Lesion
 from spinefx.cases.patch import PROTOCOL_SEQUENCES, PatchSettings
 from spinefx.cases.reading import Reading, SignScores
+from spinefx.commands.propose import propose_boxes
 from spinefx.errors import BoxError, InputError, SelectionError, SpinefxError, TableError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, sweep, write_bytes, write_text
 from spinefx.imaging.nifti import write_nifti
@@ -102,6 +103,7 @@ def ingest(
     sequences: Iterable[str] = PROTOCOL_SEQUENCES,
     workers: int = 1,
     show_paths: bool = False,
+    locate: bool = False,
     sheet: Path | None = None,
     progress: Progress | None = None,
 ) -> IngestReport:
@@ -126,6 +128,9 @@ def ingest(
         Processes that convert images.
     show_paths : bool
         Name rejected files by path, which may contain patients' names, instead of by hash.
+    locate : bool
+        Find the vertebrae: propose a box where a row has a level but no box, and report boxes that lie elsewhere than
+        their level. Proposals are not part of the cohort, see :func:`spinefx.commands.propose.propose_boxes`.
     sheet : Path, optional
         Folder for a picture of each box: the contact sheet, named by participant.
     progress : callable, optional
@@ -177,6 +182,9 @@ def ingest(
                 "no patient's images can be used", remedy=" ".join(_outcome_notes(table.name, jobs, outcomes)[:3])
             )
         _write_tables(workspace, enrolled, human_readings, sign_scores)
+        if locate:
+            levels = {one.participant_id: one.level for one in enrolment.enrolments}
+            notes += propose_boxes(workspace, levels, workers=workers, progress=progress)
         workspace.ingest_claim.unlink()
     return IngestReport(
         participants=len(enrolled),

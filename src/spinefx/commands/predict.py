@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from spinefx.cases.lesion import Box, Lesion
 from spinefx.errors import BoxError
 from spinefx.imaging.volume import Slices
 from spinefx.learning.scoring import load_models
+from spinefx.localisation.formats import name_to_json
+from spinefx.localisation.searching import shipped_localiser
+from spinefx.localisation.spine import LocatedSpine
 from spinefx.second_opinion.many_studies import predict_many
 from spinefx.second_opinion.one_study import answer_study
 from spinefx.vocabulary import Weighting
@@ -29,6 +33,7 @@ def predict(
     slices: str | None = None,
     box: str | None = None,
     box_pixels: str | None = None,
+    level: str | None = None,
     series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
     engine: str | None = None,
@@ -42,11 +47,15 @@ def predict(
     study : Path
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
     slices : str, optional
-        ``6-8`` or ``7``, always needed: T2W slices of the lesion, ordered by position, counted from 0.
+        ``6-8`` or ``7``: T2W slices of the lesion, ordered by position, counted from 0. Needed with a box; with a
+        level, by default the slice at the middle of the vertebra and one on either side.
     box : str, optional
         ``left,posterior,superior,side``: centre and side, LPS millimetres.
     box_pixels : str, optional
-        ``left,top,right,bottom`` on the middle lesion slice; pixel centres are at integers. One of the two is needed.
+        ``left,top,right,bottom`` on the middle lesion slice; pixel centres are at integers.
+    level : str, optional
+        Name of the vertebra, such as ``L1``: the box is that of the vertebra that the localiser finds and names so. One
+        of the three is needed.
     series : mapping of Weighting to str, optional
         UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
@@ -65,8 +74,16 @@ def predict(
         When the input is outside what the model accepts; there is no probability then, and the error's ``remedy``
         names what to do.
     """
+    models = load_models(model, engine=engine, one_study=True)
+    if level is not None:
+        _refuse_two(box, box_pixels, level)
+        found: list[LocatedSpine] = []
+        answer = answer_study(
+            models, study, lambda t2w: _named_lesion(level, slices, t2w, found), series=series, sheet=sheet
+        )
+        return answer | {"located": name_to_json(found[0], level.strip().upper())}
     return answer_study(
-        load_models(model, engine=engine, one_study=True),
+        models,
         study,
         lambda t2w: _lesion(slices, box, box_pixels, t2w),
         holding=None if box is None else _numbers(box, "--box", BOX_FORM)[:3],
@@ -76,21 +93,38 @@ def predict(
 
 
 def _lesion(slices: str | None, box: str | None, box_pixels: str | None, t2w: Slices) -> Lesion:
-    found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", (slices or "").strip())
-    if not found:
-        raise BoxError(
-            "--slices is missing" if slices is None else f"--slices {slices[:20]!r} is not a range of slices",
-            allowed="one number, or two with a hyphen, such as 6-8",
-        )
-    first, last = int(found[1]), int(found[2] or found[1])
-    if (box is None) == (box_pixels is None):
-        raise BoxError("Give exactly one of --box and --box-pixels")
+    first, last = _slices(slices)
+    _refuse_two(box, box_pixels)
     if box is not None:
         left, posterior, superior, side = _numbers(box, "--box", BOX_FORM)
         lesion = Lesion(Box((left, posterior, superior), side), first, last)
     else:
         lesion = Lesion(_box_from_pixels(box_pixels or "", (first + last) / 2, t2w), first, last)
     return lesion
+
+
+def _named_lesion(level: str, slices: str | None, t2w: Slices, found: list[LocatedSpine]) -> Lesion:
+    """Return the lesion of a named vertebra; ``found`` receives the spine that its name rests on."""
+    given = None if slices is None else _slices(slices)
+    spine, _ = shipped_localiser()(t2w.whole())
+    found.append(spine)
+    lesion = spine.at_level(level.strip().upper()).marked_on(t2w)
+    return lesion if given is None else replace(lesion, first_slice=given[0], last_slice=given[1])
+
+
+def _refuse_two(*places: str | None) -> None:
+    if sum(place is not None for place in places) != 1:
+        raise BoxError("Give exactly one of --box, --box-pixels and --level")
+
+
+def _slices(text: str | None) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", (text or "").strip())
+    if not found:
+        raise BoxError(
+            "--slices is missing" if text is None else f"--slices {text[:20]!r} is not a range of slices",
+            allowed="one number, or two with a hyphen, such as 6-8",
+        )
+    return int(found[1]), int(found[2] or found[1])
 
 
 def _box_from_pixels(text: str, middle: float, t2w: Slices) -> Box:

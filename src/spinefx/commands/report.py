@@ -20,6 +20,7 @@ from spinefx.tables.rows import read_table
 from spinefx.vocabulary import TruthSource
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
+from spinefx.workspace.located_boxes import read_located_boxes
 from spinefx.workspace.records import read_cohort, read_participants, read_readings, read_signs
 from spinefx.workspace.stacks import sheet_path
 
@@ -108,6 +109,7 @@ def _content(
         owners=owners,
         levels={case.case_id: case.lesion.level for case in cohort},
         signs=read_signs(workspace),
+        located=[(one.chosen_by, one.distance_mm, one.shared_slices > 0) for one in read_located_boxes(workspace)],
         refused=_refused(workspace),
         provenance={"reported with": f"spinefx {__version__}"},
         phantom=any(case.truth_source == TruthSource.PHANTOM for case in cohort),

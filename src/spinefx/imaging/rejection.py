@@ -12,7 +12,16 @@ from spinefx.imaging.contrast_words import Trait, traits_of
 from spinefx.imaging.series import Series
 from spinefx.vocabulary import MARKED, Plane, Weighting
 
-__all__ = ["COARSEST_PIXEL_MM", "COARSEST_STEP_MM", "Objection", "contradicts", "kinds_beside", "objection_to", "shows"]
+__all__ = [
+    "COARSEST_PIXEL_MM",
+    "COARSEST_STEP_MM",
+    "Objection",
+    "contradicts",
+    "kinds_beside",
+    "objection_to",
+    "search_objection",
+    "shows",
+]
 
 FEWEST_SLICES = 3
 # A sagittal spine series covers 40 to 100 mm from side to side; a head or a trunk needs more.
@@ -70,6 +79,23 @@ def objection_to(series: Series, wanted: Sequence[Weighting]) -> Objection:
     return Objection(
         next((one.reason for one in found if one.reason), ""), next((one.known for one in found if one.known), "")
     )
+
+
+def search_objection(series: Series) -> str:
+    """Return why no vertebra is looked for in a series, whatever its contrast.
+
+    Parameters
+    ----------
+    series : Series
+
+    Returns
+    -------
+    str
+        One sentence: another kind of image, another plane, another part of the body, or voxels too coarse. Empty where
+        nothing speaks against it.
+    """
+    found = (_by_kind(series), _by_plane(series), _by_place(series), _by_voxels(series))
+    return next((one.reason for one in found if one.reason), "")
 
 
 def contradicts(series: Series, weighting: Weighting) -> bool:

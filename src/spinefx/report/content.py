@@ -149,6 +149,10 @@ class ReportContent:
         Vertebral level of each case.
     signs : sequence of SignScores
         Sign scores of any number of readers.
+    located : sequence of (str, float or None, bool)
+        For each box that the localiser was to place: how its vertebra was chosen (``name``, ``place`` or ``none``), how
+        far its centre lies from the box that it replaced, in millimetres within the slices, and whether they share a
+        slice.
     refused : mapping of str to int
         Number of series that were not used, by reason.
     audit : sequence of Finding
@@ -170,6 +174,7 @@ class ReportContent:
     owners: Mapping[str, str] = field(default_factory=dict)
     levels: Mapping[str, str] = field(default_factory=dict)
     signs: Sequence[SignScores] = ()
+    located: Sequence[tuple[str, float | None, bool]] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
     audit: Sequence[Finding] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)

@@ -102,7 +102,33 @@ def cohort_section(content: ReportContent) -> Section:
             rows.append((f"level: {region or 'not recorded'}, cases", *counts, sum(counts)))
     note = "Shares are of the participants of each column. Groups were not tested against each other."
     table = ResultTable("cohort", "Cohort", ("characteristic", "malignant", "benign", "all"), tuple(rows), note)
-    return Section("cohort", "Cohort", tables=(table,))
+    return Section("cohort", "Cohort", tables=(table, *_located_table(content)))
+
+
+def _located_table(content: ReportContent) -> tuple[ResultTable, ...]:
+    """Say how far the localiser's boxes lie from those that they replaced, where it placed any."""
+    found = [(distance, shared) for _, distance, shared in content.located if distance is not None]
+    chosen = [way for way, _, _ in content.located]
+    if not content.located:
+        return ()
+    far = np.array([distance for distance, _ in found])
+    rows: list[tuple[object, ...]] = [
+        ("boxes that the localiser was to place", len(content.located)),
+        ("vertebra chosen by its name", chosen.count("name")),
+        ("no such name in the field: the vertebra that the table's box lies on", chosen.count("place")),
+        ("no vertebra found there: box of the table kept", chosen.count("none")),
+    ]
+    if len(found):
+        rows += [
+            ("distance from the table's box, median, mm", round(float(np.median(far)), 2)),
+            ("90th percentile, mm", round(float(np.quantile(far, 0.9)), 2)),
+            ("greatest, mm", round(float(far.max()), 2)),
+            ("within 5 mm", f"{int((far <= 5).sum())} of {len(found)}"),
+            ("sharing a lesion slice with the table's box", f"{sum(shared for _, shared in found)} of {len(found)}"),
+        ]
+    kind = "phantoms, whose table holds the truth" if content.phantom else "cases"
+    note = f"Distances are between the centres, within the plane of the slices; {kind}."
+    return (ResultTable("located_boxes", "Boxes placed by the localiser", ("what", "value"), tuple(rows), note),)
 
 
 def subgroup_section(content: ReportContent) -> Section:

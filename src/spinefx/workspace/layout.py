@@ -206,6 +206,11 @@ class Workspace:
         return self.root / "annotations" / "proposals.tsv"
 
     @property
+    def located_boxes_table(self) -> Path:
+        """``annotations/located_boxes.tsv``: how far boxes of the localiser lie from those that they replaced."""
+        return self.root / "annotations" / "located_boxes.tsv"
+
+    @property
     def readings_table(self) -> Path:
         """``annotations/readings.tsv``."""
         return self.root / "annotations" / "readings.tsv"

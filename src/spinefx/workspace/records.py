@@ -181,22 +181,25 @@ def read_proposals(workspace: Workspace) -> tuple[LesionRecord, ...]:
     return _read_boxes(workspace.proposals_table)
 
 
-def write_lesions(workspace: Workspace, records: Iterable[LesionRecord]) -> None:
+def write_lesions(workspace: Workspace, records: Iterable[LesionRecord], *, proposed: bool = False) -> None:
     """Write ``lesions.tsv`` and the dictionary of its columns.
 
     Parameters
     ----------
     workspace : Workspace
     records : iterable of LesionRecord
+    proposed : bool
+        Write ``proposals.tsv`` instead: boxes that a model proposes, which ``annotator`` names.
     """
+    path = workspace.proposals_table if proposed else workspace.lesions_table
     rows = []
     for record in records:
         box = record.lesion.box
         place = (*(round(float(value), 3) for value in box.centre_mm), round(float(box.side_mm), 3))
         slices = (record.lesion.first_slice, record.lesion.last_slice)
         rows.append((record.case_id, record.participant_id, record.lesion.level, *place, *slices, record.annotator))
-    write_tsv(workspace.lesions_table, LESION_COLUMNS, rows)
-    write_json(workspace.lesions_table.with_suffix(".json"), COLUMN_MEANINGS["lesions"])
+    write_tsv(path, LESION_COLUMNS, rows)
+    write_json(path.with_suffix(".json"), COLUMN_MEANINGS["lesions"])
 
 
 def read_readings(workspace: Workspace) -> tuple[Reading, ...]:

@@ -15,6 +15,7 @@ __all__ = [
     "AgreementTable",
     "AnnotationCase",
     "DeleteRequest",
+    "FoundVertebrae",
     "LevelledLesion",
     "OtherLesion",
     "OtherLesions",
@@ -185,3 +186,18 @@ class OtherLesions(ResponseBody):
     """Every lesion of one participant that the user has not marked."""
 
     rows: list[OtherLesion]
+
+
+class FoundVertebrae(ResponseBody):
+    """The vertebrae that the localiser finds in a participant's T2W series, as boxes to look at and accept.
+
+    Parameters
+    ----------
+    rows : list of OtherLesion
+        Cranial to caudal.
+    notes : list of str
+        What the names rest on, and what a reader should know.
+    """
+
+    rows: list[OtherLesion]
+    notes: list[str]
