@@ -148,10 +148,12 @@ def train(folder: Path) -> None:
     from spinefx.localisation.storage import write_localiser
 
     torch.set_num_threads(1)
-    stacks: list[TeachingStack] = []
+    known: dict[tuple[str, str, str], TeachingStack] = {}
     for one in labelled_series(folder, apart=False):
         stack = labelled_stack(one.volume, one.labels, TABLE, one.centres_mm)
-        stacks += [stack] * SERIES[one.series][2]
+        known[one.cohort, one.patient, one.series] = stack
+    # In alphabetical order: what is drawn follows from a stack's place.
+    stacks = [known[key] for key in sorted(known) for _ in range(SERIES[key[2]][2])]
     print(f"{len(stacks)} stacks, the more telling ones more than once", flush=True)
     teaching, start = Teaching(steps=2600), time.process_time()
 
