@@ -20,6 +20,7 @@ from spinefx.cli import app
 from spinefx.learning.recipe import PRESETS, Recipe
 from spinefx.phantom.dials import dials_toml
 from spinefx.statistics.audit.claims import KINDS, Verdict
+from spinefx.statistics.audit.listed_tests import LISTED_TESTS
 from spinefx.statistics.audit.recompute import audit, audit_table, example_claims
 
 HERE = Path(__file__).resolve().parent
@@ -242,18 +243,27 @@ def audit_page() -> str:
     rows = ["| " + " | ".join(table.columns) + " |", "|---|---|---|---|---|"]
     rows += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in table.to_text()]
     count = f"Of {len(audited)} claims, {len(audited) - len(others)} are confirmed. The others:"
-    parts = (AUDIT_OPENING, *kinds, "", *verdicts, AUDIT_EXAMPLE, count, "", *rows)
+    tests = f"Tests tried before a p-value is called impossible or not reproduced: {LISTED_TESTS}."
+    parts = (AUDIT_OPENING, *kinds, "", *verdicts, "", tests, AUDIT_NOTATION, AUDIT_EXAMPLE, count, "", *rows)
     return "\n".join(parts) + "\n" + AUDIT_CLOSING
 
+
+AUDIT_NOTATION = """
+A p-value that only such a test gives is *possible*, and the remark names the test and its table: *given by: one-sided
+exact McNemar, b = 5, c = 7*. Numbers may be printed as papers print them: `94%`, `94`, `0.94`, `94,0%`, `0·045`,
+`<.001`, `NS` (0.05 or more), `47/50 (94%)`, `70.0% (55.4, 82.1)` and `1,234/10,000`. Of an interval beside a share the
+remark says whether it is Wilson's, Clopper and Pearson's or Wald's. A line that cannot be read is named and the audit
+goes on. `--json` prints the verdicts for a program."""
 
 VERDICTS = {
     Verdict.CONFIRMED: "true for every table that the counts allow",
     Verdict.POSSIBLE: "true for some of those tables, or for another common test; the remark says which",
     Verdict.INCOMPLETE: "may be true, but what is needed to judge it is not printed",
-    Verdict.NOT_REPRODUCED: "no common test gives this value",
+    Verdict.NOT_REPRODUCED: "none of the tests listed below gives this value",
     Verdict.INCONSISTENT: "disagrees with the counts printed with it",
     Verdict.CONTRADICTED: "allowed by the counts, but not together with what the text says",
-    Verdict.IMPOSSIBLE: "true for no table that the counts allow",
+    Verdict.IMPOSSIBLE: "true for no table that the counts allow, by none of the tests listed below",
+    Verdict.UNREADABLE: "not judged: the line could not be read; the others are",
 }
 
 

@@ -153,10 +153,11 @@ class Plane(StrEnum):
 
 
 class Arm(StrEnum):
-    """Whether a reading was made without or with the model."""
+    """Whether a reading was made without the model, with it, or with its answer flipped on purpose."""
 
     UNAIDED = "unaided"
     AIDED = "aided"
+    PERTURBED = "perturbed"
 
 
 class Score(StrEnum):

@@ -85,3 +85,17 @@ def test_counts_of_a_million_are_refused_or_audited_quickly(tmp_path: Path) -> N
     )
     with pytest.raises(TableError, match="X: 333333 errors that may be shared"):
         audit(path)
+
+
+def test_json_holds_the_verdicts_and_a_bad_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "claims.tsv"
+    for extra, code, unread in (("", 1, 0), ("odd\tshares\t34%\t48/140\tn/a\n", 1, 1)):
+        path.write_text(ROWS + extra, encoding="utf-8")
+        with pytest.raises(SystemExit) as end:
+            main(["audit", str(path), "--json"])
+        assert int(end.value.code or 0) == code
+        found = json.loads(capsys.readouterr().out)
+        assert [one["verdict"] for one in found["claims"]] == ["inconsistent", "confirmed", "unreadable"][: 2 + unread]
+        assert (found["untenable"], found["unread"]) == (1, unread)
+    assert "kind" in found["claims"][2]["remark"]
+    assert "one-sided" in found["tests"]

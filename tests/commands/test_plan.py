@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spinefx.cli import main
-from spinefx.commands.plan import PlanOptions, plan
+from spinefx.commands.plan import OF_PILOT, USED, PlanOptions, plan
 from spinefx.errors import InputError
 from spinefx.statistics.evaluation import Evaluation
 from spinefx.statistics.mrmc.power import mrmc_power, panel_sample_size
@@ -105,3 +105,77 @@ def test_power_of_two_modalities_is_that_of_the_function() -> None:
     same = mrmc_power(pilot, difference=0.08, readers=6, cases=150, analysis="FRRC").power
     assert answer["power"] == pytest.approx(same)
     assert answer["df2"] is None
+
+
+VALUES: dict[str, object] = {
+    "first": 0.8,
+    "second": 0.88,
+    "dependence": 0.5,
+    "margin": 0.1,
+    "share": 0.4,
+    "cases": 61,
+    "readers": 7,
+    "analysis": "FRRC",
+    "spread": 0.01,
+    "truth": Path("y.tsv"),
+    "model": "net",
+    "difference": 0.2,
+}
+
+
+@pytest.mark.parametrize("question", ["difference", "non-inferiority", "modalities", "panel"])
+@pytest.mark.parametrize("name", sorted(VALUES))
+def test_every_option_changes_the_plan_or_is_refused_by_name(question: str, name: str) -> None:
+    given: dict[str, object] = {"first": 0.75, "second": 0.92}
+    if question in ("modalities", "panel"):
+        given |= {"readers": 12, "cases": 90}
+    if question == "non-inferiority":
+        given |= {"second": 0.76, "margin": 0.2}
+    plain = plan(question, PlanOptions(**given))  # type: ignore[arg-type]
+    options = PlanOptions(**(given | {name: VALUES[name]}))  # type: ignore[arg-type]
+    if name in USED[question] - OF_PILOT:
+        assert plan(question, options) != plain  # type: ignore[arg-type]
+    else:
+        with pytest.raises(InputError, match=f"--{name} given"):
+            plan(question, options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("difference", {"first": 0.8, "second": 0.9, "cases": 60}),
+        ("modalities", {"first": 0.8, "second": 0.9, "cases": 60, "readers": 5}),
+    ],
+)
+def test_a_required_power_is_refused_where_the_power_is_the_answer(question: str, options: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="--power given"):
+        plan(question, PlanOptions(**options, power=0.9))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["share", "spread", "dependence", "margin"])
+def test_a_pilot_on_disk_refuses_the_options_of_a_simulated_one(pilot: tuple[Path, Path], name: str) -> None:
+    given = {"pilot": pilot[0], "truth": pilot[1], "model": "model", "difference": 0.1, "readers": 8}
+    with pytest.raises(InputError, match=f"--{name} given"):
+        plan("panel", PlanOptions(**(given | {name: VALUES[name]})))  # type: ignore[arg-type]
+
+
+def test_a_pilot_of_two_arms_is_planned_without_its_model(tmp_path: Path) -> None:
+    study = RoeMetz((1.0, 1.4), 0.02, 0.02).draw(np.random.default_rng(0), readers=3, malignant=20, benign=20)
+    names = ("unaided", "aided")
+    rows = [
+        f"{case}\t{reader}\t{arm}\t{'malignant' if score > 0.6 else 'benign'}\t{np.clip(50 + 15 * score, 0, 100):.3f}"
+        for arm, by_reader in zip(names, study.scores, strict=True)
+        for reader, row in zip(study.readers, by_reader, strict=True)
+        for case, score in zip(study.cases, row, strict=True)
+    ]
+    model = [f"{case}\tnet\tunaided\tbenign\t{5 + n}" for n, case in enumerate(study.cases)]
+    truth = [f"{c}\t{'malignant' if kind else 'benign'}" for c, kind in zip(study.cases, study.malignant, strict=True)]
+    (tmp_path / "truth.tsv").write_text("case_id\tdiagnosis\n" + "\n".join(truth) + "\n", encoding="utf-8")
+    plans = []
+    for extra in ([], model):
+        path = tmp_path / "readings.tsv"
+        header = "case_id\treader_id\tarm\tdiagnosis\tconfidence\n"
+        path.write_text(header + "\n".join([*extra, *rows]) + "\n", encoding="utf-8")
+        options = {"pilot": path, "truth": tmp_path / "truth.tsv", "difference": 0.1, "readers": 8}
+        plans.append(plan("modalities", PlanOptions(**options, model="net" if extra else None)))  # type: ignore[arg-type]
+    assert plans[0] == plans[1]

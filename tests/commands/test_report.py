@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,15 @@ def test_the_next_report_tidies_up_after_an_interrupted_one(study: Path) -> None
     (experiment.report_folder / "new.tsv").rmdir()
     experiment.write_report({"report.html": b"3"})
     assert {path.name for path in experiment.report_folder.iterdir()} == {"report.html", "files.tsv"}
+
+
+def test_a_workspace_with_readings_and_no_experiment_gets_a_report(study: Path) -> None:
+    shutil.rmtree(study / "experiments")
+    written = write_report(study)
+    assert written.page == study / "readers" / "report" / "report.html"
+    assert {row[0] for row in written.table.rows} == {"r1", "always benign"}
+    with pytest.raises(WorkspaceError, match="no experiment 'honest'"):
+        write_report(study, "honest")
+    write_readings(Workspace.open(study), [])
+    with pytest.raises(WorkspaceError, match="0 experiments"):
+        write_report(study)

@@ -38,11 +38,20 @@ from .conftest import CASES, Hands, probability_of, truth_of
 READERS = ("R1", "R2", "R3")
 
 
-def simulate(log: Log, tables: Workspace, hands: Hands, kind: DesignKind) -> tuple[RegisteredStudy, list[Reading]]:
+def simulate(
+    log: Log, tables: Workspace, hands: Hands, kind: DesignKind, perturbed_share: float = 0.0
+) -> tuple[RegisteredStudy, list[Reading]]:
     """Simulate readers who see the truth through noise and lean towards the model; return their answers."""
     experiment = "" if kind is DesignKind.UNAIDED else "quick"
     design = StudyDesign(
-        name="pilot", design=kind, readers=READERS, experiment=experiment, seed=3, practice=("case11",), washout_days=0
+        name="pilot",
+        design=kind,
+        readers=READERS,
+        experiment=experiment,
+        seed=3,
+        practice=("case11",),
+        washout_days=0,
+        perturbed_share=perturbed_share,
     )
     study = register_design(tables, log, design, by="E1")
     said: list[Reading] = []
@@ -74,7 +83,8 @@ def read_one(reading: Session, task: Any, tables: Workspace, hands: Hands, rng: 
         swayed = round((sure + 100 * shown["probability"]) / 2)
         second = Answer(Diagnosis.MALIGNANT if swayed >= 50 else Diagnosis.BENIGN, swayed)
         reading.seal(task.handle, Phase.REVISED, "second", second)
-        made.append(Reading(case, reader, Arm.AIDED, second.diagnosis, float(swayed), 15.75))
+        arm = Arm.PERTURBED if reading.study.is_perturbed(reader, case) and not task.is_practice else Arm.AIDED
+        made.append(Reading(case, reader, arm, second.diagnosis, float(swayed), 15.75))
         if reading.study.design.design is DesignKind.CROSSOVER:
             made = made[1:]
     return [] if task.is_practice else made
@@ -130,6 +140,46 @@ def test_each_format_holds_the_same_scores(log: Log, tables: Workspace, hands: H
             assert truth[case] == (name == "tp")
             scored[row["ReaderID"], case, arms[row["ModalityID"]]] = float(row[f"{name.upper()}_Rating"])
     assert scored == wanted
+
+
+@pytest.mark.parametrize("kind", [DesignKind.SECOND_READ, DesignKind.CROSSOVER])
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5])
+def test_no_door_counts_an_answer_to_a_flipped_model_as_aided(
+    log: Log, tables: Workspace, hands: Hands, tmp_path: Path, kind: DesignKind, share: float
+) -> None:
+    study, said = simulate(log, tables, hands, kind, share)
+    out = export_study(tables, log, "pilot", tmp_path / "out", by="E1").folder
+    flipped = {(reader, case) for reader in READERS for case in study.cases if study.is_perturbed(reader, case)}
+    assert len(flipped) == 3 * round(11 * share)
+    imrmc = [row for row in csv.DictReader((out / "imrmc.csv").read_text().splitlines()) if row["readerID"] != "truth"]
+    long = [r for r in tsv(out / "readings.tsv") if r["phase"] == "revised" and r["practice"] == "no"]
+    doors = {
+        "iMRMC": {(r["readerID"], r["caseID"], r["modalityID"]) for r in imrmc},
+        "MRMCaov": {(r["reader"], r["case"], r["treatment"]) for r in tsv(out / "mrmcaov.tsv")},
+        "long table": {(r["reader_id"], r["case_id"], r["arm"]) for r in long},
+        "workspace": {key(one) for one in read_readings(tables)},
+    }
+    for door, rows in doors.items():
+        assert {row[:2] for row in rows if row[2] == "perturbed"} == flipped, door
+        assert not flipped & {row[:2] for row in rows if row[2] == "aided"}, door
+    names = {row["CaseID"]: row["study_case"] for row in tsv(out / "rjafroc_cases.tsv")}
+    assert set(names.values()) == set(study.cases) - {case for _, case in flipped}
+    kept = ReaderStudy.from_readings(read_readings(tables), read_cohort(tables).truth)
+    assert set(kept.modalities) == {"unaided", "aided"}
+    read = np.isfinite(kept.scores)
+    assert (read[0] == read[1]).all()
+    assert read[0].sum() == 3 * 11 - len(flipped)
+    asked = ReaderStudy.from_readings(said, read_cohort(tables).truth, arms=["perturbed"]) if flipped else None
+    assert asked is None or asked.counts.readings == len(flipped)
+
+
+def test_answers_that_an_earlier_version_exported_as_aided_are_replaced(
+    log: Log, tables: Workspace, hands: Hands, tmp_path: Path
+) -> None:
+    _, said = simulate(log, tables, hands, DesignKind.SECOND_READ, 0.25)
+    write_readings(tables, [replace(one, arm=Arm.AIDED) if one.arm == Arm.PERTURBED else one for one in said])
+    export_study(tables, log, "pilot", tmp_path / "out", by="E1")
+    assert sorted(read_readings(tables), key=key) == sorted(said, key=key)
 
 
 def test_the_long_table_is_complete(log: Log, tables: Workspace, hands: Hands, tmp_path: Path) -> None:

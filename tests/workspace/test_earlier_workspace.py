@@ -17,6 +17,7 @@ from spinefx.reader_study.clock import Clock
 from spinefx.reader_study.log import Log
 from spinefx.reader_study.session import Phase, Session, Step
 from spinefx.reader_study.study import find_study
+from spinefx.statistics.estimate import bare_p
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Score
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_refused_series, read_signs
@@ -45,7 +46,17 @@ def test_tables_and_images_are_read(earlier: Path) -> None:
 def test_the_experiment_is_reported_with_the_same_tables(earlier: Path) -> None:
     written = write_report(earlier, "tiny")
     for name in ("table1.tsv", "table2.tsv", "cases.tsv"):
-        assert (written.page.parent / name).read_bytes() == (EARLIER / "report" / name).read_bytes(), name
+        now, then = (
+            [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+            for path in (written.page.parent / name, EARLIER / "report" / name)
+        )
+        # That version rounded the p-values in its tables.
+        rounded = {place for place, column in enumerate(then[0]) if column.startswith("p ")}
+        shown = [
+            [str(bare_p(float(cell))) if place in rounded and number else cell for place, cell in enumerate(row)]
+            for number, row in enumerate(now)
+        ]
+        assert shown == then, name
 
 
 def test_the_reader_study_goes_on_where_it_stopped(earlier: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from spinefx.reader_study.feedback import Feedback, SignAgreement, feedback, rea
 from spinefx.reader_study.session import unfinished_cases
 from spinefx.statistics.estimate import format_p
 from spinefx.statistics.signs import SignComparison, scores_by_case
+from spinefx.vocabulary import Arm
 from spinefx.workspace.records import read_signs
 
 __all__ = ["add_teaching"]
@@ -131,7 +132,9 @@ def _solution(state: ServerState, found: Feedback, case_id: str) -> CaseSolution
     if case_id not in found.answers:
         raise AccessError("The solution of this case is hidden from you", remedy="Finish your reader study first.")
     signs = [one for one in read_signs(state.workspace) if one.case_id == case_id]
-    own = found.reader.removesuffix(", aided")
+    own = found.reader
+    for arm in Arm:
+        own = own.removesuffix(f", {arm}")
     scored = {
         name: dict(scores_by_case(signs, who)[case_id])
         for name, who in (("reference", found.reference), ("own", own))

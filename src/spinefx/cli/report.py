@@ -18,7 +18,7 @@ def report(workspace: Path, experiment: str | None = None) -> None:
     workspace
         Workspace folder.
     experiment
-        Name of the experiment; optional where there is only one.
+        Name of the experiment; optional where there is only one. Without an experiment the report is on the readers.
     """
     from spinefx.commands.report import write_report as run
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from spinefx.documents import read_json
 from spinefx.errors import TableError
-from spinefx.statistics.audit.claims import CLAIM_FIELDS, Claim
-from spinefx.statistics.audit.recompute import EXAMPLE, audit_table, claims_from, example_claims
+from spinefx.statistics.audit.claims import CLAIM_FIELDS, Claim, UnreadClaim, Verdict
+from spinefx.statistics.audit.listed_tests import LISTED_TESTS
+from spinefx.statistics.audit.recompute import EXAMPLE, audit_table, claims_from, example_claims, read_each
 from spinefx.statistics.audit.recompute import audit as audit_claims
 from spinefx.statistics.table import ResultTable
-from spinefx.tables.rows import read_table
+from spinefx.tables.rows import Row, read_table
 
 __all__ = ["ClaimAudit", "audit", "read_claims"]
 
@@ -28,10 +30,16 @@ class ClaimAudit:
         Each claim as published and recomputed, with its verdict.
     fallen : int
         Number of claims that cannot be true as printed.
+    unread : int
+        Number of claims that could not be read, and so were not judged.
+    numbers : dict
+        The same for a program.
     """
 
     table: ResultTable
     fallen: int
+    unread: int
+    numbers: dict[str, object]
 
 
 def audit(source: Path) -> ClaimAudit:
@@ -52,10 +60,26 @@ def audit(source: Path) -> ClaimAudit:
     """
     claims = example_claims() if str(source) == EXAMPLE and not source.exists() else read_claims(source)
     audited = audit_claims(claims)
-    return ClaimAudit(audit_table(audited), sum(not one.verdict.is_tenable for one in audited))
+    fallen = sum(not one.verdict.is_tenable for one in audited)
+    unread = sum(one.verdict is Verdict.UNREADABLE for one in audited)
+    rows = [
+        {
+            "claim": one.claim.claim,
+            "kind": getattr(one.claim, "kind", ""),
+            "printed": one.claim.printed,
+            "counts": getattr(one.claim, "counts", ""),
+            "recomputed": one.recomputed,
+            "verdict": str(one.verdict),
+            "remark": one.remark,
+            "note": one.claim.note,
+        }
+        for one in audited
+    ]
+    numbers: dict[str, object] = {"claims": rows, "untenable": fallen, "unread": unread, "tests": LISTED_TESTS}
+    return ClaimAudit(audit_table(audited), fallen, unread, numbers)
 
 
-def read_claims(path: Path) -> tuple[Claim, ...]:
+def read_claims(path: Path) -> tuple[Claim | UnreadClaim, ...]:
     """Read printed claims.
 
     Parameters
@@ -65,19 +89,21 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
 
     Returns
     -------
-    tuple of Claim
+    tuple of Claim or UnreadClaim
+        An unread one in place of each line that is not a claim.
 
     Raises
     ------
     TableError
-        When the file is missing, damaged or too large, or a claim cannot be read.
+        When the file is missing, damaged or too large, or none of its claims can be read.
     """
     if path.suffix.lower() != ".json":
         table = read_table(path, required=CLAIM_FIELDS[:4], optional=CLAIM_FIELDS[4:])
         if not table.rows:
             raise TableError("the table has no claims", where=path.name)
-        return tuple(
-            row.checked(lambda row=row: Claim(**{name: row.text(name) for name in CLAIM_FIELDS}))  # type: ignore[misc]
-            for row in table.rows
-        )
+        return read_each([partial(_claim, row) for row in table.rows])
     return claims_from(read_json(path, TableError, most_bytes=SIZE_LIMIT_BYTES), path.name)
+
+
+def _claim(row: Row) -> Claim:
+    return row.checked(lambda: Claim(**{name: row.text(name) for name in CLAIM_FIELDS}))

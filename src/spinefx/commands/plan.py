@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "PlanOptions", "Question", "plan"]
 
 Question = Literal["difference", "non-inferiority", "modalities", "panel"]
+# The options that each question uses besides those of every question.
+USED: dict[str, frozenset[str]] = {
+    "difference": frozenset({"first", "second", "dependence", "share", "cases"}),
+    "non-inferiority": frozenset({"first", "second", "dependence", "margin", "share", "cases"}),
+    "modalities": frozenset(
+        {"first", "second", "share", "cases", "readers", "analysis", "spread", "pilot", "truth", "model", "difference"}
+    ),
+    "panel": frozenset(
+        {"first", "second", "share", "cases", "readers", "analysis", "spread", "pilot", "truth", "model", "difference"}
+    ),
+}
+# Options of a simulated pilot, which a pilot on disk makes idle, and options of a pilot on disk.
+OF_SIMULATION, OF_PILOT = frozenset({"share", "spread"}), frozenset({"truth", "model"})
 SEED, PILOTS, PILOT_READERS, PILOT_CASES = 1, 40, 6, 200
 
 
@@ -52,7 +65,7 @@ class PlanOptions:
     truth : Path, optional
         Table with ``case_id`` and ``diagnosis`` of the pilot.
     model : str, optional
-        reader_id of the model in the pilot.
+        reader_id of the model in the pilot: compared with the panel, left out of the readers for modalities.
     difference : float, optional
         True difference to detect; by default that between ``first`` and ``second``.
     power : float
@@ -113,11 +126,33 @@ def plan(question: Question, options: PlanOptions) -> Plan:
     InputError
         For missing or impossible assumptions.
     """
+    if question in USED:
+        _refuse_unused(question, options)
     if question in ("difference", "non-inferiority"):
         return _paired(options, non_inferior=question == "non-inferiority")
     if question in ("modalities", "panel"):
         return _readers(options, panel=question == "panel")
     raise InputError(f"Unknown question {question!r}", allowed="difference, non-inferiority, modalities, panel")
+
+
+def _refuse_unused(question: Question, options: PlanOptions) -> None:
+    """Refuse options that the design would ignore, by name."""
+    used = USED[question] - (OF_PILOT if options.pilot is None else OF_SIMULATION)
+    if options.pilot is not None and options.difference is not None:
+        used -= {"first", "second"}
+    # Where cases, and readers if there are any, are given, the power is the answer.
+    is_sized = options.cases is not None and (options.readers is not None or "readers" not in used)
+    used |= {"alpha"} if is_sized else {"alpha", "power"}
+    given = [one.name for one in fields(PlanOptions) if getattr(options, one.name) != one.default]
+    idle = [name for name in given if name not in used]
+    if idle:
+        pilot = "" if options.pilot is None else " with a pilot"
+        raise InputError(
+            f"{', '.join(f'--{name}' for name in idle)} given",
+            where=f"{question}{pilot}",
+            allowed=", ".join(f"--{one.name}" for one in fields(PlanOptions) if one.name in used),
+            remedy="Leave it out: this plan does not use it.",
+        )
 
 
 def _paired(options: PlanOptions, *, non_inferior: bool) -> Plan:
@@ -187,7 +222,8 @@ def _pilot(options: PlanOptions, panel: bool) -> VarianceComponents | PanelCompo
         raise InputError(
             f"The pilot needs {missing}", allowed="--pilot READINGS --truth TRUTH, and --model for a panel"
         )
-    evaluation = Evaluation.of(options.pilot, options.truth)
+    models = [] if options.model is None else [options.model]
+    evaluation = Evaluation.of(options.pilot, options.truth, models=models)
     if panel:
         return evaluation.panel(options.model or "").components
     components = evaluation.mrmc(analysis="FRRC" if options.analysis == "FRRC" else "RRRC").components

@@ -24,6 +24,7 @@ from spinefx.reader_study.export import (
 )
 from spinefx.reader_study.log import Log
 from spinefx.reader_study.study import RegisteredStudy, find_study, mark_of, register_study
+from spinefx.vocabulary import Arm
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.records import read_cohort, read_readings, read_signs, write_readings, write_signs
@@ -253,10 +254,10 @@ def export_study(
     states = states_of(log, study)
     with workspace.writing(wait_s=WAIT_S):
         # Both are checked before anything is written.
-        _merged(read_readings(workspace), readings_of(study, states), _reading_key)
+        _merged(_without_aided(workspace, readings_of(study, states)), readings_of(study, states), _reading_key)
         _merged(read_signs(workspace), signs_of(states), _signs_key)
         readings, signs = write_export(folder, log, study, read_cohort(workspace).truth, by=by, key=key)
-        write_readings(workspace, _merged(read_readings(workspace), readings, _reading_key))
+        write_readings(workspace, _merged(_without_aided(workspace, readings), readings, _reading_key))
         write_signs(workspace, _merged(read_signs(workspace), signs, _signs_key))
     arms = 2 if study.design.is_aided else 1
     missing = arms * len(study.cases) * len(study.design.readers) - len(readings)
@@ -275,6 +276,12 @@ def _pin(workspace: Workspace, design: StudyDesign, cases: dict[str, str]) -> Mo
         threshold=recipe.threshold,
         corrected=recipe.threshold_on == "corrected",
     )
+
+
+def _without_aided(workspace: Workspace, readings: Iterable[Reading]) -> list[Reading]:
+    """Return the readings of the workspace without perturbed ones that an earlier version exported as aided."""
+    outdated = {replace(one, arm=Arm.AIDED) for one in readings if one.arm is Arm.PERTURBED}
+    return [one for one in read_readings(workspace) if one not in outdated]
 
 
 def _reading_key(row: Reading) -> tuple[str, ...]:

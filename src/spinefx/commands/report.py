@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spinefx import __version__
@@ -27,6 +28,8 @@ __all__ = ["WrittenReport", "write_report"]
 
 # Another writer of tables is done within moments; an ingest is not.
 WAIT_S = 10.0
+# Folder of the report of a workspace without an experiment.
+READERS = "readers"
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def write_report(root: Path, name: str | None = None) -> WrittenReport:
     ----------
     root : Path
     name : str, optional
-        Optional where there is only one experiment.
+        Optional where there is only one experiment, and where there is none but there are readings: the report is then
+        on the readers alone, and lies in the folder ``readers`` of the workspace.
 
     Returns
     -------
@@ -66,26 +70,38 @@ def write_report(root: Path, name: str | None = None) -> WrittenReport:
         When the experiment does not exist, is not finished, or has no prediction for any case.
     """
     workspace = Workspace.open(root)
-    experiment = Experiment.choose(workspace, name)
     cohort = read_cohort(workspace)
-    phantom = any(case.truth_source == TruthSource.PHANTOM for case in cohort)
-    models = [model for one in _finished(workspace, experiment) for model in _results(one, cohort)]
-    if not models:
-        found = f"there is no prediction for any of the {len(cohort)} cases of the workspace"
-        raise WorkspaceError(found, where=experiment.name, remedy="Train again with `spinefx train`.")
-    recipe = Recipe.load(experiment.recipe_path)
-    folder = workspace.patches_folder(recipe.patch_settings)
+    readings = read_readings(workspace)
+    if name is None and readings and not workspace.experiment_names():
+        experiment, models = Experiment(workspace.root / READERS), []
+    else:
+        experiment = Experiment.choose(workspace, name)
+        models = [model for one in _finished(workspace, experiment) for model in _results(one, cohort)]
+        if not models:
+            found = f"there is no prediction for any of the {len(cohort)} cases of the workspace"
+            raise WorkspaceError(found, where=experiment.name, remedy="Train again with `spinefx train`.")
+    content = _content(workspace, experiment, cohort, models, readings)
+    files = render_report(content)
+    with workspace.writing(wait_s=WAIT_S):
+        page = experiment.write_report(files)
+    stamps = (PHANTOM_NOTICE,) if content.phantom else ()
+    table = performance_table(cohort.truth, content.readings, content.named_models)
+    return WrittenReport(page, table, stamps + (models[0].stamps if models else ()))
+
+
+def _content(
+    workspace: Workspace,
+    experiment: Experiment,
+    cohort: Cohort,
+    models: Sequence[ModelResult],
+    readings: Sequence[Reading],
+) -> ReportContent:
     owners = {case.case_id: case.participant_id for case in cohort}
-
-    def sheet(case_id: str) -> bytes | None:
-        path = sheet_path(folder, owners[case_id], case_id)
-        return path.read_bytes() if path.is_file() else None
-
     content = ReportContent(
         title=f"spinefx: {experiment.name}",
         truth=cohort.truth,
         models=models,
-        readings=read_readings(workspace),
+        readings=readings,
         participants=[
             ParticipantSummary(one.participant_id, one.diagnosis, one.truth_source, one.age, one.sex, one.primary_tumor)
             for one in read_participants(workspace)
@@ -95,18 +111,24 @@ def write_report(root: Path, name: str | None = None) -> WrittenReport:
         signs=read_signs(workspace),
         located=[(one.chosen_by, one.distance_mm, one.shared_slices > 0) for one in read_located_boxes(workspace)],
         refused=_refused(workspace),
+        provenance={"reported with": f"spinefx {__version__}"},
+        phantom=any(case.truth_source == TruthSource.PHANTOM for case in cohort),
+    )
+    if not models:
+        return content
+    recipe = Recipe.load(experiment.recipe_path)
+    folder = workspace.patches_folder(recipe.patch_settings)
+
+    def sheet(case_id: str) -> bytes | None:
+        path = sheet_path(folder, owners[case_id], case_id)
+        return path.read_bytes() if path.is_file() else None
+
+    return replace(
+        content,
         audit=[Finding(check, result == "passed", detail) for check, result, detail in experiment.read_audit()],
         provenance=_provenance(experiment, recipe),
         sheet=sheet,
-        phantom=phantom,
         stale=experiment.read_environment().get("cohort_digest") != cohort.digest,
-    )
-    files = render_report(content)
-    with workspace.writing(wait_s=WAIT_S):
-        page = experiment.write_report(files)
-    stamps = (PHANTOM_NOTICE,) if phantom else ()
-    return WrittenReport(
-        page, performance_table(cohort.truth, content.readings, content.named_models), stamps + models[0].stamps
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ MANIFEST = "study.json"
 # Its signatures lie beside it: ours, and any that a user adds.
 SIGNATURE, SIGNED_BY = f"{MANIFEST}.hmac", "hmac-sha256:"
 SHORTEST_KEY = 32
+# Perturbed readings are not among them: each reader has them for other cases.
 MODALITIES = {Arm.UNAIDED: 1, Arm.AIDED: 2}
 # Columns of readings.tsv, and what each holds.
 READING_MEANINGS: dict[str, dict[str, Any]] = {
@@ -46,7 +48,14 @@ READING_MEANINGS: dict[str, dict[str, Any]] = {
     "place": {"Description": "Position in the reader's order, from 1"},
     "case_id": {"Description": "Case"},
     "practice": {"Description": "Practice case, excluded from the results", "Levels": {"yes": "yes", "no": "no"}},
-    "arm": {"Description": "Arm of the reading", "Levels": {"unaided": "without the model", "aided": "with it"}},
+    "arm": {
+        "Description": "Arm of the reading",
+        "Levels": {
+            "unaided": "without the model",
+            "aided": "with it",
+            "perturbed": "with the model's answer flipped on purpose; no part of the benefit",
+        },
+    },
     "phase": {"Description": "Answer", "Levels": {"first": "before the model is shown", "revised": "after it"}},
     "diagnosis": {"Description": "The reader's answer"},
     "confidence": {"Description": "Confidence that the fracture is malignant", "Units": "percent"},
@@ -110,8 +119,9 @@ def readings_of(study: RegisteredStudy, states: Iterable[tuple[str, CaseState]])
     -------
     tuple of Reading
         A second read yields two: the sealed first answer is the unaided reading, the revised answer the aided one. In a
-        crossover the first answer of the aided session repeats the unaided reading and is left out. Seconds count the
-        time with the page in use; those of an aided reading include both phases.
+        crossover the first answer of the aided session repeats the unaided reading and is left out. A revised answer
+        to a flipped answer of the model belongs to the perturbed arm. Seconds count the time with the page in use;
+        those of an aided or perturbed reading include both phases.
     """
     readings = []
     is_crossover = study.design.design is DesignKind.CROSSOVER
@@ -123,7 +133,7 @@ def readings_of(study: RegisteredStudy, states: Iterable[tuple[str, CaseState]])
             readings.append(_reading(case, reader, Arm.UNAIDED, first.answer, first.times.active_ms))
         if revised is not None:
             spent = first.times.active_ms + revised.times.active_ms
-            readings.append(_reading(case, reader, Arm.AIDED, revised.answer, spent))
+            readings.append(_reading(case, reader, _arm_of_revision(state), revised.answer, spent))
     return tuple(readings)
 
 
@@ -343,6 +353,10 @@ def _reading(case: str, reader: str, arm: Arm, answer: Any, spent_ms: int) -> Re
     return Reading(case, reader, arm, answer.diagnosis, float(answer.confidence), spent_ms / 1000)
 
 
+def _arm_of_revision(state: CaseState) -> Arm:
+    return Arm.PERTURBED if (state.shown or {}).get("perturbed") else Arm.AIDED
+
+
 def _score(reading: Reading) -> int:
     return round(reading.confidence or 0)
 
@@ -365,16 +379,23 @@ def _write_mrmcaov(path: Path, readings: Iterable[Reading], truth: Mapping[str, 
 
 
 def _write_rjafroc(folder: Path, readings: Iterable[Reading], truth: Mapping[str, Diagnosis]) -> None:
-    """Write RJafroc's three sheets, whose cases are numbers: a malignant case has one lesion, a benign one none."""
+    """Write RJafroc's three sheets, whose cases are numbers: a malignant case has one lesion, a benign one none.
+
+    The truth sheet states that every reader read a case in every modality, so only such cases are listed.
+    """
+    kept = [one for one in readings if one.case_id in truth and one.arm in MODALITIES]
+    arms = [arm for arm in MODALITIES if any(one.arm == arm for one in kept)]
+    readers = tuple(dict.fromkeys(one.reader_id for one in kept))
+    counts = Counter(one.case_id for one in kept)
+    truth = {case: value for case, value in truth.items() if kept and counts[case] == len(readers) * len(arms)}
+    kept = [one for one in kept if one.case_id in truth]
     numbers = {case: number for number, case in enumerate(truth, 1)}
-    kept = [one for one in readings if one.case_id in truth]
-    readers = ", ".join(dict.fromkeys(one.reader_id for one in kept))
-    arms = ", ".join(str(MODALITIES[arm]) for arm in Arm if any(one.arm == arm for one in kept))
+    read_by, read_in = ", ".join(readers), ", ".join(str(MODALITIES[arm]) for arm in arms)
     sheets: dict[str, list[tuple[object, ...]]] = {"truth": [], "tp": [], "fp": []}
     for case, value in truth.items():
         lesion = int(value is Diagnosis.MALIGNANT)
         paradigm = ("ROC", "FCTRL")[len(sheets["truth"])] if len(sheets["truth"]) < 2 else None
-        sheets["truth"].append((numbers[case], lesion, lesion, readers, arms, paradigm))
+        sheets["truth"].append((numbers[case], lesion, lesion, read_by, read_in, paradigm))
     for one in kept:
         row = (one.reader_id, MODALITIES[one.arm], numbers[one.case_id])
         if truth[one.case_id] is Diagnosis.MALIGNANT:
@@ -401,7 +422,8 @@ def _long_rows(states: Iterable[tuple[str, CaseState]]) -> list[tuple[object, ..
                 continue
             answer, times = sealed.answer, sealed.times
             spent = (times.active_ms, times.idle_ms, times.hidden_ms, times.paused_ms)
-            where = (reader, task.session, task.place, task.case_id, _yes(task.is_practice), task.arm, phase)
+            arm = _arm_of_revision(state) if phase is Phase.REVISED else task.arm
+            where = (reader, task.session, task.place, task.case_id, _yes(task.is_practice), arm, phase)
             said = (answer.diagnosis, answer.confidence, answer.comment, *(one / 1000 for one in spent))
             proof = (times.interruptions, sealed.written, sealed.number, answer.digest)
             model: tuple[object, ...] = (None, None, None)

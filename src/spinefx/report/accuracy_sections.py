@@ -60,8 +60,14 @@ def performance_section(content: ReportContent) -> Section:
     """
     table = performance_table(content.truth, content.readings, content.named_models)
     measures = measure_table(content.truth, content.diagnoses)
-    text = () if content.human_readings else ("There are no readings of these cases, so the table lists models only.",)
-    return Section("table2", table.title, text, (table,), (measures,))
+    text = [] if content.human_readings else ["There are no readings of these cases, so the table lists models only."]
+    perturbed = sum(one.arm == Arm.PERTURBED for own in content.human_readings.values() for one in own)
+    if perturbed:
+        text.append(
+            f"{perturbed} readings were made with the model's answer flipped on purpose. They are listed as an arm of "
+            "their own (perturbed) and are not part of the comparison of aided with unaided readings."
+        )
+    return Section("table2", table.title, tuple(text), (table,), (measures,))
 
 
 def roc_section(content: ReportContent) -> Section:
@@ -102,7 +108,7 @@ def comparison_section(content: ReportContent) -> Section:
     -------
     Section
     """
-    title, main = "Readers compared, case by case", content.main.name
+    title, main = "Readers compared, case by case", content.lead
     if len(content.diagnoses) < 2:
         return Section("comparison", title, absent="There is no reader and no other model to compare with.")
     paired = comparison_table(content.truth, content.diagnoses, against=main)
@@ -128,7 +134,7 @@ def panel_section(content: ReportContent) -> Section:
     -------
     Section
     """
-    title, main = "Readers as a panel (multi-reader, multi-case)", content.main.name
+    title = "Readers as a panel (multi-reader, multi-case)"
     unaided = [reading for own in content.human_readings.values() for reading in own if reading.arm == Arm.UNAIDED]
     readers = {reading.reader_id for reading in unaided}
     if len(readers) < SMALLEST_PANEL:
@@ -140,23 +146,17 @@ def panel_section(content: ReportContent) -> Section:
         "Readers and cases are both treated as random samples, so conclusions extend to similar readers and cases. "
         "The model makes one prediction per case and is not a random reader."
     ]
-    tables = []
-    model = [replace(reading, reader_id=main) for reading in content.main.readings]
-    for name, endpoint, threshold in ENDPOINTS:
-        try:
-            study = _study([*unaided, *model], content.truth, endpoint)
-            found = ai_vs_readers(study, main, endpoint=endpoint, threshold=threshold, scale="logit")
-        except InputError as refusal:
-            text.append(f"The {name} of the panel could not be analysed: {refusal}")
-            continue
-        note = f"Readers minus {main}, on the same cases. {found.table.note}".strip()
-        heading = f"{name}: {main} against {found.counts}"
-        tables.append(replace(found.table, name=f"panel_{endpoint}", title=heading, note=note))
-    aided = [reading for own in content.human_readings.values() for reading in own if reading.arm == Arm.AIDED]
+    tables: list[ResultTable] = []
+    if content.models:
+        _add_panel(content, unaided, text, tables)
+    every = [reading for own in content.human_readings.values() for reading in own]
+    aided = {reading.reader_id for reading in every if reading.arm == Arm.AIDED}
     if aided:
-        both = readers & {reading.reader_id for reading in aided}
-        arms = [reading for reading in (*unaided, *aided) if reading.reader_id in both]
+        both = readers & aided
+        arms = [reading for reading in every if reading.reader_id in both]
         _add_arms(arms, len(both), content.truth, text, tables)
+    elif not content.models:
+        return Section("panel", title, absent="There is neither a model nor a second arm to compare the readers with.")
     return Section("panel", title, tuple(text), tuple(tables))
 
 
@@ -175,6 +175,22 @@ def slice_section(content: ReportContent) -> Section:
     return Section("slices", "Slices and folds", tables=(*tables, slice_count_table(content.truth, content.main)))
 
 
+def _add_panel(content: ReportContent, unaided: Sequence[Reading], text: list[str], tables: list[ResultTable]) -> None:
+    """Add the comparison of the model with the readers on their common cases, or a sentence on why there is none."""
+    main = content.main.name
+    model = [replace(reading, reader_id=main) for reading in content.main.readings]
+    for name, endpoint, threshold in ENDPOINTS:
+        try:
+            study, note = _study([*unaided, *model], content.truth, endpoint).on_shared_cases(keep=[main])
+            found = ai_vs_readers(study, main, endpoint=endpoint, threshold=threshold, scale="logit")
+        except InputError as refusal:
+            text.append(f"The {name} of the panel could not be analysed: {refusal}")
+            continue
+        note = f"Readers minus {main}, on the same cases. {note} {found.table.note}".replace("  ", " ").strip()
+        heading = f"{name}: {main} against {found.counts}"
+        tables.append(replace(found.table, name=f"panel_{endpoint}", title=heading, note=note))
+
+
 def _add_arms(
     readings: Sequence[Reading],
     readers: int,
@@ -188,13 +204,14 @@ def _add_arms(
         return
     for name, endpoint, threshold in ENDPOINTS:
         try:
-            study = _study(readings, truth, endpoint)
+            study, note = _study(readings, truth, endpoint).on_enough_cases()
             found = mrmc(study, endpoint=endpoint, threshold=threshold, scale="logit")
         except InputError as refusal:
             text.append(f"The {name} without and with the model could not be compared: {refusal}")
             continue
         heading = f"{name} without and with the model: {found.counts}"
-        tables.append(replace(found.table, name=f"arms_{endpoint}", title=heading))
+        note = f"{note} {found.table.note}".strip()
+        tables.append(replace(found.table, name=f"arms_{endpoint}", title=heading, note=note))
 
 
 def _study(readings: Iterable[Reading], truth: Mapping[str, Diagnosis], endpoint: Endpoint) -> ReaderStudy:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from spinefx.cases.reading import Reading, SignScores
+from spinefx.errors import InputError
 from spinefx.report.figures import Drawing
 from spinefx.statistics.performance import ModelResult
 from spinefx.statistics.readings import diagnoses_of, readings_by_reader
@@ -137,7 +138,7 @@ class ReportContent:
     truth : mapping of str to Diagnosis
         By case.
     models : sequence of ModelResult
-        The model reported on comes first, followed by others of the same workspace.
+        The model reported on comes first, followed by others of the same workspace; empty for a report on readers.
     readings : sequence of Reading
         Readings of any number of readers and arms; those of other cases are left out.
     participants : sequence of ParticipantSummary
@@ -196,14 +197,22 @@ class ReportContent:
 
     @property
     def main(self) -> ModelResult:
-        """The model reported on."""
+        """The model reported on; an InputError if the report is on readers alone."""
+        if not self.named_models:
+            raise InputError("there is no model in this report", remedy="Run `spinefx train WORKSPACE`")
         return self.named_models[0]
+
+    @property
+    def lead(self) -> str:
+        """Name of the model reported on or, without one, of the first reader; empty if there is neither."""
+        return next(iter(self.all_readings), "")
 
     @cached_property
     def all_readings(self) -> dict[str, tuple[Reading, ...]]:
         """Readings by reader or model, the model reported on first."""
         models = {model.name: model.readings for model in self.named_models}
-        return {self.main.name: self.main.readings} | self.human_readings | models
+        first = dict(list(models.items())[:1])
+        return first | self.human_readings | models
 
     @cached_property
     def diagnoses(self) -> dict[str, dict[str, Diagnosis]]:

@@ -72,10 +72,15 @@ def render_report(content: ReportContent) -> dict[str, bytes]:
 
 def _summary(content: ReportContent) -> str:
     """Summarise the result in two sentences, with intervals and the majority baseline."""
-    table = performance_table(content.truth, (), [content.main])
-    row = dict(zip(table.columns, table.rows[0], strict=True))
     diagnosis, baseline = majority_baseline(content.truth)
     malignant = len(content.cases_of(Diagnosis.MALIGNANT))
+    if not content.models:
+        return (
+            f"{len(content.truth)} cases, {malignant} malignant, and {len(content.human_readings)} readers, without a "
+            f"model. Always diagnosing {diagnosis} would have an accuracy of {baseline.accuracy}."
+        )
+    table = performance_table(content.truth, (), [content.main])
+    row = dict(zip(table.columns, table.rows[0], strict=True))
     area = "" if row["AUC"] is None else f", area under the ROC curve {row['AUC']}"
     return (
         f"{len(content.truth)} cases, {malignant} malignant. {content.main.name}: sensitivity {row['sensitivity']}, "

@@ -166,14 +166,14 @@ def subgroup_section(content: ReportContent) -> Section:
             )
             for label in content.all_readings
         }
-        shown.append(tables[content.main.name])
+        shown.append(tables[content.lead])
         if len(tables) > 1:
             rows = tuple((label, *row) for label, table in tables.items() for row in table.rows)
-            one = tables[content.main.name]
+            one = tables[content.lead]
             folded.append(
                 ResultTable(f"{one.name}_all", f"{one.title}, every reader", ("reader", *one.columns), rows, one.note)
             )
-    text = [f"Performance of {content.main.name}{'; tables of every reader are folded below' if folded else ''}."]
+    text = [f"Performance of {content.lead}{'; tables of every reader are folded below' if folded else ''}."]
     if "collapse" in known:
         text.append(f"Collapse was scored by {content.reference}. Vertebrae without collapse are easier to diagnose.")
     return Section("subgroups", "Subgroups", tuple(text), tuple(shown), tuple(folded))

@@ -283,8 +283,8 @@ class Roc:
         values, truth = np.asarray(scores, float), np.asarray(malignant, bool)
         if not truth.any() or truth.all():
             raise InputError("a ROC curve of one class", allowed="at least one malignant and one benign case")
-        if not np.isfinite(values).all():
-            raise InputError("scores that are not finite", allowed="finite scores")
+        if np.isnan(values).any() or np.isposinf(values).any():
+            raise InputError("scores that are not finite", allowed="finite scores; minus infinity is the lowest")
         thresholds = np.concatenate([[np.inf], np.unique(values)[::-1]])
         positives, negatives = np.sort(values[truth]), np.sort(values[~truth])
         tpr = 1 - np.searchsorted(positives, thresholds, side="left") / positives.size

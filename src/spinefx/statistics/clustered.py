@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from spinefx.errors import InputError
-from spinefx.statistics.effect import NIL_VARIANCE, Effect, Scale, check_scale, infer
+from spinefx.statistics.effect import NIL_VARIANCE, Effect, Scale, check_scale, effect_table, infer
 from spinefx.statistics.estimate import Estimate
 from spinefx.statistics.mrmc.covariance import structural_components
+from spinefx.statistics.ratings import finite_ratings
+from spinefx.statistics.table import ResultTable
 
 __all__ = [
     "ClusteredResult",
@@ -55,6 +57,12 @@ class ClusteredResult:
     benign_clusters: int | None
     notes: tuple[str, ...]
 
+    @property
+    def table(self) -> ResultTable:
+        """The estimate as a table of one row."""
+        title = f"{self.findings} findings in {self.clusters} clusters"
+        return effect_table("clustered", title, (self.effect,), " ".join(self.notes))
+
 
 def clustered_auc(
     scores: ArrayLike,
@@ -69,7 +77,8 @@ def clustered_auc(
     Parameters
     ----------
     scores : array_like, shape (finding,)
-        Higher means more likely malignant; findings without a score (NaN) are left out.
+        Higher means more likely malignant; findings without a score (NaN) are left out, and
+        minus infinity is the lowest score.
     malignant : array_like of bool, shape (finding,)
     cluster : sequence, shape (finding,)
         The patient, for example; a cluster may hold malignant and benign findings.
@@ -314,7 +323,8 @@ def _contributions(
     scores: Floats, malignant: ArrayLike, cluster: Sequence[object]
 ) -> tuple[Floats, Floats, tuple[int, int, int, int], tuple[str, ...]]:
     """Return areas, their covariances, the numbers of findings and clusters, and warnings."""
-    scored = np.isfinite(scores).all(axis=0)
+    scored = ~(np.isnan(scores) | np.isposinf(scores)).any(axis=0)
+    scores = np.array([finite_ratings(row) for row in scores])
     scores, truth, member = scores[:, scored], np.asarray(malignant, bool)[scored], _cluster_numbers(cluster)[scored]
     if not truth.any() or truth.all():
         raise InputError("findings of one class", allowed="at least one malignant and one benign finding")

@@ -13,6 +13,7 @@ from spinefx.errors import InputError
 from spinefx.statistics.effect import Scale, check_scale
 from spinefx.statistics.estimate import Estimate, Pairing, PValue, normal_quantile, normal_test
 from spinefx.statistics.mrmc.covariance import delong_covariance, structural_components
+from spinefx.statistics.ratings import finite_ratings
 
 __all__ = ["areas_with_covariance", "auc_difference", "auc_difference_unpaired", "auc_estimate"]
 
@@ -35,16 +36,16 @@ def areas_with_covariance(scores: ArrayLike, malignant: ArrayLike) -> tuple[NDAr
     Raises
     ------
     InputError
-        If a class is missing, a score is not finite, or the lengths differ.
+        If a class is missing, a score is not a number or plus infinity, or the lengths differ.
     """
     values, truth = np.atleast_2d(np.asarray(scores, float)), np.asarray(malignant, bool)
     if values.shape[1] != truth.size:
         raise InputError(f"{values.shape[1]} scores for {truth.size} diagnoses", allowed="one score per case")
     if not truth.any() or truth.all():
         raise InputError("a ROC curve of one class", allowed="at least one malignant and one benign case")
-    if not np.isfinite(values).all():
-        raise InputError("scores that are not finite", allowed="finite scores")
-    parts = structural_components(values, truth)
+    if np.isnan(values).any() or np.isposinf(values).any():
+        raise InputError("scores that are not finite", allowed="finite scores; minus infinity is the lowest")
+    parts = structural_components(np.array([finite_ratings(row) for row in values]), truth)
     if min(truth.sum(), (~truth).sum()) < 2:
         return parts.values, np.full((len(values), len(values)), np.nan)
     return parts.values, delong_covariance(parts)

@@ -147,7 +147,8 @@ def measure_table(truth: object, diagnoses: object, *, prevalence: float | None 
     note = (
         "Sensitivity, specificity and accuracy with exact (Clopper-Pearson) 95% intervals; Table 2 has Wilson's. PPV "
         "and NPV with Wilson's intervals, at this cohort's prevalence. Intervals of likelihood ratios are symmetric on "
-        "the log scale; those of kappa and Matthews' correlation coefficient are by the delta method."
+        "the log scale; those of Cohen's kappa and Matthews' "
+        "correlation coefficient are by the delta method on Fisher's z scale."
     )
     return ResultTable("measures", "Further measures of accuracy", columns, tuple(rows), note)
 
@@ -173,7 +174,8 @@ def agreement_table(diagnoses: object) -> ResultTable:
         rows.append((one, other, len(shared), counts.accuracy, kappa(counts)))
     columns = ("reader 1", "reader 2", "cases", "same answer", "kappa")
     note = (
-        "Proportions with Wilson 95% intervals; Cohen's kappa with intervals by the delta method. Readers who agree "
+        "Proportions with Wilson 95% intervals; Cohen's kappa with intervals by the delta method on Fisher's z scale. "
+        "Readers who agree "
         "need not be right."
     )
     return ResultTable("agreement", "Agreement of every two readers", columns, tuple(rows), note)

@@ -8,7 +8,14 @@ from spinefx.cases.reading import Reading
 from spinefx.statistics.inputs import readings_from, truth_from
 from spinefx.vocabulary import Arm, Diagnosis
 
-__all__ = ["confidences_of", "diagnoses_by_reader", "diagnoses_from", "diagnoses_of", "readings_by_reader"]
+__all__ = [
+    "benefit_readings",
+    "confidences_of",
+    "diagnoses_by_reader",
+    "diagnoses_from",
+    "diagnoses_of",
+    "readings_by_reader",
+]
 
 
 def readings_by_reader(readings: object, truth: object = None) -> dict[str, tuple[Reading, ...]]:
@@ -25,15 +32,34 @@ def readings_by_reader(readings: object, truth: object = None) -> dict[str, tupl
     -------
     dict of str to tuple of Reading
         By reader, in the order of their first reading. Readings made with the model's assistance are listed under the
-        reader's name followed by ``, aided``.
+        reader's name followed by ``, aided``; those made with its answer flipped on purpose, by ``, perturbed``.
     """
     grouped: dict[str, list[Reading]] = {}
     known = None if truth is None else truth_from(truth)
     for reading in readings_from(readings):
         if known is None or reading.case_id in known:
-            reader = reading.reader_id if reading.arm == Arm.UNAIDED else f"{reading.reader_id}, aided"
+            reader = reading.reader_id if reading.arm == Arm.UNAIDED else f"{reading.reader_id}, {reading.arm}"
             grouped.setdefault(reader, []).append(reading)
     return {reader: tuple(own) for reader, own in grouped.items()}
+
+
+def benefit_readings(readings: Iterable[Reading]) -> tuple[Reading, ...]:
+    """Return the readings that measure the benefit of the model: unaided and aided ones of the same cases.
+
+    Parameters
+    ----------
+    readings : iterable of Reading
+
+    Returns
+    -------
+    tuple of Reading
+        Without perturbed readings, which measure reliance on an answer that was flipped on purpose, and without the
+        unaided reading of a case that the same reader read perturbed and not aided.
+    """
+    listed = tuple(readings)
+    read = {arm: {(one.reader_id, one.case_id) for one in listed if one.arm == arm} for arm in Arm}
+    dropped = read[Arm.PERTURBED] - read[Arm.AIDED]
+    return tuple(one for one in listed if one.arm != Arm.PERTURBED and (one.reader_id, one.case_id) not in dropped)
 
 
 def diagnoses_by_reader(readings: object, truth: object = None) -> dict[str, dict[str, Diagnosis]]:

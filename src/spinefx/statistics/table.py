@@ -62,7 +62,7 @@ class ResultTable:
         return replace(self, columns=tuple(self.columns[i] for i in kept), rows=rows, note=note, page_columns=())
 
     def to_tsv(self) -> str:
-        """Return the table as TSV; an estimate becomes three columns (value, ``_low``, ``_high``).
+        """Return the table as TSV; an estimate becomes three columns (value, ``_low``, ``_high``), p is not rounded.
 
         Returns
         -------
@@ -166,6 +166,8 @@ def _tsv_cells(cell: object, parts: bool) -> list[str]:
 def _exact(cell: object) -> str:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return "n/a"
+    if isinstance(cell, ShownP):
+        return "n/a" if np.isnan(cell.p) else repr(cell.p)
     return f"{cell:.6g}" if isinstance(cell, float) else printable(str(cell)) or "n/a"
 
 

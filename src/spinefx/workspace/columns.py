@@ -49,7 +49,10 @@ COLUMN_MEANINGS: dict[str, dict[str, Any]] = {
     },
     "readings": {
         "reader_id": {"Description": "Code of the reader"},
-        "arm": {"Description": "Without or with the model", "Levels": {"unaided": "without", "aided": "with"}},
+        "arm": {
+            "Description": "Without the model, with it, or with its answer flipped on purpose",
+            "Levels": {"unaided": "without", "aided": "with", "perturbed": "with a flipped answer"},
+        },
         "diagnosis": {"Description": "The reader's answer"},
         "confidence": {"Description": "Confidence that the fracture is malignant", "Units": "percent"},
         "seconds": {"Description": "Reading time", "Units": "s"},

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from spinefx.errors import TableError
-from spinefx.statistics.audit.claims import AuditedClaim, Claim, Verdict, parse_number, parse_p
+from spinefx.statistics.audit.claims import AuditedClaim, Claim, PrintedNumber, PrintedP, Verdict, parse_number, parse_p
+from spinefx.statistics.audit.listed_tests import tests_that_give as given_by
 from spinefx.statistics.audit.recompute import audit, audit_table, claims_from, example_claims
 
 Reference = Callable[[str], Any]
@@ -215,3 +218,188 @@ def test_unreadable_claims_are_refused(fields: dict[str, str]) -> None:
 def test_files_without_claims_are_refused(content: dict[str, Any]) -> None:
     with pytest.raises(TableError):
         claims_from(json.loads(json.dumps(content)), "file")
+
+
+# SciPy's p-values of a table of two groups or of discordant pairs, as references for the listed tests.
+def reference_p(test: str, b: int, c: int, n: int) -> float:
+    alternative = "less" if b < c else "greater"
+    e1, e2 = b, c
+    if test == "one-sided exact McNemar":
+        return float(stats.binomtest(b, b + c, 0.5, alternative=alternative).pvalue)
+    if test == "one-sided chi-square McNemar":
+        return float(stats.norm.sf(abs(b - c) / math.sqrt(b + c)))
+    table = [[e1, n - e1], [e2, n - e2]]
+    if test == "one-sided Fisher":
+        return float(stats.fisher_exact(table, alternative=alternative).pvalue)
+    if test == "one-sided chi-square":
+        return float(stats.chi2_contingency(table, correction=False).pvalue) / 2
+    if test == "corrected chi-square":
+        return float(stats.chi2_contingency(table).pvalue)
+    return float(stats.chi2_contingency(table, correction=False, lambda_="log-likelihood").pvalue)
+
+
+TESTS = (
+    "one-sided exact McNemar",
+    "one-sided chi-square McNemar",
+    "one-sided Fisher",
+    "one-sided chi-square",
+    "corrected chi-square",
+    "likelihood ratio",
+)
+
+
+@given(st.sampled_from(TESTS), st.integers(1, 25), st.integers(1, 25), st.integers(60, 90), st.booleans(), st.data())
+def test_a_p_value_of_any_listed_test_is_never_impossible(
+    test: str, b: int, c: int, n: int, truncated: bool, data: st.DataObject
+) -> None:
+    """Rounded or cut off, from unequal counts, with some errors shared where the readers are paired."""
+    if b == c:
+        c += 1
+    p = reference_p(test, b, c, n)
+    shared = data.draw(st.integers(0, n - b - c)) if "McNemar" in test and b + c <= n else 0
+    digits = data.draw(st.integers(2, 4))
+    shown = f"{math.floor(p * 10**digits) / 10**digits:.{digits}f}" if truncated else f"{p:.{digits}f}"
+    found = audit([Claim("x", "paired", f"p = {shown}", f"{b + shared}/{n} {c + shared}/{n}")])[0]
+    assert found.verdict in {Verdict.POSSIBLE, Verdict.CONFIRMED}
+    printed = PrintedP("=", PrintedNumber(p, 1e-9))
+    assert test in {one.test for one in given_by(printed, b + shared, n, c + shared, n, paired=True)}
+
+
+def test_the_test_that_gives_a_p_value_is_named_with_its_table() -> None:
+    p = stats.binomtest(5, 12, 0.5, alternative="less").pvalue
+    found = audit([Claim("x", "paired", f"p = {p:.4f}", "9/50 11/50")])[0]
+    assert found.verdict == Verdict.POSSIBLE
+    assert found.remark == "given by: one-sided exact McNemar, b = 5, c = 7"
+    p = stats.fisher_exact([[25, 25], [54, 86]], alternative="greater").pvalue
+    found = audit([Claim("x", "groups", f"p = {p:.3f}", "25/50 54/140")])[0]
+    assert found.remark.startswith("given by: one-sided Fisher")
+    assert "Tests tried for a p-value: exact McNemar" in audit_table([found]).note
+    cut = audit([Claim("x", "paired", "p = 0.03", "1/50 8/50")])[0]
+    assert "truncated instead of rounded" in cut.remark
+
+
+@pytest.mark.parametrize(
+    ("kind", "printed", "counts", "wanted"),
+    [
+        ("share", "70.0% (55.4, 82.1)", "35/50", Verdict.CONFIRMED),
+        ("share", "70.0% (55.4,82.1)", "35/50", Verdict.CONFIRMED),
+        ("share", "70.0 [55.4-82.1]", "35/50", Verdict.CONFIRMED),
+        ("share", "70,0% (95% CI: 55,4; 82,1)", "35/50", Verdict.CONFIRMED),
+        ("share", "47/50 (94%)", "47/50", Verdict.CONFIRMED),
+        ("share", "94% (47/50)", "47/50", Verdict.CONFIRMED),
+        ("share", "47 of 50 (94%)", "?/50", Verdict.CONFIRMED),
+        ("share", "47/50 (94%)", "46/50", Verdict.INCONSISTENT),
+        ("share", "47/50 (96%)", "47/50", Verdict.INCONSISTENT),
+        ("share", "94,0%", "47/50", Verdict.CONFIRMED),
+        ("share", "94", "47/50", Verdict.CONFIRMED),
+        ("share", "93", "47/50", Verdict.INCONSISTENT),
+        ("share", "0·94", "47/50", Verdict.CONFIRMED),
+        ("share", "12.3%", "1,234/10,000", Verdict.CONFIRMED),
+        ("share", "1,234/10,000 (12.3%)", "1,234/10,000", Verdict.CONFIRMED),
+        ("share", "12.3%", "1\u202f234/10\u202f000", Verdict.CONFIRMED),
+        ("share", "910", "128/140", Verdict.IMPOSSIBLE),
+        ("groups", "0·45", "1/50 8/140", Verdict.CONFIRMED),
+        ("groups", "0,45", "1/50 8/140", Verdict.CONFIRMED),
+        ("groups", "<.001", "17/50 3/140", Verdict.CONFIRMED),
+        ("groups", "P value < 0.001*", "17/50 3/140", Verdict.CONFIRMED),
+        ("groups", "8.4 × 10⁻⁹", "17/50 3/140", Verdict.CONFIRMED),
+        ("groups", "NS", "25/50 54/140", Verdict.CONFIRMED),
+        ("groups", "n.s.", "25/50 54/140", Verdict.CONFIRMED),
+        ("groups", "NS", "17/50 3/140", Verdict.NOT_REPRODUCED),
+        ("paired", "NS", "54/140 1/140", Verdict.IMPOSSIBLE),
+        ("gain", "78 to 94", "39/50 47/50", Verdict.CONFIRMED),
+        ("sum", "1,200 + 34", "1,234", Verdict.CONFIRMED),
+    ],
+)
+def test_what_papers_print_is_read(kind: str, printed: str, counts: str, wanted: Verdict) -> None:
+    assert verdict(kind, printed, counts) == wanted
+
+
+@given(st.integers(1, 30_000), st.data())
+def test_every_way_of_printing_a_share_is_read_alike(n: int, data: st.DataObject) -> None:
+    k = data.draw(st.integers(0, n))
+    percent = f"{100 * k / n:.1f}"
+    ways = [
+        f"{percent}%",
+        percent,
+        percent.replace(".", ",") + "%",
+        percent.replace(".", "·") + " %",
+        f"{k}/{n} ({percent}%)",
+        f"{k:,}/{n:,} ({percent}%)",
+        f"{percent}% ({k}/{n})",
+        f"{percent}% (0.1, 99.9)",
+    ]
+    for way in ways:
+        assert verdict("share", way, f"{k:,}/{n:,}") == Verdict.CONFIRMED, way
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"), [("83.8, 97.9", "Wilson"), ("83.5, 98.7", "Clopper-Pearson"), ("1, 2", "none")]
+)
+def test_the_interval_of_a_share_is_named(limits: str, name: str) -> None:
+    assert name in audit([Claim("x", "share", f"94.0% ({limits})", "47/50")])[0].remark
+
+
+def test_the_audit_goes_on_after_a_line_that_it_cannot_read() -> None:
+    lines = [
+        {"claim": "good", "kind": "share", "printed": "34%", "counts": "48/140"},
+        {"claim": "no kind", "kind": "nonsense", "printed": "34%", "counts": "48/140"},
+        {"claim": "no number", "kind": "share", "printed": "about a third", "counts": "48/140"},
+        {"claim": "no count", "kind": "groups", "printed": "0.1", "counts": "?/2 1/2", "family": "f"},
+        {"colour": "red"},
+        3,
+        {"claim": "wrong", "kind": "share", "printed": "41%", "counts": "48/140"},
+    ]
+    audited = audit(claims_from({"claims": lines}, "file"))
+    verdicts = [one.verdict for one in audited]
+    assert verdicts == [Verdict.CONFIRMED, *[Verdict.UNREADABLE] * 5, Verdict.INCONSISTENT]
+    assert all(one.remark for one in audited[1:6])
+    assert "5 could not be read" in audit_table(audited).note
+
+
+def test_twenty_planted_slips_are_found_and_none_in_the_clean_copy() -> None:
+    clean = [
+        ("share", "34.3%", "48/140"),
+        ("share", "78%", "39/50"),
+        ("share", "0.92", "175/190"),
+        ("share", "47/50 (94%)", "47/50"),
+        ("groups", "p < 0.001", "17/50 3/140"),
+        ("groups", "0.45", "1/50 8/140"),
+        ("groups", "0.0058", "16/50 19/140"),
+        ("groups", "NS", "25/50 54/140"),
+        ("paired", "p < 0.001", "54/140 1/140"),
+        ("paired", "p = 0.0078", "11/50 3/50"),
+        ("sum", "86 + 54", "140"),
+        ("sum", "47 + 128 + 3 + 12", "190"),
+        ("mean", "66.9", "50*61.7 140*68.8"),
+        ("gain", "78% 94%", "39/50 47/50"),
+        ("share", "91.4 (85.6, 95.0)", "128/140"),
+    ]
+    slips = [
+        ("share", "41%", "48/140"),
+        ("share", "43.3%", "48/140"),
+        ("share", "87%", "39/50"),
+        ("share", "0.29", "175/190"),
+        ("share", "910%", "128/140"),
+        ("share", "47/50 (49%)", "47/50"),
+        ("share", "46/50 (92%)", "47/50"),
+        ("groups", "p < 0.001", "1/50 8/140"),
+        ("groups", "0.045", "1/50 8/140"),
+        ("groups", "0.07", "16/50 19/140"),
+        ("groups", "NS", "17/50 3/140"),
+        ("groups", "p > 0.05", "44/50 31/140"),
+        ("paired", "p < 0.001", "11/50 3/50"),
+        ("paired", "p = 0.78", "11/50 3/50"),
+        ("paired", "NS", "54/140 1/140"),
+        ("sum", "98 + 54", "140"),
+        ("sum", "47 + 128 + 3 + 21", "190"),
+        ("mean", "66.5", "50*61.7 140*68.8"),
+        ("gain", "87% 94%", "39/50 47/50"),
+        ("share", "31.4 (85.6, 95.0)", "128/140"),
+    ]
+
+    def judge(lines: list[tuple[str, str, str]]) -> list[Verdict]:
+        return [one.verdict for one in audit([Claim(f"{n}", *line) for n, line in enumerate(lines)])]
+
+    assert all(one.is_tenable and one is not Verdict.UNREADABLE for one in judge(clean))
+    assert not any(one.is_tenable for one in judge(slips))

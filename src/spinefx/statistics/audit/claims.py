@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from spinefx.errors import TableError
+from spinefx.statistics.audit.printed import PrintedShare, is_not_significant, plain_count, plain_number, split_share
 
 __all__ = [
     "CLAIM_FIELDS",
@@ -16,10 +17,12 @@ __all__ = [
     "Claim",
     "PrintedNumber",
     "PrintedP",
+    "UnreadClaim",
     "Verdict",
     "parse_counts",
     "parse_number",
     "parse_p",
+    "parse_printed_share",
     "parse_shares",
 ]
 
@@ -35,7 +38,7 @@ KINDS = {
 }
 CLAIM_FIELDS = ("claim", "kind", "printed", "counts", "family", "shared", "needs", "note")
 LARGEST_COUNT = 1_000_000
-P_PATTERN = re.compile(r"p?(<=|>=|≤|≥|<|>|=)?([0-9.]+(?:e-?[0-9]{1,3})?)", re.IGNORECASE)
+P_PATTERN = re.compile(r"(?:p(?:-?values?)?)?(<=|>=|≤|≥|<|>|=)?([0-9.]+(?:e-?[0-9]{1,3})?)", re.IGNORECASE)
 
 
 class Verdict(StrEnum):
@@ -48,11 +51,12 @@ class Verdict(StrEnum):
     INCONSISTENT = "inconsistent"
     CONTRADICTED = "contradicted"
     IMPOSSIBLE = "impossible"
+    UNREADABLE = "unreadable"
 
     @property
     def is_tenable(self) -> bool:
-        """Whether the claim can be true as printed."""
-        return self in {Verdict.CONFIRMED, Verdict.POSSIBLE, Verdict.INCOMPLETE}
+        """Whether the claim can be true as printed; one that could not be read was not judged."""
+        return self in {Verdict.CONFIRMED, Verdict.POSSIBLE, Verdict.INCOMPLETE, Verdict.UNREADABLE}
 
 
 @dataclass(frozen=True)
@@ -115,19 +119,39 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class UnreadClaim:
+    """A line that could not be read as a claim.
+
+    Parameters
+    ----------
+    claim : str
+        Where the line is.
+    reason : str
+        What is wrong with it.
+    printed, note : str
+        Empty: what a line holds that could not be read is not repeated.
+    """
+
+    claim: str
+    reason: str
+    printed: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class AuditedClaim:
     """A claim with the result recomputed from its counts.
 
     Parameters
     ----------
-    claim : Claim
+    claim : Claim or UnreadClaim
     recomputed : str
     verdict : Verdict
     remark : str
         Under which condition the claim holds, or which value would agree; may be empty.
     """
 
-    claim: Claim
+    claim: Claim | UnreadClaim
     recomputed: str
     verdict: Verdict
     remark: str = ""
@@ -199,6 +223,23 @@ class PrintedP:
             return p <= bound or self.number.fits(p)
         return p > bound or (self.relation == ">=" and self.number.fits(p))
 
+    def is_truncation_of(self, p: float) -> bool:
+        """Return whether the printed value is a p-value cut off after its last printed digit.
+
+        Parameters
+        ----------
+        p : float
+
+        Returns
+        -------
+        bool
+            False for a bound, and for a value that agrees by rounding.
+        """
+        bound, unit = self.number.value, 2 * self.number.half_unit
+        return (
+            self.relation == "=" and not self.fits(p) and bound <= p * (1 + 1e-9) and p <= (bound + unit) * (1 + 1e-9)
+        )
+
     def shifted(self, power: int) -> PrintedP:
         """Return the p-value with its decimal point moved.
 
@@ -224,7 +265,8 @@ def parse_p(text: str, where: str) -> PrintedP:
     Parameters
     ----------
     text : str
-        For example ``p < 0.001``, ``0.045`` or ``p = 1``.
+        For example ``p < 0.001``, ``<.001``, ``0.045``, ``0·045``, ``0,045``, ``p = 1`` or ``NS``, which is read as
+        0.05 or more.
     where : str
         Place of the text, for error messages.
 
@@ -237,7 +279,9 @@ def parse_p(text: str, where: str) -> PrintedP:
     TableError
         If the text is not a p-value.
     """
-    match = P_PATTERN.fullmatch(re.sub(r"\s", "", text))
+    if is_not_significant(text):
+        return PrintedP(">=", PrintedNumber(0.05, 0.0))
+    match = P_PATTERN.fullmatch(plain_number(text))
     if match is None:
         raise TableError("printed is not a p-value", where=where, allowed="such as p < 0.001, 0.045 or p = 1")
     relation = {"≤": "<=", "≥": ">=", None: "="}.get(match[1], match[1]) or "="
@@ -250,7 +294,7 @@ def parse_number(text: str, where: str) -> PrintedNumber:
     Parameters
     ----------
     text : str
-        ``41%`` is read as 0.41; ``0.94`` and ``66.5`` as they are.
+        ``41%`` is read as 0.41; ``0.94``, ``66.5`` and ``66,5`` as they are.
     where : str
         Place of the text, for error messages.
 
@@ -263,11 +307,44 @@ def parse_number(text: str, where: str) -> PrintedNumber:
     TableError
         If the text is not a number.
     """
-    bare = text.strip().removesuffix("%").strip()
-    number = _exact(bare, where)
-    if text.strip().endswith("%"):
+    bare = plain_number(text)
+    number = _exact(bare.removesuffix("%"), where)
+    if bare.endswith("%"):
         return PrintedNumber(number.value / 100, number.half_unit / 100)
     return number
+
+
+def parse_printed_share(claim: Claim) -> tuple[tuple[PrintedNumber, ...], PrintedShare]:
+    """Parse a printed proportion or percentage, with the counts and the interval that may stand beside it.
+
+    Parameters
+    ----------
+    claim : Claim
+        Printed as ``94%``, ``94``, ``0.94``, ``70.0% (55.4, 82.1)``, ``47/50 (94%)`` or ``47/50``.
+
+    Returns
+    -------
+    values : tuple of PrintedNumber
+        The proportions that may be meant: a number without sign may be a proportion or a percentage. Empty if only
+        counts are printed.
+    share : PrintedShare
+        The parts.
+
+    Raises
+    ------
+    TableError
+        If it is written in another way.
+    """
+    share = split_share(claim.printed)
+    if share is None:
+        allowed = "such as 94%, 0.94, 47/50 (94%) or 70.0% (55.4, 82.1)"
+        raise TableError("printed is not a share", where=claim.claim, allowed=allowed)
+    if not share.value:
+        return (), share
+    number = parse_number(share.value, claim.claim)
+    if share.value.endswith("%"):
+        return (number,), share
+    return (number, PrintedNumber(number.value / 100, number.half_unit / 100)), share
 
 
 def parse_shares(claim: Claim, number: int) -> list[tuple[int | None, int]]:
@@ -289,7 +366,7 @@ def parse_shares(claim: Claim, number: int) -> list[tuple[int | None, int]]:
     TableError
         If the counts are not written so, or a count exceeds its total.
     """
-    parts = claim.counts.split()
+    parts = plain_count(claim.counts).split()
     pairs = [part.partition("/") for part in parts]
     if len(parts) != number or any(not slash for _, slash, _ in pairs):
         raise TableError("counts are not in the notation of the kind", where=claim.claim, allowed=KINDS[claim.kind])
@@ -327,6 +404,7 @@ def parse_counts(text: str, claim: Claim) -> tuple[int, str]:
 
 
 def _count(text: str, where: str) -> int:
+    text = plain_count(text)
     if not text.strip().isdecimal() or int(text) > LARGEST_COUNT:
         raise TableError(
             "a count is not a whole number, or too large", where=where, allowed=f"a whole number up to {LARGEST_COUNT}"

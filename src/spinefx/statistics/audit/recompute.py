@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -17,21 +18,24 @@ from spinefx.statistics.audit.claims import (
     Claim,
     PrintedNumber,
     PrintedP,
+    UnreadClaim,
     Verdict,
     parse_counts,
     parse_number,
     parse_p,
+    parse_printed_share,
     parse_shares,
 )
+from spinefx.statistics.audit.listed_tests import LISTED_TESTS, name_tests, tests_that_give
 from spinefx.statistics.contingency import chi_square_p, fisher_p
-from spinefx.statistics.estimate import bare_p, holm
+from spinefx.statistics.estimate import bare_p, clopper_pearson, holm, normal_quantile, wilson
 from spinefx.statistics.inputs import rows_of
 from spinefx.statistics.paired.intervals import paired_difference
 from spinefx.statistics.paired.mcnemar import MCNEMAR_METHODS, attainable_mcnemar
 from spinefx.statistics.paired.table import PairedTable
 from spinefx.statistics.table import ResultTable
 
-__all__ = ["EXAMPLE", "audit", "audit_table", "claims_from", "example_claims"]
+__all__ = ["EXAMPLE", "audit", "audit_table", "claims_from", "example_claims", "read_each"]
 
 EXAMPLE = "yeh2022"
 SHORT = {"exact": "exact", "midp": "mid-p", "chi2": "chi-square", "chi2cc": "chi-square corrected"}
@@ -39,11 +43,13 @@ MOST_COUNTS_NAMED = 4
 # A paired claim is tested for every number of shared errors; this many take a few seconds.
 MOST_SHARED_ERRORS = 10_000
 FOLD_DRAWS = 2000
+NORMAL_95 = normal_quantile(0.95)
+Families = dict[str, dict[Claim, tuple[float, float]]]
 # True areas assumed for claims about folds, and correlations assumed between slices of one patient.
 ASSUMED_AREAS, ASSUMED_CORRELATIONS = (0.95, 0.98), (0.5, 0.9)
 
 
-def claims_from(content: Mapping[str, Any], where: str) -> tuple[Claim, ...]:
+def claims_from(content: Mapping[str, Any], where: str) -> tuple[Claim | UnreadClaim, ...]:
     """Read claims from a JSON object with a list ``claims``.
 
     Parameters
@@ -55,26 +61,61 @@ def claims_from(content: Mapping[str, Any], where: str) -> tuple[Claim, ...]:
 
     Returns
     -------
-    tuple of Claim
+    tuple of Claim or UnreadClaim
+        An unread one in place of a claim with an unknown field or a value that is not a text.
 
     Raises
     ------
     TableError
-        If the list is missing, a field is unknown, or a value is not a text.
+        If the list is missing, or none of its claims can be read.
     """
     listed = content.get("claims")
     if not isinstance(listed, list) or not listed:
         raise TableError("no list of claims", where=where, allowed='{"claims": [{"claim": ..., "kind": ...}, ...]}')
-    claims = []
-    for number, fields in enumerate(listed, start=1):
-        place = f"{where}, claim {number}"
-        if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
-            raise TableError("a claim that is not an object of texts", where=place, allowed=", ".join(CLAIM_FIELDS))
-        unknown = sorted(set(fields) - set(CLAIM_FIELDS))
-        if unknown:
-            raise TableError("a field that is not known", where=place, allowed=", ".join(CLAIM_FIELDS))
-        claims.append(Claim(**(dict.fromkeys(CLAIM_FIELDS[:4], "") | fields)))
+    return read_each([partial(_claim, fields, f"{where}, claim {number}") for number, fields in enumerate(listed, 1)])
+
+
+def read_each(readers: Sequence[Callable[[], Claim]]) -> tuple[Claim | UnreadClaim, ...]:
+    """Read claims one by one, and go on after one that cannot be read.
+
+    Parameters
+    ----------
+    readers : sequence of callable
+        Each returns a claim, or raises.
+
+    Returns
+    -------
+    tuple of Claim or UnreadClaim
+
+    Raises
+    ------
+    TableError
+        The first error, if no claim can be read.
+    """
+    claims: list[Claim | UnreadClaim] = []
+    errors = []
+    for number, read in enumerate(readers, start=1):
+        try:
+            claims.append(read())
+        except TableError as error:
+            errors.append(error)
+            claims.append(UnreadClaim(error.where or f"claim {number}", _reason(error)))
+    if errors and len(errors) == len(claims):
+        raise errors[0]
     return tuple(claims)
+
+
+def _reason(error: TableError) -> str:
+    return f"{error.found}{f'; expected {error.allowed}' if error.allowed else ''}"
+
+
+def _claim(fields: object, place: str) -> Claim:
+    if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+        raise TableError("a claim that is not an object of texts", where=place, allowed=", ".join(CLAIM_FIELDS))
+    unknown = sorted(set(fields) - set(CLAIM_FIELDS))
+    if unknown:
+        raise TableError("a field that is not known", where=place, allowed=", ".join(CLAIM_FIELDS))
+    return Claim(**(dict.fromkeys(CLAIM_FIELDS[:4], "") | fields))
 
 
 def example_claims() -> tuple[Claim, ...]:
@@ -85,7 +126,7 @@ def example_claims() -> tuple[Claim, ...]:
     tuple of Claim
     """
     text = (resources.files("spinefx.statistics.audit") / "examples" / f"{EXAMPLE}.json").read_text(encoding="utf-8")
-    return claims_from(json.loads(text), EXAMPLE)
+    return tuple(one for one in claims_from(json.loads(text), EXAMPLE) if isinstance(one, Claim))
 
 
 def audit(claims: object) -> tuple[AuditedClaim, ...]:
@@ -93,36 +134,51 @@ def audit(claims: object) -> tuple[AuditedClaim, ...]:
 
     Parameters
     ----------
-    claims : sequence of Claim, DataFrame or other table
+    claims : sequence of Claim or UnreadClaim, DataFrame or other table
         The columns of a table are the fields of :class:`spinefx.statistics.audit.claims.Claim`; all cells are texts.
 
     Returns
     -------
     tuple of AuditedClaim
-        In the order given. A verdict concerns the numbers as they were transcribed; it cannot tell an error of the
+        In the order given; a claim whose numbers cannot be read is unreadable, and the others are judged. A verdict
+        concerns the numbers as they were transcribed; it cannot tell an error of the
         authors from one of the printer or of the transcription.
 
     Raises
     ------
     TableError
-        If a count or a printed number cannot be read.
+        If none of the claims can be read.
     """
-    checks = {"share": _share, "paired": _paired, "gain": _gain, "sum": _sum, "mean": _mean, "folds": _folds}
     listed = _claims(claims)
     families = _families(listed)
     audited = []
+    errors = []
     for claim in listed:
-        if claim.kind == "groups":
-            found = _groups(claim, families)
-        elif claim.kind == "tally":
-            found = _tally(claim, families)
-        else:
-            found = checks[claim.kind](claim)
-        if claim.needs and found.verdict in {Verdict.CONFIRMED, Verdict.POSSIBLE}:
-            remark = "; ".join(part for part in (found.remark, f"not printed: {claim.needs}") if part)
-            found = AuditedClaim(claim, found.recomputed, Verdict.INCOMPLETE, remark)
-        audited.append(found)
+        if isinstance(claim, UnreadClaim):
+            audited.append(AuditedClaim(claim, "", Verdict.UNREADABLE, claim.reason))
+            continue
+        try:
+            audited.append(_audited(claim, families))
+        except TableError as error:
+            errors.append(error)
+            audited.append(AuditedClaim(claim, "", Verdict.UNREADABLE, _reason(error)))
+    if errors and all(one.verdict is Verdict.UNREADABLE for one in audited):
+        raise errors[0]
     return tuple(audited)
+
+
+def _audited(claim: Claim, families: Families) -> AuditedClaim:
+    checks = {"share": _share, "paired": _paired, "gain": _gain, "sum": _sum, "mean": _mean, "folds": _folds}
+    if claim.kind == "groups":
+        found = _groups(claim, families)
+    elif claim.kind == "tally":
+        found = _tally(claim, families)
+    else:
+        found = checks[claim.kind](claim)
+    if claim.needs and found.verdict in {Verdict.CONFIRMED, Verdict.POSSIBLE}:
+        remark = "; ".join(part for part in (found.remark, f"not printed: {claim.needs}") if part)
+        return AuditedClaim(claim, found.recomputed, Verdict.INCOMPLETE, remark)
+    return found
 
 
 def audit_table(audited: Sequence[AuditedClaim]) -> ResultTable:
@@ -148,22 +204,26 @@ def audit_table(audited: Sequence[AuditedClaim]) -> ResultTable:
     )
     untenable = sum(not one.verdict.is_tenable for one in audited)
     note = f"{untenable} of {len(rows)} claims cannot be true as printed, given the counts beside them."
+    unread = sum(one.verdict is Verdict.UNREADABLE for one in audited)
+    if unread:
+        note += f" {unread} could not be read."
+    note += f" Tests tried for a p-value: {LISTED_TESTS}."
     return ResultTable("audit", "Audit", ("claim", "published", "recomputed", "verdict", "remark"), rows, note)
 
 
-def _claims(claims: object) -> tuple[Claim, ...]:
-    if isinstance(claims, Sequence) and all(isinstance(one, Claim) for one in claims):
+def _claims(claims: object) -> tuple[Claim | UnreadClaim, ...]:
+    if isinstance(claims, Sequence) and all(isinstance(one, Claim | UnreadClaim) for one in claims):
         return tuple(claims)
     rows = rows_of(claims, required=CLAIM_FIELDS[:2], where="claims")
     texts = [{name: str(cell) for name, cell in row.items() if cell is not None} for row in rows]
     return claims_from({"claims": texts}, "claims")
 
 
-def _families(claims: Sequence[Claim]) -> dict[str, dict[Claim, tuple[float, float]]]:
+def _families(claims: Sequence[Claim | UnreadClaim]) -> Families:
     """Return the p-value of Fisher's test of every group claim, unadjusted and adjusted by Holm, by family."""
     members: dict[str, list[Claim]] = {}
     for claim in claims:
-        if claim.kind == "groups" and claim.family:
+        if isinstance(claim, Claim) and claim.kind == "groups" and claim.family and _is_readable(claim):
             members.setdefault(claim.family_name, []).append(claim)
     families = {}
     for name, mine in members.items():
@@ -172,6 +232,13 @@ def _families(claims: Sequence[Claim]) -> dict[str, dict[Claim, tuple[float, flo
         adjusted = holm(p, size)
         families[name] = dict(zip(mine, zip(p, adjusted, strict=True), strict=True))
     return families
+
+
+def _is_readable(claim: Claim) -> bool:
+    try:
+        return bool(_known(claim))
+    except TableError:
+        return False
 
 
 def _group_p(claim: Claim) -> dict[str, float]:
@@ -183,7 +250,7 @@ def _group_p(claim: Claim) -> dict[str, float]:
     }
 
 
-def _groups(claim: Claim, families: Mapping[str, Mapping[Claim, tuple[float, float]]]) -> AuditedClaim:
+def _groups(claim: Claim, families: Families) -> AuditedClaim:
     printed, found = parse_p(claim.printed, claim.claim), _group_p(claim)
     recomputed = ", ".join(f"{name} {bare_p(p)}" for name, p in found.items())
     if claim.family:
@@ -195,6 +262,10 @@ def _groups(claim: Claim, families: Mapping[str, Mapping[Claim, tuple[float, flo
         return AuditedClaim(
             claim, recomputed, Verdict.POSSIBLE, f"agrees with {' and '.join(fitting)}, not with Fisher"
         )
+    (k1, n1), (k2, n2) = _known(claim)
+    given = tests_that_give(printed, k1, n1, k2, n2, paired=False)
+    if given:
+        return AuditedClaim(claim, recomputed, Verdict.POSSIBLE, name_tests(given))
     remarks = []
     for power in (1, -1):
         moved = printed.shifted(power)
@@ -224,7 +295,10 @@ def _paired(claim: Claim) -> AuditedClaim:
         for table in attainable.tables
     }
     if not any(fits.values()):
-        remark = f"no number of shared errors gives {claim.printed}"
+        given = tests_that_give(printed, e1, n, e2, n, paired=True)
+        if given:
+            return AuditedClaim(claim, recomputed, Verdict.POSSIBLE, name_tests(given))
+        remark = f"no number of shared errors gives {claim.printed} by any of the tests tried"
         return AuditedClaim(claim, recomputed, Verdict.IMPOSSIBLE, remark)
     if all(len(methods) == len(MCNEMAR_METHODS) for methods in fits.values()):
         return AuditedClaim(claim, recomputed, Verdict.CONFIRMED, "for any number of shared errors")
@@ -243,24 +317,52 @@ def _paired(claim: Claim) -> AuditedClaim:
 
 
 def _share(claim: Claim) -> AuditedClaim:
-    printed = parse_number(claim.printed, claim.claim)
+    values, share = parse_printed_share(claim)
     ((k, n),) = parse_shares(claim, 1)
-    fitting = _counts_fitting(printed, n)
+    if share.count is not None and (share.count[1] != n or k not in (None, share.count[0])):
+        found = f"{share.count[0]}/{share.count[1]} printed, {claim.counts} counted"
+        return AuditedClaim(claim, found, Verdict.INCONSISTENT)
+    k = share.count[0] if share.count is not None and k is None else k
+    if k is not None and k > n:
+        raise TableError("a printed count above its total", where=claim.claim, allowed="counts from 0 to n")
+    fitting = sorted({count for value in values for count in _counts_fitting(value, n)})
     named = _named(fitting, n)
+    interval = _interval_remark(share.limits, k, n)
     if k is None:
-        verdict = Verdict.POSSIBLE if fitting else Verdict.IMPOSSIBLE
+        verdict = Verdict.POSSIBLE if fitting or not values else Verdict.IMPOSSIBLE
         return AuditedClaim(claim, named or f"no count of {n} gives {claim.printed}", verdict)
     recomputed = f"{100 * k / n:.1f}% ({k}/{n})"
-    if printed.fits(k / n):
-        return AuditedClaim(claim, recomputed, Verdict.CONFIRMED)
-    if printed.value - printed.half_unit > 1:
+    if not values or any(value.fits(k / n) for value in values):
+        return AuditedClaim(claim, recomputed, Verdict.CONFIRMED, interval)
+    if all(value.value - value.half_unit > 1 for value in values):
         return AuditedClaim(claim, recomputed, Verdict.IMPOSSIBLE, "more than 100%")
     remark = f"{claim.printed} would be {named}" if named else f"no count of {n} gives {claim.printed}"
-    return AuditedClaim(claim, recomputed, Verdict.INCONSISTENT, remark)
+    return AuditedClaim(claim, recomputed, Verdict.INCONSISTENT, "; ".join(filter(None, (remark, interval))))
+
+
+def _interval_remark(limits: tuple[str, str] | None, k: int | None, n: int) -> str:
+    """Name the usual 95% interval that gives the printed limits, which may be percentages or proportions."""
+    if limits is None or k is None:
+        return ""
+    printed = [parse_number(one, "interval") for one in limits]
+    scale = 1.0 if max(one.value for one in printed) <= 1 else 100.0
+    half = NORMAL_95 * np.sqrt(k * (n - k) / n**3)
+    intervals = {
+        "Wilson": (wilson(k, n).low, wilson(k, n).high),
+        "Clopper-Pearson": (clopper_pearson(k, n).low, clopper_pearson(k, n).high),
+        "Wald": (max(0.0, k / n - half), min(1.0, k / n + half)),
+    }
+    for name, ends in intervals.items():
+        if all(one.fits(scale * end) for one, end in zip(printed, ends, strict=True)):
+            return f"interval by {name}"
+    return "interval by none of Wilson, Clopper-Pearson and Wald"
 
 
 def _gain(claim: Claim) -> AuditedClaim:
     printed = [parse_number(part, claim.claim) for part in claim.printed.replace(" to ", " ").split()]
+    printed = [
+        number if number.value <= 1 else PrintedNumber(number.value / 100, number.half_unit / 100) for number in printed
+    ]
     (k1, n), (k2, n2) = _known(claim)
     if n != n2 or len(printed) != 2:
         found = "a claim that is not of two percentages of the same cases"
@@ -310,7 +412,7 @@ def _mean(claim: Claim) -> AuditedClaim:
     return AuditedClaim(claim, recomputed, verdict)
 
 
-def _tally(claim: Claim, families: Mapping[str, Mapping[Claim, tuple[float, float]]]) -> AuditedClaim:
+def _tally(claim: Claim, families: Families) -> AuditedClaim:
     bound, printed = parse_p(claim.counts, claim.claim), parse_number(claim.printed, claim.claim)
     members = families.get(claim.family_name)
     if not members:

@@ -411,7 +411,10 @@ def _check_design(study: ReaderStudy, design: Design, analysis: Analysis) -> Non
         raise InputError(
             "an arbitrary design, in which some readers used only some of the modalities",
             allowed="readers who all used every modality, or one modality each",
-            remedy="Use ustat_mrmc, which takes any design.",
+            remedy=(
+                "Leave out the models, which read in one modality only: study.only(readers=[...]). For readers who "
+                "used only some of the modalities use ustat_mrmc, which averages all readers of a modality."
+            ),
         )
     read = study.cells.sum(axis=1)
     if analysis != "FRRC" and read.min() < 2:

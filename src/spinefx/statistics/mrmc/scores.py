@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,11 +14,15 @@ from scipy.sparse.csgraph import connected_components
 
 from spinefx.errors import InputError, TableError
 from spinefx.statistics.inputs import columns_of, readings_from, truth_from
+from spinefx.statistics.ratings import finite_ratings, malignant_from
+from spinefx.statistics.readings import benefit_readings
 from spinefx.vocabulary import Diagnosis
 
-__all__ = ["Design", "Endpoint", "ReaderStudy", "StudyCounts"]
+__all__ = ["SMALLEST_CLASS", "Design", "Endpoint", "ReaderStudy", "StudyCounts"]
 
 Endpoint = Literal["auc", "sensitivity", "specificity"]
+# Fewest malignant, and benign, cases on which readers with different cases are compared.
+SMALLEST_CLASS = 5
 
 
 class Design(StrEnum):
@@ -116,10 +120,10 @@ class ReaderStudy:
         ----------
         reader, case : sequence
             Names or numbers, shape (row,); the order of first appearance is kept.
-        malignant : array_like of bool, shape (row,)
-            Truth of the row's case.
+        malignant : array_like, shape (row,)
+            Truth of the row's case: ``malignant`` and ``benign``, True and False, or 1 and 0.
         score : array_like, shape (row,)
-            NaN counts as missing.
+            NaN counts as missing. Minus infinity is the lowest rating (a case without a mark, as in RJafroc).
         modality : sequence or None
             None if there is only one.
 
@@ -133,9 +137,7 @@ class ReaderStudy:
             If the columns differ in length, a reading occurs twice, a case has two truths, or a score or a truth is not
             valid.
         """
-        values, truth = _numbers(score), np.asarray(malignant)
-        if truth.dtype.kind not in "biuf" or not np.isin(truth, (0, 1)).all():
-            raise TableError("a truth that is not binary", allowed="True and False, or 1 and 0")
+        values, truth = finite_ratings(_numbers(score)), malignant_from(malignant)
         columns = [["all"] * values.size if modality is None else list(modality), list(reader), list(case)]
         if {len(column) for column in columns} | {truth.size} != {values.size}:
             raise TableError("columns of unequal length", allowed="one row per reading")
@@ -174,7 +176,8 @@ class ReaderStudy:
         table : DataFrame or other table
             As for :func:`spinefx.statistics.inputs.columns_of`; numbers may be given as text.
         reader, case, score, malignant : str
-            Names of columns; ``score`` may have missing cells, ``malignant`` holds True and False, or 1 and 0.
+            Names of columns; ``score`` may have missing cells, ``malignant`` holds ``malignant`` and
+            ``benign``, True and False, or 1 and 0.
         modality : str or None
             None if there is only one.
 
@@ -198,7 +201,7 @@ class ReaderStudy:
             return cls.from_columns(
                 reader=columns[reader],
                 case=columns[case],
-                malignant=_numbers(columns[malignant], "truth"),
+                malignant=_truths(columns[malignant]),
                 score=_numbers([np.nan if value is None else value for value in columns[score]]),
                 modality=columns[modality] if modality else None,
             )
@@ -209,8 +212,10 @@ class ReaderStudy:
         readings: object,
         truth: object,
         score: Literal["confidence", "diagnosis"] = "confidence",
+        *,
+        arms: Sequence[str] | None = None,
     ) -> ReaderStudy:
-        """Create a study from readings, whose arms (unaided and aided) become the modalities.
+        """Create a study from readings, whose arms become the modalities.
 
         Parameters
         ----------
@@ -221,13 +226,19 @@ class ReaderStudy:
         score : {'confidence', 'diagnosis'}
             The confidence, if given; or the diagnosis as 1 for malignant and 0 for benign, to be analysed as
             sensitivity or specificity at a threshold of 0.5.
+        arms : sequence of str, optional
+            The arms to keep; by default unaided and aided, as
+            :func:`spinefx.statistics.readings.benefit_readings` returns them. Perturbed readings, in which the model's
+            answer was flipped on purpose, must be asked for by name.
 
         Returns
         -------
         ReaderStudy
         """
         of_case = truth_from(truth)
-        kept = [reading for reading in readings_from(readings) if reading.case_id in of_case]
+        listed = readings_from(readings)
+        chosen = benefit_readings(listed) if arms is None else [one for one in listed if one.arm in set(arms)]
+        kept = [reading for reading in chosen if reading.case_id in of_case]
         malignant = [reading.diagnosis == Diagnosis.MALIGNANT for reading in kept]
         confidence = [np.nan if reading.confidence is None else reading.confidence for reading in kept]
         return cls.from_columns(
@@ -265,6 +276,121 @@ class ReaderStudy:
         read = np.asarray(np.isfinite(scores).any(axis=(0, 1)), bool)
         cases = tuple(name for name, was_read in zip(self.cases, read, strict=True) if was_read)
         return ReaderStudy(scores[..., read], self.malignant[read], kept_modalities, kept_readers, cases)
+
+    def on_shared_cases(self, *, floor: int = SMALLEST_CLASS, keep: Sequence[str] = ()) -> tuple[ReaderStudy, str]:
+        """Return the study of the cases that all its readers read with all their modalities.
+
+        Parameters
+        ----------
+        floor : int
+            Smallest number of malignant, and of benign, cases for a comparison.
+        keep : sequence of str
+            Readers who are never left out, such as a model.
+
+        Returns
+        -------
+        study : ReaderStudy
+            Without readers who read fewer than ``floor`` cases of either class in common with the readers kept, or
+            fewer than half of the cases of the reader with the most.
+        note : str
+            Which readers and how many cases were left out; empty if none were.
+
+        Raises
+        ------
+        InputError
+            If fewer than ``floor`` cases of either class are left.
+        """
+        if not set(keep) <= set(self.readers):
+            raise InputError("no readings of a reader to keep", where="comparison of readers", allowed="their readings")
+        own = self._fully_read
+        must = [self.readers.index(name) for name in keep]
+        common: NDArray[np.bool_] = np.asarray(own[must].all(axis=0), bool)
+        sizes = (own & common).sum(axis=1)
+        largest = max((size for n, size in enumerate(sizes) if n not in must), default=0)
+        kept = list(must)
+        for n in sorted(set(range(len(self.readers))) - set(must), key=lambda n: -int(sizes[n])):
+            shared = np.asarray(common & own[n], bool)
+            if 2 * sizes[n] >= largest and min(shared[self.malignant].sum(), shared[~self.malignant].sum()) >= floor:
+                common = shared
+                kept.append(n)
+        malignant, benign = int(common[self.malignant].sum()), int(common[~self.malignant].sum())
+        if min(malignant, benign) < floor or len(kept) == len(must) < len(self.readers):
+            found = f"{malignant} malignant and {benign} benign cases" if len(kept) > len(must) else "no such reader"
+            raise InputError(
+                f"{found} in common",
+                where="comparison of readers",
+                allowed=f"{floor} or more cases of each class that all readers compared read",
+            )
+        names = tuple(self.readers[n] for n in sorted(kept))
+        dropped = [self.readers[n] for n in range(len(self.readers)) if n not in kept]
+        used = np.asarray(self.cells[:, sorted(kept)].any(axis=1), bool)
+        study = ReaderStudy(
+            self.scores[used][:, sorted(kept)][..., common],
+            self.malignant[common],
+            tuple(name for name, is_used in zip(self.modalities, used, strict=True) if is_used),
+            names,
+            tuple(self.cases[n] for n in np.flatnonzero(common)),
+        )
+        notes = []
+        if dropped:
+            notes.append(_left_out(dropped, floor))
+        if not common.all():
+            notes.append(
+                f"Compared on the {malignant} malignant and {benign} benign cases that all of them read, of "
+                f"{common.size} cases."
+            )
+        return study, " ".join(notes)
+
+    def on_enough_cases(self, *, floor: int = SMALLEST_CLASS) -> tuple[ReaderStudy, str]:
+        """Return the study of the readings whose reader read the case with all modalities that they used.
+
+        Parameters
+        ----------
+        floor : int
+            Smallest number of malignant, and of benign, such cases per reader.
+
+        Returns
+        -------
+        study : ReaderStudy
+            Without readers who have fewer than ``floor`` such cases of either class, or fewer than half of those of
+            the reader with the most. Unchanged if no reader read any case twice, as with cases nested in modalities.
+        note : str
+            Which readers and how many readings were left out; empty if none were.
+
+        Raises
+        ------
+        InputError
+            If no reader is left.
+        """
+        own = self._fully_read
+        sizes = own.sum(axis=1)
+        if not sizes.any():
+            return self, ""
+        smallest = np.minimum(own[:, self.malignant].sum(axis=1), own[:, ~self.malignant].sum(axis=1))
+        kept = [n for n in range(len(self.readers)) if smallest[n] >= floor and 2 * sizes[n] >= sizes.max()]
+        if not kept:
+            raise InputError(
+                "no reader with enough cases in all arms",
+                where="comparison of arms",
+                allowed=f"{floor} or more cases of each class that a reader read in all arms",
+            )
+        scores = np.where(own, self.scores, np.nan)[:, kept]
+        read = np.asarray(np.isfinite(scores).any(axis=(0, 1)), bool)
+        cases = tuple(name for name, was_read in zip(self.cases, read, strict=True) if was_read)
+        names = tuple(self.readers[n] for n in kept)
+        study = ReaderStudy(scores[..., read], self.malignant[read], self.modalities, names, cases)
+        dropped = [name for name in self.readers if name not in names]
+        single = int(np.isfinite(self.scores[:, kept]).sum() - np.isfinite(scores).sum())
+        notes = [_left_out(dropped, floor)] if dropped else []
+        if single:
+            notes.append(f"Left out: {single} readings of cases that their reader did not read in every arm.")
+        return study, " ".join(notes)
+
+    @property
+    def _fully_read(self) -> NDArray[np.bool_]:
+        """Whether a reader read a case with every modality that they used, shape (reader, case)."""
+        cells = self.cells
+        return np.array([np.isfinite(self.scores[cells[:, n], n]).all(axis=0) for n in range(len(self.readers))])
 
     @property
     def cells(self) -> NDArray[np.bool_]:
@@ -313,11 +439,28 @@ def _named_by_table() -> Iterator[None]:
         raise TableError(error.found, where="readings", allowed=error.allowed, remedy=error.remedy) from error
 
 
-def _numbers(score: ArrayLike, kind: str = "score") -> NDArray[np.float64]:
+def _truths(column: Sequence[object]) -> Any:
+    """Return the truths of a table, whose numbers a file writes as texts."""
+    if any(isinstance(one, str) and one.strip()[:1].isalpha() for one in column):
+        return [{"true": True, "false": False}.get(str(one).strip().lower(), one) for one in column]
+    try:
+        return np.asarray(column, float)
+    except (TypeError, ValueError) as error:
+        raise TableError("a truth that is not a number", allowed="malignant and benign, or 1 and 0") from error
+
+
+def _left_out(names: Sequence[str], floor: int) -> str:
+    return (
+        f"Left out: {', '.join(names)}, with fewer than {floor} cases of a class to compare or less than half as many "
+        "cases as the reader with the most."
+    )
+
+
+def _numbers(score: ArrayLike) -> NDArray[np.float64]:
     try:
         return np.asarray(score, float)
     except (TypeError, ValueError) as error:
-        raise TableError(f"a {kind} that is not a number", allowed="numbers, or NaN if missing") from error
+        raise TableError("a score that is not a number", allowed="numbers, or NaN if missing") from error
 
 
 def _numbered(column: Sequence[object]) -> tuple[tuple[str, ...], NDArray[np.intp]]:

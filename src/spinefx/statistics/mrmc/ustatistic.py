@@ -48,6 +48,12 @@ TO_COEFFICIENTS = np.array(
     ],
     float,
 )
+# How an estimator departs from iMRMC, whose own is `unbiased`.
+DEPARTURES = {
+    "centred": "Variances by the centred estimator: those of iMRMC where every reader read every case, other ones "
+    'otherwise; estimator="unbiased" is that of iMRMC.',
+    "mle": 'Variances from the empirical distribution, biased upwards; estimator="unbiased" is that of iMRMC.',
+}
 # Above this many degrees of freedom iMRMC uses the normal distribution.
 NORMAL_FROM = 50
 
@@ -211,7 +217,8 @@ def ustat_mrmc(
         )
         for a, b in combinations(range(len(own)), 2)
     )
-    notes = [
+    notes = [DEPARTURES[estimator]] if estimator in DEPARTURES else []
+    notes += [
         f"The estimated variance of {effect.label} is zero or negative, so there is no interval."
         for effect in (*means, *differences)
         if np.isnan(effect.estimate.low)

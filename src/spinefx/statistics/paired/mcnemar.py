@@ -81,6 +81,17 @@ class AttainableMcNemar:
     n: int
     tables: tuple[AttainableTable, ...]
 
+    @property
+    def table(self) -> ResultTable:
+        """The paired tables, with the p-value of each test."""
+        columns = ("shared errors", "only first wrong", "only second wrong", *MCNEMAR_METHODS)
+        rows = tuple(
+            (one.shared, one.first_only, one.second_only, *(bare_p(float(one.p[name])) for name in MCNEMAR_METHODS))
+            for one in self.tables
+        )
+        title = f"{self.first_errors} and {self.second_errors} errors in {self.n} cases"
+        return ResultTable("attainable", title, columns, rows)
+
     def p_range(self, method: str) -> tuple[float, float]:
         """Return the smallest and the largest attainable p-value.
 
