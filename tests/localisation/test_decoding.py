@@ -96,6 +96,12 @@ def test_without_an_anchor_there_are_no_names() -> None:
     assert len(spine.vertebrae) == 6
     assert spine.levels == ()
     assert spine.convention is Convention.UNNAMED
+    assert all(one.confidence > 0.8 for one in spine.vertebrae)  # that there is a vertebra, not that of a name
+
+
+def test_votes_that_all_fall_outside_are_nothing() -> None:
+    maps = drawn(curved(3))
+    assert find_candidates(Maps(maps.probabilities, maps.offsets_mm + np.float32(5000), SLICE_MM)) == ()
 
 
 @pytest.mark.parametrize(("between", "anomaly"), [(24, Anomaly.SIX_LUMBAR), (22, Anomaly.FOUR_LUMBAR), (23, None)])

@@ -73,6 +73,8 @@ class Candidate:
         Slices with many voters.
     is_s1, is_c2 : float
         Share of its voters' probability that is S1's, or C2's.
+    sureness : float
+        Mean probability of its voters that they belong to a body.
     """
 
     row: float
@@ -85,6 +87,7 @@ class Candidate:
     last_slice: int
     is_s1: float
     is_c2: float
+    sureness: float
 
     @property
     def point_mm(self) -> NDArray[np.float64]:
@@ -135,6 +138,8 @@ def find_candidates(maps: Maps) -> tuple[Candidate, ...]:
     votes = ndimage.gaussian_filter(votes, BLUR_MM / PIXEL_MM, mode="constant")
     disc = np.hypot(*np.mgrid[-5:6, -5:6]) * PIXEL_MM <= REACH_MM
     peaks = np.argwhere((votes == ndimage.maximum_filter(votes, footprint=disc)) & (votes > 0))
+    if not len(peaks):  # every vote falls outside the stack
+        return ()
     voxel_mm3 = PIXEL_MM**2 * maps.slice_mm
     distances, nearest = cKDTree(peaks).query(aimed)
     near = distances * PIXEL_MM <= REACH_MM
@@ -168,7 +173,7 @@ def _candidate(
     volume = float(weights.sum() * PIXEL_MM**2 * maps.slice_mm)
     return Candidate(
         row, column, place, volume, float(height), float(depth), int(shown[0]), int(shown[-1]),
-        of[TissueClass.S1], of[TissueClass.C2],
+        of[TissueClass.S1], of[TissueClass.C2], float(weights.mean()),
     )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ COORDINATES = (
 COLUMNS = {
     "level": "Vertebral level; n/a where the vertebra has no name",
     "named": "Whether the vertebra has a name",
-    "confidence": "Probability that the name is right; without a name, that of the likeliest one",
+    "confidence": "Probability that the name is right; without a name, that there is a vertebra",
     "left_mm": "Centre of the body, LPS: towards the patient's left, millimetres",
     "posterior_mm": "Centre of the body, LPS: towards the patient's back, millimetres",
     "superior_mm": "Centre of the body, LPS: towards the patient's head, millimetres",

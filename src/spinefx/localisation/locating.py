@@ -119,7 +119,7 @@ def _vertebra(
     return LocatedVertebra(
         level=level,
         named=level is not None,
-        confidence=min(max(confidence, 0.0), 1.0),
+        confidence=min(max(one.sureness if level is None else confidence, 0.0), 1.0),
         centre_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         box_side_mm=side,
         first_slice=min(max(first, 0), last_slice),

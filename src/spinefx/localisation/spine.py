@@ -71,8 +71,7 @@ class LocatedVertebra:
     named : bool
         Whether it has a name.
     confidence : float
-        Probability that the name is right, 0 to 1; of an unnamed vertebra, that of the likeliest name, which was too
-        low to give it.
+        Probability that the name is right, 0 to 1; of an unnamed vertebra, that there is one.
     centre_mm : tuple of float, length 3
         Centre of the body, LPS, millimetres, in the series' patient frame.
     box_side_mm : float
