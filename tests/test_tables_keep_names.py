@@ -238,6 +238,7 @@ def test_no_fraction_passes_for_a_percentage(opened: Path, door: str, monkeypatc
 
     read("0", "93", "100")
     read("", "50", "1")
+    read("1")
     for fractions in (("0.93", "0.1", "0.5"), ("93", "0.93", "20"), ("0.93",), ("80", "20", "0.5")):
         with pytest.raises(SpinefxError) as refused:
             read(*fractions)

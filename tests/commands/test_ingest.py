@@ -491,7 +491,7 @@ def test_a_row_without_any_sign_and_an_unknown_word_are_refused(tmp_path: Path) 
         (["0.93", "0.1"], "row 2: confidence is below 1 percent"),
         (["80", "0.93"], "row 3: confidence is below 1 percent"),
         (["1", "0"], "row 2: no confidence of this reader is above 1"),
-        (["1.0", ""], "row 2: no confidence of this reader is above 1"),
+        (["1.0", "", "0"], "row 2: no confidence of this reader is above 1"),
         (["101", "3"], "row 2: confidence is out of range"),
     ],
 )
@@ -502,7 +502,14 @@ def test_confidences_given_as_fractions_are_refused(tmp_path: Path, cells: list[
 
 @pytest.mark.parametrize(
     ("cells", "wanted"),
-    [(["93", "1"], [93, 1]), (["93%", "0,5%"], [93, 0.5]), (["0", "0"], [0, 0]), (["", "-"], [None, None])],
+    [
+        (["93", "1"], [93, 1]),
+        (["1"], [1]),
+        (["1", ""], [1, None]),
+        (["93%", "0,5%"], [93, 0.5]),
+        (["0", "0"], [0, 0]),
+        (["", "-"], [None, None]),
+    ],
 )
 def test_confidences_are_percentages(tmp_path: Path, cells: list[str], wanted: list[float | None]) -> None:
     assert read_confidences(tmp_path, cells) == wanted

@@ -244,7 +244,7 @@ def _refuse_fractions(readings: Sequence[Reading]) -> None:
     """Refuse confidences that seem to be fractions of 1.
 
     A model's percentages may be below 1, a person's are whole numbers: a reader is refused whose confidences never
-    exceed 1, or whose only broken number lies between 0 and 1.
+    exceed 1, or whose only broken numbers lie between 0 and 1. The only reading of a reader may be of one percent.
     """
     given: dict[tuple[str, Arm], list[tuple[float, int]]] = {}
     for number, one in enumerate(readings, start=1):
@@ -253,10 +253,10 @@ def _refuse_fractions(readings: Sequence[Reading]) -> None:
     for values in given.values():
         broken = [(value, number) for value, number in values if not value.is_integer()]
         highest, row = max(values)
-        if 0 < highest <= 1 or (broken and all(0 < value < 1 for value, _ in broken)):
+        if (highest == 1 and len(values) > 1) or (broken and all(0 < value < 1 for value, _ in broken)):
             raise TableError(
                 "confidence looks like a fraction of 1",
-                where=f"readings, row {row if highest <= 1 else broken[0][1]}",
+                where=f"readings, row {broken[0][1] if broken else row}",
                 allowed="percent, 0 to 100",
                 remedy="Multiply fractions by 100.",
             )

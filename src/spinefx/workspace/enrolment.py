@@ -231,7 +231,10 @@ def _split(table: Table, participant_of: Mapping[str, str]) -> tuple[list[tuple[
 
 
 def _refuse_fractions(known: Sequence[tuple[str, Row]]) -> None:
-    """Refuse a reader whose confidences are all 0 or 1: they are fractions, or no confidences."""
+    """Refuse a reader whose confidences are all 0 or 1: they are fractions, or no confidences.
+
+    The only reading of a reader may be of one percent.
+    """
     given: dict[str, list[tuple[float, Row]]] = {}
     for _, row in known:
         value = row.percent("confidence")
@@ -239,7 +242,7 @@ def _refuse_fractions(known: Sequence[tuple[str, Row]]) -> None:
             given.setdefault(row.text("reader_id"), []).append((value, row))
     for values in given.values():
         highest, row = max(values, key=lambda one: one[0])
-        if highest == 1:
+        if highest == 1 and len(values) > 1:
             raise TableError(
                 "no confidence of this reader is above 1, as if they were fractions of 1",
                 where=row.where,
