@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,6 +50,12 @@ class Works:
         return work
 
 
+def run_apart(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run in a thread of its own: where browsers are driven, the tests' own thread has an event loop already."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():
@@ -64,7 +71,7 @@ def test_few_work_at_once_and_one_of_each_user() -> None:
         assert sorted(await asyncio.gather(*asked)) == sorted("AAAABBBBCCCC")
         return works
 
-    works = asyncio.run(run())
+    works = run_apart(run())
     assert (works.most, works.most_of_one) == (2, 1)
 
 
@@ -79,7 +86,7 @@ def test_somebody_else_comes_before_the_second_of_forty() -> None:
         await asyncio.gather(*asked)
         return works.done
 
-    assert asyncio.run(run()).index("one") == 1
+    assert run_apart(run()).index("one") == 1
 
 
 def test_waiting_holds_no_thread() -> None:
@@ -95,7 +102,7 @@ def test_waiting_holds_no_thread() -> None:
         await asyncio.gather(*asked)
         return short
 
-    assert asyncio.run(run()) == 5
+    assert run_apart(run()) == 5
 
 
 def test_too_many_of_one_user_are_refused_and_a_failed_work_frees_its_turn() -> None:
@@ -115,7 +122,7 @@ def test_too_many_of_one_user_are_refused_and_a_failed_work_frees_its_turn() -> 
             with pytest.raises(AccessError, match="no"):
                 await turns.take("A", fail)
 
-    asyncio.run(run())
+    run_apart(run())
 
 
 def volume(bytes_: int = 4000) -> Volume:
