@@ -123,7 +123,9 @@ def test_too_few_participants_have_ranges_alone_and_say_so() -> None:
     assert "Train it again" in Guards().unavailable({})[0]
 
 
-@pytest.mark.parametrize(("value", "refused"), [(0.1, False), (0.9, False), (2.0, False), (4.0, False), (4.3, True), (8.0, True)])
+@pytest.mark.parametrize(
+    ("value", "refused"), [(0.1, False), (0.9, False), (2.1, False), (5.1, False), (5.3, True), (8.0, True)]
+)
 def test_pixels_may_be_finer_but_not_far_coarser(value: float, refused: bool) -> None:
     name = "T2W pixel, mm"
     if refused:

@@ -40,9 +40,9 @@ FEWEST_CASES = 5
 # Quantiles of the training cases that a range spans, and the factor beyond their extremes at which an input is refused.
 QUANTILES = (0.01, 0.99)
 HARD_FACTOR = 2.0
-# Pixels may be coarser still, as low-cost scans are: within this factor a body keeps a dozen of them, and every answer
+# Pixels may be coarser still, as low-cost scans are: within this factor a body keeps ten of them, and every answer
 # carries a flag.
-COARSEST_PIXEL_FACTOR = 4.0
+COARSEST_PIXEL_FACTOR = 5.0
 # Below this share of the least likeness among the training cases, a box shows something other than they do.
 LEAST_LIKENESS = 0.75
 # Headers round their values; a value this close to a range lies in it.
@@ -291,7 +291,7 @@ class Guards:
         UnlikeTrainingError
             For a length or a time below half the minimum or above twice the maximum of the training cases, and for a
             box whose content resembles none of them. Pixels may be finer, because patches are smoothed down to their
-            own, and up to four times as coarse.
+            own, and up to five times as coarse.
         MissedVertebraError
             For a box that resembles boxes moved off their vertebra more than those on it.
         """
