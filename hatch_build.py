@@ -68,5 +68,6 @@ def _is_current(web: Path, pages: Path) -> bool:
         return False
     sources = {*(web / "src").rglob("*"), *web.glob("*.json"), web / "index.html", web / "vite.config.js"}
     # The types are generated anew whenever they are checked.
-    sources -= {web / "src", web / "src" / "contracts.d.ts"}
-    return all(source.stat().st_mtime <= built.stat().st_mtime for source in sources)
+    sources -= {web / "src" / "contracts.d.ts"}
+    # A folder is as new as its unpacking.
+    return all(source.stat().st_mtime <= built.stat().st_mtime for source in sources if source.is_file())
