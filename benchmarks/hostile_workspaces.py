@@ -45,7 +45,7 @@ def ingest_into(root: Path, export: Path) -> None:
 
 @cache
 def contents(root: Path) -> dict[str, str]:
-    """Return the digest of every file of a workspace that nobody writes to any more."""
+    """Return the digest of every file of a finished workspace, computed once."""
     return contents_now(root)
 
 

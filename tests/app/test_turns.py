@@ -1,4 +1,4 @@
-"""Long requests wait for each other and hold up nobody else; what is open stays within its memory."""
+"""Long requests take turns without delaying others, and opened studies stay within their memory limit."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_open_studies_stay_within_their_bytes(studies: OpenStudies) -> None:
     assert held_bytes(studies) == 40_000
     with pytest.raises(UnavailableError, match="take all the memory"):
         studies.add("D", "", study())
-    assert held_bytes(studies) == 40_000, "nobody who is working loses a study to somebody else"
+    assert held_bytes(studies) == 40_000, "a user who is working never loses a study to another user"
     first = next(iter(studies._studies.values()))
     studies.add(first.owner, "", study())  # their own goes instead
     assert held_bytes(studies) == 40_000

@@ -301,7 +301,7 @@ class _Desk:
         return open_safely(folder, self.sequences, places)
 
     def _is_phantom(self, participant_id: str | None) -> bool:
-        """Return whether a participant is known to be a phantom; nobody knows it of a study that is brought."""
+        """Return whether a participant is known to be a phantom; False for an uploaded study of unknown origin."""
         return participant_id is not None and any(
             one.truth_source == TruthSource.PHANTOM
             for one in read_participants(self.state.workspace)

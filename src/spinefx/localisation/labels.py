@@ -15,7 +15,7 @@ __all__ = ["CLASS_WEIGHTS", "VERTEBRAL", "CodeTable", "TissueClass"]
 
 
 class TissueClass(IntEnum):
-    """What a pixel holds, as the network tells it apart."""
+    """The structures that the network distinguishes."""
 
     BACKGROUND = 0
     BODY = 1

@@ -27,6 +27,8 @@ class LocaliserNetwork(nn.Module):
 
     Notes
     -----
+    The heat map is taught beside the other outputs; decoding does not read it.
+
     0.7 million parameters. After Ronneberger 2015, with pixel shuffling at both ends (Shi 2016).
     """
 

@@ -315,7 +315,7 @@ def parse_number(text: str, where: str) -> PrintedNumber:
 
 
 def parse_printed_share(claim: Claim) -> tuple[tuple[PrintedNumber, ...], PrintedShare]:
-    """Parse a printed proportion or percentage, with the counts and the interval that may stand beside it.
+    """Parse a printed proportion or percentage, with its counts and interval where they are printed too.
 
     Parameters
     ----------
