@@ -200,7 +200,9 @@ def test_levels_that_cannot_be_scored_are_refused_with_the_reason(
         predict(model, patient, level=hidden)
     with pytest.raises(SystemExit):
         main(["predict", str(model), str(patient), "--level", hidden])
-    assert json.loads(capsys.readouterr().out)["refused"] == "LevelError"
+    said = json.loads(capsys.readouterr().out)
+    assert said["refused"] == "LevelError"
+    assert said["words"].startswith("No vertebra of that name")
 
 
 @pytest.fixture

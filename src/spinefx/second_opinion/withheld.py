@@ -12,6 +12,7 @@ __all__ = ["Withheld", "with_remedy"]
 WORDS = {
     "SelectionError": "Without every series that the model reads there is nothing to score.",
     "RegistrationError": "The series could not be aligned, so the model would see two different places.",
+    "LevelError": "No vertebra of that name was found, so there is no box to score.",
     "BoxError": "The box or its slices do not lie on the image.",
     "PatchError": "In one of the series the box shows nothing that could be scored.",
     "MissedVertebraError": "Compared with the boxes of the training cases, this one does not seem to hold a vertebra "
@@ -27,6 +28,7 @@ WORDS = {
 REMEDIES = {
     "SelectionError": "Export the study with the missing series, or name the series to use.",
     "RegistrationError": "Check that the series are of one visit and show the same vertebra, or name another series.",
+    "LevelError": "Mark the vertebra by a box instead.",
     "BoxError": "Mark the box and its slices on the T2W series again.",
     "PatchError": "Check that the box lies on tissue in every series.",
     "UnlikeTrainingError": "Use images like those of the training cases, or a model trained on images like these.",
