@@ -47,7 +47,7 @@ HOMES = {
     "pydicom": ("imaging/dicom",),
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
-    "torch": ("learning/", "localisation/"),
+    "torch": ("learning/", *(f"localisation/{name}" for name in ("fitting", "graph", "network", "samples"))),
     "google": ("learning/onnx_reading",),
     "onnx": ("learning/onnx_export", "localisation/graph"),
     "onnxruntime": ("learning/onnx_model", "learning/onnx_export", "localisation/"),
