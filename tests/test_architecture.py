@@ -27,6 +27,7 @@ ORDER = (
     ("learning",),
     ("localisation",),
     ("statistics",),
+    ("signs",),
     ("report",),
     ("workspace",),
     ("reader_study",),
@@ -39,7 +40,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 WALLS = {(room, "learning") for room in ("statistics", "report", "workspace", "reader_study")}
 WALLS |= {
     (room, "phantom")
-    for room in ("learning", "localisation", "statistics", "report", "workspace", "reader_study", "second_opinion")
+    for room in ("learning", "localisation", "statistics", "signs", "report", "workspace", "reader_study", "second_opinion")
 }
 WALLS |= {(room, "imaging") for room in ("report", "reader_study")}
 # A heavy third party has one home.
@@ -47,11 +48,14 @@ HOMES = {
     "pydicom": ("imaging/dicom",),
     "gdcm": ("imaging/dicom",),
     "nibabel": ("imaging/nifti",),
-    "torch": ("learning/", *(f"localisation/{name}" for name in ("fitting", "graph", "network", "samples"))),
+    "torch": (
+        *("learning/", *(f"localisation/{name}" for name in ("fitting", "graph", "network", "samples"))),
+        *(f"signs/{name}" for name in ("appearance", "crossvalidation", "fitting", "graph", "network")),
+    ),
     "google": ("learning/onnx_reading",),
-    "onnx": ("learning/onnx_export", "localisation/graph"),
-    "onnxruntime": ("learning/onnx_model", "learning/onnx_export", "localisation/"),
-    "safetensors": ("learning/", "localisation/storage", "localisation/fitting"),
+    "onnx": ("learning/onnx_export", "localisation/graph", "signs/graph"),
+    "onnxruntime": ("learning/onnx_model", "learning/onnx_export", "localisation/", "signs/inference", "signs/model"),
+    "safetensors": ("learning/", "localisation/storage", "localisation/fitting", "signs/crossvalidation"),
     "matplotlib": ("report/figures",),
     "docx": ("report/word",),
     "jinja2": ("report/document", "app/opinion_report"),

@@ -11,11 +11,11 @@ from typing import Any
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.errors import BoxError
 from spinefx.imaging.volume import Slices
-from spinefx.learning.scoring import load_models
 from spinefx.localisation.formats import name_to_json
 from spinefx.localisation.searching import shipped_localiser
 from spinefx.localisation.spine import LocatedSpine
 from spinefx.second_opinion.many_studies import predict_many
+from spinefx.second_opinion.models import load_answering
 from spinefx.second_opinion.one_study import answer_study
 from spinefx.vocabulary import Weighting
 
@@ -43,7 +43,8 @@ def predict(
     Parameters
     ----------
     model : Path
-        A model folder, or an experiment folder: then the mean of its folds' models answers.
+        A model folder, or an experiment folder: then the mean of its folds' models answers; or ``starter``: the signs
+        model that comes with spinefx.
     study : Path
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
     slices : str, optional
@@ -74,7 +75,7 @@ def predict(
         When the input is outside what the model accepts; there is no probability then, and the error's ``remedy``
         names what to do.
     """
-    models = load_models(model, engine=engine, one_study=True)
+    models = load_answering(model, engine=engine, one_study=True)
     if level is not None:
         _refuse_two(box, box_pixels, level)
         found: list[LocatedSpine] = []

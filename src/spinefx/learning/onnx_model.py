@@ -280,7 +280,7 @@ def _check_files(folder: Path, card: ModelCard) -> tuple[Mapping[str, Sequence[i
         raise _altered(GRAPH_FILE)
     graph = read_graph(data.tobytes())
     plan = _check_steps(graph, card)
-    weights = read_weights(folder, card)
+    weights = read_weights(folder, card.weights_digest)
     shapes = _check_shapes(graph, plan, weights)
     cost = cost_of(graph.steps, shapes, INPUT, graph.input_shape)
     stored = _contents(folder, DATA_FILE)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spinefx import __version__
 from spinefx.cases.alignment import AlignedSeries, align_series, alignment_record
 from spinefx.cases.cutting import cut_patches
 from spinefx.cases.lesion import FLIPPED, Lesion
-from spinefx.cases.patch import PatchStack
+from spinefx.cases.patch import PatchSettings, PatchStack
 from spinefx.cases.reading import Prediction, patient_probability
 from spinefx.errors import InputError, MissingPackage, ModelError, RegistrationError
 from spinefx.imaging.volume import Slices
@@ -27,7 +28,7 @@ from spinefx.learning.onnx_model import Scorer, has_graph
 from spinefx.learning.recipe import Recipe
 from spinefx.vocabulary import MARKED, RESEARCH_USE_ONLY, Diagnosis, Weighting
 
-__all__ = ["ENGINES", "NOTE", "Scored", "load_models", "model_folders", "score"]
+__all__ = ["ENGINES", "NOTE", "Admitted", "Scored", "admit", "load_models", "model_folders", "score"]
 
 ENGINES = ("onnxruntime", "torch")
 
@@ -140,6 +141,62 @@ def score(
     """
     settings = models[0].card.settings
     guards = guards or models[0].card.guards or Guards()
+    let_in = admit(settings, guards, lesion, series, aligned=aligned, measures=measures)
+    answers = tuple(one.predictions(let_in.stack, let_in.patches) for one in models)
+    return Scored(models, lesion, let_in.series, let_in.stack, answers, guards, let_in.measures, let_in.cautions)
+
+
+@dataclass(frozen=True, eq=False)
+class Admitted:
+    """A lesion that a model's guards have let in.
+
+    Parameters
+    ----------
+    series : tuple of AlignedSeries
+    stack : PatchStack
+    patches : ndarray of float32, shape (slice, channel, size, size)
+    measures : mapping of str to float
+        What was compared with the training cases.
+    cautions : tuple of str
+        What the user should check about the box.
+    """
+
+    series: tuple[AlignedSeries, ...]
+    stack: PatchStack
+    patches: NDArray[np.float32]
+    measures: Mapping[str, float]
+    cautions: tuple[str, ...]
+
+
+def admit(
+    settings: PatchSettings,
+    guards: Guards,
+    lesion: Lesion,
+    series: Mapping[Weighting, Slices],
+    *,
+    aligned: Callable[[], Sequence[AlignedSeries]] | None = None,
+    measures: Mapping[str, float] | None = None,
+) -> Admitted:
+    """Align and cut one lesion, or refuse it: every kind of model asks the same guards here.
+
+    Parameters
+    ----------
+    settings : PatchSettings
+        How the model's patches are cut.
+    guards : Guards
+    lesion, series, aligned, measures
+        As for :func:`score`.
+
+    Returns
+    -------
+    Admitted
+
+    Raises
+    ------
+    BoxError, RegistrationError, PatchError
+    UnlikeTrainingError, MissedVertebraError
+        As :func:`score` raises them.
+    """
     needed = {sequence: series[sequence] for sequence in settings.sequences if sequence in series}
     measured = voxel_measures(needed) | dict(measures or {})
     guards.refuse(measured)
@@ -156,8 +213,7 @@ def score(
         remedy = f"{error.remedy} {FLIPPED}".strip()
         raise type(error)(error.found, where=error.where, allowed=error.allowed, remedy=remedy) from error
     cautions = (FLIPPED,) if fits_flipped(lesion, series[MARKED], settings, guards) else ()
-    answers = tuple(one.predictions(stack, patches) for one in models)
-    return Scored(models, lesion, tuple(placed), stack, answers, guards, measured, cautions)
+    return Admitted(tuple(placed), stack, patches, measured, cautions)
 
 
 def load_models(

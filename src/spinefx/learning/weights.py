@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spinefx.documents import parse_json
 from spinefx.errors import ModelError
-from spinefx.learning.card import WEIGHTS_FILE, ModelCard
+from spinefx.learning.card import WEIGHTS_FILE
 
 __all__ = ["read_weights"]
 
@@ -22,14 +22,15 @@ COPY_AGAIN = "Copy the whole model folder from its source again."
 MOST_BYTES, MOST_HEADER_BYTES = 2**29, 2**20
 
 
-def read_weights(folder: Path, card: ModelCard) -> Mapping[str, NDArray[np.float32]]:
-    """Map the weights of a model into memory, and check them against its card.
+def read_weights(folder: Path, digest: str) -> Mapping[str, NDArray[np.float32]]:
+    """Map the weights of a model into memory, and check them against its card's digest.
 
     Parameters
     ----------
     folder : Path
         With ``weights.safetensors``.
-    card : ModelCard
+    digest : str
+        SHA-256 of the file, as the card records it.
 
     Returns
     -------
@@ -53,7 +54,7 @@ def read_weights(folder: Path, card: ModelCard) -> Mapping[str, NDArray[np.float
         content = np.asarray(np.memmap(path, np.uint8, "r"))
     except OSError as error:
         raise ModelError(f"no readable {WEIGHTS_FILE}", where="model folder", remedy=COPY_AGAIN) from error
-    if f"sha256:{hashlib.sha256(content.data).hexdigest()}" != card.weights_digest:
+    if f"sha256:{hashlib.sha256(content.data).hexdigest()}" != digest:
         raise ModelError(
             "the weights do not match the model card (SHA-256 differs)", where=WEIGHTS_FILE, remedy=COPY_AGAIN
         )

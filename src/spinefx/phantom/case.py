@@ -24,9 +24,10 @@ from spinefx.phantom.vertebra import Extent
 from spinefx.phantom.vertebral_bodies import paint_bodies
 from spinefx.vocabulary import Diagnosis, Weighting
 
-__all__ = ["PhantomCase", "RenderedCase", "paint_spine", "render_case", "spine_frame", "spine_of", "truth_of"]
+__all__ = ["PhantomCase", "RenderedCase", "paint_spine", "render_case", "render_pair", "spine_frame", "spine_of", "truth_of"]
 
 _SOFT_TISSUE_PIXEL_MM = 2.6
+_WEIGHTINGS = {"t1w": Weighting.T1W, "t2w": Weighting.T2W, "stir": Weighting.STIR}
 # Planes of the localizer, as rotations of a sagittal stack: sagittal, coronal, axial.
 _LOCALIZER_TURNS = (
     np.eye(3),
@@ -218,6 +219,25 @@ def _truth(draw: CaseDraw, spine: Spine) -> PhantomCase:
     )
 
 
+def render_pair(draw: CaseDraw) -> tuple[PhantomCase, Volume, Volume]:
+    """Render the T1W and T2W images of a patient, which is all that the paper's protocol reads.
+
+    Parameters
+    ----------
+    draw : CaseDraw
+
+    Returns
+    -------
+    PhantomCase
+    Volume
+        T1W, voxel for voxel as :func:`render_case` renders it.
+    Volume
+        T2W, likewise.
+    """
+    truth, volumes = _render(draw, *_body(draw), draw.settings.generator(draw.number, Stream.NOISE), ("t1w", "t2w"))
+    return truth, volumes["t1w"], volumes["t2w"]
+
+
 def render_case(draw: CaseDraw) -> RenderedCase:
     """Render all images of a patient.
 
@@ -229,16 +249,10 @@ def render_case(draw: CaseDraw) -> RenderedCase:
     -------
     RenderedCase
     """
-    spine = spine_of(draw)
-    truth = _truth(draw, spine)
-    texture = Texture(draw.settings.generator(draw.number, Stream.TEXTURE))
+    spine, texture = _body(draw)
     noise = draw.settings.generator(draw.number, Stream.NOISE)
+    truth, volumes = _render(draw, spine, texture, noise, ("t1w", "t2w", "stir"))
     still = np.eye(4)
-    volumes = {}
-    for series, weighting in (("t1w", Weighting.T1W), ("t2w", Weighting.T2W), ("stir", Weighting.STIR)):
-        moved = draw.t2w_to_t1w if series == "t1w" else still
-        array = _scan(draw, getattr(draw, series), truth.affines[series], moved, (spine, texture), noise)
-        volumes[series] = Volume(array, truth.affines[series], draw.uid("frame"), weighting)
     middle = np.array(draw.table_mm) + np.array(draw.field_mm["t2w"]) + _field_centre(draw, spine)
     scouts = []
     for turn in _LOCALIZER_TURNS:
@@ -246,6 +260,22 @@ def render_case(draw: CaseDraw) -> RenderedCase:
         array = _scan(draw, draw.localizer, affine, still, (spine, texture), noise)
         scouts.append(Volume(array, affine, draw.uid("frame"), Weighting.OTHER))
     return RenderedCase(truth, volumes["t1w"], volumes["t2w"], volumes["stir"], tuple(scouts))
+
+
+def _body(draw: CaseDraw) -> tuple[Spine, Texture]:
+    return spine_of(draw), Texture(draw.settings.generator(draw.number, Stream.TEXTURE))
+
+
+def _render(
+    draw: CaseDraw, spine: Spine, texture: Texture, noise: np.random.Generator, names: tuple[str, ...]
+) -> tuple[PhantomCase, dict[str, Volume]]:
+    """Render series in the order in which they draw their noise."""
+    truth, volumes = _truth(draw, spine), {}
+    for name in names:
+        moved = draw.t2w_to_t1w if name == "t1w" else np.eye(4)
+        array = _scan(draw, getattr(draw, name), truth.affines[name], moved, (spine, texture), noise)
+        volumes[name] = Volume(array, truth.affines[name], draw.uid("frame"), _WEIGHTINGS[name])
+    return truth, volumes
 
 
 def _scan(

@@ -22,16 +22,18 @@ from typing import Any
 from spinefx import __version__
 from spinefx.errors import InputError, ModelError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, replacing, write_text
-from spinefx.learning.model import TrainedModel
-from spinefx.learning.scoring import NOTE, load_models
+from spinefx.learning.scoring import NOTE
 from spinefx.processes.cluster import LOCAL, share_of, spread
 from spinefx.second_opinion.manifest import Manifest, MarkedStudy, short_digest
+from spinefx.second_opinion.models import Models, absolute, load_answering
 from spinefx.second_opinion.one_study import answer_study
+from spinefx.signs.model import SignModel
 from spinefx.tables.records import MISSING
 from spinefx.tables.writing import tsv_text
+from spinefx.vocabulary import SIGN_IDENTIFIERS
 from spinefx.workspace.layout import read_json, write_json
 
-__all__ = ["ManyAnswers", "Shard", "ShardTable", "answer_shard", "cut", "predict_many"]
+__all__ = ["ManyAnswers", "Shard", "ShardTable", "answer_shard", "columns_of", "cut", "predict_many"]
 
 COLUMNS = (
     *("case_id", "probability", "corrected_probability", "diagnosis", "threshold", "n_slices", "flags"),
@@ -126,6 +128,7 @@ class _Plan:
     engine: str
     shard_size: int
     out: Path
+    columns: tuple[str, ...]
 
     def shards(self) -> Iterator[Shard]:
         pieces = cut(self.manifest.studies(), self.shard_size)
@@ -201,15 +204,15 @@ def predict_many(
     position, number = share_of(shard)
     if shard_size < 1:
         raise InputError(f"--shard-size is {shard_size}", allowed="1 or more")
-    models = load_models(model, engine=engine)
+    models = load_answering(model, engine=engine)
     digests = tuple(one.digest for one in models)
-    plan = _Plan(Manifest.open(source), digests, models[0].engine["name"], shard_size, out)
+    plan = _Plan(Manifest.open(source), digests, models[0].engine["name"], shard_size, out, columns_of(models))
     names = plan.check()
     _take_back_other(out, names)
     mine = [name for name in names[position::number] if not plan.path(name).exists()]
     wanted, notes = set(mine), []
     pictures = None if sheet is None else sheet.resolve()
-    work = partial(answer_shard, model.resolve(), plan.manifest.base.resolve(), sheet=pictures)
+    work = partial(answer_shard, absolute(model), plan.manifest.base.resolve(), sheet=pictures)
     todo = (one for one in plan.shards() if one.name in wanted)
     for done, (one, table) in enumerate(spread(work, todo, workers=min(workers, max(1, len(mine))), on=on), 1):
         if isinstance(table, ModelError):
@@ -275,12 +278,12 @@ def answer_shard(model: Path, base: Path, shard: Shard, *, sheet: Path | None = 
     models = _models(model, shard.model_digests, shard.engine)
     began = time.process_time()
     rows = [_row(models, base, study, sheet) for study in shard.studies]
-    return ShardTable(tsv_text(shard.name, COLUMNS, rows), time.process_time() - began)
+    return ShardTable(tsv_text(shard.name, columns_of(models), rows), time.process_time() - began)
 
 
 @lru_cache(maxsize=1)
-def _models(folder: Path, digests: tuple[str, ...], engine: str) -> tuple[TrainedModel, ...]:
-    models = load_models(folder, engine=engine)
+def _models(folder: Path, digests: tuple[str, ...], engine: str) -> Models:
+    models = load_answering(folder, engine=engine)
     if tuple(one.digest for one in models) != digests:
         raise ModelError(
             "the models have changed since the run began", where=folder.name, remedy="Start the run again."
@@ -288,7 +291,24 @@ def _models(folder: Path, digests: tuple[str, ...], engine: str) -> tuple[Traine
     return models
 
 
-def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy, sheet: Path | None) -> tuple[object, ...]:
+def columns_of(models: Models) -> tuple[str, ...]:
+    """Return the columns of the tables of some models.
+
+    Parameters
+    ----------
+    models : tuple
+        As :func:`spinefx.second_opinion.models.load_answering` returns them.
+
+    Returns
+    -------
+    tuple of str
+        With one for each sign where the model reads signs.
+    """
+    return (*COLUMNS, *SIGN_IDENTIFIERS) if isinstance(models[0], SignModel) else COLUMNS
+
+
+def _row(models: Models, base: Path, study: MarkedStudy, sheet: Path | None) -> tuple[object, ...]:
+    signs = len(columns_of(models)) - len(COLUMNS)
     digests = [one.digest for one in models]
     digest = digests[0] if len(digests) == 1 else digest_of(canonical_json(digests))
     try:
@@ -301,12 +321,12 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy, sheet
             sheet=None if sheet is None else sheet / f"{UNSAFE.sub('_', study.case_id)}.png",
         )
     except SpinefxError as error:
-        return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error), error.remedy)
+        return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error), error.remedy, *[None] * signs)
     except MemoryError:
         raise  # the fault of the machine, not of the study: another attempt may have more memory
     except Exception as error:
         # One odd file in a million must not stop the rest. The text may quote the file, so only the type is kept.
-        return (study.case_id, *[None] * 7, digest, "InternalError", type(error).__name__, INTERNAL_REMEDY)
+        return (study.case_id, *[None] * 7, digest, "InternalError", type(error).__name__, INTERNAL_REMEDY, *[None] * signs)
     patient, registration = answer["patient"], answer["registration"]
     said = f"{registration['method']}: {registration['reason']}" if registration else ""
     return (
@@ -318,10 +338,13 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy, sheet
         "; ".join((*answer["flags"], *(f"not checked: {one}" for one in answer["not_checked"]))),
         said,
         digest,
-        None,
-        None,
-        None,
+        *[None] * 3,
+        *(_shown(answer["signs"][sign]["probability"]) for sign in SIGN_IDENTIFIERS[:signs]),
     )
+
+
+def _shown(probability: float | None) -> str | None:
+    return None if probability is None else repr(probability)
 
 
 def _keep(path: Path, shard: Shard, table: ShardTable) -> None:
@@ -377,7 +400,7 @@ def _cost_path(plan: _Plan, name: str) -> Path:
 
 def _joined_lines(plan: _Plan) -> Iterator[bytes]:
     """Yield the header and every row, checked against the manifest: no study is lost or duplicated."""
-    yield "\t".join(COLUMNS).encode() + b"\n"
+    yield "\t".join(plan.columns).encode() + b"\n"
     for shard in plan.shards():
         path = plan.path(shard.name)
         with path.open("rb") as file:

@@ -14,8 +14,7 @@ from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.learning.measures import image_measures
-from spinefx.learning.model import TrainedModel
-from spinefx.learning.scoring import score
+from spinefx.second_opinion.models import Models, score_with
 from spinefx.second_opinion.withheld import with_remedy
 from spinefx.vocabulary import MARKED, Weighting
 
@@ -23,7 +22,7 @@ __all__ = ["answer_study"]
 
 
 def answer_study(
-    models: tuple[TrainedModel, ...],
+    models: Models,
     study: Path,
     place: Callable[[Slices], Lesion],
     *,
@@ -35,8 +34,8 @@ def answer_study(
 
     Parameters
     ----------
-    models : tuple of TrainedModel
-        As returned by :func:`spinefx.learning.scoring.load_models`.
+    models : tuple
+        As returned by :func:`spinefx.second_opinion.models.load_answering`.
     study : Path
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient.
     place : callable
@@ -64,7 +63,7 @@ def answer_study(
         slices = found.slices()
         lesion = place(slices[MARKED])
         try:
-            scored = score(models, lesion, slices, measures=image_measures(found))
+            scored = score_with(models, lesion, slices, measures=image_measures(found))
         except SpinefxError:
             if sheet is not None:
                 _draw(sheet, lesion, slices, models[0].card.settings)

@@ -1,0 +1,90 @@
+"""Whatever may answer: the folds of a box model, or a signs model, behind one door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from spinefx.cases.lesion import Lesion
+from spinefx.errors import ModelError
+from spinefx.imaging.volume import Slices
+from spinefx.learning.model import TrainedModel
+from spinefx.learning.scoring import Scored, load_models, score
+from spinefx.signs.model import SignModel, is_sign_model, is_starter, load_sign_model
+from spinefx.signs.scoring import ScoredSigns, score_signs
+from spinefx.vocabulary import Weighting
+
+__all__ = ["Models", "absolute", "load_answering", "score_with"]
+
+Models = tuple[TrainedModel, ...] | tuple[SignModel]
+
+
+def load_answering(folder: Path, *, engine: str | None = None, one_study: bool = False) -> Models:
+    """Load whatever model a path names.
+
+    Parameters
+    ----------
+    folder : Path
+        As :func:`spinefx.learning.scoring.load_models` takes it, the folder of a signs model, or ``starter``.
+    engine, one_study
+        As for :func:`spinefx.learning.scoring.load_models`.
+
+    Returns
+    -------
+    tuple of TrainedModel, or tuple of one SignModel
+
+    Raises
+    ------
+    ModelError, MissingPackage
+        When there is none, or it cannot be computed as asked.
+    """
+    if not is_sign_model(folder):
+        return load_models(folder, engine=engine, one_study=one_study)
+    if engine == "torch":
+        raise ModelError("engine 'torch' for a signs model", allowed="onnxruntime", remedy="Leave out --engine.")
+    return (load_sign_model(folder),)
+
+
+def absolute(folder: Path) -> Path:
+    """Return the path of a model as another process can use it; the word ``starter`` stays as it is.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    Path
+    """
+    return folder if is_starter(folder) else folder.resolve()
+
+
+def score_with(
+    models: Models,
+    lesion: Lesion,
+    series: Mapping[Weighting, Slices],
+    *,
+    measures: Mapping[str, float] | None = None,
+) -> Scored | ScoredSigns:
+    """Score one lesion with whatever models were loaded.
+
+    Parameters
+    ----------
+    models : tuple
+        As :func:`load_answering` returns them.
+    lesion, series, measures
+        As for :func:`spinefx.learning.scoring.score`.
+
+    Returns
+    -------
+    Scored or ScoredSigns
+
+    Raises
+    ------
+    SpinefxError
+        As :func:`spinefx.learning.scoring.score` does.
+    """
+    first = models[0]
+    if isinstance(first, SignModel):
+        return score_signs(first, lesion, series, measures=measures)
+    return score(tuple(one for one in models if isinstance(one, TrainedModel)), lesion, series, measures=measures)

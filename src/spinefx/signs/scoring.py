@@ -1,0 +1,273 @@
+"""Read the signs of one marked vertebra, and diagnose through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinefx import __version__
+from spinefx.cases.alignment import AlignedSeries, alignment_record
+from spinefx.cases.cutting import cut_patches
+from spinefx.cases.lesion import Lesion
+from spinefx.cases.patch import PatchStack
+from spinefx.errors import InputError
+from spinefx.imaging.volume import Slices
+from spinefx.learning.scoring import NOTE, admit
+from spinefx.localisation.searching import shipped_localiser
+from spinefx.localisation.spine import LocatedSpine, LocatedVertebra
+from spinefx.signs.calibration import noisy_or
+from spinefx.signs.inference import SEEN_SIGNS, SKIP, STATES, SignReading
+from spinefx.signs.model import SignModel
+from spinefx.signs.overruling import SignVerdict, overruled, verdict
+from spinefx.signs.views import BODY, SURROUNDINGS, SignViews, cut_other_vertebrae, surrounding_slices
+from spinefx.vocabulary import MARKED, SIGN_IDENTIFIERS, SIGNS, Diagnosis, Score, Weighting
+
+__all__ = ["OtherVertebra", "ScoredSigns", "score_signs"]
+
+# A located vertebra whose centre is nearer to that of the box than this share of its side is the marked one.
+SAME_VERTEBRA = 0.5
+NO_OTHERS = (
+    "Skip lesions were not looked for: the localiser found no other vertebra in this series. The diagnosis does without "
+    "that sign."
+)
+
+
+@dataclass(frozen=True)
+class OtherVertebra:
+    """A vertebra that nobody marked, as the whole stack shows it.
+
+    Parameters
+    ----------
+    vertebra : LocatedVertebra
+    probabilities : tuple of float, length 3
+        Of :data:`spinefx.signs.inference.STATES`; not calibrated.
+    """
+
+    vertebra: LocatedVertebra
+    probabilities: tuple[float, float, float]
+
+    @property
+    def state(self) -> str:
+        """The most probable state."""
+        return STATES[int(np.argmax(self.probabilities))]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON.
+
+        Returns
+        -------
+        dict
+        """
+        return {
+            "level": self.vertebra.level,
+            "centre_mm": [round(value, 2) for value in self.vertebra.centre_mm],
+            "state": self.state,
+            "probabilities": {name: round(value, 4) for name, value in zip(STATES, self.probabilities, strict=True)},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSigns:
+    """A lesion with its signs and the diagnosis that follows from them.
+
+    Parameters
+    ----------
+    model : SignModel
+    lesion : Lesion
+    series : tuple of AlignedSeries
+    stack : PatchStack
+        Of the body.
+    reading : SignReading
+        What the networks saw, with evidence maps.
+    logits : ndarray of float64, shape (15,)
+        Calibrated; NaN for a sign that was not assessed.
+    others : tuple of OtherVertebra
+    measures : mapping of str to float
+        What was compared with the training cases.
+    flags : tuple of str
+    """
+
+    model: SignModel
+    lesion: Lesion
+    series: tuple[AlignedSeries, ...]
+    stack: PatchStack
+    reading: SignReading
+    logits: NDArray[np.float64]
+    others: tuple[OtherVertebra, ...]
+    measures: Mapping[str, float]
+    flags: tuple[str, ...]
+
+    def verdict(self, answers: Mapping[str, Score] | None = None, error_rate: float = 0.0) -> SignVerdict:
+        """Return signs and diagnosis, after a reader has scored some of the signs.
+
+        Parameters
+        ----------
+        answers : mapping of str to Score, optional
+        error_rate : float
+            See :func:`spinefx.signs.overruling.overruled`.
+
+        Returns
+        -------
+        SignVerdict
+        """
+        changed = overruled(self.logits, answers or {}, error_rate)
+        return verdict(self.model.card.head, changed, answers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as plain values.
+
+        Returns
+        -------
+        dict
+            Ready for JSON; no identifier of the patient in it. Keys are those of a box model's answer, and ``signs``.
+        """
+        card, found = self.model.card, self.verdict()
+        registered = {one.weighting.key: alignment_record(one) for one in self.series if one.alignment is not None}
+        malignant = found.probability >= card.threshold
+        lesion = self.lesion
+        return {
+            "spinefx": __version__,
+            "note": NOTE,
+            "patient": {
+                "probability": found.probability,
+                "corrected_probability": found.probability,
+                "diagnosis": str(Diagnosis.MALIGNANT if malignant else Diagnosis.BENIGN),
+                "threshold": card.threshold,
+                "rule": f"{card.head.name} model of the signs",
+                "log_odds_without_signs": found.start,
+                "check_next": found.check_next,
+            },
+            "signs": {
+                sign.identifier: {
+                    "label": sign.label,
+                    "probability": found.signs[sign.identifier],
+                    "log_odds": found.contributions[sign.identifier],
+                }
+                for sign in SIGNS
+            },
+            "vertebrae": [one.to_json() for one in self.others],
+            "slices": [{"slice": index} for index in self.stack.slices],
+            "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
+            "flags": list(self.flags),
+            "quality": card.guards.quality(self.measures),
+            "not_checked": card.guards.unavailable(self.measures),
+            "registration": next(iter(registered.values()), None),
+            "model": {
+                "digests": [self.model.digest],
+                "engine": self.model.engine,
+                "recipe": "signs",
+                "taught_with": dict(card.taught_with),
+                "left_out": list(card.calibration.left_out),
+            },
+        }
+
+
+def score_signs(
+    model: SignModel,
+    lesion: Lesion,
+    series: Mapping[Weighting, Slices],
+    *,
+    aligned: Callable[[], Sequence[AlignedSeries]] | None = None,
+    measures: Mapping[str, float] | None = None,
+    spine: LocatedSpine | None = None,
+) -> ScoredSigns:
+    """Read the signs of one lesion and of every other vertebra, or refuse it where training cases looked different.
+
+    Parameters
+    ----------
+    model : SignModel
+    lesion : Lesion
+        Marked on the T2W series.
+    series : mapping of Weighting to Slices
+        T1W and T2W.
+    aligned, measures
+        As for :func:`spinefx.learning.scoring.score`.
+    spine : LocatedSpine, optional
+        The vertebrae of the T2W series; by default the shipped localiser finds them.
+
+    Returns
+    -------
+    ScoredSigns
+
+    Raises
+    ------
+    BoxError, RegistrationError, PatchError, UnlikeTrainingError, MissedVertebraError
+        As :func:`spinefx.learning.scoring.score` raises them.
+    """
+    card = model.card
+    let_in = admit(BODY, card.guards, lesion, series, aligned=aligned, measures=measures)
+    wide = cut_patches(
+        surrounding_slices(lesion, series[MARKED]),
+        let_in.series,
+        case_id="case",
+        participant_id="case",
+        settings=SURROUNDINGS,
+    )
+    reading = model.networks.read(SignViews(let_in.stack, wide))
+    others = _read_others(model, lesion, series[MARKED], let_in.series, spine)
+    raw = np.full(len(SIGN_IDENTIFIERS), np.nan)
+    raw[[SIGN_IDENTIFIERS.index(sign) for sign in SEEN_SIGNS]] = reading.logits
+    raw[SIGN_IDENTIFIERS.index(SKIP)] = noisy_or(np.array([one.probabilities[-1] for one in others]))
+    flags = [*let_in.stack.flags, *card.guards.flags(let_in.measures), *let_in.cautions]
+    flags += [] if others else [NO_OTHERS]
+    return ScoredSigns(
+        model,
+        lesion,
+        let_in.series,
+        let_in.stack,
+        reading,
+        card.calibration.apply(raw[None])[0],
+        others,
+        let_in.measures,
+        tuple(dict.fromkeys(flags)),
+    )
+
+
+def _read_others(
+    model: SignModel,
+    lesion: Lesion,
+    marked: Slices,
+    series: Sequence[AlignedSeries],
+    spine: LocatedSpine | None,
+) -> tuple[OtherVertebra, ...]:
+    """Return the state of every vertebra but the marked one."""
+    if not model.networks.reads_other_vertebrae:
+        return ()
+    if spine is None:
+        try:
+            spine, _ = shipped_localiser()(marked.whole())
+        except InputError:
+            return ()  # a stack that cannot be searched; the flag says so
+    vertebrae = other_vertebrae(spine, lesion)
+    places, patches = cut_other_vertebrae([one.box for one in vertebrae], series)
+    states = model.networks.states_of(patches)
+    return tuple(
+        OtherVertebra(vertebrae[place], (float(row[0]), float(row[1]), float(row[2])))
+        for place, row in zip(places, states, strict=True)
+    )
+
+
+def other_vertebrae(spine: LocatedSpine, lesion: Lesion) -> list[LocatedVertebra]:
+    """Return the vertebrae of a spine but the marked one and the sacrum.
+
+    Parameters
+    ----------
+    spine : LocatedSpine
+    lesion : Lesion
+
+    Returns
+    -------
+    list of LocatedVertebra
+    """
+    centre = np.array(lesion.box.centre_mm)
+    near = SAME_VERTEBRA * lesion.box.side_mm
+    return [
+        one
+        for one in spine.vertebrae
+        # In the plane of the slices: boxes are drawn on one slice, centres lie in the middle of the body.
+        if float(np.hypot(*(np.array(one.centre_mm) - centre)[1:])) > near and (one.level or "")[:1] != "S"
+    ]
