@@ -58,10 +58,12 @@ def cut_patches(
     lesion.check_inside(marked)
     box, flags = _fit_into(lesion.box.grown(settings.margin_percent), marked)
     offsets, last = settings.offsets, marked.shape[0] - 1
-    planes = np.stack([[_plane(box, marked, centre + offset) for offset in offsets] for centre in lesion.slices])
-    own = np.stack([[_plane(box, marked, min(max(c + o, 0), last)) for o in offsets] for c in lesion.slices])
+    centres = tuple(range(max(0, lesion.first_slice - settings.reach), min(last, lesion.last_slice + settings.reach) + 1))
+    planes = np.stack([[_plane(box, marked, centre + offset) for offset in offsets] for centre in centres])
+    own = np.stack([[_plane(box, marked, min(max(c + o, 0), last)) for o in offsets] for c in centres])
+    lesions_own = planes[[centre in lesion.slices for centre in centres]]  # beyond them, an edge may be repeated
     for one in ordered:
-        flags += [] if one.weighting is MARKED else _check_coverage(planes, one, case_id)
+        flags += [] if one.weighting is MARKED else _check_coverage(lesions_own, one, case_id)
     if any(not 0 <= centre + offset <= last for centre in lesion.slices for offset in offsets):
         flags.append(_edge_flag(MARKED.label))
     pixel_mm = box.side_mm / settings.size
@@ -74,7 +76,7 @@ def cut_patches(
     return PatchStack(
         case_id=case_id,
         participant_id=participant_id,
-        slices=lesion.slices,
+        slices=centres,
         sources=tuple(sources),
         side_mm=box.side_mm,
         flags=tuple(flags),

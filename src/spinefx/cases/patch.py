@@ -35,6 +35,7 @@ __all__ = [
 # What Yeh 2022 reads; everything that names no sequences means these.
 PROTOCOL_SEQUENCES = (Weighting.T1W, Weighting.T2W)
 MOST_NEIGHBOURS = 3
+MOST_REACH = 8
 # Source voxels are kept this far from the box's centre, in sides of the box: room for every jitter a recipe may draw.
 REACH = 0.8
 
@@ -56,13 +57,15 @@ class PatchSettings:
         The series that patches are cut from, in the order of their channels; T2W among them.
     neighbours : int
         Slices on either side of the lesion slice that are channels too.
+    reach : int
+        Slices beyond the lesion's first and last that are centres of patches too, as far as the stack goes.
 
     Raises
     ------
     InputError
         For sequences that :func:`spinefx.vocabulary.sequences_of` refuses.
     PatchError
-        For a number of neighbours out of range.
+        For a number of neighbours or a reach out of range.
     """
 
     registration: str = "rigid"
@@ -70,11 +73,14 @@ class PatchSettings:
     size: int = 64
     sequences: tuple[Weighting, ...] = PROTOCOL_SEQUENCES
     neighbours: int = 1
+    reach: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sequences", sequences_of(self.sequences))
         if not 0 <= self.neighbours <= MOST_NEIGHBOURS:
             raise PatchError(f"{self.neighbours} neighbouring slices", allowed=f"0 to {MOST_NEIGHBOURS}")
+        if not 0 <= self.reach <= MOST_REACH:
+            raise PatchError(f"a reach of {self.reach} slices", allowed=f"0 to {MOST_REACH}")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file.
@@ -82,13 +88,14 @@ class PatchSettings:
         Returns
         -------
         dict
-            Without sequences and neighbours where they are the protocol's, so that patches and models that were
+            Without sequences, neighbours and reach where they are the protocol's, so that patches and models that were
             written before these could be chosen keep their digests.
         """
         values = {"registration": self.registration, "margin_percent": self.margin_percent, "size": self.size}
         if self.sequences != PROTOCOL_SEQUENCES:
             values["sequences"] = [str(sequence) for sequence in self.sequences]
-        return values if self.neighbours == 1 else values | {"neighbours": self.neighbours}
+        values |= {} if self.neighbours == 1 else {"neighbours": self.neighbours}
+        return values if self.reach == 0 else values | {"reach": self.reach}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PatchSettings:
@@ -117,6 +124,7 @@ class PatchSettings:
         parts += [] if self.size == 64 else [f"size{self.size}"]
         parts += [] if self.sequences == PROTOCOL_SEQUENCES else [sequence.key for sequence in self.sequences]
         parts += [] if self.neighbours == 1 else [f"neighbours{self.neighbours}"]
+        parts += [] if self.reach == 0 else [f"reach{self.reach}"]
         return "-".join(parts)
 
     @property

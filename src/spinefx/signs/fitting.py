@@ -258,6 +258,9 @@ def _teach(
     progress: Callable[[int, int, float], None],
 ) -> None:
     network.train()
+    for layer in network.modules():  # what is held keeps its statistics as well
+        if isinstance(layer, nn.BatchNorm2d) and not layer.weight.requires_grad:
+            layer.eval()
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=teaching.learning_rate, weight_decay=teaching.weight_decay
     )

@@ -23,7 +23,7 @@ from spinefx.signs.inference import SignNetworks
 from spinefx.signs.views import BODY
 from spinefx.vocabulary import RESEARCH_USE_ONLY
 
-__all__ = ["SCHEMA", "STARTER", "SignCard", "SignModel", "is_sign_model", "is_starter", "load_sign_model", "write_sign_model"]
+__all__ = ["SCHEMA", "STARTER", "SignCard", "SignModel", "is_sign_model", "is_starter", "load_sign_model", "weights_of", "write_sign_model"]
 
 SCHEMA = "spinefx signs model 1"
 STARTER = "starter"
@@ -200,9 +200,25 @@ def load_sign_model(folder: Path = Path(STARTER)) -> SignModel:
     ModelError
         When a file is missing or was changed, or the weights are not those of these networks.
     """
-    where = Path(str(resources.files("spinefx.signs") / "weights")) if is_starter(folder) else folder
+    where = weights_of(folder).parent
     card = SignCard.from_json(read_json_object(where / MODEL_FILE, remedy="Train the model again."))
     return SignModel(card, SignNetworks(read_weights(where, card.weights_digest)))
+
+
+def weights_of(folder: Path) -> Path:
+    """Return the path of a signs model's weights.
+
+    Parameters
+    ----------
+    folder : Path
+        As :func:`load_sign_model` takes it.
+
+    Returns
+    -------
+    Path
+    """
+    where = Path(str(resources.files("spinefx.signs") / "weights")) if is_starter(folder) else folder
+    return where / WEIGHTS_FILE
 
 
 def write_sign_model(folder: Path, card: SignCard, weights: bytes) -> None:

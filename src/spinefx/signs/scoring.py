@@ -23,7 +23,7 @@ from spinefx.signs.calibration import noisy_or
 from spinefx.signs.inference import SEEN_SIGNS, SKIP, STATES, SignReading
 from spinefx.signs.model import SignModel
 from spinefx.signs.overruling import SignVerdict, overruled, verdict
-from spinefx.signs.views import BODY, SURROUNDINGS, SignViews, cut_other_vertebrae, surrounding_slices
+from spinefx.signs.views import BODY, SURROUNDINGS, SignViews, cut_other_vertebrae
 from spinefx.vocabulary import MARKED, SIGN_IDENTIFIERS, SIGNS, Diagnosis, Score, Weighting
 
 __all__ = ["OtherVertebra", "ScoredSigns", "score_signs"]
@@ -200,14 +200,9 @@ def score_signs(
     """
     card = model.card
     let_in = admit(BODY, card.guards, lesion, series, aligned=aligned, measures=measures)
-    wide = cut_patches(
-        surrounding_slices(lesion, series[MARKED]),
-        let_in.series,
-        case_id="case",
-        participant_id="case",
-        settings=SURROUNDINGS,
-    )
-    reading = model.networks.read(SignViews(let_in.stack, wide))
+    names = {"case_id": "case", "participant_id": "case"}
+    surroundings = cut_patches(lesion, let_in.series, settings=SURROUNDINGS, **names)
+    reading = model.networks.read(SignViews(let_in.stack, surroundings))
     others = _read_others(model, lesion, series[MARKED], let_in.series, spine)
     raw = np.full(len(SIGN_IDENTIFIERS), np.nan)
     raw[[SIGN_IDENTIFIERS.index(sign) for sign in SEEN_SIGNS]] = reading.logits

@@ -26,20 +26,17 @@ if TYPE_CHECKING:
 __all__ = [
     "BODY",
     "OTHER_VERTEBRA",
-    "REACH_SLICES",
     "SURROUNDINGS",
     "SignViews",
     "cut_other_vertebrae",
     "cut_views",
-    "surrounding_slices",
 ]
 
 BODY = PatchSettings()
-SURROUNDINGS = PatchSettings(margin_percent=200, size=96)
+# Pedicles lie two slices beside the body's middle.
+SURROUNDINGS = PatchSettings(margin_percent=200, size=96, reach=2)
 # Wider than the box, so that the intact neighbours lend their height and their signal for comparison.
 OTHER_VERTEBRA = PatchSettings(margin_percent=60)
-# Slices beyond the lesion's own at which the surroundings are read.
-REACH_SLICES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,24 +76,6 @@ class SignViews:
         return self.body.participant_id
 
 
-def surrounding_slices(lesion: Lesion, stack: Slices) -> Lesion:
-    """Return a lesion with the slices at which its surroundings are read.
-
-    Parameters
-    ----------
-    lesion : Lesion
-    stack : Slices
-        The T2W series that it is marked on.
-
-    Returns
-    -------
-    Lesion
-        :data:`REACH_SLICES` more on either side, as far as the stack goes.
-    """
-    first = max(0, lesion.first_slice - REACH_SLICES)
-    return Lesion(lesion.box, first, min(stack.shape[0] - 1, lesion.last_slice + REACH_SLICES), lesion.level)
-
-
 def cut_views(
     lesion: Lesion, series: Sequence[AlignedSeries], *, case_id: str, participant_id: str
 ) -> SignViews:
@@ -119,11 +98,9 @@ def cut_views(
     BoxError, PatchError, FileError, GeometryError
         As :func:`spinefx.cases.cutting.cut_patches` raises them.
     """
-    marked = next(one.voxels for one in series if one.weighting is MARKED)
     names = {"case_id": case_id, "participant_id": participant_id}
-    body = cut_patches(lesion, series, settings=BODY, **names)
-    wide = cut_patches(surrounding_slices(lesion, marked), series, settings=SURROUNDINGS, **names)
-    return SignViews(body, wide)
+    body, surroundings = (cut_patches(lesion, series, settings=one, **names) for one in (BODY, SURROUNDINGS))
+    return SignViews(body, surroundings)
 
 
 def cut_other_vertebrae(
