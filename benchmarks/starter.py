@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +25,7 @@ from spinefx.phantom.case import PhantomCase, render_pair
 from spinefx.phantom.random_streams import CaseDraw, draw_case
 from spinefx.phantom.settings import PhantomSettings, Range
 from spinefx.processes.pool import map_items
-from spinefx.signs.views import BODY, SURROUNDINGS, cut_other_vertebrae, cut_views
+from spinefx.signs.views import BODY, cut_other_vertebrae, cut_views
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Weighting
 from spinefx.workspace.stacks import save_stack
 
@@ -40,7 +38,6 @@ def write_cohort(folder: Path, settings: PhantomSettings, workers: int = 2) -> N
     """Draw phantoms, and keep their views; those that are there already are kept."""
     jobs = [(folder, settings, number) for number in range(1, settings.patients + 1)]
     todo = [job for job in jobs if not _truth_path(*job[::2]).exists()]
-    done = [0]
 
     def progress(done: int, number: int) -> None:
         if done % 20 == 0:
@@ -120,6 +117,23 @@ def _state(draw: CaseDraw, truth: PhantomCase, level: str) -> int:
     return int(bool(kinds) or level in draw.healed)
 
 
+COHORTS = {
+    "plain": PhantomSettings(patients=200, seed=1601, matrix=384),
+    "plain-3t": PhantomSettings(
+        patients=120,
+        seed=1602,
+        matrix=384,
+        field_t=3.0,
+        difficulty=0.5,
+        field_of_view_mm=Range(260.0, 400.0),
+        slice_spacing_mm=Range(3.0, 5.5),
+        scoliosis_mm=Range(0.0, 20.0),
+        sacral_slope_deg=Range(20.0, 55.0),
+    ),
+}
+
+
 if __name__ == "__main__":
     verb, folder = sys.argv[1], Path(sys.argv[2])
-    write_cohort(folder / "try", PhantomSettings(patients=240, seed=1600, matrix=384, noise=1.0), workers=1)
+    for name, settings in COHORTS.items():
+        write_cohort(folder / name, settings, workers=1)

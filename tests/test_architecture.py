@@ -38,10 +38,7 @@ ORDER = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 WALLS = {(room, "learning") for room in ("statistics", "report", "workspace", "reader_study")}
-WALLS |= {
-    (room, "phantom")
-    for room in ("learning", "localisation", "statistics", "signs", "report", "workspace", "reader_study", "second_opinion")
-}
+WALLS |= {(room, "phantom") for room in LEVEL if room not in {"phantom", "commands", "app", "cli"}}
 WALLS |= {(room, "imaging") for room in ("report", "reader_study")}
 # A heavy third party has one home.
 HOMES = {

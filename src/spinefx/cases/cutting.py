@@ -58,7 +58,9 @@ def cut_patches(
     lesion.check_inside(marked)
     box, flags = _fit_into(lesion.box.grown(settings.margin_percent), marked)
     offsets, last = settings.offsets, marked.shape[0] - 1
-    centres = tuple(range(max(0, lesion.first_slice - settings.reach), min(last, lesion.last_slice + settings.reach) + 1))
+    centres = tuple(
+        range(max(0, lesion.first_slice - settings.reach), min(last, lesion.last_slice + settings.reach) + 1)
+    )
     planes = np.stack([[_plane(box, marked, centre + offset) for offset in offsets] for centre in centres])
     own = np.stack([[_plane(box, marked, min(max(c + o, 0), last)) for o in offsets] for c in centres])
     lesions_own = planes[[centre in lesion.slices for centre in centres]]  # beyond them, an edge may be repeated

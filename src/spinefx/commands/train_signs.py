@@ -117,7 +117,9 @@ def train_signs(
         np.array([case.diagnosis is Diagnosis.MALIGNANT for case in chosen.cases]),
         skips,
     )
-    folds = split_folds(diagnoses := {case.participant_id: case.diagnosis for case in chosen.cases}, _dealing(diagnoses))
+    folds = split_folds(
+        diagnoses := {case.participant_id: case.diagnosis for case in chosen.cases}, _dealing(diagnoses)
+    )
     way = teaching or (SignTeaching() if start is None else REFINED)
     found, weights = cross_validate_signs(
         taught,
@@ -191,7 +193,10 @@ def _skips(
     """Return the log-odds that another vertebra of each case holds a focus; what is known already is kept."""
     path = experiment.models_folder / "vertebrae.json"
     model = load_sign_model()
-    keys = {case.case_id: digest_of(canonical_json([case.images_digest, asdict(case.lesion), model.digest])) for case in cases}
+    keys = {
+        case.case_id: digest_of(canonical_json([case.images_digest, asdict(case.lesion), model.digest]))
+        for case in cases
+    }
     known: dict[str, Any] = read_json(path) if path.is_file() else {}
     todo = [case for case in cases if keys[case.case_id] not in known]
     found = map_items(

@@ -24,7 +24,16 @@ from spinefx.phantom.vertebra import Extent
 from spinefx.phantom.vertebral_bodies import paint_bodies
 from spinefx.vocabulary import Diagnosis, Weighting
 
-__all__ = ["PhantomCase", "RenderedCase", "paint_spine", "render_case", "render_pair", "spine_frame", "spine_of", "truth_of"]
+__all__ = [
+    "PhantomCase",
+    "RenderedCase",
+    "paint_spine",
+    "render_case",
+    "render_pair",
+    "spine_frame",
+    "spine_of",
+    "truth_of",
+]
 
 _SOFT_TISSUE_PIXEL_MM = 2.6
 _WEIGHTINGS = {"t1w": Weighting.T1W, "t2w": Weighting.T2W, "stir": Weighting.STIR}

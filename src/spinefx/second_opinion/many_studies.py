@@ -27,7 +27,7 @@ from spinefx.processes.cluster import LOCAL, share_of, spread
 from spinefx.second_opinion.manifest import Manifest, MarkedStudy, short_digest
 from spinefx.second_opinion.models import Models, absolute, load_answering
 from spinefx.second_opinion.one_study import answer_study
-from spinefx.signs.model import SignModel
+from spinefx.signs.model import SignPredictor
 from spinefx.tables.records import MISSING
 from spinefx.tables.writing import tsv_text
 from spinefx.vocabulary import SIGN_IDENTIFIERS
@@ -304,11 +304,12 @@ def columns_of(models: Models) -> tuple[str, ...]:
     tuple of str
         With one for each sign where the model reads signs.
     """
-    return (*COLUMNS, *SIGN_IDENTIFIERS) if isinstance(models[0], SignModel) else COLUMNS
+    return (*COLUMNS, *SIGN_IDENTIFIERS) if isinstance(models[0], SignPredictor) else COLUMNS
 
 
 def _row(models: Models, base: Path, study: MarkedStudy, sheet: Path | None) -> tuple[object, ...]:
     signs = len(columns_of(models)) - len(COLUMNS)
+    none = [None] * signs
     digests = [one.digest for one in models]
     digest = digests[0] if len(digests) == 1 else digest_of(canonical_json(digests))
     try:
@@ -321,12 +322,20 @@ def _row(models: Models, base: Path, study: MarkedStudy, sheet: Path | None) -> 
             sheet=None if sheet is None else sheet / f"{UNSAFE.sub('_', study.case_id)}.png",
         )
     except SpinefxError as error:
-        return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error), error.remedy, *[None] * signs)
+        return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error), error.remedy, *none)
     except MemoryError:
         raise  # the fault of the machine, not of the study: another attempt may have more memory
     except Exception as error:
         # One odd file in a million must not stop the rest. The text may quote the file, so only the type is kept.
-        return (study.case_id, *[None] * 7, digest, "InternalError", type(error).__name__, INTERNAL_REMEDY, *[None] * signs)
+        return (
+            study.case_id,
+            *[None] * 7,
+            digest,
+            "InternalError",
+            type(error).__name__,
+            INTERNAL_REMEDY,
+            *none,
+        )
     patient, registration = answer["patient"], answer["registration"]
     said = f"{registration['method']}: {registration['reason']}" if registration else ""
     return (

@@ -10,13 +10,13 @@ from spinefx.errors import ModelError
 from spinefx.imaging.volume import Slices
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.scoring import Scored, load_models, score
-from spinefx.signs.model import SignModel, is_sign_model, is_starter, load_sign_model
+from spinefx.signs.model import SignPredictor, is_sign_model, is_starter, load_sign_model
 from spinefx.signs.scoring import ScoredSigns, score_signs
 from spinefx.vocabulary import Weighting
 
 __all__ = ["Models", "absolute", "load_answering", "score_with"]
 
-Models = tuple[TrainedModel, ...] | tuple[SignModel]
+Models = tuple[TrainedModel, ...] | tuple[SignPredictor]
 
 
 def load_answering(folder: Path, *, engine: str | None = None, one_study: bool = False) -> Models:
@@ -31,7 +31,7 @@ def load_answering(folder: Path, *, engine: str | None = None, one_study: bool =
 
     Returns
     -------
-    tuple of TrainedModel, or tuple of one SignModel
+    tuple of TrainedModel, or tuple of one SignPredictor
 
     Raises
     ------
@@ -85,6 +85,6 @@ def score_with(
         As :func:`spinefx.learning.scoring.score` does.
     """
     first = models[0]
-    if isinstance(first, SignModel):
+    if isinstance(first, SignPredictor):
         return score_signs(first, lesion, series, measures=measures)
     return score(tuple(one for one in models if isinstance(one, TrainedModel)), lesion, series, measures=measures)

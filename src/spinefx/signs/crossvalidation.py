@@ -1,7 +1,7 @@
 """Cross-validation by patient: every sign of every case read by networks that have not seen the patient.
 
-Training is sequential. Networks learn signs and nothing else; their held-out evidence is calibrated; and the diagnosis is
-fitted to the calibrated signs. What is reported for a fold comes from a calibration and a head fitted to other folds.
+Training is sequential. Networks learn signs and nothing else; their held-out evidence is calibrated; and the diagnosis is fitted to
+the calibrated signs. What is reported for a fold comes from a calibration and a head fitted to other folds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,12 +41,16 @@ __all__ = [
     "SignCrossValidation",
     "concluded",
     "cross_validate_signs",
-    "describe_teaching", "member_weights", "read_members", "with_vertebrae"]
+    "describe_teaching",
+    "member_weights",
+    "read_members",
+    "with_vertebrae",
+]
 
 Refinement = Literal["frozen", "last", "all"]
 """What of a starter's networks a group's own cases change: nothing, the last layers, or all."""
 
-SEEN = [SIGN_IDENTIFIERS.index(sign) for sign in SEEN_SIGNS]
+SEEN = np.array([SIGN_IDENTIFIERS.index(sign) for sign in SEEN_SIGNS])
 EVIDENCE_FILE = "evidence.json"
 # Fewer cases than this teach, with a warning.
 FEW_CASES = 40
@@ -135,7 +139,7 @@ class SignCrossValidation:
 
 
 @dataclass(frozen=True, eq=False)
-class _Experiment:
+class _SignTraining:
     """Everything that a fold needs, sent once to each worker."""
 
     cases: SignCases
@@ -172,15 +176,13 @@ class _Experiment:
             if start is not None and self.refinement == "frozen":
                 networks[appearance.name] = start
                 continue
-            total = len(MEMBERS) * self.teaching.epochs
-            before = number * self.teaching.epochs
             networks[appearance.name] = fit_signs(
                 self.lessons,
                 members,
                 self.teaching,
                 appearance,
                 start=start,
-                progress=lambda epoch, epochs, loss, before=before: progress(before + epoch, total),  # type: ignore[misc]
+                progress=partial(_tell, progress, number * self.teaching.epochs, len(MEMBERS) * self.teaching.epochs),
             )
         return member_weights(networks)
 
@@ -244,7 +246,7 @@ def cross_validate_signs(
     started = None if start is None else digest_of(member_weights(start))
     content = {"teaching": asdict(teaching), "data": data_digest, "start": started, "refinement": refinement}
     identity = digest_of(canonical_json(content | {"folds": [list(fold.test) for fold in folds]}))
-    experiment = _Experiment(cases, teaching, folder, start, refinement, identity)
+    experiment = _SignTraining(cases, teaching, folder, start, refinement, identity)
     everyone = tuple(sorted({one.participant_id for one in cases.views}))
     whole = Fold(0, everyone, (), ())
     todo = [fold for fold in (*folds, whole) if not experiment.finished(fold)]
@@ -322,7 +324,7 @@ def with_vertebrae(weights: bytes, starter: Path) -> bytes:
     Returns
     -------
     bytes
-        A cohort's scores say whether another vertebra holds a focus, and not which; its cases cannot teach this network.
+        A cohort's scores say whether another vertebra holds a focus, but not which, and cannot teach this network.
     """
     others = {k: v for k, v in safetensors.torch.load_file(starter).items() if k.startswith("vertebra.")}
     return safetensors.torch.save({**safetensors.torch.load(weights), **others})
@@ -356,6 +358,11 @@ def read_members(weights: Path) -> dict[str, SignNetwork]:
             raise ModelError("weights of another network", where=WEIGHTS_FILE) from error
         networks[appearance.name] = network
     return networks
+
+
+def _tell(progress: Callable[[int, int], None], before: int, total: int, epoch: int, epochs: int, loss: float) -> None:
+    """Report an epoch of one member as one of all members' epochs."""
+    progress(before + epoch, total)
 
 
 def _hold(network: SignNetwork, *, last_may_change: bool) -> None:

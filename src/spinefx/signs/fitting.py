@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from spinefx.signs.appearance import MILD, STRONG, Appearance, change_appearance
 from spinefx.signs.network import SignNetwork, VertebraNetwork
 from spinefx.signs.views import BODY, OTHER_VERTEBRA, SURROUNDINGS, SignViews
 
-__all__ = ["MEMBERS", "SignLessons", "SignTeaching", "VertebraLessons", "fit_signs", "fit_vertebrae"]
+__all__ = ["MEMBERS", "SignLessons", "SignTeaching", "VertebraLessons", "fit_signs", "fit_vertebrae", "scaled"]
 
 # Two networks answer together: strong changes teach shape, mild ones keep the grey levels that marrow is read from.
 MEMBERS = (MILD, STRONG)
@@ -69,7 +70,7 @@ class _View:
         stacks = [getattr(one, name) for one in views]
         self.planes = [Planes(stacks, place, torch.float32) for place in range(len(stacks[0].sources))]
         starts = np.cumsum([0, *(len(stack.slices) for stack in stacks)])
-        self.samples = [np.arange(first, last) for first, last in zip(starts[:-1], starts[1:], strict=True)]
+        self.samples = [np.arange(first, last) for first, last in pairwise(starts)]
         self.axis = torch.from_numpy(patch_grid(size)).float()
 
     def read(self, samples: NDArray[np.int64], jitters: NDArray[np.float64]) -> Tensor:
@@ -131,7 +132,8 @@ def scaled(patches: Tensor) -> Tensor:
 
 def _jitter(rng: np.random.Generator) -> Jitter:
     shift = np.clip(rng.normal(0, SHIFT, 2), -0.15, 0.15)
-    return Jitter(*shift, float(np.exp(rng.uniform(-SIZE, SIZE))), float(rng.uniform(-TURN_DEG, TURN_DEG)))
+    scale, turn = float(np.exp(rng.uniform(-SIZE, SIZE))), float(rng.uniform(-TURN_DEG, TURN_DEG))
+    return Jitter(float(shift[0]), float(shift[1]), scale, turn)
 
 
 def _chosen(samples: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -153,7 +155,9 @@ class VertebraLessons:
     patches: NDArray[np.float16]
     states: NDArray[np.int64]
 
-    def draw(self, chosen: NDArray[np.int64], appearance: Appearance, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, chosen: NDArray[np.int64], appearance: Appearance, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Draw one batch: patches, turned, cropped and changed, and the states."""
         patches = torch.from_numpy(self.patches[chosen].astype(np.float32))
         size = OTHER_VERTEBRA.size
@@ -261,9 +265,7 @@ def _teach(
     for layer in network.modules():  # what is held keeps its statistics as well
         if isinstance(layer, nn.BatchNorm2d) and not layer.weight.requires_grad:
             layer.eval()
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=teaching.learning_rate, weight_decay=teaching.weight_decay
-    )
+    optimiser = torch.optim.AdamW(network.parameters(), lr=teaching.learning_rate, weight_decay=teaching.weight_decay)
     steps = -(-len(members) // teaching.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, teaching.learning_rate, total_steps=teaching.epochs * steps, pct_start=0.15

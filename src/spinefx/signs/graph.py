@@ -7,6 +7,7 @@ The graphs come with the package and never from a model folder: a model brings i
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
@@ -15,6 +16,7 @@ from torch import nn
 from spinefx.files import write_bytes
 from spinefx.signs.inference import ENCODERS, GRAPHS, MAPS, PATCHES
 from spinefx.signs.network import Encoder
+from spinefx.signs.views import BODY
 
 __all__ = ["encoder_graph", "write_graphs"]
 
@@ -38,7 +40,8 @@ def encoder_graph(answers: int) -> bytes:
     shapes = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
     nodes: list[onnx.NodeProto] = []
     held: list[TensorProto] = []
-    maps = PATCHES
+    maps, channels = PATCHES, len(BODY.channels)
+    more: dict[str, Any]
     layers = [(place, layer) for place, layer in enumerate(encoder) if not isinstance(layer, nn.Dropout2d)]
     for place, layer in layers:
         output = MAPS if place == layers[-1][0] else f"maps_{place}"
@@ -54,8 +57,7 @@ def encoder_graph(answers: int) -> bytes:
             kind, more = "Relu", {}
         nodes.append(helper.make_node(kind, [maps, *own], [output], **more))
         maps = output
-    channels = encoder[0].weight.shape[1]
-    taken = helper.make_tensor_value_info(PATCHES, TensorProto.FLOAT, ["n", int(channels), "row", "column"])
+    taken = helper.make_tensor_value_info(PATCHES, TensorProto.FLOAT, ["n", channels, "row", "column"])
     given = helper.make_tensor_value_info(MAPS, TensorProto.FLOAT, ["n", answers, "map_row", "map_column"])
     graph = helper.make_graph(nodes, "spinefx signs", [taken], [given], held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)

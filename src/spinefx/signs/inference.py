@@ -17,7 +17,19 @@ from spinefx.errors import ModelError
 from spinefx.signs.views import SignViews
 from spinefx.vocabulary import SIGN_IDENTIFIERS
 
-__all__ = ["ENCODERS", "GRAPHS", "MAPS", "PATCHES", "SEEN_SIGNS", "SKIP", "STATES", "SignNetworks", "SignReading"]
+__all__ = [
+    "COUNTERS",
+    "ENCODERS",
+    "GRAPHS",
+    "MAPS",
+    "PATCHES",
+    "SEEN_SIGNS",
+    "SKIP",
+    "STATES",
+    "SignNetworks",
+    "SignReading",
+    "patches_of",
+]
 
 SKIP = "skip_lesions"
 # Read from the marked vertebra and its surroundings; skip lesions lie in other vertebrae.
@@ -96,7 +108,8 @@ class SignNetworks:
         PatchError
             When a channel holds one grey level only.
         """
-        logits, maps = [], {"body": [], "surroundings": []}
+        logits: list[NDArray[np.float64]] = []
+        maps: dict[str, list[NDArray[np.float64]]] = {"body": [], "surroundings": []}
         patches = {"body": patches_of(views.body), "surroundings": patches_of(views.surroundings)}
         for member in self.members:
             sharpness = self._sharpness(member, (2, len(SEEN_SIGNS)))

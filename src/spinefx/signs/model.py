@@ -23,7 +23,17 @@ from spinefx.signs.inference import SignNetworks
 from spinefx.signs.views import BODY
 from spinefx.vocabulary import RESEARCH_USE_ONLY
 
-__all__ = ["SCHEMA", "STARTER", "SignCard", "SignModel", "is_sign_model", "is_starter", "load_sign_model", "weights_of", "write_sign_model"]
+__all__ = [
+    "SCHEMA",
+    "STARTER",
+    "SignCard",
+    "SignPredictor",
+    "is_sign_model",
+    "is_starter",
+    "load_sign_model",
+    "weights_of",
+    "write_sign_model",
+]
 
 SCHEMA = "spinefx signs model 1"
 STARTER = "starter"
@@ -129,7 +139,7 @@ class SignCard:
 
 
 @dataclass(frozen=True, eq=False)
-class SignModel:
+class SignPredictor:
     """A signs model that is ready to answer.
 
     Parameters
@@ -183,7 +193,7 @@ def is_sign_model(folder: Path) -> bool:
     return path.is_file() and read_json_object(path, remedy="").get("schema") == SCHEMA
 
 
-def load_sign_model(folder: Path = Path(STARTER)) -> SignModel:
+def load_sign_model(folder: Path = Path(STARTER)) -> SignPredictor:
     """Load a signs model, after its files have been checked.
 
     Parameters
@@ -193,7 +203,7 @@ def load_sign_model(folder: Path = Path(STARTER)) -> SignModel:
 
     Returns
     -------
-    SignModel
+    SignPredictor
 
     Raises
     ------
@@ -202,7 +212,7 @@ def load_sign_model(folder: Path = Path(STARTER)) -> SignModel:
     """
     where = weights_of(folder).parent
     card = SignCard.from_json(read_json_object(where / MODEL_FILE, remedy="Train the model again."))
-    return SignModel(card, SignNetworks(read_weights(where, card.weights_digest)))
+    return SignPredictor(card, SignNetworks(read_weights(where, card.weights_digest)))
 
 
 def weights_of(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A reader who sees a sign that the networks do not, or the other way round, and how far the reader is to be trusted."""
+"""A reader who overrules signs, and how far the reader is to be trusted."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def overruled(
     answers : mapping of str to Score
         By sign.
     error_rate : float
-        Share of signs that this reader is known to score wrongly, 0 to 0.5. At 0 the reader is taken at their word; else
-        reader and networks are weighed by what each is worth.
+        Share of signs that this reader is known to score wrongly, 0 to 0.5. At 0 the reader is taken at their word;
+        otherwise reader and networks are weighed by what each is worth.
 
     Returns
     -------
@@ -109,9 +109,7 @@ def verdict(
     total = float(parts.sum()) + start
     known = ~np.isnan(logits)
     shown = coherent(completed(logits[None], head.base))[0]
-    signs = {
-        sign: float(shown[place]) if known[place] else None for place, sign in enumerate(SIGN_IDENTIFIERS)
-    }
+    signs = {sign: float(shown[place]) if known[place] else None for place, sign in enumerate(SIGN_IDENTIFIERS)}
     return SignVerdict(
         probability=float(1 / (1 + np.exp(-total))),
         signs=signs,

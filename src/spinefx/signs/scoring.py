@@ -21,18 +21,18 @@ from spinefx.localisation.searching import shipped_localiser
 from spinefx.localisation.spine import LocatedSpine, LocatedVertebra
 from spinefx.signs.calibration import noisy_or
 from spinefx.signs.inference import SEEN_SIGNS, SKIP, STATES, SignReading
-from spinefx.signs.model import SignModel
+from spinefx.signs.model import SignPredictor
 from spinefx.signs.overruling import SignVerdict, overruled, verdict
 from spinefx.signs.views import BODY, SURROUNDINGS, SignViews, cut_other_vertebrae
 from spinefx.vocabulary import MARKED, SIGN_IDENTIFIERS, SIGNS, Diagnosis, Score, Weighting
 
-__all__ = ["OtherVertebra", "ScoredSigns", "score_signs"]
+__all__ = ["OtherVertebra", "ScoredSigns", "other_vertebrae", "score_signs"]
 
 # A located vertebra whose centre is nearer to that of the box than this share of its side is the marked one.
 SAME_VERTEBRA = 0.5
 NO_OTHERS = (
-    "Skip lesions were not looked for: the localiser found no other vertebra in this series. The diagnosis does without "
-    "that sign."
+    "Skip lesions were not looked for: the localiser found no other vertebra in this series. The diagnosis does "
+    "without that sign."
 )
 
 
@@ -76,7 +76,7 @@ class ScoredSigns:
 
     Parameters
     ----------
-    model : SignModel
+    model : SignPredictor
     lesion : Lesion
     series : tuple of AlignedSeries
     stack : PatchStack
@@ -91,7 +91,7 @@ class ScoredSigns:
     flags : tuple of str
     """
 
-    model: SignModel
+    model: SignPredictor
     lesion: Lesion
     series: tuple[AlignedSeries, ...]
     stack: PatchStack
@@ -167,7 +167,7 @@ class ScoredSigns:
 
 
 def score_signs(
-    model: SignModel,
+    model: SignPredictor,
     lesion: Lesion,
     series: Mapping[Weighting, Slices],
     *,
@@ -179,7 +179,7 @@ def score_signs(
 
     Parameters
     ----------
-    model : SignModel
+    model : SignPredictor
     lesion : Lesion
         Marked on the T2W series.
     series : mapping of Weighting to Slices
@@ -223,7 +223,7 @@ def score_signs(
 
 
 def _read_others(
-    model: SignModel,
+    model: SignPredictor,
     lesion: Lesion,
     marked: Slices,
     series: Sequence[AlignedSeries],

@@ -130,5 +130,5 @@ def rivals_of(sign: str) -> tuple[str, ...]:
     tuple of str
     """
     group = next(one for one in GROUPS if sign in one.signs)
-    beside = group.states[group.states[:, group.signs.index(sign)]].any(axis=0)
-    return tuple(other for other, may in zip(group.signs, beside, strict=True) if not may)
+    beside: NDArray[np.bool_] = np.any(group.states[group.states[:, group.signs.index(sign)]], axis=0)
+    return tuple(other for other, may in zip(group.signs, beside.tolist(), strict=True) if not may)

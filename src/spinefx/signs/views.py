@@ -21,7 +21,6 @@ from spinefx.vocabulary import MARKED
 
 if TYPE_CHECKING:
     from spinefx.cases.alignment import AlignedSeries
-    from spinefx.imaging.volume import Slices
 
 __all__ = [
     "BODY",
@@ -76,9 +75,7 @@ class SignViews:
         return self.body.participant_id
 
 
-def cut_views(
-    lesion: Lesion, series: Sequence[AlignedSeries], *, case_id: str, participant_id: str
-) -> SignViews:
+def cut_views(lesion: Lesion, series: Sequence[AlignedSeries], *, case_id: str, participant_id: str) -> SignViews:
     """Cut both views of a marked vertebra.
 
     Parameters
