@@ -11,33 +11,54 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import safetensors.torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from spinefx.cases.alignment import align_series
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import PatchSettings
 from spinefx.errors import SpinefxError
-from spinefx.files import write_text
+from spinefx.files import digest_of, write_text
+from spinefx.learning.classifier import software_versions
+from spinefx.learning.guards import Guards
 from spinefx.learning.measures import voxel_measures
+from spinefx.localisation.locating import locate
 from spinefx.phantom.case import PhantomCase, render_pair
 from spinefx.phantom.random_streams import CaseDraw, draw_case
 from spinefx.phantom.settings import PhantomSettings, Range
 from spinefx.processes.pool import map_items
-from spinefx.signs.views import BODY, cut_other_vertebrae, cut_views
+from spinefx.signs.appearance import MEDIUM
+from spinefx.signs.calibration import SignCalibration, noisy_or
+from spinefx.signs.crossvalidation import SEEN, member_weights
+from spinefx.signs.diagnosis import choose_head
+from spinefx.signs.fitting import MEMBERS, SignLessons, SignTeaching, VertebraLessons, fit_signs, fit_vertebrae
+from spinefx.signs.inference import SKIP, SignNetworks
+from spinefx.signs.model import SignCard, load_sign_model, write_sign_model
+from spinefx.signs.scoring import other_vertebrae
+from spinefx.signs.views import BODY, OTHER_VERTEBRA, SignViews, cut_other_vertebrae, cut_views
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Weighting
-from spinefx.workspace.stacks import save_stack
+from spinefx.workspace.stacks import load_stack, recorded_measures, save_stack
 
+WEIGHTS = Path(__file__).resolve().parent.parent / "src/spinefx/signs/weights"
+TEACHING = SignTeaching(epochs=30, batch_size=12)
+VERTEBRA_TEACHING = SignTeaching(epochs=8, batch_size=48)
 # Wider than the network's own view, so that training can crop it at random.
 UNCROPPED = PatchSettings(margin_percent=100, size=80)
 SUSPICIOUS_SPOTS = {"metastasis", "replacement", "focus"}
 
 
-def write_cohort(folder: Path, settings: PhantomSettings, workers: int = 2) -> None:
+def write_cohort(folder: Path, settings: PhantomSettings, *, located: bool = False, workers: int = 1) -> None:
     """Draw phantoms, and keep their views; those that are there already are kept."""
-    jobs = [(folder, settings, number) for number in range(1, settings.patients + 1)]
-    todo = [job for job in jobs if not _truth_path(*job[::2]).exists()]
+    numbers = range(1, settings.patients + 1)
+    todo = [(folder, settings, located, number) for number in numbers if not _truth_path(folder, number).exists()]
 
     def progress(done: int, number: int) -> None:
         if done % 20 == 0:
@@ -52,8 +73,8 @@ def _truth_path(folder: Path, number: int) -> Path:
     return folder / "truth" / f"{number:05d}.json"
 
 
-def _write_patient(job: tuple[Path, PhantomSettings, int]) -> None:
-    folder, settings, number = job
+def _write_patient(job: tuple[Path, PhantomSettings, bool, int]) -> None:
+    folder, settings, located, number = job
     draw = draw_case(settings, number)
     truth, t1w, t2w = render_pair(draw)
     series = {Weighting.T1W: t1w, Weighting.T2W: t2w}
@@ -61,9 +82,14 @@ def _write_patient(job: tuple[Path, PhantomSettings, int]) -> None:
     lesion = _marked_again(truth, rng)
     placed = align_series(lesion, series, method=BODY.registration)
     views = cut_views(lesion, placed, case_id=draw.name, participant_id=draw.patient_id)
-    levels = [level for level in truth.extents_mm if level not in ("C2",)]
-    boxes = [Box(tuple(truth.vertebrae_mm[level]), _side(truth, level)) for level in levels]
-    places, patches = cut_other_vertebrae(boxes, placed, UNCROPPED)
+    if located:  # as a user has it: boxes from the localiser, the marked vertebra left out
+        found = other_vertebrae(locate(t2w)[0], lesion)
+        levels = [one.level or "" for one in found]
+        places, patches = cut_other_vertebrae([one.box for one in found], placed)
+    else:
+        levels = [level for level in truth.extents_mm if level != "C2"]
+        boxes = [Box(tuple(truth.vertebrae_mm[level]), _side(truth, level)) for level in levels]
+        places, patches = cut_other_vertebrae(boxes, placed, UNCROPPED)
     measures = voxel_measures(series) | _times(draw)
     for kind, stack in (("body", views.body), ("surroundings", views.surroundings)):
         save_stack(folder / kind, stack, "phantom", {}, {}, measures)
@@ -75,7 +101,7 @@ def _write_patient(job: tuple[Path, PhantomSettings, int]) -> None:
         "malignant": truth.diagnosis is Diagnosis.MALIGNANT,
         "signs": [bool(truth.signs[sign]) for sign in SIGN_IDENTIFIERS],
         "levels": [levels[place] for place in places],
-        "states": [_state(draw, truth, levels[place]) for place in places],
+        "states": [] if located else [_state(draw, truth, levels[place]) for place in places],
         "marked": [levels[place] == truth.level for place in places],
         "vendor": draw.vendor,
         "field_t": settings.field_t,
@@ -117,7 +143,8 @@ def _state(draw: CaseDraw, truth: PhantomCase, level: str) -> int:
     return int(bool(kinds) or level in draw.healed)
 
 
-COHORTS = {
+# Frequencies of signs in these are those of Table 1: they calibrate, and the diagnosis is fitted to them.
+NATURAL = {
     "plain": PhantomSettings(patients=200, seed=1601, matrix=384),
     "plain-3t": PhantomSettings(
         patients=120,
@@ -131,9 +158,160 @@ COHORTS = {
         sacral_slope_deg=Range(20.0, 55.0),
     ),
 }
+RARE: dict[str, PhantomSettings] = {}
+TESTS = {"home": PhantomSettings(patients=190, seed=1690, matrix=384)}
+# Share of the natural cohorts that teaches; the rest calibrates.
+TEACHES = 0.7
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """One cohort as it was kept."""
+
+    truth: list[dict[str, Any]]
+    views: list[SignViews]
+    measures: list[dict[str, float]]
+    vertebrae: list[NDArray[np.float16]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Drawn:
+        paths = sorted((folder / "truth").glob("*.json"))
+        truth = [json.loads(path.read_text("utf-8")) for path in paths]
+        names = [(one["participant"], one["case"]) for one in truth]
+        views = [SignViews(*(load_stack(folder / kind, *name) for kind in ("body", "surroundings"))) for name in names]
+        measures = [recorded_measures(folder / "body", *name) for name in names]
+        return cls(truth, views, measures, [np.load(folder / "vertebrae" / f"{path.stem}.npy") for path in paths])
+
+    @property
+    def signs(self) -> NDArray[np.float64]:
+        return np.array([one["signs"] for one in self.truth], float)
+
+    @property
+    def malignant(self) -> NDArray[np.bool_]:
+        return np.array([one["malignant"] for one in self.truth])
+
+
+def train(folder: Path) -> None:
+    """Teach the starter, calibrate it on phantoms kept apart, and write its weights into the package."""
+    import torch  # deferred: scoring does without
+
+    torch.set_num_threads(1)
+    natural = {name: Drawn.read(folder / name) for name in NATURAL}
+    rare = {name: Drawn.read(folder / name) for name in RARE}
+    taught, apart = [], []
+    for name, drawn in (natural | rare).items():
+        share = round(TEACHES * len(drawn.truth)) if name in natural else len(drawn.truth)
+        taught += [(drawn, place) for place in range(share)]
+        apart += [(drawn, place) for place in range(share, len(drawn.truth))]
+    views = [_renamed(drawn.views[place], number) for number, (drawn, place) in enumerate(taught)]
+    lessons = SignLessons(views, np.array([drawn.signs[place][SEEN] for drawn, place in taught]))
+    everyone = np.arange(len(views))
+    networks: dict[str, Any] = {}
+    for appearance in MEMBERS:
+        networks[appearance.name] = fit_signs(
+            lessons, everyone, TEACHING, appearance, progress=_progress(appearance.name)
+        )
+    patches = np.concatenate([drawn.vertebrae[place] for drawn, place in taught])
+    states = np.concatenate([drawn.truth[place]["states"] for drawn, place in taught])
+    vertebrae = VertebraLessons(patches, states.astype(np.int64))
+    networks["vertebra"] = fit_vertebrae(
+        vertebrae, np.arange(len(states)), VERTEBRA_TEACHING, MEDIUM, progress=_progress("vertebra")
+    )
+    weights = member_weights(networks)
+    _conclude(folder, weights, taught, apart)
+
+
+def _conclude(folder: Path, weights: bytes, taught: list[tuple[Drawn, int]], apart: list[tuple[Drawn, int]]) -> None:
+    """Calibrate on the phantoms kept apart, choose the head, and write the model."""
+    read = SignNetworks({name: value.numpy() for name, value in safetensors.torch.load(weights).items()})
+    evidence = np.array([_evidence(read, drawn, place) for drawn, place in apart])
+    signs = np.array([drawn.signs[place] for drawn, place in apart])
+    malignant = np.array([drawn.malignant[place] for drawn, place in apart])
+    calibration = SignCalibration.fit(evidence, signs)
+    head, losses = choose_head(calibration.apply(evidence), malignant, np.arange(len(apart)))
+    everyone = taught + apart
+    guards = Guards.of_stacks(
+        [_renamed(drawn.views[place], number).body for number, (drawn, place) in enumerate(everyone)],
+        {f"case-{number}": drawn.measures[place] for number, (drawn, place) in enumerate(everyone)},
+    )
+    card = SignCard(
+        {
+            "cohort": "phantoms only: no image of a patient taught or calibrated this model",
+            "taught": len(taught),
+            "calibrated": len(apart),
+            "cohorts": {name: one.fingerprint for name, one in (NATURAL | RARE).items()},
+            "teaching": asdict(TEACHING),
+            "software": software_versions(),
+        },
+        calibration,
+        head,
+        losses,
+        guards,
+        digest_of(weights),
+    )
+    write_sign_model(WEIGHTS, card, weights)
+    print(f"written: {head.name}, losses {losses}", flush=True)
+
+
+def _evidence(networks: SignNetworks, drawn: Drawn, place: int) -> NDArray[np.float64]:
+    """Return the log-odds of the fifteen signs of one phantom, not calibrated."""
+    raw = np.full(len(SIGN_IDENTIFIERS), np.nan)
+    raw[SEEN] = networks.read(drawn.views[place]).logits
+    truth, patches = drawn.truth[place], drawn.vertebrae[place].astype(np.float32)
+    edge = (patches.shape[-1] - OTHER_VERTEBRA.size) // 2
+    inner = patches[..., edge : patches.shape[-1] - edge, edge : patches.shape[-1] - edge]
+    others = inner[~np.array(truth["marked"], bool)] if truth["states"] else inner
+    scaled = (others - others.mean((-2, -1), keepdims=True)) / others.std((-2, -1), keepdims=True).clip(1e-6)
+    raw[SIGN_IDENTIFIERS.index(SKIP)] = noisy_or(networks.states_of(scaled.astype(np.float32))[:, -1])
+    return raw
+
+
+def _renamed(views: SignViews, number: int) -> SignViews:
+    """Give a case of one of several cohorts a name of its own."""
+    names = {"case_id": f"case-{number}", "participant_id": f"participant-{number}"}
+    return SignViews(replace(views.body, **names), replace(views.surroundings, **names))
+
+
+def _progress(name: str) -> Callable[[int, int, float], None]:
+    began = time.process_time()
+
+    def show(epoch: int, epochs: int, loss: float) -> None:
+        print(f"{name}: epoch {epoch} of {epochs}, loss {loss:.4f}, {time.process_time() - began:.0f} s", flush=True)
+
+    return show
+
+
+def score(folder: Path) -> None:
+    """Measure the shipped model on phantoms that neither taught nor calibrated it."""
+    model = load_sign_model()
+    for name in TESTS:
+        drawn = Drawn.read(folder / name)
+        evidence = np.array([_evidence(model.networks, drawn, place) for place in range(len(drawn.truth))])
+        logits = model.card.calibration.apply(evidence)
+        parts, start = model.card.head.contributions(logits)
+        odds = parts.sum(axis=1) + start
+        print(name, len(odds), "accuracy", np.mean((odds > 0) == drawn.malignant), "AUC", _auc(drawn.malignant, odds))
+        for place, sign in enumerate(SIGN_IDENTIFIERS):
+            shown = drawn.signs[:, place] > 0
+            print(f"  {sign:28s} {int(shown.sum()):4d} AUC {_auc(shown, logits[:, place]):.3f}")
+
+
+def _auc(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
+    if not 0 < positive.sum() < len(positive) or np.isnan(score).any():
+        return float("nan")
+    ranks = rankdata(score)
+    count = positive.sum()
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (~positive).sum()))
 
 
 if __name__ == "__main__":
     verb, folder = sys.argv[1], Path(sys.argv[2])
-    for name, settings in COHORTS.items():
-        write_cohort(folder / name, settings, workers=1)
+    if verb == "cohort":
+        for name, settings in (NATURAL | RARE).items():
+            write_cohort(folder / name, settings)
+        for name, settings in TESTS.items():
+            write_cohort(folder / name, settings, located=True)
+    elif verb == "train":
+        train(folder)
+    else:
+        score(folder)

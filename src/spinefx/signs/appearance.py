@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-__all__ = ["MILD", "STRONG", "Appearance", "change_appearance"]
+__all__ = ["MEDIUM", "MILD", "STRONG", "Appearance", "change_appearance"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Appearance:
 
 
 MILD = Appearance("mild", curve=0.15, bent=0.0, bias=0.1, noise=0.15, coarse=0.25, lost=0.05)
+MEDIUM = Appearance("medium", curve=0.35, bent=0.2, bias=0.2, noise=0.25, coarse=0.3, lost=0.1)
 STRONG = Appearance("strong", curve=0.6, bent=0.5, bias=0.35, noise=0.4, coarse=0.4, lost=0.1)
 
 

@@ -1,7 +1,7 @@
 """Cross-validation by patient: every sign of every case read by networks that have not seen the patient.
 
-Training is sequential. Networks learn signs and nothing else; their held-out evidence is calibrated; and the diagnosis is fitted to
-the calibrated signs. What is reported for a fold comes from a calibration and a head fitted to other folds.
+Training is sequential. Networks learn signs and nothing else; their held-out evidence is calibrated; and the diagnosis
+is fitted to the calibrated signs. What is reported for a fold comes from a calibration and head of other folds.
 """
 
 from __future__ import annotations
