@@ -1,6 +1,7 @@
 """The diagnosis from the signs: two models, of which the better is kept, and what each sign contributes.
 
-Both are fitted, after the networks are finished, to probabilities of signs in patients whom the networks had not seen. Networks that are taught signs and diagnosis together leak the diagnosis through the signs (Mahinpei 2021).
+Both are fitted, after the networks are finished, to probabilities of signs in patients whom the networks had not seen.
+Networks that are taught signs and diagnosis together leak the diagnosis through the signs (Mahinpei 2021).
 """
 
 from __future__ import annotations
