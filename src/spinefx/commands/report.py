@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spinefx import __version__
 from spinefx.cases.cohort import Cohort
+from spinefx.cases.patch import PatchSettings
 from spinefx.cases.reading import Reading, patient_readings
 from spinefx.errors import WorkspaceError
 from spinefx.learning.recipe import Recipe
@@ -116,8 +117,8 @@ def _content(
     )
     if not models:
         return content
-    recipe = Recipe.load(experiment.recipe_path)
-    folder = workspace.patches_folder(recipe.patch_settings)
+    recipe = _recipe(experiment)
+    folder = workspace.patches_folder(recipe.patch_settings if recipe else PatchSettings())
 
     def sheet(case_id: str) -> bytes | None:
         path = sheet_path(folder, owners[case_id], case_id)
@@ -128,8 +129,14 @@ def _content(
         audit=[Finding(check, result == "passed", detail) for check, result, detail in experiment.read_audit()],
         provenance=_provenance(experiment, recipe),
         sheet=sheet,
+        sign_chances=experiment.read_sign_chances(),
         stale=experiment.read_environment().get("cohort_digest") != cohort.digest,
     )
+
+
+def _recipe(experiment: Experiment) -> Recipe | None:
+    """Return the recipe of a box model; a signs model has none."""
+    return None if experiment.reads_signs else Recipe.load(experiment.recipe_path)
 
 
 def _finished(workspace: Workspace, first: Experiment) -> list[Experiment]:
@@ -141,7 +148,10 @@ def _finished(workspace: Workspace, first: Experiment) -> list[Experiment]:
 
 def _results(experiment: Experiment, cohort: Cohort) -> list[ModelResult]:
     """Return each repeat of an experiment as a separate model, without cases that have left the workspace."""
-    recipe = Recipe.load(experiment.recipe_path)
+    recipe = _recipe(experiment)
+    # The diagnosis of a signs model is one number for each case, and its prior is that of the cohort.
+    corrected = recipe is not None and recipe.threshold_on == "corrected"
+    rule, threshold = (recipe.patient_score, recipe.threshold) if recipe else ("mean", 0.5)
     predictions = experiment.read_predictions()
     stamps = tuple(str(stamp) for stamp in experiment.read_environment().get("stamps", []))
     results = []
@@ -150,11 +160,10 @@ def _results(experiment: Experiment, cohort: Cohort) -> list[ModelResult]:
             prediction for of, prediction in predictions if of == number and prediction.case_id in cohort.truth
         )
         label = experiment.name if number == 1 else f"{experiment.name}, repeat {number}"
-        corrected = recipe.threshold_on == "corrected"
         readings: tuple[Reading, ...] = patient_readings(
-            mine, reader_id=label, rule=recipe.patient_score, threshold=recipe.threshold, corrected=corrected
+            mine, reader_id=label, rule=rule, threshold=threshold, corrected=corrected
         )
-        results.append(ModelResult(label, mine, readings, recipe.threshold, corrected, stamps, recipe.patient_score))
+        results.append(ModelResult(label, mine, readings, threshold, corrected, stamps, rule))
     return results
 
 
@@ -166,14 +175,15 @@ def _refused(workspace: Workspace) -> dict[str, int]:
     return dict(Counter(row.text("reason") for row in rows).most_common())
 
 
-def _provenance(experiment: Experiment, recipe: Recipe) -> dict[str, str]:
+def _provenance(experiment: Experiment, recipe: Recipe | None) -> dict[str, str]:
     environment = experiment.read_environment()
     software = ", ".join(f"{name} {version}" for name, version in environment.get("software", {}).items())
     said = {
-        "recipe": f"{recipe.name} ({environment.get('recipe_digest')})",
+        "recipe": f"{recipe.name if recipe else 'signs'} ({environment.get('recipe_digest')})",
         "cohort": str(environment.get("cohort_digest")),
         "models": ", ".join(str(digest)[7:19] for digest in environment.get("model_digests", [])),
         "trained with": software,
         "reported with": f"spinefx {__version__}",
     }
-    return said | {f"recipe: {key}": str(value) for key, value in recipe.to_mapping().items() if key != "name"}
+    values = {} if recipe is None else recipe.to_mapping()
+    return said | {f"recipe: {key}": str(value) for key, value in values.items() if key != "name"}

@@ -153,6 +153,8 @@ class ReportContent:
         For each box that the localiser was to place: how its vertebra was chosen (``name``, ``place`` or ``none``), how
         far its centre lies from the box that it replaced, in millimetres within the slices, and whether they share a
         slice.
+    sign_chances : mapping of str to mapping
+        Of a signs model: its held-out probability of each sign, by case; empty for a model of another kind.
     refused : mapping of str to int
         Number of series that were not used, by reason.
     audit : sequence of Finding
@@ -175,6 +177,7 @@ class ReportContent:
     levels: Mapping[str, str] = field(default_factory=dict)
     signs: Sequence[SignScores] = ()
     located: Sequence[tuple[str, float | None, bool]] = ()
+    sign_chances: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     audit: Sequence[Finding] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from spinefx.report.checklist import checklist_section
 from spinefx.report.content import ReportContent, Section
 from spinefx.report.participant_sections import cohort_section, flow_section, subgroup_section
 from spinefx.report.probability_sections import calibration_section, decision_section
-from spinefx.report.sign_sections import baseline_section, error_section, sign_section
+from spinefx.report.sign_sections import baseline_section, error_section, sign_reading_section, sign_section
 from spinefx.statistics.table import ResultTable
 
 __all__ = ["build_sections"]
@@ -37,6 +37,7 @@ def build_sections(content: ReportContent) -> Iterator[Section]:
         ("flow", "Flow of participants", flow_section),
         ("cohort", "Cohort", cohort_section),
         ("table1", "Imaging signs", sign_section),
+        ("sign_reading", "Signs as read by the model", sign_reading_section),
         ("table2", "Per-patient diagnosis", performance_section),
         ("roc", "ROC curve", roc_section),
         ("comparison", "Readers compared", comparison_section),

@@ -10,6 +10,7 @@ from spinefx.statistics.accuracy import Confusion, majority_baseline
 from spinefx.statistics.estimate import ShownP, bare_p
 from spinefx.statistics.performance import case_table
 from spinefx.statistics.sign_model import fit_sign_model
+from spinefx.statistics.sign_reading import sign_reading_table
 from spinefx.statistics.signs import (
     PHANTOM_TRUTH,
     compare_signs,
@@ -20,7 +21,7 @@ from spinefx.statistics.signs import (
 from spinefx.statistics.table import ResultTable
 from spinefx.vocabulary import SIGNS, Diagnosis
 
-__all__ = ["baseline_section", "error_section", "sign_section"]
+__all__ = ["baseline_section", "error_section", "sign_reading_section", "sign_section"]
 
 NO_SIGNS = "There are no scores of the fifteen signs."
 WRONG_CASES_SHOWN = 24
@@ -43,6 +44,26 @@ def sign_section(content: ReportContent) -> Section:
     groups = [content.cases_of(diagnosis) for diagnosis in (Diagnosis.MALIGNANT, Diagnosis.BENIGN)]
     table = sign_table(compare_signs(content.scores, *groups), title=f"Signs as scored by {content.reference}")
     return Section("table1", title, (_reference_note(content),), (table,))
+
+
+def sign_reading_section(content: ReportContent) -> Section:
+    """Build the section on how well a signs model reads each sign.
+
+    Parameters
+    ----------
+    content : ReportContent
+
+    Returns
+    -------
+    Section
+    """
+    title = "Signs as read by the model"
+    if not content.sign_chances:
+        return Section("sign_reading", title, absent="This model does not read signs.")
+    if not content.scores:
+        return Section("sign_reading", title, absent=NO_SIGNS)
+    table = sign_reading_table(content.sign_chances, content.scores)
+    return Section("sign_reading", title, (_reference_note(content),), (table,))
 
 
 def baseline_section(content: ReportContent) -> Section:

@@ -193,7 +193,7 @@ def newest_experiment(workspace: Workspace) -> Experiment | None:
     finished = [
         one
         for one in (Experiment(workspace.experiment_folder(name)) for name in workspace.experiment_names())
-        if one.is_finished()
+        if one.is_finished() and not one.reads_signs  # it is asked beside the box model, not instead
     ]
     return max(finished, key=lambda one: one.recipe_path.stat().st_mtime, default=None)
 

@@ -12,6 +12,7 @@ from spinefx.errors import WorkspaceError
 from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.tables.rows import Row, read_table
 from spinefx.tables.writing import write_tsv
+from spinefx.vocabulary import SIGN_IDENTIFIERS
 from spinefx.workspace.columns import READING_COLUMNS
 from spinefx.workspace.layout import Workspace, read_json, write_json
 
@@ -26,6 +27,7 @@ AUDIT_COLUMNS = ("check", "result", "compared", "detail")
 
 
 FOLDS_FILE = "folds.tsv"
+SIGN_CHANCES_FILE = "signs.tsv"
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,28 @@ class Experiment:
     def report_folder(self) -> Path:
         """Folder of the report."""
         return self.folder / "report"
+
+    @property
+    def reads_signs(self) -> bool:
+        """Whether it is of a signs model, which has no recipe."""
+        return (self.folder / SIGN_CHANCES_FILE).is_file()
+
+    def read_sign_chances(self) -> dict[str, dict[str, float | None]]:
+        """Read the held-out probability of each sign.
+
+        Returns
+        -------
+        dict of str to dict
+            By case, then by sign; None where a sign was left out or not assessed. Empty for a model of another kind.
+
+        Raises
+        ------
+        TableError
+        """
+        if not self.reads_signs:
+            return {}
+        rows = read_table(self.folder / SIGN_CHANCES_FILE, required=("case_id", *SIGN_IDENTIFIERS)).rows
+        return {row.required("case_id"): {sign: row.number_in(sign, 0, 1) for sign in SIGN_IDENTIFIERS} for row in rows}
 
     def is_finished(self) -> bool:
         """Return whether training is finished.
