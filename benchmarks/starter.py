@@ -145,18 +145,8 @@ def _state(draw: CaseDraw, truth: PhantomCase, level: str) -> int:
 
 # Frequencies of signs in these are those of Table 1: they calibrate, and the diagnosis is fitted to them.
 NATURAL = {
-    "plain": PhantomSettings(patients=200, seed=1601, matrix=384),
-    "plain-3t": PhantomSettings(
-        patients=120,
-        seed=1602,
-        matrix=384,
-        field_t=3.0,
-        difficulty=0.5,
-        field_of_view_mm=Range(260.0, 400.0),
-        slice_spacing_mm=Range(3.0, 5.5),
-        scoliosis_mm=Range(0.0, 20.0),
-        sacral_slope_deg=Range(20.0, 55.0),
-    ),
+    "first": PhantomSettings(patients=240, seed=1600, matrix=384),
+    "second": PhantomSettings(patients=200, seed=1601, matrix=384),
 }
 RARE: dict[str, PhantomSettings] = {}
 TESTS = {"home": PhantomSettings(patients=190, seed=1690, matrix=384)}

@@ -36,11 +36,11 @@ from spinefx.app.contracts.files import CssResponse, PdfResponse, PngResponse
 from spinefx.app.contracts.images import ExplainedMapping, LesionExtent
 from spinefx.app.opened import GivenOpinion, OpenStudies, OpenStudy, new_folder
 from spinefx.app.opinion_report import STYLE, can_print, opinion_page, opinion_pdf
-from spinefx.app.pairs import on_middle_slice, to_mapping
+from spinefx.app.pairs import marked_lesion, to_mapping
 from spinefx.app.receiving import receive
+from spinefx.app.sign_reading import add_sign_reading
 from spinefx.app.state import ServerState, state_of
 from spinefx.app.users import Role, User
-from spinefx.cases.lesion import Lesion
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.sheet import centre_picture
 from spinefx.errors import AccessError, SpinefxError
@@ -71,6 +71,7 @@ def add_deciding(app: FastAPI) -> None:
     _add_opening(app, desk)
     _add_opinions(app, desk)
     _add_reports(app, desk)
+    add_sign_reading(app, desk.state, desk.studies)
 
 
 def _add_opening(app: FastAPI, desk: _Desk) -> None:
@@ -132,7 +133,7 @@ def _add_opinions(app: FastAPI, desk: _Desk) -> None:
     def alignment(study: str, wanted: LesionExtent, user: Reader) -> ExplainedMapping:
         """Align T1W with T2W at a box, as the model gets it."""
         found = desk.studies.find(study, user.code)
-        aligned = found.aligned(_lesion(wanted, found), desk.registration)
+        aligned = found.aligned(marked_lesion(wanted, found.pair.t2w), desk.registration)
         placed = next(one.alignment for one in aligned if one.weighting is Weighting.T1W)
         assert placed is not None
         return to_mapping(placed)
@@ -260,7 +261,7 @@ class _Desk:
             # The series come first: a study without them is not the same trouble as a box that misses the image.
             series, panel = study.volumes, self.panel
             models, said = panel.who_answers(study.participant_id)
-            lesion = _lesion(wanted, study)
+            lesion = marked_lesion(wanted, study.pair.t2w)
             scored = score(
                 models,
                 lesion,
@@ -322,11 +323,6 @@ def _described(content: Mapping[str, Any]) -> SecondOpinion:
     if "registrations" in content:
         shown["registrations"] = {name: RegistrationRecord.of(one) for name, one in content["registrations"].items()}
     return SecondOpinion.model_validate({**content, **shown})
-
-
-def _lesion(wanted: LesionExtent, study: OpenStudy) -> Lesion:
-    box = on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, study.pair.t2w)
-    return Lesion(box, wanted.first_slice, wanted.last_slice)
 
 
 def _identity(panel: Panel) -> ModelIdentity:

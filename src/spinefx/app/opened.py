@@ -23,6 +23,7 @@ from spinefx.imaging.volume import Volume
 from spinefx.second_opinion.intake import Opened
 from spinefx.second_opinion.opinion import Opinion
 from spinefx.second_opinion.saliency import SaliencyMap, saliency
+from spinefx.signs.scoring import ScoredSigns
 from spinefx.vocabulary import Weighting
 
 __all__ = ["GivenOpinion", "OpenStudies", "OpenStudy", "new_folder"]
@@ -119,6 +120,7 @@ class OpenStudy:
     opinions: dict[str, GivenOpinion] = field(default_factory=dict)
     pictures: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     alignments: dict[tuple[object, ...], tuple[AlignedSeries, ...]] = field(default_factory=dict)
+    readings: dict[str, ScoredSigns] = field(default_factory=dict)
 
     @property
     def voxel_bytes(self) -> int:
@@ -226,6 +228,19 @@ class OpenStudy:
         name = secrets.token_urlsafe(12)
         self.pictures[name] = draw
         return name
+
+    def keep_signs(self, name: str, found: ScoredSigns) -> None:
+        """Keep the signs of a lesion, so that they can be overruled; the oldest of many are dropped.
+
+        Parameters
+        ----------
+        name : str
+            Random.
+        found : ScoredSigns
+        """
+        self.readings[name] = found
+        while len(self.readings) > MOST_OPINIONS:
+            self.readings.pop(next(iter(self.readings)))
 
     def keep(self, given: GivenOpinion) -> None:
         """Keep an opinion; the oldest of many is dropped.
@@ -373,6 +388,23 @@ class OpenStudies:
         """
         study = self._holding(owner, lambda one: name in one.opinions)
         return study, study.opinions[name]
+
+    def signs(self, name: str, owner: str) -> ScoredSigns:
+        """Find signs that were read for a user.
+
+        Parameters
+        ----------
+        name, owner : str
+
+        Returns
+        -------
+        ScoredSigns
+
+        Raises
+        ------
+        AccessError
+        """
+        return self._holding(owner, lambda one: name in one.readings).readings[name]
 
     def picture(self, name: str, owner: str) -> bytes:
         """Draw a picture whose name a user was given.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from spinefx.app.contracts.images import ExplainedMapping
+from spinefx.app.contracts.images import ExplainedMapping, LesionExtent
 from spinefx.app.imagery import VolumePair
 from spinefx.app.state import ServerState
 from spinefx.cases.alignment import align_lesion
@@ -14,7 +14,7 @@ from spinefx.imaging.volume import Volume
 from spinefx.workspace.layout import Workspace
 from spinefx.workspace.volumes import read_image
 
-__all__ = ["align_pair", "on_middle_slice", "pair_of", "read_pair", "to_mapping"]
+__all__ = ["align_pair", "marked_lesion", "on_middle_slice", "pair_of", "read_pair", "to_mapping"]
 
 
 def read_pair(workspace: Workspace, participant_id: str) -> VolumePair:
@@ -120,3 +120,25 @@ def on_middle_slice(box: Box, first: int, last: int, t2w: Volume) -> Box:
     index = t2w.to_index(box.centre_mm)
     left, posterior, superior = t2w.to_mm(((first + last) / 2, index[1], index[2]))
     return Box((float(left), float(posterior), float(superior)), box.side_mm)
+
+
+def marked_lesion(wanted: LesionExtent, t2w: Volume) -> Lesion:
+    """Return the lesion that a page marked.
+
+    Parameters
+    ----------
+    wanted : LesionExtent
+    t2w : Volume
+        The series that it was marked on.
+
+    Returns
+    -------
+    Lesion
+
+    Raises
+    ------
+    BoxError
+        When the box or its slices are impossible.
+    """
+    box = on_middle_slice(wanted.box.to_box(), wanted.first_slice, wanted.last_slice, t2w)
+    return Lesion(box, wanted.first_slice, wanted.last_slice)

@@ -58,11 +58,12 @@ def sign_reading_table(
         )
         mean, share = float(chances.mean()), shown / len(read)
         rows.append((sign.label, shown, len(read), area, counts.sensitivity, counts.specificity, mean, share))
-    mean = f"{np.mean(common):.3f} over {len(common)} signs" if common else "not given"
+    middle = f"{np.mean(common):.3f} over {len(common)} signs" if common else "not given"
     note = (
-        "Each sign was read by networks that had not seen the patient. DeLong's and Wilson's 95% intervals; sensitivity "
-        f"and specificity at a probability of 0.5. Mean area under the curve of signs with {RARE} or more cases: {mean}. "
-        "A row without numbers is of a sign that was left out, or that no case or every case shows."
+        "Each sign was read by networks that had not seen the patient. Intervals are DeLong's and Wilson's, 95%; "
+        "sensitivity and specificity are those at a probability of 0.5. Mean area under the curve of signs with "
+        f"{RARE} or more cases: {middle}. A row without numbers is of a sign that was left out, or that no case or "
+        "every case shows."
     )
     columns = ("sign", "shown", "assessed", "AUC", "sensitivity", "specificity", "mean probability", "share shown")
     return ResultTable("sign_reading", "Signs as read by the model", columns, tuple(rows), note)
