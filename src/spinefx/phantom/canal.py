@@ -21,6 +21,7 @@ from spinefx.phantom.label_codes import Structure
 from spinefx.phantom.lesion import LesionDraw
 from spinefx.phantom.spine import Spine
 from spinefx.phantom.tissue import TissueSignals
+from spinefx.phantom.varied_lesion import VariedLesion
 from spinefx.phantom.vertebra import Vertebra
 
 __all__ = ["epidural_lens", "paint_canal"]
@@ -48,7 +49,8 @@ def epidural_lens(lesion: LesionDraw, item: Vertebra, side: NDArray[Any], height
     share, length, offset = lesion.epidural
     half_length = length * (item.height_mm * 0.5 + 4) + 2
     hump = np.sqrt(np.maximum(1 - np.square(height / half_length), 0))
-    hump = hump * np.sqrt(np.maximum(1 - np.square((side - 3 * offset) / 11), 0))
+    half_width = lesion.epidural_half_mm if isinstance(lesion, VariedLesion) else 11
+    hump = hump * np.sqrt(np.maximum(1 - np.square((side - 3 * offset) / half_width), 0))
     result: NDArray[Any] = share * item.canal_mm * hump * (1 - 0.28 * np.exp(-np.square(side / 2.2)))
     return result
 

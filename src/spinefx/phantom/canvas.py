@@ -342,6 +342,17 @@ class Canvas:
             Index of the vertebra that the structure belongs to.
         """
 
+    def mark_sign(self, region: Region, alpha: Floats, sign: str) -> None:
+        """Record where one of the fifteen signs lies. Images need no such masks, so this class records nothing.
+
+        Parameters
+        ----------
+        region : Region
+        alpha : ndarray, shape of the region
+            Share of each voxel that shows the sign.
+        sign : str
+        """
+
     def scale(self, region: Region, alpha: Floats, factor: float) -> None:
         """Multiply the signal by ``factor`` where ``alpha`` is 1, and by less where it is covered in part."""
         gain = 1 - alpha * np.float32(1 - factor)

@@ -19,6 +19,8 @@ from spinefx.phantom.settings import PhantomSettings, Stream, case_name, patient
 from spinefx.phantom.sign_assignment import assign_signs
 from spinefx.phantom.spine import TARGET_LEVELS
 from spinefx.phantom.variation import Variation, draw_variation
+from spinefx.phantom.varied_deformity import draw_varied_healed
+from spinefx.phantom.varied_lesion import vary_lesion
 from spinefx.phantom.vendors import VENDORS
 from spinefx.phantom.vertebra import Deformity
 from spinefx.phantom.vertebral_bodies import FocalChange
@@ -156,6 +158,8 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
     level = str(patient.choice(list(TARGET_LEVELS), p=weights / weights.sum()))
     habitus = _draw_habitus(age, sex, patient)
     lesion = draw_lesion(assignment, settings.difficulty, settings.generator(number, Stream.LESION))
+    if settings.shapes == "varied":
+        lesion = vary_lesion(lesion, settings.generator(number, Stream.SHAPES))
     spots, healed = _draw_other_levels(level, lesion, settings, settings.generator(number, Stream.SPOTS))
     if assignment.irradiated:
         spots = (*_draw_irradiation(level, settings.generator(number, Stream.IRRADIATION)), *spots)
@@ -222,6 +226,7 @@ def _draw_other_levels(
     distance = np.array([abs(_BODIES.index(name) - here) for name in others], float)
     weights = np.exp(-distance / 4)
     malignant = lesion.diagnosis is Diagnosis.MALIGNANT
+    varied = settings.shapes == "varied"
     spots = []
 
     def spot(where: str, kind: str, low_mm: float, high_mm: float, fat: float) -> FocalChange:
@@ -233,7 +238,7 @@ def _draw_other_levels(
     for where in rng.choice(others, size=lesion.skips, replace=False, p=weights / weights.sum()):
         fat = rng.normal(0.04 + 0.06 * settings.difficulty, 0.03)
         kind = ("metastasis" if rng.random() < 0.7 else "replacement") if malignant else "focus"
-        spots.append(spot(str(where), kind, 4.5, 9.5, fat))
+        spots.append(spot(str(where), kind, *((3.0, 13.0) if varied else (4.5, 9.5)), fat))
     free = [name for name in others if name not in {item.level for item in spots}]
     if rng.random() < 0.28 and free:
         spots.append(spot(str(rng.choice(free)), "haemangioma", 4.0, 9.0, rng.uniform(0, 0.5)))
@@ -246,11 +251,15 @@ def _draw_other_levels(
     healed = {}
     count = int(rng.binomial(4, settings.healed.of(lesion.diagnosis)))
     for where in rng.choice(free, size=min(count, len(free)), replace=False):  # skip lesions may leave few free levels
-        healed[str(where)] = Deformity(
-            anterior=float(rng.uniform(0.15, 0.40)),
-            posterior=float(rng.uniform(0, 0.12)),
-            central=float(rng.uniform(0, 0.2)),
-            upper_share=float(rng.uniform(0.65, 1)),
+        healed[str(where)] = (
+            draw_varied_healed(rng)
+            if varied
+            else Deformity(
+                anterior=float(rng.uniform(0.15, 0.40)),
+                posterior=float(rng.uniform(0, 0.12)),
+                central=float(rng.uniform(0, 0.2)),
+                upper_share=float(rng.uniform(0.65, 1)),
+            )
         )
     return tuple(spots), healed
 

@@ -38,6 +38,7 @@ _NAME = "phantom-"
 _LATER_DIALS = (
     *("field_centre", "field_of_view_mm", "slice_spacing_mm"),
     *("scoliosis_mm", "sacral_slope_deg", "spondylolisthesis", "numbering_variants"),
+    *("shapes",),
 )
 
 
@@ -57,6 +58,7 @@ class Stream(IntEnum):
     CONTRAST = 10
     FIELD = 11
     VARIATION = 12
+    SHAPES = 13
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,14 @@ class PhantomSettings:
             1,
         ),
     ] = 0.0
+    shapes: Annotated[
+        str,
+        Dial(
+            "plain draws the typical form of every sign; varied draws the range of forms that radiologists describe, "
+            "to train models that hold elsewhere. The patients' signs are the same.",
+            choices=("plain", "varied"),
+        ),
+    ] = "plain"
 
     def __post_init__(self) -> None:
         for name, dial in self.dials().items():

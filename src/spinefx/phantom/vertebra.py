@@ -41,6 +41,51 @@ class Deformity:
     bulge_mm: float = 0.0
     bulge_height: float = 0.0
 
+    def losses_mm(
+        self, along: NDArray[np.float32], across: NDArray[np.float32], height_mm: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the height lost from the upper and from the lower end plate.
+
+        Parameters
+        ----------
+        along, across : ndarray, any one shape
+            Depth and lateral position in half extents of the body, -1 to 1.
+        height_mm : float
+            Height of the body before the collapse.
+
+        Returns
+        -------
+        upper, lower : ndarray of the same shape
+            Millimetres.
+        """
+        loss = self.posterior + (self.anterior - self.posterior) * (1 - along) / 2
+        if self.central > 0:
+            hollow = 1 - along * along
+            loss = loss + self.central * np.power(hollow, self.exponent) * (1 - 0.55 * across * across)
+        lost = np.asarray(loss * height_mm, np.float32)
+        return lost * self.upper_share, lost * (1 - self.upper_share)
+
+    def bulges(
+        self, rise: NDArray[np.float32], across: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32] | float, NDArray[np.float32] | float]:
+        """Return how far the anterior and the posterior wall bulge outward.
+
+        Parameters
+        ----------
+        rise, across : ndarray, any one shape
+            Height and signed lateral position in half extents of the body.
+
+        Returns
+        -------
+        anterior, posterior : ndarray of the same shape, or 0
+            Millimetres.
+        """
+        if self.bulge_mm == 0:
+            return 0.0, 0.0
+        place = rise - 0.62 * self.bulge_height
+        square = across * across
+        return 0.0, self.bulge_mm * np.exp(-(place * place) / (0.55 - 0.33 * self.bulge_height)) * (1 - square)
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -126,19 +171,15 @@ class Vertebra:
         lower, upper : ndarray of the same shape
             Millimetres above the vertebra's origin.
         """
-        change = self.deformity
         along = np.clip(depth / (self.depth_mm / 2), -1, 1)
         across = np.clip(lateral / (self.width_mm / 2), -1, 1)
         hollow = 1 - along * along
         half = self.height_mm / 2
         tapered = half * (1 + (self.anterior_ratio - 1) * (-along) / 2)
         dish = self.endplate_concavity_mm * hollow
-        loss = change.posterior + (change.anterior - change.posterior) * (1 - along) / 2
-        if change.central > 0:
-            loss = loss + change.central * np.power(hollow, change.exponent) * (1 - 0.55 * across * across)
-        lost = loss * self.height_mm
-        upper = tapered - dish - lost * change.upper_share
-        lower = -tapered + dish + lost * (1 - change.upper_share)
+        lost_above, lost_below = self.deformity.losses_mm(along, across, self.height_mm)
+        upper = tapered - dish - lost_above
+        lower = -tapered + dish + lost_below
         for plate, (long_mm, long_phase, short_mm, short_phase) in zip((upper, lower), self.waves, strict=True):
             plate += long_mm * np.sin(3.1 * along + 1.7 * across + long_phase)
             plate += short_mm * np.sin(7.3 * along - 2.9 * across + short_phase)
@@ -159,7 +200,8 @@ class Vertebra:
         anterior, posterior : ndarray of the same shape
             Millimetres behind the vertebra's origin.
         """
-        across = np.clip(np.abs(lateral) / (self.width_mm / 2), 0, 1)
+        signed = np.clip(lateral / (self.width_mm / 2), -1, 1)
+        across = np.abs(signed)
         rise = np.clip(height / (self.height_mm / 2), -1.1, 1.1)
         half = self.depth_mm / 2
         square = across * across
@@ -170,12 +212,9 @@ class Vertebra:
         sixth = np.square(rise * rise * rise)
         lip = self.osteophyte_mm * sixth
         front = -half + round_front + waist - lip
-        change = self.deformity
         back = half - round_back - 0.6 * waist + 0.2 * lip
-        if change.bulge_mm > 0:
-            place = rise - 0.62 * change.bulge_height
-            back += change.bulge_mm * np.exp(-(place * place) / (0.55 - 0.33 * change.bulge_height)) * (1 - square)
-        return front, back
+        ahead, behind = self.deformity.bulges(rise, signed)
+        return front - ahead, back + behind
 
     def local(self, position_mm: NDArray[Any]) -> NDArray[np.float64]:
         """Map positions from the spine frame to the vertebra's own frame.
