@@ -143,12 +143,25 @@ def _state(draw: CaseDraw, truth: PhantomCase, level: str) -> int:
     return int(bool(kinds) or level in draw.healed)
 
 
+FIELDS: dict[str, Any] = {
+    "field_of_view_mm": Range(260.0, 380.0),
+    "slice_spacing_mm": Range(3.0, 5.5),
+    "scoliosis_mm": Range(0.0, 15.0),
+    "sacral_slope_deg": Range(20.0, 55.0),
+}
 # Frequencies of signs in these are those of Table 1: they calibrate, and the diagnosis is fitted to them.
 NATURAL = {
     "first": PhantomSettings(patients=240, seed=1600, matrix=384),
     "second": PhantomSettings(patients=200, seed=1601, matrix=384),
+    "varied": PhantomSettings(patients=200, seed=1603, matrix=384, shapes="varied", **FIELDS),
+    "varied-3t": PhantomSettings(
+        patients=140, seed=1604, matrix=384, shapes="varied", field_t=3.0, difficulty=0.45, **FIELDS
+    ),
 }
-RARE: dict[str, PhantomSettings] = {}
+# More malignant patients than in life, for the signs that only they show.
+RARE = {
+    "varied-malignant": PhantomSettings(patients=140, seed=1605, matrix=384, shapes="varied", malignant=0.7, **FIELDS)
+}
 TESTS = {"home": PhantomSettings(patients=190, seed=1690, matrix=384)}
 # Share of the natural cohorts that teaches; the rest calibrates.
 TEACHES = 0.7

@@ -6,6 +6,7 @@ import { element, replace } from "./dom";
 import { gather } from "./drop";
 import { History } from "./history";
 import { Keys } from "./keys";
+import { signsPart } from "./signs";
 import { cannotTell, numberAtBox, opinionParts, saliencyPart } from "./opinion";
 import { BoxTool } from "./viewer/box";
 import { bindImageKeys } from "./viewer/commands";
@@ -142,6 +143,7 @@ class Deciding {
   private readonly numbers = element("p", { "data-testid": "numbers" });
   private readonly result = element("section", { "aria-label": "Opinion", "aria-live": "polite" });
   private readonly maps = element("div");
+  private readonly signs = element("div");
   private readonly series = element("section", { "aria-label": "Series" });
   private opinion: SecondOpinion | undefined;
   /** Counts the requests for an opinion: a late response is for a box that has changed. */
@@ -172,8 +174,9 @@ class Deciding {
       this.numbers,
       element("p", {}, button("First slice ([)", () => void this.box.bound("first_slice")), " ", button("Last slice (])", () => void this.box.bound("last_slice"))),
       element("p", {}, button("T1W: registered or unregistered (T)", () => void this.switchMapping())),
-      element("p", {}, button("Ask the model (A)", () => void this.ask(), true)),
+      element("p", {}, button("Ask the model (A)", () => void this.ask(), true), " ", button("Read the signs (F)", () => void this.readSigns())),
       this.result,
+      this.signs,
       this.maps,
       this.series,
       element("p", {}, button("Close this study", () => void this.close())),
@@ -185,6 +188,7 @@ class Deciding {
     this.box.bindKeys(this.keys);
     this.keys.add({ id: "mapping", label: "T1W registered, or unregistered", keys: ["T"], mode: "images", run: () => this.switchMapping() });
     this.keys.add({ id: "ask", label: "Ask the model", keys: ["A"], mode: "images", run: () => this.ask() });
+    this.keys.add({ id: "signs", label: "Read the fifteen signs", keys: ["F"], mode: "images", run: () => this.readSigns() });
     this.keys.add({ id: "saliency", label: "Map where the model looks on this slice", keys: ["S"], mode: "images", run: () => this.look() });
     this.history.watch((message) => this.tell(message));
     this.box.watch(() => this.changed());
@@ -250,6 +254,7 @@ class Deciding {
     this.opinion = undefined;
     replace(this.result);
     replace(this.maps);
+    replace(this.signs);
     this.pair.repaint();
   }
 
@@ -302,6 +307,23 @@ class Deciding {
       this.tell("The model's opinion is shown");
     } catch (error) {
       this.tell(error instanceof Refusal ? error.message : "The model did not answer. Try again.", true);
+    }
+  }
+
+  /** Read the fifteen signs, whatever the box model says. */
+  private async readSigns(): Promise<void> {
+    const { lesion } = this.box;
+    if (!lesion) return this.tell("Mark the vertebra first (B)", true);
+    const asked = this.asked;
+    this.tell("Reading the signs …");
+    try {
+      const found = await send("post", "/api/decide/signs", undefined, { study: this.opened.study, ...lesion });
+      if (asked !== this.asked) return;
+      replace(this.signs, signsPart(found));
+      uncover(this.signs);
+      this.tell("cannot_tell" in found ? "Cannot tell" : "The signs are shown");
+    } catch (error) {
+      this.tell(error instanceof Refusal ? error.message : "The signs could not be read. Try again.", true);
     }
   }
 

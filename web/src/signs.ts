@@ -68,7 +68,7 @@ export function signsPart(found: SignsReply | CannotTell): HTMLElement {
           void ask();
         },
       },
-      ...RELIABILITY.map(([rate, words]) => element("option", { value: String(rate), ...(rate === errorRate ? { selected: "" } : {}) }, words)),
+      ...RELIABILITY.map(([rate, words]) => element("option", { value: rate, selected: rate === errorRate }, words)),
     );
     return element("label", {}, "Your scores: ", choice);
   };
