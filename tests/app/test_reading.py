@@ -230,7 +230,10 @@ def test_a_case_whose_box_has_changed_is_not_shown(
     registered(study, "unaided", readers=["R1"])
     workspace = Workspace.open(study)
     kept = read_lesions(workspace)
-    moved = [replace(one, lesion=replace(one.lesion, box=one.lesion.box.grown(5))) for one in kept]
+    moved = [
+        replace(one, lesion=replace(one.lesion, box=replace(one.lesion.box, side_mm=1.05 * one.lesion.box.side_mm)))
+        for one in kept
+    ]
     mine = reader()
     write_lesions(workspace, moved)
     mine.ask("POST", mine.path("open"), status=409)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.cases.lesion import Box, Lesion
+from spinefx.cases.lesion import Lesion
 from spinefx.cases.patch import REACH, PatchSettings, PatchSource, PatchStack
 from spinefx.errors import PatchError
 from spinefx.vocabulary import MARKED
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from spinefx.imaging.volume import Slices
 
 __all__ = ["cut_patches"]
+
+
+@dataclass(frozen=True)
+class _View:
+    """A square that patches show: the box with its margin, which may be wider than any box."""
+
+    centre_mm: tuple[float, float, float]
+    side_mm: float
 
 
 def cut_patches(
@@ -56,7 +65,8 @@ def cut_patches(
     ordered = _ordered(series, settings, case_id)
     marked = next(one.voxels for one in ordered if one.weighting is MARKED)
     lesion.check_inside(marked)
-    box, flags = _fit_into(lesion.box.grown(settings.margin_percent), marked)
+    side_mm = lesion.box.side_mm * (1 + settings.margin_percent / 100)
+    box, flags = _fit_into(_View(lesion.box.centre_mm, side_mm), marked)
     offsets, last = settings.offsets, marked.shape[0] - 1
     centres = tuple(
         range(max(0, lesion.first_slice - settings.reach), min(last, lesion.last_slice + settings.reach) + 1)
@@ -104,7 +114,7 @@ def _edge_flag(label: str) -> str:
     return f"the {label} stack ends at the lesion: its edge slice stands for the missing neighbour"
 
 
-def _fit_into(box: Box, t2w: Slices) -> tuple[Box, list[str]]:
+def _fit_into(box: _View, t2w: Slices) -> tuple[_View, list[str]]:
     """Shift a box into the image; where it is larger than the image, leave it to be padded (protocol row 8)."""
     index = np.asarray(t2w.to_index(box.centre_mm))
     flags = []
@@ -120,10 +130,10 @@ def _fit_into(box: Box, t2w: Slices) -> tuple[Box, list[str]]:
             )
             index[axis] += moved
     left, posterior, superior = (float(value) for value in t2w.to_mm(index))
-    return Box((left, posterior, superior), box.side_mm), flags
+    return _View((left, posterior, superior), box.side_mm), flags
 
 
-def _plane(box: Box, t2w: Slices, slice_index: int) -> NDArray[np.float64]:
+def _plane(box: _View, t2w: Slices, slice_index: int) -> NDArray[np.float64]:
     """Return the matrix (4, 3) from (u, v, 1) on a T2W slice, possibly beyond the stack, to LPS millimetres."""
     _, row, column = t2w.to_index(box.centre_mm)
     plane = np.zeros((4, 3))

@@ -58,20 +58,6 @@ class Box:
         if not low <= self.side_mm <= high:
             raise BoxError(f"a box with a side of {self.side_mm:.4g} mm", allowed=f"a side of {low:g} to {high:g} mm")
 
-    def grown(self, margin_percent: float) -> Box:
-        """Return a larger box about the same centre.
-
-        Parameters
-        ----------
-        margin_percent : float
-            Added to the side, in percent of it.
-
-        Returns
-        -------
-        Box
-        """
-        return Box(self.centre_mm, self.side_mm * (1 + margin_percent / 100))
-
 
 @dataclass(frozen=True)
 class Lesion:
