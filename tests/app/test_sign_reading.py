@@ -1,4 +1,4 @@
-"""The signs on the decide page: the numbers of `predict starter`, overruled by the reader, and guarded like the box model."""
+"""The signs on the decide page: the numbers of `predict starter`, overruled by the reader, behind the same guards."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_a_reader_moves_the_probability_and_takes_it_back(client_of: ClientOf, t
 def test_a_box_beside_the_vertebra_gets_no_number(client_of: ClientOf, trained: Any) -> None:
     client = client_of(trained.study)
     opened = send(client, zipped(trained.export / trained.stranger))
-    centre = np.array(trained.lesion["box"]["centre_mm"]) + [0, 35.0, 0]
-    missed = trained.lesion | {"box": trained.lesion["box"] | {"centre_mm": centre.tolist()}}
+    left, posterior, superior = trained.lesion["box"]["centre_mm"]
+    missed = trained.lesion | {"box": trained.lesion["box"] | {"centre_mm": [left, posterior + 35, superior]}}
     answer = read_signs(client, opened, missed)
     assert set(answer) == {"cannot_tell"}
     assert answer["cannot_tell"]["remedy"]

@@ -25,6 +25,7 @@ def predict(
     box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     box_pixels: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     level: str | None = None,
+    whole_spine: Annotated[bool, Parameter(negative="")] = False,
     series: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     sheet: Path | None = None,
     engine: Literal["onnxruntime", "torch"] | None = None,
@@ -39,7 +40,8 @@ def predict(
     Parameters
     ----------
     model
-        Model folder, or experiment folder (then the mean of its folds' models answers).
+        Model folder, or experiment folder (then the mean of its folds' models answers), or starter: the model that
+        comes with spinefx and reads the fifteen signs.
     study
         Folder, file, ZIP, DICOMDIR or NIfTI of one patient; or many studies: a manifest (.tsv), a folder with
         manifest.tsv, or a workspace with boxes.
@@ -52,6 +54,9 @@ def predict(
         One study: edges in pixels of the middle lesion slice, pixel centres at integers: left,top,right,bottom.
     level
         One study: name of the vertebra, such as L1, instead of a box. The answer says what the name rests on.
+    whole_spine
+        One study, signs model: read every vertebra, and diagnose the most abnormal one; needs no box. --sheet draws the
+        spine with the state of each vertebra.
     series
         One study: a series to use instead of the automatic choice: T1w=UID, T2w=UID or STIR=UID; once for each.
     sheet
@@ -70,6 +75,7 @@ def predict(
     from spinefx.second_opinion.manifest import Manifest
 
     one: dict[str, Any] = {"slices": slices, "box": box, "box_pixels": box_pixels, "level": level}
+    one |= {"whole_spine": whole_spine}
     one |= {"series": _named_series(series)}
     if out is None and not Manifest.is_at(study):
         _predict_one(model, study, one | {"engine": engine, "sheet": sheet})

@@ -16,7 +16,7 @@ from spinefx.localisation.searching import shipped_localiser
 from spinefx.localisation.spine import LocatedSpine
 from spinefx.second_opinion.many_studies import predict_many
 from spinefx.second_opinion.models import load_answering
-from spinefx.second_opinion.one_study import answer_study
+from spinefx.second_opinion.one_study import answer_study, answer_whole_spine
 from spinefx.vocabulary import Weighting
 
 __all__ = ["predict", "predict_many"]
@@ -34,6 +34,7 @@ def predict(
     box: str | None = None,
     box_pixels: str | None = None,
     level: str | None = None,
+    whole_spine: bool = False,
     series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
     engine: str | None = None,
@@ -57,6 +58,8 @@ def predict(
     level : str, optional
         Name of the vertebra, such as ``L1``: the box is that of the vertebra that the localiser finds and names so. One
         of the three is needed.
+    whole_spine : bool
+        Read every vertebra and diagnose the most abnormal one, without a box; needs a signs model.
     series : mapping of Weighting to str, optional
         UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
@@ -76,6 +79,10 @@ def predict(
         names what to do.
     """
     models = load_answering(model, engine=engine, one_study=True)
+    if whole_spine:
+        if any((box, box_pixels, level, slices)):
+            raise BoxError("--whole-spine with a box, a level or slices", allowed="--whole-spine alone")
+        return answer_whole_spine(models, study, series=series, sheet=sheet)
     if level is not None:
         _refuse_two(box, box_pixels, level)
         found: list[LocatedSpine] = []
@@ -115,7 +122,7 @@ def _named_lesion(level: str, slices: str | None, t2w: Slices, found: list[Locat
 
 def _refuse_two(*places: str | None) -> None:
     if sum(place is not None for place in places) != 1:
-        raise BoxError("Give exactly one of --box, --box-pixels and --level")
+        raise BoxError("Give exactly one of --box, --box-pixels and --level, or --whole-spine")
 
 
 def _slices(text: str | None) -> tuple[int, int]:

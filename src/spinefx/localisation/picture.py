@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ def spine_picture(
     *,
     series: str = "",
     marked: int | None = None,
+    colours: Sequence[tuple[int, int, int] | None] = (),
+    legend: str = "",
     stamp: str = "",
 ) -> bytes:
     """Draw the vertebrae on up to three slices.
@@ -53,6 +56,10 @@ def spine_picture(
         Name of the series without identifiers, for the title.
     marked : int, optional
         Position of a vertebra to draw in another colour, such as the proposed index lesion.
+    colours : sequence of (int, int, int) or None, optional
+        Colour of each vertebra instead of the usual ones; grey for None.
+    legend : str, optional
+        What the colours mean.
     stamp : str, optional
         Written in the title, for instance ``phantom``.
 
@@ -65,7 +72,7 @@ def spine_picture(
     shown = _shown_slices(indices[:, 0], volume.shape[0])
     rows_mm, columns_mm = (side * step for side, step in zip(volume.shape[1:], volume.spacing_mm[1:], strict=True))
     width = max(1, round(HEIGHT * columns_mm / rows_mm))
-    lines = [*spine.notes, *([spine.convention.sentence] if spine.vertebrae else [])]
+    lines = [*filter(None, [legend]), *spine.notes, *([spine.convention.sentence] if spine.vertebrae else [])]
     full = max(len(shown) * (width + GAP) + GAP, 480)
     sheet = Image.new("RGB", (full, HEADING + HEIGHT + (len(lines) + 1) * LINE + GAP), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
@@ -81,6 +88,8 @@ def spine_picture(
                     + (index[:0:-1] + 0.5) * np.array(volume.spacing_mm[:0:-1]) * HEIGHT / rows_mm
                 )
                 colour = MARKED if position == marked else NAMED if spine.vertebrae[position].named else UNNAMED
+                if colours:
+                    colour = colours[position] or UNNAMED
                 _draw_vertebra(draw, spine.vertebrae[position], position, centre, HEIGHT / rows_mm, colour)
     for number, line in enumerate([*lines, RESEARCH_USE_ONLY]):
         draw.text((GAP, HEADING + HEIGHT + 4 + number * LINE), line, QUIET, _font(12))

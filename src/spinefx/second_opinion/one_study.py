@@ -8,7 +8,7 @@ from typing import Any
 
 from spinefx.cases.lesion import Lesion
 from spinefx.cases.patch import PatchSettings
-from spinefx.errors import SpinefxError
+from spinefx.errors import ModelError, SpinefxError
 from spinefx.files import write_bytes
 from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import open_study
@@ -16,9 +16,11 @@ from spinefx.imaging.volume import Slices
 from spinefx.learning.measures import image_measures
 from spinefx.second_opinion.models import Models, score_with
 from spinefx.second_opinion.withheld import with_remedy
+from spinefx.signs.model import SignPredictor
+from spinefx.signs.whole_spine import score_spine
 from spinefx.vocabulary import MARKED, Weighting
 
-__all__ = ["answer_study"]
+__all__ = ["answer_study", "answer_whole_spine"]
 
 
 def answer_study(
@@ -74,6 +76,49 @@ def answer_study(
         from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
 
         write_bytes(sheet, contact_sheet(scored.lesion, scored.series, scored.stack))
+    return scored.to_json() | {"series": _series(found)}
+
+
+def answer_whole_spine(
+    models: Models, study: Path, *, series: Mapping[Weighting, str] | None = None, sheet: Path | None = None
+) -> dict[str, Any]:
+    """Read every vertebra of a study that nobody has marked, and diagnose the most abnormal one.
+
+    Parameters
+    ----------
+    models : tuple
+        Of one signs model.
+    study : Path
+    series : mapping of Weighting to str, optional
+        UIDs of series to use instead of the automatic choice.
+    sheet : Path, optional
+        Where to write the picture of the spine.
+
+    Returns
+    -------
+    dict
+        Ready for JSON; holds no identifier of the patient.
+
+    Raises
+    ------
+    ModelError
+        For a box model, which reads a marked vertebra alone.
+    SpinefxError
+        When the input is outside what the model accepts; the error names what to do.
+    """
+    model = models[0]
+    if not isinstance(model, SignPredictor):
+        raise ModelError(
+            "a box model was asked for the whole spine", allowed="a signs model", remedy="Use the model named starter."
+        )
+    try:
+        found = choose_series(open_study(study), model.card.settings.sequences, named=series)
+        slices = found.slices()
+        scored = score_spine(model, slices, measures=image_measures(found))
+    except SpinefxError as error:
+        raise with_remedy(error) from error
+    if sheet is not None:
+        write_bytes(sheet, scored.picture(slices[MARKED]))
     return scored.to_json() | {"series": _series(found)}
 
 
