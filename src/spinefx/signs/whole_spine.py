@@ -28,7 +28,7 @@ NOTHING_CHANGED = (
     "picture, and mark the vertebra where you see one."
 )
 PROPOSED = (
-    "The vertebra was proposed by the model, not marked by a reader. Look at the picture before you use the answer."
+    "The model proposed this vertebra, and no reader marked it. Look at the picture before you use the answer."
 )
 
 
