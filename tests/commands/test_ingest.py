@@ -266,6 +266,20 @@ def name_series(few: Path, chosen: dict[str, str], weighting: str) -> None:
     change(few, choose)
 
 
+@pytest.mark.parametrize("existed", [False, True])
+def test_an_ingest_that_keeps_nobody_leaves_nothing(few: Path, tmp_path: Path, existed: bool) -> None:
+    for path in few.rglob("*.dcm"):
+        if "T1" in path.parent.name:
+            path.unlink()
+    workspace = tmp_path / "study"
+    if existed:
+        workspace.mkdir()
+    with pytest.raises(InputError, match="no patient's images can be used"):
+        ingest(workspace, few, table=few / "cases.csv")
+    assert not any(tmp_path.glob("study/*"))
+    assert workspace.exists() == existed
+
+
 def test_the_series_that_the_user_names_is_used(few: Path, tmp_path: Path) -> None:
     for path in few.rglob("*_SAG_T2"):
         shutil.copytree(path, path.with_name("named"))

@@ -71,6 +71,19 @@ def test_dicom_gets_the_answer_of_the_workspace(
         assert picture.format == "PNG"
 
 
+def test_files_that_were_not_used_are_counted_by_reason(
+    trained: Path, export: Path, ingested: tuple[Path, IngestReport, Path], tmp_path: Path
+) -> None:
+    with ingested[2].open() as file:
+        names = {row["participant_id"]: row["patient"] for row in csv.DictReader(file)}
+    study = Path(shutil.copytree(export / names["sub-002"], tmp_path / "study"))
+    for number in range(3):
+        (study / f"broken{number}.dcm").write_bytes(b"no image")
+    answer = predict(model_of(trained), study, **arguments_for(trained, "sub-002"))
+    assert sum(answer["series"]["refused_files"].values()) == 3
+    assert "broken" not in json.dumps(answer)
+
+
 def encode(source: Path, target: Path, syntax: str) -> None:
     """Write an export again in another transfer syntax."""
     for path in source.rglob("*.dcm"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,34 +165,50 @@ def ingest(
     jobs = [job for job in jobs if job[2]]
     if not jobs:
         raise InputError("no patient of the table was found in the export", remedy=" ".join(unmatched[:3]))
-    workspace = Workspace.create(root, sequences)
-    with workspace.writing():
-        _claim(workspace, tables, found.studies)
-        if key is not None:
-            _write_key(key, enrolment)
-        outcomes = map_items(
-            _enrol, jobs, workers=workers, progress=progress and partial(progress, "converting images")
-        )
-        enrolled = [outcome for outcome in outcomes if isinstance(outcome, _Enrolled)]
-        notes += _outcome_notes(table.name, jobs, outcomes)
-        notes += [f"{one.participant.participant_id}: {note}" for one in enrolled for note in one.notes]
-        notes += _doubtful_notes(enrolled)
-        if not enrolled:
-            workspace.ingest_claim.unlink()
-            raise InputError(
-                "no patient's images can be used", remedy=" ".join(_outcome_notes(table.name, jobs, outcomes)[:3])
+    with _leaving_nothing(root):
+        workspace = Workspace.create(root, sequences)
+        with workspace.writing():
+            _claim(workspace, tables, found.studies)
+            if key is not None:
+                _write_key(key, enrolment)
+            outcomes = map_items(
+                _enrol, jobs, workers=workers, progress=progress and partial(progress, "converting images")
             )
-        _write_tables(workspace, enrolled, human_readings, sign_scores)
-        if locate:
-            levels = {one.participant_id: one.level for one in enrolment.enrolments}
-            notes += propose_boxes(workspace, levels, workers=workers, progress=progress)
-        workspace.ingest_claim.unlink()
+            enrolled = [outcome for outcome in outcomes if isinstance(outcome, _Enrolled)]
+            notes += _outcome_notes(table.name, jobs, outcomes)
+            notes += [f"{one.participant.participant_id}: {note}" for one in enrolled for note in one.notes]
+            notes += _doubtful_notes(enrolled)
+            if not enrolled:
+                workspace.ingest_claim.unlink()
+                raise InputError(
+                    "no patient's images can be used", remedy=" ".join(_outcome_notes(table.name, jobs, outcomes)[:3])
+                )
+            _write_tables(workspace, enrolled, human_readings, sign_scores)
+            if locate:
+                levels = {one.participant_id: one.level for one in enrolment.enrolments}
+                notes += propose_boxes(workspace, levels, workers=workers, progress=progress)
+            workspace.ingest_claim.unlink()
     return IngestReport(
         participants=len(enrolled),
         lesions=sum(one.lesion is not None for one in enrolled),
         notes=tuple(filter(None, notes)),
         refused_series=tuple(each.reason for one in enrolled for each in one.refused),
     )
+
+
+@contextlib.contextmanager
+def _leaving_nothing(root: Path) -> Iterator[None]:
+    """Remove what a refused ingest has written where there was nothing before: no empty workspace stays behind."""
+    existed = root.exists()
+    begun = existed and any(root.iterdir())
+    try:
+        yield
+    except InputError:
+        if not begun:
+            shutil.rmtree(root, ignore_errors=True)
+            if existed:
+                root.mkdir()
+        raise
 
 
 def _claim(workspace: Workspace, tables: Sequence[Path], studies: Sequence[Study]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from spinefx.cases.patch import PatchSettings
 from spinefx.errors import ModelError, SpinefxError
 from spinefx.files import write_bytes
 from spinefx.imaging.selection import SeriesSet, choose_series
-from spinefx.imaging.study import open_study
+from spinefx.imaging.study import Scan, only_study, scan
 from spinefx.imaging.volume import Slices
 from spinefx.learning.measures import image_measures
 from spinefx.second_opinion.models import Models, score_with
@@ -61,7 +62,9 @@ def answer_study(
         When the input is outside what the model accepts; the error names what to do.
     """
     try:
-        found = choose_series(open_study(study), models[0].card.settings.sequences, named=series, holding=holding)
+        scanned = scan(study)
+        needed = models[0].card.settings.sequences
+        found = choose_series(only_study(scanned), needed, named=series, holding=holding)
         slices = found.slices()
         lesion = place(slices[MARKED])
         try:
@@ -76,7 +79,7 @@ def answer_study(
         from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
 
         write_bytes(sheet, contact_sheet(scored.lesion, scored.series, scored.stack))
-    return scored.to_json() | {"series": _series(found)}
+    return scored.to_json() | {"series": _series(found) | _refused_files(scanned)}
 
 
 def answer_whole_spine(
@@ -112,14 +115,15 @@ def answer_whole_spine(
             "a box model was asked for the whole spine", allowed="a signs model", remedy="Use the model named starter."
         )
     try:
-        found = choose_series(open_study(study), model.card.settings.sequences, named=series)
+        scanned = scan(study)
+        found = choose_series(only_study(scanned), model.card.settings.sequences, named=series)
         slices = found.slices()
         scored = score_spine(model, slices, measures=image_measures(found))
     except SpinefxError as error:
         raise with_remedy(error) from error
     if sheet is not None:
         write_bytes(sheet, scored.picture(slices[MARKED]))
-    return scored.to_json() | {"series": _series(found)}
+    return scored.to_json() | {"series": _series(found) | _refused_files(scanned)}
 
 
 def _draw(sheet: Path, lesion: Lesion, slices: Mapping[Weighting, Slices], settings: PatchSettings) -> None:
@@ -129,6 +133,12 @@ def _draw(sheet: Path, lesion: Lesion, slices: Mapping[Weighting, Slices], setti
     picture = box_sheet(lesion, slices, settings, case_id="case")
     if picture is not None:
         write_bytes(sheet, picture)
+
+
+def _refused_files(scanned: Scan) -> dict[str, dict[str, int]]:
+    """Count the files that were not used, by reason: a slice among them would be missing from the images."""
+    counts = Counter(item.reason for item in scanned.refused)
+    return {"refused_files": dict(counts.most_common())} if counts else {}
 
 
 def _series(found: SeriesSet) -> dict[str, Any]:

@@ -27,9 +27,7 @@ NOTHING_CHANGED = (
     "No vertebra looks changed, so there is no fracture to diagnose. This is no proof that there is none: look at the "
     "picture, and mark the vertebra where you see one."
 )
-PROPOSED = (
-    "The model proposed this vertebra, and no reader marked it. Look at the picture before you use the answer."
-)
+PROPOSED = "The model proposed this vertebra, and no reader marked it. Look at the picture before you use the answer."
 
 
 @dataclass(frozen=True, eq=False)
