@@ -26,7 +26,7 @@ from spinefx.cases.alignment import align_series
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.cases.patch import PatchSettings
 from spinefx.errors import SpinefxError
-from spinefx.files import digest_of, write_text
+from spinefx.files import digest_of, write_bytes, write_text
 from spinefx.learning.classifier import software_versions
 from spinefx.learning.guards import Guards
 from spinefx.learning.measures import voxel_measures
@@ -48,7 +48,7 @@ from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis, Weighting
 from spinefx.workspace.stacks import load_stack, recorded_measures, save_stack
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "src/spinefx/signs/weights"
-TEACHING = SignTeaching(epochs=30, batch_size=12)
+TEACHING = SignTeaching(epochs=36, batch_size=8, learning_rate=2e-3)
 VERTEBRA_TEACHING = SignTeaching(epochs=8, batch_size=48)
 # Wider than the network's own view, so that training can crop it at random.
 UNCROPPED = PatchSettings(margin_percent=100, size=80)
@@ -196,35 +196,53 @@ class Drawn:
 
 def train(folder: Path) -> None:
     """Teach the starter, calibrate it on phantoms kept apart, and write its weights into the package."""
-    import torch  # deferred: scoring does without
+    names = [*(one.name for one in MEMBERS), "vertebra"]
+    for outcome in map_items(_teach, [(folder, name) for name in names], workers=2):
+        if isinstance(outcome, SpinefxError):
+            raise outcome
+    tensors = {}
+    for name in names:
+        tensors |= safetensors.torch.load_file(folder / f"{name}.safetensors")
+    _conclude(safetensors.torch.save(tensors), *_shared_out(folder))
 
-    torch.set_num_threads(1)
-    natural = {name: Drawn.read(folder / name) for name in NATURAL}
-    rare = {name: Drawn.read(folder / name) for name in RARE}
+
+def _shared_out(folder: Path) -> tuple[list[tuple[Drawn, int]], list[tuple[Drawn, int]]]:
+    """Return the phantoms that teach, and those that calibrate."""
     taught, apart = [], []
-    for name, drawn in (natural | rare).items():
-        share = round(TEACHES * len(drawn.truth)) if name in natural else len(drawn.truth)
+    for name in NATURAL | RARE:
+        drawn = Drawn.read(folder / name)
+        share = round(TEACHES * len(drawn.truth)) if name in NATURAL else len(drawn.truth)
         taught += [(drawn, place) for place in range(share)]
         apart += [(drawn, place) for place in range(share, len(drawn.truth))]
-    views = [_renamed(drawn.views[place], number) for number, (drawn, place) in enumerate(taught)]
-    lessons = SignLessons(views, np.array([drawn.signs[place][SEEN] for drawn, place in taught]))
-    everyone = np.arange(len(views))
-    networks: dict[str, Any] = {}
-    for appearance in MEMBERS:
-        networks[appearance.name] = fit_signs(
-            lessons, everyone, TEACHING, appearance, progress=_progress(appearance.name)
-        )
-    patches = np.concatenate([drawn.vertebrae[place] for drawn, place in taught])
-    states = np.concatenate([drawn.truth[place]["states"] for drawn, place in taught])
-    vertebrae = VertebraLessons(patches, states.astype(np.int64))
-    networks["vertebra"] = fit_vertebrae(
-        vertebrae, np.arange(len(states)), VERTEBRA_TEACHING, MEDIUM, progress=_progress("vertebra")
-    )
-    weights = member_weights(networks)
-    _conclude(folder, weights, taught, apart)
+    return taught, apart
 
 
-def _conclude(folder: Path, weights: bytes, taught: list[tuple[Drawn, int]], apart: list[tuple[Drawn, int]]) -> None:
+def _teach(job: tuple[Path, str]) -> None:
+    """Teach one network, unless it is taught already."""
+    import torch  # deferred: scoring does without
+
+    folder, name = job
+    path = folder / f"{name}.safetensors"
+    if path.exists():
+        return
+    torch.set_num_threads(1)
+    taught, _ = _shared_out(folder)
+    network: torch.nn.Module
+    if name == "vertebra":
+        patches = np.concatenate([drawn.vertebrae[place] for drawn, place in taught])
+        states = np.concatenate([drawn.truth[place]["states"] for drawn, place in taught]).astype(np.int64)
+        lessons = VertebraLessons(patches, states)
+        everyone = np.arange(len(states))
+        network = fit_vertebrae(lessons, everyone, VERTEBRA_TEACHING, MEDIUM, progress=_progress(name))
+    else:
+        appearance = next(one for one in MEMBERS if one.name == name)
+        views = [_renamed(drawn.views[place], number) for number, (drawn, place) in enumerate(taught)]
+        signs = SignLessons(views, np.array([drawn.signs[place][SEEN] for drawn, place in taught]))
+        network = fit_signs(signs, np.arange(len(views)), TEACHING, appearance, progress=_progress(name))
+    write_bytes(path, member_weights({name: network}))
+
+
+def _conclude(weights: bytes, taught: list[tuple[Drawn, int]], apart: list[tuple[Drawn, int]]) -> None:
     """Calibrate on the phantoms kept apart, choose the head, and write the model."""
     read = SignNetworks({name: value.numpy() for name, value in safetensors.torch.load(weights).items()})
     evidence = np.array([_evidence(read, drawn, place) for drawn, place in apart])

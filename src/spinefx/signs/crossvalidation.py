@@ -278,15 +278,16 @@ def concluded(
     SignCrossValidation
     """
     calibrated, log_odds = np.full_like(evidence, np.nan), np.full(len(evidence), np.nan)
+    _, patients = np.unique([one.participant_id for one in cases.views], return_inverse=True)
     for number in np.unique(numbers):
         out = numbers == number
         line = SignCalibration.fit(evidence[~out], cases.signs[~out])
-        head, _ = choose_head(line.apply(evidence[~out]), cases.malignant[~out], numbers[~out])
+        head, _ = choose_head(line.apply(evidence[~out]), cases.malignant[~out], patients[~out])
         calibrated[out] = line.apply(evidence[out])
         parts, start = head.contributions(calibrated[out])
         log_odds[out] = parts.sum(axis=1) + start
     line = SignCalibration.fit(evidence, cases.signs)
-    head, losses = choose_head(line.apply(evidence), cases.malignant, numbers)
+    head, losses = choose_head(line.apply(evidence), cases.malignant, patients)
     return SignCrossValidation(folds, evidence, calibrated, log_odds, line, head, losses)
 
 

@@ -233,7 +233,7 @@ def choose_head(
         From networks that had not seen the case.
     malignant : ndarray of bool, shape (case,)
     groups : ndarray of int, shape (case,)
-        Cases of one number are held out together: those of one patient, or of one fold.
+        Cases of one number are held out together: those of one patient.
 
     Returns
     -------
