@@ -203,7 +203,7 @@ def test_states_of_vertebrae_are_learned() -> None:
 
 @pytest.mark.parametrize("dials", [MILD, STRONG], ids=lambda one: one.name)
 def test_other_appearances_keep_anatomy_and_differ_from_sample_to_sample(
-    dials: object, patients: tuple[Patient, ...]
+    dials: Appearance, patients: tuple[Patient, ...]
 ) -> None:
     lessons = SignLessons([one.views for one in patients], np.zeros((3, len(SEEN_SIGNS))))
     body, _ = lessons.plain(0)
