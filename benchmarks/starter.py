@@ -55,9 +55,11 @@ UNCROPPED = PatchSettings(margin_percent=100, size=80)
 SUSPICIOUS_SPOTS = {"metastasis", "replacement", "focus"}
 
 
-def write_cohort(folder: Path, settings: PhantomSettings, *, located: bool = False, workers: int = 1) -> None:
+def write_cohort(
+    folder: Path, settings: PhantomSettings, patients: int, *, located: bool = False, workers: int = 1
+) -> None:
     """Draw phantoms, and keep their views; those that are there already are kept."""
-    numbers = range(1, settings.patients + 1)
+    numbers = range(1, patients + 1)
     todo = [(folder, settings, located, number) for number in numbers if not _truth_path(folder, number).exists()]
 
     def progress(done: int, number: int) -> None:
@@ -149,20 +151,21 @@ FIELDS: dict[str, Any] = {
     "scoliosis_mm": Range(0.0, 15.0),
     "sacral_slope_deg": Range(20.0, 55.0),
 }
-# Frequencies of signs in these are those of Table 1: they calibrate, and the diagnosis is fitted to them.
+# Frequencies of signs in these are those of Table 1: they calibrate, and the diagnosis is fitted to them. With how many
+# of each cohort's patients are drawn, the first ones.
 NATURAL = {
-    "first": PhantomSettings(patients=240, seed=1600, matrix=384),
-    "second": PhantomSettings(patients=200, seed=1601, matrix=384),
-    "varied": PhantomSettings(patients=200, seed=1603, matrix=384, shapes="varied", **FIELDS),
-    "varied-3t": PhantomSettings(
-        patients=140, seed=1604, matrix=384, shapes="varied", field_t=3.0, difficulty=0.45, **FIELDS
-    ),
+    "first": (PhantomSettings(patients=240, seed=1600, matrix=384), 240),
+    "second": (PhantomSettings(patients=200, seed=1601, matrix=384), 200),
+    "varied": (PhantomSettings(patients=200, seed=1603, matrix=384, shapes="varied", **FIELDS), 153),
 }
 # More malignant patients than in life, for the signs that only they show.
 RARE = {
-    "varied-malignant": PhantomSettings(patients=140, seed=1605, matrix=384, shapes="varied", malignant=0.7, **FIELDS)
+    "varied-malignant": (
+        PhantomSettings(patients=140, seed=1605, matrix=384, shapes="varied", malignant=0.7, **FIELDS),
+        89,
+    )
 }
-TESTS = {"home": PhantomSettings(patients=190, seed=1690, matrix=384)}
+TESTS = {"home": (PhantomSettings(patients=190, seed=1690, matrix=384), 190)}
 # Share of the natural cohorts that teaches; the rest calibrates.
 TEACHES = 0.7
 
@@ -260,7 +263,7 @@ def _conclude(weights: bytes, taught: list[tuple[Drawn, int]], apart: list[tuple
             "cohort": "phantoms only: no image of a patient taught or calibrated this model",
             "taught": len(taught),
             "calibrated": len(apart),
-            "cohorts": {name: one.fingerprint for name, one in (NATURAL | RARE).items()},
+            "cohorts": {name: [one.fingerprint, drawn] for name, (one, drawn) in (NATURAL | RARE).items()},
             "teaching": asdict(TEACHING),
             "software": software_versions(),
         },
@@ -328,10 +331,10 @@ def _auc(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
 if __name__ == "__main__":
     verb, folder = sys.argv[1], Path(sys.argv[2])
     if verb == "cohort":
-        for name, settings in (NATURAL | RARE).items():
-            write_cohort(folder / name, settings)
-        for name, settings in TESTS.items():
-            write_cohort(folder / name, settings, located=True)
+        for name, (settings, patients) in (NATURAL | RARE).items():
+            write_cohort(folder / name, settings, patients)
+        for name, (settings, patients) in TESTS.items():
+            write_cohort(folder / name, settings, patients, located=True)
     elif verb == "train":
         train(folder)
     else:
