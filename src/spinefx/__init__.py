@@ -35,7 +35,7 @@ _HOMES = {
     "patch": "spinefx.commands.patch",
     "predict": "spinefx.commands.predict",
     "readings_from": "spinefx.statistics.inputs",
-    "score": "spinefx.learning.scoring",
+    "score": "spinefx.second_opinion.scoring",
     "signs_from": "spinefx.statistics.inputs",
     "train": "spinefx.commands.train",
     "truth_from": "spinefx.statistics.inputs",
@@ -57,9 +57,10 @@ if TYPE_CHECKING:
     from spinefx.learning.crossvalidation import cross_validate
     from spinefx.learning.networks import Network
     from spinefx.learning.recipe import Recipe
-    from spinefx.learning.scoring import load_models, score
+    from spinefx.learning.scoring import load_models
     from spinefx.phantom.cohort import write_cohort
     from spinefx.phantom.settings import PhantomSettings
+    from spinefx.second_opinion.scoring import score
     from spinefx.statistics.audit.recompute import audit
     from spinefx.statistics.evaluation import Evaluation
     from spinefx.statistics.inputs import readings_from, signs_from, truth_from

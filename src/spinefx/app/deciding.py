@@ -44,9 +44,9 @@ from spinefx.cases.lesion import Lesion
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.sheet import centre_picture
 from spinefx.errors import AccessError, SpinefxError
-from spinefx.learning.scoring import score
 from spinefx.second_opinion.intake import Opened, open_safely, open_volumes
 from spinefx.second_opinion.opinion import Opinion, Panel, load_panel, second_opinion
+from spinefx.second_opinion.scoring import score
 from spinefx.second_opinion.withheld import Withheld
 from spinefx.vocabulary import TruthSource, Weighting
 from spinefx.workspace.records import read_participants
@@ -268,6 +268,7 @@ class _Desk:
                 aligned=partial(study.aligned, lesion, models[0].card.settings.registration),
                 measures=study.opened.measures,
                 guards=panel.guards(study.participant_id),
+                find_spine=study.spine,
             )
             found = second_opinion(panel, scored, said=said, participant_id=study.participant_id)
         except SpinefxError as error:

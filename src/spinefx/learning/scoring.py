@@ -17,6 +17,7 @@ from spinefx.cases.patch import PatchStack
 from spinefx.cases.reading import Prediction, patient_probability
 from spinefx.errors import InputError, MissingPackage, ModelError, RegistrationError
 from spinefx.imaging.volume import Slices
+from spinefx.learning.box_check import BoxPlace
 from spinefx.learning.card import MODEL_FILE
 from spinefx.learning.flipped_boxes import fits_flipped
 from spinefx.learning.guards import Guards
@@ -53,6 +54,8 @@ class Scored:
         What was compared.
     cautions : tuple of str
         What the user should check about the box.
+    place : BoxPlace or None
+        Where the box lies among the vertebrae that were found in the series; None where that is not known.
     """
 
     models: tuple[TrainedModel, ...]
@@ -63,6 +66,7 @@ class Scored:
     guards: Guards = field(default_factory=Guards)
     measures: Mapping[str, float] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    place: BoxPlace | None = None
 
     @property
     def flags(self) -> list[str]:
@@ -92,7 +96,7 @@ class Scored:
             "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
             "flags": self.flags,
             "quality": self.guards.quality(self.measures),
-            "not_checked": self.guards.unavailable(self.measures),
+            "not_checked": self.guards.unavailable(self.measures, self.place),
             "registration": next(iter(registered.values()), None),
             "model": _model(self.models),
         }
@@ -107,6 +111,7 @@ def score(
     aligned: Callable[[], Sequence[AlignedSeries]] | None = None,
     measures: Mapping[str, float] | None = None,
     guards: Guards | None = None,
+    find_place: Callable[[], BoxPlace | None] = lambda: None,
 ) -> Scored:
     """Align, cut and score one lesion, or refuse it where the models' training cases looked different.
 
@@ -125,6 +130,10 @@ def score(
         What the headers state, see :func:`spinefx.learning.measures.image_measures`; voxel sizes are measured here.
     guards : Guards, optional
         What the input is compared with; by default what the models' card records.
+    find_place : callable, optional
+        Returns where the box lies among the vertebrae of its series, or None where that is not known. By default the
+        rule that was learned from the training cases decides whether the box lies on a vertebra; see
+        :func:`spinefx.second_opinion.scoring.score`, which asks the localiser.
 
     Returns
     -------
@@ -136,7 +145,7 @@ def score(
     UnlikeTrainingError
         Where the images or the content of the box are far from every training case.
     MissedVertebraError
-        Where the box does not seem to hold a vertebra at its centre.
+        Where the box lies on none of the vertebrae that were found, or does not seem to hold one at its centre.
     """
     settings = models[0].card.settings
     guards = guards or models[0].card.guards or Guards()
@@ -149,15 +158,17 @@ def score(
         stack = cut_patches(lesion, placed, case_id="case", participant_id="case", settings=settings)
         patches = np.stack([stack.cut(position).array for position in range(len(stack.slices))])
         measured |= guards.measure(stack)
-        guards.refuse(measured)
+        place = find_place()
+        guards.refuse(measured, place)
     except (InputError, RegistrationError) as error:
         if not fits_flipped(lesion, series[MARKED], settings, guards):
             raise
         remedy = f"{error.remedy} {FLIPPED}".strip()
         raise type(error)(error.found, where=error.where, allowed=error.allowed, remedy=remedy) from error
-    cautions = (FLIPPED,) if fits_flipped(lesion, series[MARKED], settings, guards) else ()
+    cautions = [FLIPPED] if fits_flipped(lesion, series[MARKED], settings, guards) else []
+    cautions += [] if place is None or not guards.misses(measured) else [place.sentence]
     answers = tuple(one.predictions(stack, patches) for one in models)
-    return Scored(models, lesion, tuple(placed), stack, answers, guards, measured, cautions)
+    return Scored(models, lesion, tuple(placed), stack, answers, guards, measured, tuple(cautions), place)
 
 
 def load_models(

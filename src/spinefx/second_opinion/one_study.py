@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.learning.measures import image_measures
 from spinefx.learning.model import TrainedModel
-from spinefx.learning.scoring import score
+from spinefx.localisation.spine import LocatedSpine
+from spinefx.second_opinion.scoring import score
 from spinefx.second_opinion.withheld import with_remedy
 from spinefx.vocabulary import MARKED, Weighting
 
@@ -30,6 +32,7 @@ def answer_study(
     holding: Sequence[float] | None = None,
     series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
+    find_spine: Callable[[Slices], LocatedSpine] | None = None,
 ) -> dict[str, Any]:
     """Score one marked vertebra with loaded models.
 
@@ -48,6 +51,8 @@ def answer_study(
         UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
         Where to write the contact sheet; of a refused study too, as far as T2W shows the box.
+    find_spine : callable, optional
+        Returns the vertebrae of the T2W slices, where they are known already; by default the localiser looks for them.
 
     Returns
     -------
@@ -63,8 +68,9 @@ def answer_study(
         found = choose_series(open_study(study), models[0].card.settings.sequences, named=series, holding=holding)
         slices = found.slices()
         lesion = place(slices[MARKED])
+        spine = None if find_spine is None else partial(find_spine, slices[MARKED])
         try:
-            scored = score(models, lesion, slices, measures=image_measures(found))
+            scored = score(models, lesion, slices, measures=image_measures(found), find_spine=spine)
         except SpinefxError:
             if sheet is not None:
                 _draw(sheet, lesion, slices, models[0].card.settings)
