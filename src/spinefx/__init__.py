@@ -38,6 +38,7 @@ _HOMES = {
     "score": "spinefx.second_opinion.scoring",
     "signs_from": "spinefx.statistics.inputs",
     "train": "spinefx.commands.train",
+    "train_localiser": "spinefx.commands.train_localiser",
     "truth_from": "spinefx.statistics.inputs",
     "write_cohort": "spinefx.phantom.cohort",
     "write_report": "spinefx.commands.report",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from spinefx.commands.predict import predict
     from spinefx.commands.report import write_report
     from spinefx.commands.train import train
+    from spinefx.commands.train_localiser import train_localiser
     from spinefx.errors import SpinefxError
     from spinefx.imaging.selection import choose_series
     from spinefx.imaging.study import open_study
@@ -104,6 +106,7 @@ __all__ = [
     "score",
     "signs_from",
     "train",
+    "train_localiser",
     "truth_from",
     "write_cohort",
     "write_report",
