@@ -17,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from spinefx.app.access import Editor, Reader
+from spinefx.app.contracts.annotating import FoundVertebrae
 from spinefx.app.contracts.base import Acknowledgement
 from spinefx.app.contracts.deciding import (
     CannotTell,
@@ -34,6 +35,7 @@ from spinefx.app.contracts.deciding import (
 )
 from spinefx.app.contracts.files import CssResponse, PdfResponse, PngResponse
 from spinefx.app.contracts.images import ExplainedMapping, LesionExtent
+from spinefx.app.finding import found_vertebrae
 from spinefx.app.opened import GivenOpinion, OpenStudies, OpenStudy, new_folder
 from spinefx.app.opinion_report import STYLE, can_print, opinion_page, opinion_pdf
 from spinefx.app.pairs import on_middle_slice, to_mapping
@@ -136,6 +138,13 @@ def _add_opinions(app: FastAPI, desk: _Desk) -> None:
         placed = next(one.alignment for one in aligned if one.weighting is Weighting.T1W)
         assert placed is not None
         return to_mapping(placed)
+
+    @app.get("/api/decide/opened/{study}/vertebrae")
+    @in_turn
+    def vertebrae(study: str, user: Reader) -> FoundVertebrae:
+        """Find the vertebrae of the T2W series, as boxes to look at and accept."""
+        found = desk.studies.find(study, user.code)
+        return found_vertebrae(found.spine(), found.pair.t2w)
 
     @app.post("/api/decide/opinion", response_model_exclude_unset=True)
     @in_turn
