@@ -169,7 +169,8 @@ def test_a_click_on_a_found_vertebra_makes_it_the_box(trained: Any, page: Any, r
             page.keyboard.press("f")
         rows = waiting.value.json()["rows"]
         page.get_by_text("Click a vertebra to mark it").wait_for()
-        offered = page.locator("[data-pane=T2W] polygon.offered")
+        offered = page.locator("polygon.offered")
+        offered.first.wait_for()
         assert offered.count() == len(rows) >= 3
         chosen = rows[len(rows) // 2]["lesion"]
         offered.nth(len(rows) // 2).click()
@@ -178,7 +179,8 @@ def test_a_click_on_a_found_vertebra_makes_it_the_box(trained: Any, page: Any, r
         page.get_by_test_id("numbers").filter(has_text=f"L, P, S = {place} mm; {slices}").wait_for()
         assert offered.count() == 0
         told = opinion_on(page)
-        assert told["lesion"]["centre_mm"] == pytest.approx(chosen["box"]["centre_mm"], abs=1e-6)
+        # The server moves the box along the normal onto the middle slice.
+        assert told["lesion"]["centre_mm"] == pytest.approx(chosen["box"]["centre_mm"], abs=2.5)
         # By keyboard: the list holds the same boxes, and a step back takes the choice away.
         page.get_by_role("button", name="Undo").click()
         page.get_by_test_id("numbers").filter(has_text="No box").wait_for()
