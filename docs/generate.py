@@ -31,6 +31,7 @@ COMMANDS = (
     "check",
     "patch",
     "train",
+    "train-localiser",
     "report",
     "predict",
     "locate",

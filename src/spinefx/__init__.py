@@ -35,9 +35,10 @@ _HOMES = {
     "patch": "spinefx.commands.patch",
     "predict": "spinefx.commands.predict",
     "readings_from": "spinefx.statistics.inputs",
-    "score": "spinefx.learning.scoring",
+    "score": "spinefx.second_opinion.scoring",
     "signs_from": "spinefx.statistics.inputs",
     "train": "spinefx.commands.train",
+    "train_localiser": "spinefx.commands.train_localiser",
     "truth_from": "spinefx.statistics.inputs",
     "write_cohort": "spinefx.phantom.cohort",
     "write_report": "spinefx.commands.report",
@@ -51,15 +52,17 @@ if TYPE_CHECKING:
     from spinefx.commands.predict import predict
     from spinefx.commands.report import write_report
     from spinefx.commands.train import train
+    from spinefx.commands.train_localiser import train_localiser
     from spinefx.errors import SpinefxError
     from spinefx.imaging.selection import choose_series
     from spinefx.imaging.study import open_study
     from spinefx.learning.crossvalidation import cross_validate
     from spinefx.learning.networks import Network
     from spinefx.learning.recipe import Recipe
-    from spinefx.learning.scoring import load_models, score
+    from spinefx.learning.scoring import load_models
     from spinefx.phantom.cohort import write_cohort
     from spinefx.phantom.settings import PhantomSettings
+    from spinefx.second_opinion.scoring import score
     from spinefx.statistics.audit.recompute import audit
     from spinefx.statistics.evaluation import Evaluation
     from spinefx.statistics.inputs import readings_from, signs_from, truth_from
@@ -103,6 +106,7 @@ __all__ = [
     "score",
     "signs_from",
     "train",
+    "train_localiser",
     "truth_from",
     "write_cohort",
     "write_report",

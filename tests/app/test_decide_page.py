@@ -161,6 +161,36 @@ def test_a_dropped_study_is_marked_and_gets_an_opinion(trained: Any, page: Any, 
         assert {one.evaluate("picture => picture.naturalWidth") for one in page.locator("img.tile").all()} == {264}
 
 
+def test_a_click_on_a_found_vertebra_makes_it_the_box(trained: Any, page: Any, running: Any) -> None:
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(f"{served.address}/decide/sub-004")
+        page.get_by_text("Mark the vertebra: a box on T2W").wait_for(timeout=60_000)
+        with page.expect_response("**/vertebrae", timeout=60_000) as waiting:
+            page.keyboard.press("f")
+        rows = waiting.value.json()["rows"]
+        page.get_by_text("Click a vertebra to mark it").wait_for()
+        offered = page.locator("polygon.offered")
+        offered.first.wait_for()
+        assert offered.count() == len(rows) >= 3
+        chosen = rows[len(rows) // 2]["lesion"]
+        offered.nth(len(rows) // 2).click()
+        place = ", ".join(f"{mm:.1f}" for mm in chosen["box"]["centre_mm"])
+        slices = f"slices {chosen['first_slice'] + 1} to {chosen['last_slice'] + 1}"
+        page.get_by_test_id("numbers").filter(has_text=f"L, P, S = {place} mm; {slices}").wait_for()
+        assert offered.count() == 0
+        told = opinion_on(page)
+        # The server moves the box along the normal onto the middle slice.
+        assert told["lesion"]["centre_mm"] == pytest.approx(chosen["box"]["centre_mm"], abs=2.5)
+        # By keyboard: the list holds the same boxes, and a step back takes the choice away.
+        page.get_by_role("button", name="Undo").click()
+        page.get_by_test_id("numbers").filter(has_text="No box").wait_for()
+        page.get_by_role("button", name="Find vertebrae (F)").press("Enter")
+        found = page.get_by_role("region", name="Found vertebrae")
+        found.get_by_role("button", name="Accept").first.press("Enter")
+        side = f"Box {rows[0]['lesion']['box']['side_mm']:.1f} mm"
+        page.get_by_test_id("numbers").filter(has_text=side).wait_for()
+
+
 def test_a_number_disappears_with_its_box_and_a_reload_restores_the_box(trained: Any, page: Any, running: Any) -> None:
     with running(ServeSettings(trained.study)) as served:
         page.goto(f"{served.address}/decide")

@@ -232,6 +232,20 @@ def test_cannot_tell_without_a_pair_or_with_the_wrong_one(client_of: ClientOf, t
     assert "patient" in ask(client, back, trained.lesion)
 
 
+def test_found_vertebrae_are_offered_to_the_user_who_opened_the_study(client_of: ClientOf, trained: Any) -> None:
+    client = client_of(trained.study)
+    opened = client.post("/api/decide/participants/sub-001").json()
+    found = client.get(f"/api/decide/opened/{opened['study']}/vertebrae").json()
+    places = np.array([row["lesion"]["box"]["centre_mm"] for row in found["rows"]])
+    assert len(places) >= 3
+    assert (np.diff(places[:, 2]) < 0).all()
+    true = np.array(lesion_of(trained.study, "sub-001")["box"]["centre_mm"])
+    nearest = int(np.linalg.norm(places - true, axis=1).argmin())
+    assert np.linalg.norm((places[nearest] - true)[1:]) < 5
+    assert "patient" in ask(client, opened, lesion_of(trained.study, "sub-001") | found["rows"][nearest]["lesion"])
+    assert client.get("/api/decide/opened/of-nobody/vertebrae").status_code == 403
+
+
 def test_cannot_tell_where_the_box_misses_or_differs_from_all_others(client_of: ClientOf, trained: Any) -> None:
     client = client_of(trained.study)
     opened = client.post("/api/decide/participants/sub-001").json()

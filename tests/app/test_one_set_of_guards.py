@@ -9,7 +9,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,23 @@ import pytest
 from fastapi.testclient import TestClient
 
 import spinefx
+from spinefx.cases.lesion import Box
 from spinefx.cli import main
 from spinefx.commands.predict import predict
-from spinefx.errors import SpinefxError
+from spinefx.errors import MissedVertebraError, SpinefxError
+from spinefx.imaging.volume import Slices
 from spinefx.learning.card import ModelCard, read_card
 from spinefx.learning.scoring import load_models
+from spinefx.localisation.box_place import vertebra_at
+from spinefx.localisation.searching import shipped_localiser
+from spinefx.localisation.spine import Convention, LocatedSpine
 from spinefx.second_opinion.intake import open_volumes
 from spinefx.second_opinion.many_studies import predict_many
 from spinefx.vocabulary import Weighting
 
 ClientOf = Callable[..., TestClient]
 Lesion = dict[str, Any]
+NOTHING = LocatedSpine((), Convention.UNNAMED)
 
 
 def moved(lesion: Lesion, left: float = 0, back: float = 0, up: float = 0, side: float = 1) -> Lesion:
@@ -168,6 +174,73 @@ def test_every_door_answers_a_good_study_alike(client_of: ClientOf, trained: Any
         name: one["state"] for name, one in shown.items()
     }
     assert (tmp_path / "sheets" / "case-1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_door_refuses_a_box_on_a_disc(
+    client_of: ClientOf, trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Path(shutil.copytree(trained.export / trained.stranger, tmp_path / "in" / "study"))
+    spine, t2w = found_in(study)
+    number = next(
+        place for place, one in enumerate(spine.vertebrae) if one == vertebra_at(spine, box_of(trained.lesion), t2w)
+    )
+    number = min(number, len(spine.vertebrae) - 2)
+    above, below = (np.array(spine.vertebrae[place].centre_mm) for place in (number, number + 1))
+    disc = {"centre_mm": ((above + below) / 2).tolist(), "side_mm": trained.lesion["box"]["side_mm"]}
+    model, lesion = trained.study / "experiments" / "quick", trained.lesion | {"box": disc}
+    page = at_the_page(client_of(trained.study), study, lesion)["cannot_tell"]
+    assert page["kind"] == "MissedVertebraError"
+    assert page["reason"].startswith("The box seems to lie between two vertebrae")
+    box, slices = ",".join(numbers_of(lesion)), f"{lesion['first_slice']}-{lesion['last_slice']}"
+    with pytest.raises(MissedVertebraError) as refused:
+        predict(model, study, box=box, slices=slices)
+    assert str(refused.value).startswith(page["reason"])
+    with pytest.raises(SystemExit):
+        main(["predict", str(model), str(study), "--box", box, "--slices", slices])
+    assert json.loads(capsys.readouterr().out)["reason"].startswith(page["reason"])
+
+
+def test_every_door_accepts_a_box_on_a_vertebra_that_the_learned_rule_would_refuse(
+    client_of: ClientOf, trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Path(shutil.copytree(trained.export / trained.stranger, tmp_path / "in" / "study"))
+    model, lesion = with_strict_rule(trained.study, tmp_path / "fold"), trained.lesion
+    box, slices = ",".join(numbers_of(lesion)), f"{lesion['first_slice']}-{lesion['last_slice']}"
+    accepted = "The box was accepted because the localiser found a vertebra"
+    answer = predict(model, study, box=box, slices=slices, engine="torch")
+    assert any(accepted in flag for flag in answer["flags"])
+    with pytest.raises(SystemExit) as end:
+        main(["predict", str(model), str(study), "--box", box, "--slices", slices, "--engine", "torch"])
+    assert end.value.code == 0
+    assert json.loads(capsys.readouterr().out)["flags"] == answer["flags"]
+    page = at_the_page(client_of(trained.study, model=model), study, lesion)
+    assert any(accepted in flag for flag in page["flags"])
+    # Where the localiser finds nothing, as in two slices, the learned rule decides as before.
+    found = spinefx.choose_series(spinefx.open_study(study)).slices()
+    extent = spinefx.Lesion(box_of(lesion), lesion["first_slice"], lesion["last_slice"])
+    with pytest.raises(MissedVertebraError, match="placement of the box on the vertebra"):
+        spinefx.score(load_models(model, engine="torch"), extent, found, find_spine=lambda: NOTHING)
+
+
+def found_in(study: Path) -> tuple[LocatedSpine, Slices]:
+    t2w = spinefx.choose_series(spinefx.open_study(study)).slices()[Weighting.T2W]
+    return shipped_localiser()(t2w.whole())[0], t2w
+
+
+def box_of(lesion: Lesion) -> Box:
+    return Box(tuple(lesion["box"]["centre_mm"]), lesion["box"]["side_mm"])
+
+
+def with_strict_rule(workspace: Path, folder: Path) -> Path:
+    """Copy a model whose learned rule refuses every box."""
+    fold = Path(shutil.copytree(workspace / "experiments" / "quick" / "models" / "fold-01", folder))
+    card = read_card(fold)
+    assert card.guards is not None
+    assert card.guards.placement is not None
+    strict = replace(card.guards, placement=replace(card.guards.placement, limit=9.0))
+    (fold / "model.json").write_text(json.dumps(ModelCard(**(vars(card) | {"guards": strict})).to_json()))
+    (fold / "graph.json").unlink()  # it belongs to the card as it was; torch reads the weights instead
+    return fold
 
 
 def test_scoring_slices_in_python_asks_the_same_guards(trained: Any) -> None:

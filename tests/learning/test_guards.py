@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spinefx.cases.patch import PatchSettings, PatchSource, PatchStack
 from spinefx.errors import MissedVertebraError, UnlikeTrainingError
-from spinefx.learning.box_check import BLOCKS, FEWEST
+from spinefx.learning.box_check import BLOCKS, FEWEST, BoxPlace
 from spinefx.learning.guards import PLACEMENT, TYPICAL, Guards, TrainingRange, view_likeness
 from spinefx.vocabulary import Weighting
 
@@ -111,6 +111,21 @@ def test_a_box_off_its_vertebra_is_refused_as_such() -> None:
         learned().refuse(measures | {PLACEMENT: limit.limit - 0.01})
 
 
+def test_the_vertebrae_that_were_found_decide_before_the_learned_rule() -> None:
+    measures = learned().measure(stack_of(100))
+    limit = learned().placement
+    assert limit is not None
+    low = measures | {PLACEMENT: limit.limit - 0.01}
+    learned().refuse(low, BoxPlace(True, "on L1"))
+    with pytest.raises(MissedVertebraError, match=r"between L1 and L2\. Centre the box"):
+        learned().refuse(measures, BoxPlace(False, "between L1 and L2."))
+    # What the box shows is compared with the training cases in either case.
+    typical = learned().typical
+    assert typical is not None
+    with pytest.raises(UnlikeTrainingError):
+        learned().refuse(low | {TYPICAL: typical.limit - 0.01}, BoxPlace(True, "on L1"))
+
+
 def test_too_few_participants_have_ranges_alone_and_say_so() -> None:
     few = learned(FEWEST - 1)
     assert few.placement is few.typical is None
@@ -118,6 +133,9 @@ def test_too_few_participants_have_ranges_alone_and_say_so() -> None:
     assert PLACEMENT not in few.measure(stack_of(100))
     (said,) = few.unavailable({"T2W pixel, mm": 0.9})
     assert f"fewer than {FEWEST} participants" in said
+    assert "on a vertebra" in said
+    (said,) = few.unavailable({"T2W pixel, mm": 0.9}, BoxPlace(True, "on L1"))
+    assert "on a vertebra" not in said
     missing = learned().unavailable({"T2W pixel, mm": 0.9, "T1W pixel, mm": 0.9})
     assert missing == ["T1W pixel, mm: the model does not record the training cases' values"]
     assert "Train it again" in Guards().unavailable({})[0]

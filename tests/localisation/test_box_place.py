@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spinefx.cases.lesion import Box, Lesion
 from spinefx.imaging.volume import Volume
-from spinefx.localisation.box_place import box_caution, vertebra_at
+from spinefx.localisation.box_place import box_caution, place_of_box, vertebra_at
 from spinefx.localisation.spine import Convention, LocatedSpine, LocatedVertebra
 
 GRID = Volume(
@@ -70,3 +70,44 @@ def test_without_names_or_vertebrae_no_level_is_doubted() -> None:
     assert box_caution(unnamed, marked(STEP_MM, level="L5"), GRID) == ""
     assert "vertebra 1 from the top and vertebra 2 from the top" in box_caution(unnamed, marked(STEP_MM / 2), GRID)
     assert box_caution(LocatedSpine((), Convention.UNNAMED), marked(0.0, level="L5"), GRID) == ""
+
+
+@given(st.integers(0, 3), st.floats(-0.3, 0.3), st.floats(-5, 5))
+def test_a_box_on_a_vertebra_is_accepted_by_name(number: int, share: float, back_mm: float) -> None:
+    place = place_of_box(SPINE, marked((number + share) * STEP_MM, back_mm).box, GRID)
+    assert place is not None
+    assert place.on_vertebra
+    assert f"a vertebra {LEVELS[number]} under" in place.sentence
+
+
+@given(st.integers(0, 2), st.floats(0.42, 0.58), st.floats(-6, 6))
+def test_a_box_on_a_disc_misses_unless_a_vertebra_may_hide_there(number: int, share: float, back_mm: float) -> None:
+    box = marked((number + share) * STEP_MM, back_mm).box
+    place = place_of_box(SPINE, box, GRID)
+    assert place is not None
+    assert not place.on_vertebra
+    assert "between two vertebrae" in place.sentence
+    # The same spine with twice the distance there: a vertebra that was not found may lie between.
+    lower = tuple(
+        replace(one, centre_mm=(0.0, 100.0, one.centre_mm[2] - STEP_MM * (other > number)), level=None, named=False)
+        for other, one in enumerate(SPINE.vertebrae)
+    )
+    gap = LocatedSpine(lower, Convention.UNNAMED)
+    assert place_of_box(gap, marked((number + 1) * STEP_MM, back_mm).box, GRID) is None
+
+
+@given(st.floats(-60, -13))
+def test_beyond_the_ends_of_what_was_found_nothing_is_said(beyond_mm: float) -> None:
+    assert place_of_box(SPINE, marked(beyond_mm).box, GRID) is None
+    assert place_of_box(SPINE, marked(3 * STEP_MM - beyond_mm).box, GRID) is None
+
+
+@given(st.floats(0.1, 2.9), st.sampled_from([-1, 1]), st.floats(25, 70))
+def test_a_box_beside_the_found_vertebrae_misses(share: float, way: int, aside_mm: float) -> None:
+    place = place_of_box(SPINE, marked(share * STEP_MM, way * aside_mm).box, GRID)
+    assert place is not None
+    assert not place.on_vertebra
+
+
+def test_without_vertebrae_nothing_is_said_of_a_box() -> None:
+    assert place_of_box(LocatedSpine((), Convention.UNNAMED), marked(0.0).box, GRID) is None

@@ -6,6 +6,7 @@ import { element, replace } from "./dom";
 import { History } from "./history";
 import { Keys } from "./keys";
 import { guard } from "./leaving";
+import { proposals } from "./proposals";
 import { Saver } from "./saver";
 import { BoxTool } from "./viewer/box";
 import { bindImageKeys } from "./viewer/commands";
@@ -400,20 +401,8 @@ class Marking {
 
   /** List boxes that the user has not drawn, below some sentences about them. */
   private propose(rows: readonly OtherLesion[], notes: readonly string[]): void {
-    replace(
-      this.others,
-      ...notes.map((note) => element("p", { class: "quiet" }, note)),
-      ...rows.map((other) =>
-        element(
-          "p",
-          {},
-          `${other.kind === "model" ? "Model" : "By"} ${other.by}: ${other.lesion.box.side_mm.toFixed(1)} mm, slices ${other.lesion.first_slice + 1} to ${other.lesion.last_slice + 1} `,
-          element("button", { click: () => this.look(other) }, "Look"),
-          " ",
-          element("button", { click: () => void this.accept(other) }, "Accept"),
-        ),
-      ),
-    );
+    const name = (other: OtherLesion): string => `${other.kind === "model" ? "Model" : "By"} ${other.by}`;
+    replace(this.others, ...proposals(rows, notes, name, (other) => this.look(other), (other) => void this.accept(other)));
   }
 
   private look(other: OtherLesion): void {

@@ -1,13 +1,14 @@
 /** The decide page: open a study, mark the vertebra, ask the model, and see how far its opinion can be trusted. */
 
 import { Refusal, get, send, upload } from "./api";
-import type { CurrentUser, DecideOverview, LesionExtent, OpenedStudy, SecondOpinion, SeriesRequest } from "./contracts";
+import type { CurrentUser, DecideOverview, LesionExtent, OpenedStudy, OtherLesion, SecondOpinion, SeriesRequest } from "./contracts";
 import { element, replace } from "./dom";
 import { gather } from "./drop";
 import { History } from "./history";
 import { Keys } from "./keys";
-import { signsPart } from "./signs";
 import { cannotTell, numberAtBox, opinionParts, saliencyPart } from "./opinion";
+import { proposals } from "./proposals";
+import { signsPart } from "./signs";
 import { BoxTool } from "./viewer/box";
 import { bindImageKeys } from "./viewer/commands";
 import { cornersOf } from "./viewer/geometry";
@@ -144,6 +145,7 @@ class Deciding {
   private readonly result = element("section", { "aria-label": "Opinion", "aria-live": "polite" });
   private readonly maps = element("div");
   private readonly signs = element("div");
+  private readonly found = element("section", { "aria-label": "Found vertebrae" });
   private readonly series = element("section", { "aria-label": "Series" });
   private opinion: SecondOpinion | undefined;
   /** Counts the requests for an opinion: a late response is for a box that has changed. */
@@ -174,7 +176,9 @@ class Deciding {
       this.numbers,
       element("p", {}, button("First slice ([)", () => void this.box.bound("first_slice")), " ", button("Last slice (])", () => void this.box.bound("last_slice"))),
       element("p", {}, button("T1W: registered or unregistered (T)", () => void this.switchMapping())),
-      element("p", {}, button("Ask the model (A)", () => void this.ask(), true), " ", button("Read the signs (F)", () => void this.readSigns())),
+      element("p", {}, button("Find vertebrae (F)", () => void this.findVertebrae())),
+      this.found,
+      element("p", {}, button("Ask the model (A)", () => void this.ask(), true), " ", button("Read the signs (G)", () => void this.readSigns())),
       this.result,
       this.signs,
       this.maps,
@@ -187,8 +191,9 @@ class Deciding {
     bindImageKeys(this.keys, this.pair, this.history);
     this.box.bindKeys(this.keys);
     this.keys.add({ id: "mapping", label: "T1W registered, or unregistered", keys: ["T"], mode: "images", run: () => this.switchMapping() });
+    this.keys.add({ id: "find", label: "Find the vertebrae", keys: ["F"], mode: "images", run: () => this.findVertebrae() });
     this.keys.add({ id: "ask", label: "Ask the model", keys: ["A"], mode: "images", run: () => this.ask() });
-    this.keys.add({ id: "signs", label: "Read the fifteen signs", keys: ["F"], mode: "images", run: () => this.readSigns() });
+    this.keys.add({ id: "signs", label: "Read the fifteen signs", keys: ["G"], mode: "images", run: () => this.readSigns() });
     this.keys.add({ id: "saliency", label: "Map where the model looks on this slice", keys: ["S"], mode: "images", run: () => this.look() });
     this.history.watch((message) => this.tell(message));
     this.box.watch(() => this.changed());
@@ -278,6 +283,37 @@ class Deciding {
   private async switchMapping(): Promise<void> {
     this.throughAlignment = !this.throughAlignment;
     await this.map();
+  }
+
+  /** Offer the localiser's vertebrae: a click on the image, or the list, makes one the box. */
+  private async findVertebrae(): Promise<void> {
+    const { opened } = this;
+    this.tell("Looking for the vertebrae …");
+    try {
+      const { rows, notes } = await get("/api/decide/opened/{study}/vertebrae", this.names);
+      if (this.opened !== opened) return;
+      this.box.offers = rows.map((row) => ({ lesion: row.lesion, take: () => void this.accept(row) }));
+      replace(this.found, ...proposals(rows, notes, ({ by }) => by, (row) => this.show(row), (row) => void this.accept(row)));
+      this.pair.repaint();
+      this.tell(rows.length ? "Click a vertebra to mark it" : "No vertebrae were found");
+    } catch (error) {
+      this.tell(error instanceof Refusal ? error.message : "The vertebrae could not be looked for. Try again.", true);
+    }
+  }
+
+  private show({ lesion }: OtherLesion): void {
+    void this.pair.t2w.go(Math.round((lesion.first_slice + lesion.last_slice) / 2));
+  }
+
+  /** Make a found vertebra the box, which can be corrected like one drawn by hand. */
+  private async accept({ lesion: { box, first_slice, last_slice }, by }: OtherLesion): Promise<void> {
+    this.withdraw();
+    await this.box.change(`box of ${by} taken`, { box, first_slice, last_slice });
+  }
+
+  private withdraw(): void {
+    this.box.offers = [];
+    replace(this.found);
   }
 
   private async ask(): Promise<void> {
@@ -397,6 +433,7 @@ class Deciding {
     this.dropOpinion();
     try {
       this.opened = await send("post", "/api/decide/opened/{study}/series", this.names, places);
+      this.withdraw();
       this.history.clear();
       await this.load();
     } catch (error) {

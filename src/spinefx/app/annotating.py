@@ -28,6 +28,7 @@ from spinefx.app.contracts.annotating import (
     WorklistRow,
 )
 from spinefx.app.contracts.images import BoxShape, ExplainedMapping
+from spinefx.app.finding import found_vertebrae
 from spinefx.app.imagery import VolumePair, describe_pair
 from spinefx.app.pairs import align_pair, on_middle_slice, pair_of
 from spinefx.app.state import ServerState, state_of
@@ -36,7 +37,6 @@ from spinefx.cases.lesion import Lesion, box_agreement
 from spinefx.errors import StaleError, WorkspaceError
 from spinefx.files import canonical_json, digest_of
 from spinefx.imaging.selection import kinds_beside
-from spinefx.imaging.volume import Volume
 from spinefx.localisation.searching import shipped_localiser
 from spinefx.vocabulary import LEVELS, is_anomalous_level
 from spinefx.workspace.layout import Workspace, read_json
@@ -132,22 +132,10 @@ def _add_vertebrae(app: FastAPI, state: ServerState, boxes: _Boxes) -> None:
     def vertebrae(participant_id: str, user: Annotator) -> FoundVertebrae:
         """Find the vertebrae of the T2W series, as boxes to look at and accept; the request is logged."""
         boxes.own(user, participant_id)  # refuses an unknown participant, so that nothing a URL says reaches the log
-        found = _found(boxes.pair(participant_id).t2w)
+        t2w = boxes.pair(participant_id).t2w
+        found = found_vertebrae(shipped_localiser()(t2w)[0], t2w)
         state.log.append(VERTEBRAE_SHOWN, user.code, participant_id)
         return found
-
-
-def _found(t2w: Volume) -> FoundVertebrae:
-    spine, _ = shipped_localiser()(t2w)
-    rows = [
-        OtherLesion(
-            kind="model",
-            by=f"localiser, {vertebra.level or f'vertebra {number} from the top'} ({vertebra.confidence:.0%})",
-            lesion=LevelledLesion.of(vertebra.marked_on(t2w)),
-        )
-        for number, vertebra in enumerate(spine.vertebrae, start=1)
-    ]
-    return FoundVertebrae(rows=rows, notes=[*([spine.convention.sentence] if rows else []), *spine.notes])
 
 
 def _series_choice(workspace: Workspace, participant_id: str) -> SeriesChoice:

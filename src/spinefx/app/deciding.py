@@ -17,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from spinefx.app.access import Editor, Reader
+from spinefx.app.contracts.annotating import FoundVertebrae
 from spinefx.app.contracts.base import Acknowledgement
 from spinefx.app.contracts.deciding import (
     CannotTell,
@@ -34,6 +35,7 @@ from spinefx.app.contracts.deciding import (
 )
 from spinefx.app.contracts.files import CssResponse, PdfResponse, PngResponse
 from spinefx.app.contracts.images import ExplainedMapping, LesionExtent
+from spinefx.app.finding import found_vertebrae
 from spinefx.app.opened import GivenOpinion, OpenStudies, OpenStudy, new_folder
 from spinefx.app.opinion_report import STYLE, can_print, opinion_page, opinion_pdf
 from spinefx.app.pairs import marked_lesion, to_mapping
@@ -44,9 +46,9 @@ from spinefx.app.users import Role, User
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.sheet import centre_picture
 from spinefx.errors import AccessError, SpinefxError
-from spinefx.learning.scoring import score
 from spinefx.second_opinion.intake import Opened, open_safely, open_volumes
 from spinefx.second_opinion.opinion import Opinion, Panel, load_panel, second_opinion
+from spinefx.second_opinion.scoring import score
 from spinefx.second_opinion.withheld import Withheld
 from spinefx.vocabulary import TruthSource, Weighting
 from spinefx.workspace.records import read_participants
@@ -137,6 +139,13 @@ def _add_opinions(app: FastAPI, desk: _Desk) -> None:
         placed = next(one.alignment for one in aligned if one.weighting is Weighting.T1W)
         assert placed is not None
         return to_mapping(placed)
+
+    @app.get("/api/decide/opened/{study}/vertebrae")
+    @in_turn
+    def vertebrae(study: str, user: Reader) -> FoundVertebrae:
+        """Find the vertebrae of the T2W series, as boxes to look at and accept."""
+        found = desk.studies.find(study, user.code)
+        return found_vertebrae(found.spine(), found.pair.t2w)
 
     @app.post("/api/decide/opinion", response_model_exclude_unset=True)
     @in_turn
@@ -269,6 +278,7 @@ class _Desk:
                 aligned=partial(study.aligned, lesion, models[0].card.settings.registration),
                 measures=study.opened.measures,
                 guards=panel.guards(study.participant_id),
+                find_spine=study.spine,
             )
             found = second_opinion(panel, scored, said=said, participant_id=study.participant_id)
         except SpinefxError as error:

@@ -20,6 +20,8 @@ from spinefx.cases.lesion import Lesion
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.errors import AccessError, SelectionError, UnavailableError
 from spinefx.imaging.volume import Volume
+from spinefx.localisation.searching import shipped_localiser
+from spinefx.localisation.spine import LocatedSpine
 from spinefx.second_opinion.intake import Opened
 from spinefx.second_opinion.opinion import Opinion
 from spinefx.second_opinion.saliency import SaliencyMap, saliency
@@ -121,6 +123,7 @@ class OpenStudy:
     pictures: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     alignments: dict[tuple[object, ...], tuple[AlignedSeries, ...]] = field(default_factory=dict)
     readings: dict[str, ScoredSigns] = field(default_factory=dict)
+    located: tuple[Volume, LocatedSpine] | None = None
 
     @property
     def voxel_bytes(self) -> int:
@@ -211,6 +214,25 @@ class OpenStudy:
             found = align_series(lesion, self.volumes, method=method)
             self.alignments = {key: found}  # only the last box is ever requested again
         return self.alignments[key]
+
+    def spine(self) -> LocatedSpine:
+        """Find the vertebrae of the T2W series, or return those found before.
+
+        Returns
+        -------
+        LocatedSpine
+
+        Raises
+        ------
+        SelectionError
+            As :attr:`volumes`.
+        LevelError
+            When what was found cannot be a spine.
+        """
+        t2w = self.pair.t2w
+        if self.located is None or self.located[0] is not t2w:
+            self.located = t2w, shipped_localiser()(t2w)[0]
+        return self.located[1]
 
     def show(self, draw: Callable[[], bytes]) -> str:
         """Name a picture for the page.

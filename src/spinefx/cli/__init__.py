@@ -18,6 +18,7 @@ from spinefx.cli import (  # noqa: F401  # each command joins the program when i
     report,
     serve,
     train,
+    train_localiser,
     user,
 )
 from spinefx.cli.shell import app, main

@@ -19,6 +19,7 @@ def locate(
     picture: Path | None = None,
     masks: Path | None = None,
     series: str | None = None,
+    weights: Path | None = None,
 ) -> None:
     """Find and name the vertebrae of a study, and rank the most abnormal ones (JSON, on standard output or in --out).
 
@@ -35,10 +36,12 @@ def locate(
         and sidecar (.json) are written beside it.
     series
         UID of a series to search instead of the automatic choice.
+    weights
+        Folder of a localiser that train-localiser wrote; by default the one that comes with spinefx is used.
     """
     from spinefx.commands.locate import locate as run
 
-    found = run(study, out=out, picture=picture, masks=masks, series=series)
+    found = run(study, out=out, picture=picture, masks=masks, series=series, weights=weights)
     if out is None:
         print(json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
         return

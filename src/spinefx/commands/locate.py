@@ -18,7 +18,7 @@ from spinefx.imaging.study import Study, open_study
 from spinefx.imaging.volume import Volume
 from spinefx.localisation.formats import spine_to_json, write_label_map, write_spine
 from spinefx.localisation.index_lesion import LesionProposal, propose_lesions
-from spinefx.localisation.searching import FoundSpine, Localiser, search_study, shipped_localiser
+from spinefx.localisation.searching import FoundSpine, Localiser, localiser_of, search_study, shipped_localiser
 from spinefx.localisation.spine import LocatedSpine
 from spinefx.vocabulary import Weighting
 
@@ -69,6 +69,7 @@ def locate(
     picture: Path | None = None,
     masks: Path | None = None,
     series: str | None = None,
+    weights: Path | None = None,
     localiser: Localiser | None = None,
 ) -> LocatedStudy:
     """Find and name the vertebrae of a study.
@@ -85,8 +86,10 @@ def locate(
         Where to write the label map (``.nii`` or ``.nii.gz``), with its lookup table and sidecar beside it.
     series : str, optional
         UID of a series to search instead of the automatic choice.
+    weights : Path, optional
+        Folder of a localiser that was taught further; by default the one that comes with spinefx is used.
     localiser : callable, optional
-        What finds the vertebrae of a volume; by default the one that comes with spinefx.
+        What finds the vertebrae of a volume, instead of either.
 
     Returns
     -------
@@ -100,7 +103,9 @@ def locate(
     """
     _check_files(out, picture, masks)
     opened = open_study(study)
-    found = search_study(opened, localiser or shipped_localiser(), uid=series)
+    if localiser is None:
+        localiser = shipped_localiser() if weights is None else localiser_of(weights)
+    found = search_study(opened, localiser, uid=series)
     proposals: tuple[LesionProposal, ...] = ()
     if found.volume is not None and found.classes is not None and found.spine.vertebrae:
         proposals = propose_lesions(found.classes, found.volume, found.spine, _volumes(opened, found))

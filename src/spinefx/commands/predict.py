@@ -87,7 +87,12 @@ def predict(
         _refuse_two(box, box_pixels, level)
         found: list[LocatedSpine] = []
         answer = answer_study(
-            models, study, lambda t2w: _named_lesion(level, slices, t2w, found), series=series, sheet=sheet
+            models,
+            study,
+            lambda t2w: _named_lesion(level, slices, t2w, found),
+            series=series,
+            sheet=sheet,
+            find_spine=lambda t2w: found[0],
         )
         return answer | {"located": name_to_json(found[0], level.strip().upper())}
     return answer_study(

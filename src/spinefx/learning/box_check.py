@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spinefx.cases.patch import Jitter, PatchStack
 from spinefx.errors import PatchError
 
-__all__ = ["BLOCKS", "FALSE_REFUSALS", "FEWEST", "BoxViews", "Discriminant", "Placement", "box_view"]
+__all__ = ["BLOCKS", "FALSE_REFUSALS", "FEWEST", "BoxPlace", "BoxViews", "Discriminant", "Placement", "box_view"]
 
 # With fewer participants the limit would be a matter of chance.
 FEWEST = 10
@@ -29,6 +29,22 @@ MARKINGS, MISSES = 4, 8
 # Ridge penalty, in mean variances of a feature.
 RIDGE = 2.0
 SEED = 19360930
+
+
+@dataclass(frozen=True)
+class BoxPlace:
+    """Where a box lies among the vertebrae that were found in its series.
+
+    Parameters
+    ----------
+    on_vertebra : bool
+        Whether its centre lies on one of them.
+    sentence : str
+        The same in words, for the user.
+    """
+
+    on_vertebra: bool
+    sentence: str
 
 
 @dataclass(frozen=True, eq=False)

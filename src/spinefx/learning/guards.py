@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spinefx.cases.patch import PatchSettings, PatchStack
 from spinefx.errors import MissedVertebraError, PatchError, UnlikeTrainingError
-from spinefx.learning.box_check import BLOCKS, FALSE_REFUSALS, FEWEST, BoxViews, Placement, box_view
+from spinefx.learning.box_check import BLOCKS, FALSE_REFUSALS, FEWEST, BoxPlace, BoxViews, Placement, box_view
 from spinefx.learning.measures import LENGTHS, PIXEL, TIMES, patch_measures
 from spinefx.vocabulary import MARKED
 
@@ -50,11 +50,14 @@ ROUNDING = 1e-3
 # Significant digits of stored numbers: the same on every machine, and far finer than any limit.
 DIGITS = 6
 PLACEMENT = "placement of the box on the vertebra"
+# From this placement on, a box is taken to lie on a vertebra without looking for the vertebrae of the series.
+CLEARLY_PLACED = 0.5
 LIKENESS = "likeness to the nearest case"
 TYPICAL = "likeness to the typical training case"
 # Measures of which only low values are unusual.
 MORE_IS_BETTER = {PLACEMENT, TYPICAL, LIKENESS}
 UNLIKE = "Use images acquired like those of the training cases, or a model trained on images like these."
+CENTRE_THE_BOX = "Centre the box on the vertebral body and try again."
 OLD_MODEL = "the model does not record what its training cases looked like"
 OLD_MODEL_REMEDY = "Train it again with this version of spinefx to have its input checked."
 
@@ -279,12 +282,15 @@ class Guards:
         rows = np.reshape(self.typical.view, (-1, BLOCKS * BLOCKS))[first : first + settings.slices_each]
         return np.asarray(rows.ravel(), np.float64)
 
-    def refuse(self, measures: Mapping[str, float]) -> None:
+    def refuse(self, measures: Mapping[str, float], place: BoxPlace | None = None) -> None:
         """Refuse an input that is far from every training case.
 
         Parameters
         ----------
         measures : mapping of str to float
+        place : BoxPlace, optional
+            Where the box lies among the vertebrae that were found. It decides whether the box is on one of them; the
+            rule that was learned from the training cases decides where nothing could be said.
 
         Raises
         ------
@@ -293,7 +299,8 @@ class Guards:
             box whose content resembles none of them. Pixels may be finer, because patches are smoothed down to their
             own, and up to five times as coarse.
         MissedVertebraError
-            For a box that resembles boxes moved off their vertebra more than those on it.
+            For a box on none of the vertebrae that were found, or, where that is not known, for one that resembles
+            boxes moved off their vertebra more than those on it.
         """
         for name, value in measures.items():
             known = self.ranges.get(name)
@@ -308,13 +315,13 @@ class Guards:
                     allowed=f"{low:.3g} to {high:.3g}, from the {known.cases} training cases",
                     remedy=UNLIKE,
                 )
-        placed = measures.get(PLACEMENT)
-        if self.placement is not None and placed is not None and placed < self.placement.limit:
+        if place is not None and not place.on_vertebra:
+            raise MissedVertebraError(place.sentence, remedy=CENTRE_THE_BOX)
+        if place is None and self.placement is not None and self.misses(measures):
             raise MissedVertebraError(
-                f"{PLACEMENT}: {placed:.2f}, on a scale from 1 (on a vertebra) to -1 (missing it)",
+                f"{PLACEMENT}: {measures[PLACEMENT]:.2f}, on a scale from 1 (on a vertebra) to -1 (missing it)",
                 allowed=f"{self.placement.limit:.2f} or more, as for {100 * (1 - FALSE_REFUSALS):.0f}% of good boxes",
-                remedy="Centre the box on the vertebral body and try again. If the box is right, the images differ "
-                "from those of the training cases.",
+                remedy=f"{CENTRE_THE_BOX} If the box is right, the images differ from those of the training cases.",
             )
         alike = measures.get(TYPICAL)
         if self.typical is not None and alike is not None and alike < self.typical.limit:
@@ -323,6 +330,36 @@ class Guards:
                 allowed=f"{self.typical.limit:.2f} or more",
                 remedy="Check that the box fits the vertebra, and that each series is what it is taken for.",
             )
+
+    def misses(self, measures: Mapping[str, float]) -> bool:
+        """Return whether a box resembles boxes moved off their vertebra more than those on it.
+
+        Parameters
+        ----------
+        measures : mapping of str to float
+
+        Returns
+        -------
+        bool
+            False where the model has no rule for it.
+        """
+        placed = measures.get(PLACEMENT)
+        return self.placement is not None and placed is not None and placed < self.placement.limit
+
+    def doubts(self, measures: Mapping[str, float]) -> bool:
+        """Return whether it is worth a second of computing to find the vertebrae round a box.
+
+        Parameters
+        ----------
+        measures : mapping of str to float
+
+        Returns
+        -------
+        bool
+            True where the model has no rule for boxes, and where its rule does not clearly see a vertebra.
+        """
+        placed = measures.get(PLACEMENT)
+        return self.placement is None or placed is None or placed < CLEARLY_PLACED
 
     def quality(self, measures: Mapping[str, float]) -> list[dict[str, Any]]:
         """Compare measures with those of the training cases.
@@ -367,13 +404,15 @@ class Guards:
             and not known.holds(value, widest=True, above_is_good=name in MORE_IS_BETTER)
         ]
 
-    def unavailable(self, measures: Mapping[str, float]) -> list[str]:
+    def unavailable(self, measures: Mapping[str, float], place: BoxPlace | None = None) -> list[str]:
         """List the guards that could not be applied.
 
         Parameters
         ----------
         measures : mapping of str to float
             What was measured of the input.
+        place : BoxPlace, optional
+            Where the box lies among the vertebrae that were found.
 
         Returns
         -------
@@ -388,9 +427,10 @@ class Guards:
         if unknown:
             found.append(f"{', '.join(unknown)}: the model does not record the training cases' values")
         if self.placement is None:
+            unknown_of_box = "looks" if place is not None else "lies on a vertebra and looks"
             found.append(
-                f"whether the box lies on a vertebra and looks like the training cases: the model was trained on fewer "
-                f"than {FEWEST} participants"
+                f"whether the box {unknown_of_box} like the training cases: the model was trained on fewer than "
+                f"{FEWEST} participants"
             )
         return found
 

@@ -18,6 +18,7 @@ from spinefx.cases.patch import PatchSettings, PatchStack
 from spinefx.cases.reading import Prediction, patient_probability
 from spinefx.errors import InputError, MissingPackage, ModelError, RegistrationError
 from spinefx.imaging.volume import Slices
+from spinefx.learning.box_check import BoxPlace
 from spinefx.learning.card import MODEL_FILE
 from spinefx.learning.flipped_boxes import fits_flipped
 from spinefx.learning.guards import Guards
@@ -54,6 +55,8 @@ class Scored:
         What was compared.
     cautions : tuple of str
         What the user should check about the box.
+    place : BoxPlace or None
+        Where the box lies among the vertebrae that were found in the series; None where that is not known.
     """
 
     models: tuple[TrainedModel, ...]
@@ -64,6 +67,7 @@ class Scored:
     guards: Guards = field(default_factory=Guards)
     measures: Mapping[str, float] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    place: BoxPlace | None = None
 
     @property
     def flags(self) -> list[str]:
@@ -93,7 +97,7 @@ class Scored:
             "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
             "flags": self.flags,
             "quality": self.guards.quality(self.measures),
-            "not_checked": self.guards.unavailable(self.measures),
+            "not_checked": self.guards.unavailable(self.measures, self.place),
             "registration": next(iter(registered.values()), None),
             "model": _model(self.models),
         }
@@ -108,6 +112,7 @@ def score(
     aligned: Callable[[], Sequence[AlignedSeries]] | None = None,
     measures: Mapping[str, float] | None = None,
     guards: Guards | None = None,
+    find_place: Callable[[], BoxPlace | None] = lambda: None,
 ) -> Scored:
     """Align, cut and score one lesion, or refuse it where the models' training cases looked different.
 
@@ -126,6 +131,11 @@ def score(
         What the headers state, see :func:`spinefx.learning.measures.image_measures`; voxel sizes are measured here.
     guards : Guards, optional
         What the input is compared with; by default what the models' card records.
+    find_place : callable, optional
+        Returns where the box lies among the vertebrae of its series, or None where that is not known. It is asked where
+        the guards doubt that the box lies on a vertebra. By default the
+        rule that was learned from the training cases decides whether the box lies on a vertebra; see
+        :func:`spinefx.second_opinion.scoring.score`, which asks the localiser.
 
     Returns
     -------
@@ -137,13 +147,14 @@ def score(
     UnlikeTrainingError
         Where the images or the content of the box are far from every training case.
     MissedVertebraError
-        Where the box does not seem to hold a vertebra at its centre.
+        Where the box lies on none of the vertebrae that were found, or does not seem to hold one at its centre.
     """
     settings = models[0].card.settings
     guards = guards or models[0].card.guards or Guards()
-    let_in = admit(settings, guards, lesion, series, aligned=aligned, measures=measures)
+    let_in = admit(settings, guards, lesion, series, aligned=aligned, measures=measures, find_place=find_place)
     answers = tuple(one.predictions(let_in.stack, let_in.patches) for one in models)
-    return Scored(models, lesion, let_in.series, let_in.stack, answers, guards, let_in.measures, let_in.cautions)
+    found = let_in.measures, let_in.cautions, let_in.place
+    return Scored(models, lesion, let_in.series, let_in.stack, answers, guards, *found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +170,8 @@ class Admitted:
         What was compared with the training cases.
     cautions : tuple of str
         What the user should check about the box.
+    place : BoxPlace or None
+        Where the box lies among the vertebrae of its series; None where that is not known, or was not asked.
     """
 
     series: tuple[AlignedSeries, ...]
@@ -166,6 +179,7 @@ class Admitted:
     patches: NDArray[np.float32]
     measures: Mapping[str, float]
     cautions: tuple[str, ...]
+    place: BoxPlace | None
 
 
 def admit(
@@ -176,6 +190,7 @@ def admit(
     *,
     aligned: Callable[[], Sequence[AlignedSeries]] | None = None,
     measures: Mapping[str, float] | None = None,
+    find_place: Callable[[], BoxPlace | None] = lambda: None,
 ) -> Admitted:
     """Align and cut one lesion, or refuse it: every kind of model asks the same guards here.
 
@@ -184,7 +199,7 @@ def admit(
     settings : PatchSettings
         How the model's patches are cut.
     guards : Guards
-    lesion, series, aligned, measures
+    lesion, series, aligned, measures, find_place
         As for :func:`score`.
 
     Returns
@@ -206,14 +221,16 @@ def admit(
         stack = cut_patches(lesion, placed, case_id="case", participant_id="case", settings=settings)
         patches = np.stack([stack.cut(position).array for position in range(len(stack.slices))])
         measured |= guards.measure(stack)
-        guards.refuse(measured)
+        box_place = find_place() if guards.doubts(measured) else None
+        guards.refuse(measured, box_place)
     except (InputError, RegistrationError) as error:
         if not fits_flipped(lesion, series[MARKED], settings, guards):
             raise
         remedy = f"{error.remedy} {FLIPPED}".strip()
         raise type(error)(error.found, where=error.where, allowed=error.allowed, remedy=remedy) from error
-    cautions = (FLIPPED,) if fits_flipped(lesion, series[MARKED], settings, guards) else ()
-    return Admitted(tuple(placed), stack, patches, measured, cautions)
+    cautions = [FLIPPED] if fits_flipped(lesion, series[MARKED], settings, guards) else []
+    cautions += [] if box_place is None or not guards.misses(measured) else [box_place.sentence]
+    return Admitted(tuple(placed), stack, patches, measured, tuple(cautions), box_place)
 
 
 def load_models(

@@ -175,7 +175,9 @@ def _batches(stacks: Sequence[TeachingStack], teaching: Teaching, done: int) -> 
 
 def _loss(maps: Tensor, classes: Tensor, offsets: Tensor, votes: Tensor, heat: Tensor) -> Tensor:
     weights = torch.tensor(CLASS_WEIGHTS)
-    loss = functional.cross_entropy(maps[:, :CLASSES], classes, weights, ignore_index=-1)
+    loss = maps.sum() * 0.0
+    if (classes >= 0).any():  # where only centres are known, a batch may show none of them
+        loss = functional.cross_entropy(maps[:, :CLASSES], classes, weights, ignore_index=-1)
     errors = functional.smooth_l1_loss(maps[:, CLASSES : CLASSES + 3], offsets, reduction="none", beta=0.3)
     loss = loss + OFFSET_WEIGHT * (errors.mean(dim=1) * votes).sum() / votes.sum().clamp(min=1)
     known = heat >= 0

@@ -16,12 +16,14 @@ from spinefx.files import write_text
 from spinefx.imaging.nifti import is_nifti_name, stem_of, write_nifti
 from spinefx.imaging.volume import Slices, Volume
 from spinefx.localisation.instances import divide_bodies, divide_discs
-from spinefx.localisation.labels import TissueClass
+from spinefx.localisation.labels import CodeTable, TissueClass
 from spinefx.localisation.spine import Anomaly, Convention, LocatedSpine, LocatedVertebra
 from spinefx.tables.writing import tsv_text
 from spinefx.vocabulary import LEVELS, RESEARCH_USE_ONLY, Weighting
 
 __all__ = [
+    "centres_of_labels",
+    "label_codes",
     "name_to_json",
     "read_markups",
     "read_spine",
@@ -64,6 +66,7 @@ _VERTEBRA_KEYS = ("level", "named", "confidence", "centre_mm", "box_side_mm", "f
 _LEVEL_CODES = {level: code for code, level in enumerate((one for one in LEVELS if one[0] != "S" and one != "T13"), 1)}
 _LEVEL_CODES |= {"S1": 26, "T13": 28, "S2": 29, "S3": 30, "S4": 31, "S5": 32}
 _DISC, _POSTERIOR, _CANAL, _SACRUM, _UNNAMED = 100, 41, 61, 29, 300
+_MOST_UNNAMED = 30
 
 
 def spine_to_json(spine: LocatedSpine, series: str) -> dict[str, Any]:
@@ -290,6 +293,42 @@ def write_spine_table(path: Path, spine: LocatedSpine, series: str) -> None:
     about = {key: value for key, value in spine_to_json(spine, series).items() if key != "vertebrae"}
     sidecar = {name: {"Description": meaning} for name, meaning in COLUMNS.items()} | {"SpineFx": about}
     write_text(path.with_suffix(".json"), json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n")
+
+
+def label_codes() -> CodeTable:
+    """Return the codes of :func:`write_label_map` as teaching reads them.
+
+    Returns
+    -------
+    CodeTable
+        Bodies without a name are vertebrae of their own.
+    """
+    bodies = {code: level for level, code in _LEVEL_CODES.items() if level not in ("S2", "S3", "S4", "S5")}
+    unnamed = {_UNNAMED + number: f"vertebra {number}" for number in range(1, _MOST_UNNAMED + 1)}
+    discs = dict.fromkeys([_DISC, *(_DISC + code for code in bodies)], TissueClass.DISC)
+    sacrum = {_LEVEL_CODES[level]: TissueClass.SACRUM for level in ("S2", "S3", "S4", "S5")}
+    return CodeTable(bodies | unnamed, discs | sacrum | {_POSTERIOR: TissueClass.POSTERIOR, _CANAL: TissueClass.CANAL})
+
+
+def centres_of_labels(labels: Volume, table: CodeTable) -> dict[str, NDArray[np.float64]]:
+    """Return the centre of every vertebral body of a label map.
+
+    Parameters
+    ----------
+    labels : Volume
+    table : CodeTable
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (3,)
+        Mean place of the voxels by level, LPS millimetres; without the sacrum below S1.
+    """
+    numbers = table.levels_of(labels.array)
+    return {
+        level: labels.to_mm(np.argwhere(numbers == number).mean(axis=0))
+        for number, level in enumerate(table.levels, start=1)
+        if (numbers == number).any()
+    }
 
 
 def write_label_map(path: Path, classes: NDArray[np.integer], grid: Slices, spine: LocatedSpine) -> None:

@@ -18,7 +18,15 @@ from spinefx.localisation.decoding import Maps
 from spinefx.localisation.labels import TissueClass
 from spinefx.localisation.working_grid import WorkingGrid, local_contrast, three_slices
 
-__all__ = ["CARD_FILE", "GRAPH_FILE", "WEIGHTS_FILE", "LocaliserModel", "compute_maps", "load_localiser"]
+__all__ = [
+    "CARD_FILE",
+    "GRAPH_FILE",
+    "WEIGHTS_FILE",
+    "LocaliserModel",
+    "compute_maps",
+    "load_localiser",
+    "shipped_weights",
+]
 
 WEIGHTS_FILE, GRAPH_FILE, CARD_FILE = "localiser.safetensors", "localiser.onnx", "localiser.json"
 SCHEMA = "spinefx localiser 1"
@@ -44,6 +52,11 @@ class LocaliserModel:
     card: dict[str, object]
 
 
+def shipped_weights() -> Path:
+    """Return the folder of the localiser that comes with spinefx."""
+    return Path(str(resources.files("spinefx.localisation") / "weights"))
+
+
 @cache
 def load_localiser(folder: Path | None = None) -> LocaliserModel:
     """Load a localiser, after its files have been checked.
@@ -62,7 +75,7 @@ def load_localiser(folder: Path | None = None) -> LocaliserModel:
     ModelError
         When a file is missing, too large, or not the one that the card names.
     """
-    folder = folder or Path(str(resources.files("spinefx.localisation") / "weights"))
+    folder = folder or shipped_weights()
     card = json.loads(_read(folder / CARD_FILE).decode("utf-8", "replace"))
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
         raise ModelError("a localiser's card of another kind", where=CARD_FILE, allowed=f"schema {SCHEMA!r}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from spinefx.imaging.volume import Volume
 from spinefx.localisation.spine import Convention, LocatedSpine
 from spinefx.vocabulary import SEQUENCES, Weighting
 
-__all__ = ["FoundSpine", "Localiser", "search_study", "shipped_localiser"]
+__all__ = ["FoundSpine", "Localiser", "localiser_of", "search_study", "shipped_localiser"]
 
 # Finds the vertebrae of a volume: the spine, and the class of every voxel on the volume's own grid.
 Localiser = Callable[[Volume], tuple[LocatedSpine, NDArray[np.integer]]]
@@ -99,6 +101,30 @@ def shipped_localiser() -> Localiser:
 
     found: Localiser = locate
     return found
+
+
+def localiser_of(weights: Path) -> Localiser:
+    """Return a localiser that was taught further.
+
+    Parameters
+    ----------
+    weights : Path
+        Folder that ``spinefx train-localiser`` wrote.
+
+    Returns
+    -------
+    callable
+        See :data:`Localiser`.
+
+    Raises
+    ------
+    ModelError
+        When a file is missing, too large, or not the one that the card names.
+    """
+    from spinefx.localisation.inference import load_localiser  # deferred: they load ONNX Runtime
+    from spinefx.localisation.locating import locate
+
+    return partial(locate, model=load_localiser(weights))
 
 
 def _preference(series: Series) -> tuple[object, ...]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from spinefx.cases.lesion import Lesion
 from spinefx.errors import ModelError
 from spinefx.imaging.volume import Slices
 from spinefx.learning.model import TrainedModel
-from spinefx.learning.scoring import Scored, load_models, score
+from spinefx.learning.scoring import Scored, load_models
+from spinefx.localisation.spine import LocatedSpine
+from spinefx.second_opinion.scoring import score
 from spinefx.signs.model import SignPredictor, is_sign_model, is_starter, load_sign_model
 from spinefx.signs.scoring import ScoredSigns, score_signs
 from spinefx.vocabulary import Weighting
@@ -65,6 +67,7 @@ def score_with(
     series: Mapping[Weighting, Slices],
     *,
     measures: Mapping[str, float] | None = None,
+    find_spine: Callable[[], LocatedSpine] | None = None,
 ) -> Scored | ScoredSigns:
     """Score one lesion with whatever models were loaded.
 
@@ -72,8 +75,8 @@ def score_with(
     ----------
     models : tuple
         As :func:`load_answering` returns them.
-    lesion, series, measures
-        As for :func:`spinefx.learning.scoring.score`.
+    lesion, series, measures, find_spine
+        As for :func:`spinefx.second_opinion.scoring.score`.
 
     Returns
     -------
@@ -82,9 +85,10 @@ def score_with(
     Raises
     ------
     SpinefxError
-        As :func:`spinefx.learning.scoring.score` does.
+        As :func:`spinefx.second_opinion.scoring.score` does.
     """
     first = models[0]
     if isinstance(first, SignPredictor):
-        return score_signs(first, lesion, series, measures=measures)
-    return score(tuple(one for one in models if isinstance(one, TrainedModel)), lesion, series, measures=measures)
+        return score_signs(first, lesion, series, measures=measures, find_spine=find_spine)
+    boxed = tuple(one for one in models if isinstance(one, TrainedModel))
+    return score(boxed, lesion, series, measures=measures, find_spine=find_spine)

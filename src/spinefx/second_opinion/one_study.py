@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from spinefx.imaging.selection import SeriesSet, choose_series
 from spinefx.imaging.study import Scan, only_study, scan
 from spinefx.imaging.volume import Slices
 from spinefx.learning.measures import image_measures
+from spinefx.localisation.spine import LocatedSpine
 from spinefx.second_opinion.models import Models, score_with
 from spinefx.second_opinion.withheld import with_remedy
 from spinefx.signs.model import SignPredictor
@@ -32,6 +34,7 @@ def answer_study(
     holding: Sequence[float] | None = None,
     series: Mapping[Weighting, str] | None = None,
     sheet: Path | None = None,
+    find_spine: Callable[[Slices], LocatedSpine] | None = None,
 ) -> dict[str, Any]:
     """Score one marked vertebra with loaded models.
 
@@ -50,6 +53,8 @@ def answer_study(
         UIDs of series to use instead of the automatic choice.
     sheet : Path, optional
         Where to write the contact sheet; of a refused study too, as far as T2W shows the box.
+    find_spine : callable, optional
+        Returns the vertebrae of the T2W slices, where they are known already; by default the localiser looks for them.
 
     Returns
     -------
@@ -67,8 +72,9 @@ def answer_study(
         found = choose_series(only_study(scanned), needed, named=series, holding=holding)
         slices = found.slices()
         lesion = place(slices[MARKED])
+        spine = None if find_spine is None else partial(find_spine, slices[MARKED])
         try:
-            scored = score_with(models, lesion, slices, measures=image_measures(found))
+            scored = score_with(models, lesion, slices, measures=image_measures(found), find_spine=spine)
         except SpinefxError:
             if sheet is not None:
                 _draw(sheet, lesion, slices, models[0].card.settings)

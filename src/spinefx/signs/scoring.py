@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from spinefx.cases.lesion import Lesion
 from spinefx.cases.patch import PatchStack
 from spinefx.errors import InputError
 from spinefx.imaging.volume import Slices
+from spinefx.learning.box_check import BoxPlace
 from spinefx.learning.scoring import NOTE, admit
+from spinefx.localisation.box_place import place_of_box
 from spinefx.localisation.searching import shipped_localiser
 from spinefx.localisation.spine import LocatedSpine, LocatedVertebra
 from spinefx.signs.calibration import noisy_or
@@ -89,6 +92,8 @@ class ScoredSigns:
     measures : mapping of str to float
         What was compared with the training cases.
     flags : tuple of str
+    place : BoxPlace or None
+        Where the box lies among the vertebrae that were found; None where that was not asked.
     """
 
     model: SignPredictor
@@ -100,6 +105,7 @@ class ScoredSigns:
     others: tuple[OtherVertebra, ...]
     measures: Mapping[str, float]
     flags: tuple[str, ...]
+    place: BoxPlace | None = None
 
     def verdict(self, answers: Mapping[str, Score] | None = None, error_rate: float = 0.0) -> SignVerdict:
         """Return signs and diagnosis, after a reader has scored some of the signs.
@@ -154,7 +160,7 @@ class ScoredSigns:
             "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
             "flags": list(self.flags),
             "quality": card.guards.quality(self.measures),
-            "not_checked": card.guards.unavailable(self.measures),
+            "not_checked": card.guards.unavailable(self.measures, self.place),
             "registration": next(iter(registered.values()), None),
             "model": {
                 "digests": [self.model.digest],
@@ -173,7 +179,7 @@ def score_signs(
     *,
     aligned: Callable[[], Sequence[AlignedSeries]] | None = None,
     measures: Mapping[str, float] | None = None,
-    spine: LocatedSpine | None = None,
+    find_spine: Callable[[], LocatedSpine] | None = None,
 ) -> ScoredSigns:
     """Read the signs of one lesion and of every other vertebra, or refuse it where training cases looked different.
 
@@ -186,8 +192,8 @@ def score_signs(
         T1W and T2W.
     aligned, measures
         As for :func:`spinefx.learning.scoring.score`.
-    spine : LocatedSpine, optional
-        The vertebrae of the T2W series; by default the shipped localiser finds them.
+    find_spine : callable, optional
+        Returns the vertebrae of the T2W series; by default the shipped localiser looks for them.
 
     Returns
     -------
@@ -198,12 +204,24 @@ def score_signs(
     BoxError, RegistrationError, PatchError, UnlikeTrainingError, MissedVertebraError
         As :func:`spinefx.learning.scoring.score` raises them.
     """
-    card = model.card
-    let_in = admit(BODY, card.guards, lesion, series, aligned=aligned, measures=measures)
+    card, marked = model.card, series[MARKED]
+
+    @cache
+    def spine() -> LocatedSpine | None:
+        try:
+            return find_spine() if find_spine else shipped_localiser()(marked.whole())[0]
+        except InputError:  # a stack that cannot be searched, or what was found cannot be a spine: a flag says so
+            return None
+
+    def find_place() -> BoxPlace | None:
+        found = spine()
+        return None if found is None else place_of_box(found, lesion.box, marked)
+
+    let_in = admit(BODY, card.guards, lesion, series, aligned=aligned, measures=measures, find_place=find_place)
     names = {"case_id": "case", "participant_id": "case"}
     surroundings = cut_patches(lesion, let_in.series, settings=SURROUNDINGS, **names)
     reading = model.networks.read(SignViews(let_in.stack, surroundings))
-    others = _read_others(model, lesion, series[MARKED], let_in.series, spine)
+    others = _read_others(model, lesion, let_in.series, spine)
     raw = np.full(len(SIGN_IDENTIFIERS), np.nan)
     raw[[SIGN_IDENTIFIERS.index(sign) for sign in SEEN_SIGNS]] = reading.logits
     raw[SIGN_IDENTIFIERS.index(SKIP)] = noisy_or(np.array([one.probabilities[-1] for one in others]))
@@ -219,25 +237,21 @@ def score_signs(
         others,
         let_in.measures,
         tuple(dict.fromkeys(flags)),
+        let_in.place,
     )
 
 
 def _read_others(
     model: SignPredictor,
     lesion: Lesion,
-    marked: Slices,
     series: Sequence[AlignedSeries],
-    spine: LocatedSpine | None,
+    spine: Callable[[], LocatedSpine | None],
 ) -> tuple[OtherVertebra, ...]:
     """Return the state of every vertebra but the marked one."""
-    if not model.networks.reads_other_vertebrae:
+    found = spine() if model.networks.reads_other_vertebrae else None
+    if found is None:
         return ()
-    if spine is None:
-        try:
-            spine, _ = shipped_localiser()(marked.whole())
-        except InputError:
-            return ()  # a stack that cannot be searched; the flag says so
-    vertebrae = other_vertebrae(spine, lesion)
+    vertebrae = other_vertebrae(found, lesion)
     places, patches = cut_other_vertebrae([one.box for one in vertebrae], series)
     states = model.networks.states_of(patches)
     return tuple(

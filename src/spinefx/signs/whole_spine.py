@@ -133,5 +133,5 @@ def score_spine(
         return ScoredSpine(spine, vertebrae, None, None)
     worst = max(changed, key=lambda place: 1 - vertebrae[place].probabilities[0] + vertebrae[place].probabilities[2])
     lesion = vertebrae[worst].vertebra.marked_on(series[MARKED])
-    index = score_signs(model, lesion, series, measures=measures, spine=spine)
+    index = score_signs(model, lesion, series, measures=measures, find_spine=lambda: spine)
     return ScoredSpine(spine, vertebrae, index, worst)

@@ -25,9 +25,17 @@ function moved(lesion: LesionExtent, by: Point): LesionExtent {
   return { ...lesion, box: { ...lesion.box, centre_mm: [x + by[0], y + by[1], z + by[2]] } };
 }
 
+/** A box that is offered on the image: a click takes it. */
+export interface Offer {
+  lesion: LesionExtent;
+  take: () => void;
+}
+
 export class BoxTool {
   /** A box by someone else, shown beside the user's own. */
   other: LesionExtent | undefined;
+  /** Boxes to choose from. */
+  offers: readonly Offer[] = [];
   private marked: LesionExtent | undefined;
   private drag: Drag | undefined;
   private isArmed = false;
@@ -168,6 +176,7 @@ export class BoxTool {
       const opposite = (Number(target.getAttribute("data-corner")) + 2) % 4;
       this.drag = { kind: "size", anchor: corners[opposite]!, before: this.marked };
     } else if (this.marked && target.classList.contains("grip")) this.drag = { kind: "move", from, before: this.marked };
+    else if (target.classList.contains("offered")) this.offers[Number(target.getAttribute("data-offer"))]!.take();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -212,6 +221,11 @@ export class BoxTool {
 
   private paint(canvas: SVGSVGElement, pane: Pane): void {
     if (!this.pair.t2w.series) return;
+    // Below the user's own box, whose handles stay within reach.
+    if (pane === this.pair.t2w) this.offers.forEach(({ lesion }, place) => {
+      this.outline(canvas, pane, lesion, "box offered");
+      canvas.lastElementChild!.setAttribute("data-offer", String(place));
+    });
     if (this.other) this.outline(canvas, pane, this.other, "box other");
     if (!this.marked) return;
     const { t2w } = this.pair;

@@ -189,7 +189,7 @@ class OtherLesions(ResponseBody):
 
 
 class FoundVertebrae(ResponseBody):
-    """The vertebrae that the localiser finds in a participant's T2W series, as boxes to look at and accept.
+    """The vertebrae that the localiser finds in a T2W series, as boxes to look at and accept.
 
     Parameters
     ----------
