@@ -73,6 +73,8 @@ class CaseDraw:
         Anatomical variation; None for the usual spine.
     field_centre : str
         What the fields of view are centred on, as the dial of that name lists it.
+    sampling_weight : float
+        Weight that restores the margins of Table 1 where the dial ``oversample`` deals signs more often; otherwise 1.
     """
 
     settings: PhantomSettings
@@ -100,6 +102,7 @@ class CaseDraw:
     study_date: str
     variation: Variation | None = None
     field_centre: str = "lesion"
+    sampling_weight: float = 1.0
 
     @property
     def name(self) -> str:
@@ -194,6 +197,7 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
         study_date=str(np.datetime64("2012-01-02") + day).replace("-", ""),
         variation=variation,
         field_centre=field_centre,
+        sampling_weight=assignment.weight,
         **_draw_places(settings.motion, scan),
     )
 

@@ -38,7 +38,7 @@ _NAME = "phantom-"
 _LATER_DIALS = (
     *("field_centre", "field_of_view_mm", "slice_spacing_mm"),
     *("scoliosis_mm", "sacral_slope_deg", "spondylolisthesis", "numbering_variants"),
-    *("shapes",),
+    *("shapes", "oversample", "oversample_factor"),
 )
 
 
@@ -258,11 +258,28 @@ class PhantomSettings:
             choices=("plain", "varied"),
         ),
     ] = "plain"
+    oversample: Annotated[
+        tuple[str, ...],
+        Dial(
+            "Signs to deal more often than Table 1 has them, for training. Each patient's weight, in weights.csv and "
+            "truth.json, restores the table's margins. Not together with force, forbid or no_collapse.",
+            choices=SIGN_IDENTIFIERS,
+        ),
+    ] = ()
+    oversample_factor: Annotated[
+        float, Dial("What the odds of every sign in oversample are multiplied by.", 0.1, 20)
+    ] = 4.0
 
     def __post_init__(self) -> None:
         for name, dial in self.dials().items():
             _check(name, getattr(self, name), _kinds()[name], dial)
         allowed_cells(self.force, self.forbid)
+        if self.oversample and (self.force or self.forbid or self.no_collapse):
+            raise RecipeError(
+                "oversample is given together with force, forbid or no_collapse",
+                where=_WHERE,
+                remedy="Give either the signs to deal more often, or those to force or forbid.",
+            )
         object.__setattr__(self, "malignant", self._malignant_patients())
 
     def _malignant_patients(self) -> int:

@@ -99,15 +99,19 @@ def draw_varied_deformity(shape: str, protruding: bool, malignant: bool, rng: np
         anterior, posterior = rng.uniform(0.26, 0.68), rng.uniform(0.20, 0.52)
     if shape.endswith("concave"):
         central = rng.uniform(0.22, 0.48) if shape == "concave" else rng.uniform(0.13, 0.34)
-    # The losses together must leave a visible body.
-    posterior = min(posterior, anterior)
-    central = max(min(central, 0.70 - (anterior + posterior) / 2), 0.12 if shape.endswith("concave") else 0.0)
+    posterior, apex = min(posterior, anterior), rng.uniform(-0.4, 0.4)
+    # The losses together must leave a visible body, and a concavity that can be told from a flat end plate.
+    if shape.endswith("concave"):
+        flat = posterior + (anterior - posterior) * (1 - apex) / 2
+        shrink = min(1.0, 0.50 / flat) if flat else 1.0
+        anterior, posterior = max(shrink * anterior, min(anterior, 0.2)), shrink * posterior
+        central = max(min(central, 0.64 - shrink * flat), 0.13)
     return VariedDeformity(
         anterior=float(anterior),
         posterior=float(posterior),
         central=float(central),
         exponent=float(np.exp(rng.uniform(np.log(0.6), np.log(3.0)))),
-        apex=float(rng.uniform(-0.4, 0.4)),
+        apex=float(apex),
         upper_share=_plates(rng, 0.55),
         central_upper_share=_plates(rng, 0.45),
         asymmetry=float(rng.uniform(-0.3, 0.3)),
