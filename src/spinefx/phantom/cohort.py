@@ -248,7 +248,7 @@ def _study_header(draw: CaseDraw) -> StudyHeader:
         model=vendor.model,
         station="PHANTOM",
         software=f"spinefx phantom {_VERSION}",
-        field_strength_t=draw.settings.field_t,
+        field_strength_t=draw.t2w.sequence.field_t,
         is_phantom=True,
         comment="Synthetic image of a digital phantom. No patient.",
     )

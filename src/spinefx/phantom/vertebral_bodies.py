@@ -153,9 +153,9 @@ def _normal_marrow(
     index: int,
 ) -> Marrow:
     side, depth, height = place
-    coarse = texture.sample(region, 9.0, 0)
-    fine = texture.sample(region, 3.2, 1)
-    grain = texture.sample(region, 1.5, 14, (1.0, 1.0, 0.7))  # trabeculae run vertically
+    coarse = texture.sample(region, 9.0 * habitus.grain, 0)
+    fine = texture.sample(region, 3.2 * habitus.grain, 1)
+    grain = texture.sample(region, 1.5 * habitus.grain, 14, (1.0, 1.0, 0.7))  # trabeculae run vertically
     level = 0.35 * np.sin(12.9898 * (index + 1) + 78.233 * habitus.marrow_fat)  # an offset of the whole body
     fat = habitus.marrow_fat + habitus.marrow_texture * (0.45 * coarse + 0.45 * fine + 0.95 * grain + level)
     # The basivertebral vein enters posteriorly, and fat surrounds it.
