@@ -64,7 +64,7 @@ def without(draw: CaseDraw, sign: str) -> CaseDraw:
 def contrast_to_noise(draw: CaseDraw, sign: str) -> float:
     """Mean difference that the sign makes inside its mask, in the slice and series that show it best, over noise."""
     mask = render_sign_masks(draw)[sign]
-    silent = {name: replace(getattr(draw, name), noise=0.0) for name in ("t1w", "t2w")}
+    silent = {name: replace(getattr(draw, name), noise=0.0, thin=1) for name in ("t1w", "t2w")}
     shown = render_case(replace(draw, **silent))  # type: ignore[arg-type]
     plain = render_case(replace(without(draw, sign), **silent))  # type: ignore[arg-type]
     best = 0.0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from spinefx.phantom.habitus import Habitus
-from spinefx.phantom.protocols import Protocols
+from spinefx.phantom.protocols import NOISE_AT_3_T, Protocols
 from spinefx.phantom.scanner import Coil, Protocol
 from spinefx.phantom.settings import ByClass, PhantomSettings, Range
 from spinefx.phantom.tissue import Sequence
@@ -169,7 +169,7 @@ def _varied(settings: PhantomSettings, protocol: Protocol, stack: dict[str, Any]
         samples=samples,
         painted=min(samples[0], 352),
         bandwidth_hz=hertz,
-        noise=settings.noise / noise,
+        noise=settings.noise / noise * (NOISE_AT_3_T if settings.field_t > 2 else 1.0),
         ghost=0.0 if "ghosts" in settings.without else ghost,
         filter_edge=edge,
         filter_width=width,

@@ -73,7 +73,25 @@ class Dial:
 
 
 def from_plain(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
-    """Convert one value of a TOML file to the type of its dial; what does not fit is refused later, by name."""
+    """Convert one value of a TOML file to the type of its dial; what does not fit is refused later, by name.
+
+    Parameters
+    ----------
+    name : str
+        Name of the dial.
+    value : object
+    kinds : tuple of type
+        Types that the dial accepts.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    RecipeError
+        Where a pair or a range is expected and the value is neither.
+    """
     if value is None:  # of settings recorded by a cohort, where a dial has no value
         return None
     if ByClass in kinds:
@@ -97,6 +115,22 @@ def _as_float(value: Any) -> Any:
 
 
 def check_value(name: str, value: Any, kinds: tuple[Any, ...], dial: Dial) -> None:
+    """Check one value of a dial.
+
+    Parameters
+    ----------
+    name : str
+        Name of the dial.
+    value : object
+    kinds : tuple of type
+        Types that the dial accepts.
+    dial : Dial
+
+    Raises
+    ------
+    RecipeError
+        For a value of another type or out of range.
+    """
     if value is None and None.__class__ in kinds:
         return
     if isinstance(value, ByClass) and ByClass in kinds:
@@ -133,5 +167,19 @@ def _is_number(value: Any, kind: Any) -> bool:
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Check that a number lies in a range.
+
+    Parameters
+    ----------
+    name : str
+        What the number is, for the error.
+    value, low, high : float
+        The number, and both ends of the range.
+
+    Raises
+    ------
+    RecipeError
+        For a number out of range.
+    """
     if not low <= value <= high:
         raise RecipeError(f"{name} = {value:g}", where=DIALS, allowed=f"{low:g} to {high:g}")

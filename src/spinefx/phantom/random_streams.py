@@ -245,7 +245,14 @@ def _draw_other_levels(
             where, kind, _triple(centre), float(rng.uniform(low_mm, high_mm)), float(np.clip(fat, 0.0, 0.6))
         )
 
-    for where in rng.choice(others, size=lesion.skips, replace=False, p=weights / weights.sum()):
+    skips = rng.choice(others, size=lesion.skips, replace=False, p=weights / weights.sum())
+    if (
+        varied
+        and lesion.skips
+        and not set(skips) & {name for name, away in zip(others, distance, strict=True) if away <= 2}
+    ):
+        skips[0] = rng.choice(np.array(others)[distance <= 2])  # the field of view shows at least one of them
+    for where in skips:
         fat = rng.normal(0.04 + 0.06 * settings.difficulty, 0.03)
         kind = ("metastasis" if rng.random() < 0.7 else "replacement") if malignant else "focus"
         spots.append(spot(str(where), kind, *((3.0, 13.0) if varied else (4.5, 9.5)), fat))
