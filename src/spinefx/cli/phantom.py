@@ -34,6 +34,7 @@ def phantom(
     readers: bool = True,
     labels: Annotated[bool, Parameter(negative="")] = False,
     label_series: Names = ("t2w",),
+    sign_labels: Annotated[bool, Parameter(negative="")] = False,
     print_dials: Annotated[bool, Parameter(negative="")] = False,
     workers: Workers = None,
 ) -> None:
@@ -71,6 +72,8 @@ def phantom(
         Also write label maps, as NIfTI in labels/: the structure and level of every voxel.
     label_series
         Series whose grids get label maps: t2w, t1w, stir.
+    sign_labels
+        Also write where each of the fifteen signs lies on the T2W grid, as NIfTI in labels/.
     print_dials
         Print every dial with its meaning, range and default as TOML, and write nothing.
     """
@@ -104,6 +107,7 @@ def phantom(
             only=only,
             readers=readers,
             labels=label_series if labels else (),
+            sign_labels=sign_labels,
             workers=processes,
             progress=partial(steps, "rendering phantoms"),
         )

@@ -24,6 +24,7 @@ from spinefx.phantom.labels import LABEL_SERIES, label_path, write_labels
 from spinefx.phantom.random_streams import CaseDraw, draw_case
 from spinefx.phantom.scanner import Protocol
 from spinefx.phantom.settings import PhantomSettings, case_name, case_number, patient_id
+from spinefx.phantom.sign_labels import sign_mask_path, write_sign_masks
 from spinefx.phantom.simulated_readers import SimulatedReading, readings_of
 from spinefx.phantom.vendors import VENDORS
 from spinefx.processes.pool import map_items
@@ -39,6 +40,8 @@ _CASE_COLUMNS = (
 _READING_COLUMNS = ("patient", "reader_id", "arm", "diagnosis", "confidence", "seconds")
 _FOLDERS = {"localizer": "S001_LOC", "t2w": "S002_SAG_T2", "t1w": "S003_SAG_T1", "stir": "S004_SAG_STIR"}
 
+_SIGNS = "signs"  # among the label maps to write: the sign masks
+
 _Row = tuple[object, ...]
 
 
@@ -50,6 +53,7 @@ def write_cohort(
     readers: bool = True,
     workers: int = 1,
     labels: bool | Collection[str] = False,
+    sign_labels: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write one folder per patient, ``cases.csv``, ``signs.csv``, ``readings.csv`` and ``truth.json``.
@@ -68,6 +72,8 @@ def write_cohort(
     labels : bool or collection of str
         Whether to write label maps, as :func:`spinefx.phantom.labels.write_labels` does: True for the T2W grid, or the
         series whose grids are wanted (``t2w``, ``t1w``, ``stir``).
+    sign_labels : bool
+        Whether to write where each sign lies, as :func:`spinefx.phantom.sign_labels.write_sign_masks` does.
     progress : callable, optional
         Called with the number of finished patients and their total.
 
@@ -98,6 +104,8 @@ def write_cohort(
         if series not in LABEL_SERIES:
             raise RecipeError(f"labels for {series!r}", where="phantom", allowed=", ".join(LABEL_SERIES))
     _claim_folder(folder, settings)
+    if sign_labels:
+        wanted = (*wanted, _SIGNS)
     missing = [number for number in numbers if not _is_written(folder, patient_id(number), wanted)]
     done = len(numbers) - len(missing)
 
@@ -128,6 +136,7 @@ def _write_tables(folder: Path, settings: PhantomSettings, *, readers: bool) -> 
         add_cases = table("cases.csv", _CASE_COLUMNS)
         add_signs = table("signs.csv", ("patient", "reader_id", *SIGN_IDENTIFIERS))
         add_readings = table("readings.csv", _READING_COLUMNS) if readers else None
+        add_weights = table("weights.csv", ("patient", "sampling_weight")) if settings.oversample else None
         truths = opened("truth.json")
         truths.write('{"cases": [')
         comma = ""
@@ -138,6 +147,8 @@ def _write_tables(folder: Path, settings: PhantomSettings, *, readers: bool) -> 
             truth, readings = truth_of(draw), readings_of(draw) if readers else {}
             add_cases([_case_row(draw, truth)])
             add_signs(_sign_rows(truth, readings))
+            if add_weights:
+                add_weights([(truth.patient_id, f"{draw.sampling_weight:.6g}")])
             if add_readings:
                 add_readings(_reading_rows(truth, readings))
             truths.write(f"{comma}\n{_truth_line(draw, truth)}")
@@ -167,7 +178,10 @@ def _claim_folder(folder: Path, settings: PhantomSettings) -> None:
 
 
 def _is_written(folder: Path, patient: str, labels: tuple[str, ...]) -> bool:
-    return (folder / patient).is_dir() and all(label_path(folder, patient, series).is_file() for series in labels)
+    paths = (
+        sign_mask_path(folder, patient) if name == _SIGNS else label_path(folder, patient, name) for name in labels
+    )
+    return (folder / patient).is_dir() and all(path.is_file() for path in paths)
 
 
 def _write_case(folder: Path, settings: PhantomSettings, labels: tuple[str, ...], number: int) -> None:
@@ -175,8 +189,11 @@ def _write_case(folder: Path, settings: PhantomSettings, labels: tuple[str, ...]
     final = folder / draw.patient_id
     temporary = folder / f".part-{secrets.token_hex(4)}-{draw.patient_id}"
     try:
-        for series in labels:
-            write_labels(folder, draw, series)
+        for name in labels:
+            if name == _SIGNS:
+                write_sign_masks(folder, draw)
+            else:
+                write_labels(folder, draw, name)
         if not final.is_dir():
             _write_images(temporary, draw, render_case(draw))
             os.replace(temporary, final)
@@ -231,7 +248,7 @@ def _study_header(draw: CaseDraw) -> StudyHeader:
         model=vendor.model,
         station="PHANTOM",
         software=f"spinefx phantom {_VERSION}",
-        field_strength_t=draw.settings.field_t,
+        field_strength_t=draw.t2w.sequence.field_t,
         is_phantom=True,
         comment="Synthetic image of a digital phantom. No patient.",
     )
@@ -304,6 +321,8 @@ def _truth_line(draw: CaseDraw, truth: PhantomCase) -> str:
         del drawn["variation"]
     if draw.field_centre == "lesion":
         del drawn["field_centre"]
+    if not draw.settings.oversample:
+        del drawn["sampling_weight"]
     return files.canonical_json(_plain({"truth": asdict(truth), "drawn": drawn}))
 
 

@@ -10,6 +10,7 @@ from spinefx.phantom.canvas import Canvas, Region, Texture, coverage
 from spinefx.phantom.label_codes import Structure
 from spinefx.phantom.spine import Spine
 from spinefx.phantom.tissue import TissueSignals, disc_nucleus
+from spinefx.phantom.varied_deformity import VariedDeformity
 from spinefx.phantom.vertebra import Vertebra
 
 __all__ = ["paint_discs"]
@@ -30,7 +31,13 @@ def paint_discs(canvas: Canvas, spine: Spine, texture: Texture, signals: TissueS
         half_depth = max(upper.depth_mm, lower.depth_mm) / 2 + upper.disc_bulge_mm + 3
         half_width = max(upper.width_mm, lower.width_mm) / 2 + 2
         low = -upper.height_mm / 2 - upper.disc_mm - lower.height_mm * 0.5
-        region = canvas.box(upper, (-half_width, -half_depth, low), (half_width, half_depth, -upper.height_mm * 0.1))
+        high = -upper.height_mm * 0.1
+        # A disc follows an end plate that has sunk beyond the middle of its body.
+        if isinstance(upper.deformity, VariedDeformity):
+            high = upper.height_mm * 0.35
+        if isinstance(lower.deformity, VariedDeformity):
+            low -= lower.height_mm * 0.35
+        region = canvas.box(upper, (-half_width, -half_depth, low), (half_width, half_depth, high))
         if region is not None:
             _paint_disc(canvas, region, (upper, lower), index, texture, signals)
 

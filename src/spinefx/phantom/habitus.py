@@ -36,3 +36,8 @@ class Habitus:
     subcutaneous_mm: float
     epidural_fat: float
     front_mm: float
+
+    @property
+    def grain(self) -> float:
+        """Return the factor on the correlation lengths of the marrow's texture."""
+        return 1.0

@@ -38,7 +38,19 @@ class Marrow:
 
 
 def replace_share(marrow: Marrow, alpha: _Floats, fat: float, water: float) -> None:
-    """Replace a share alpha of the marrow by tissue of another fat fraction and another water."""
+    """Replace a share of the marrow by tissue of another fat fraction and another water.
+
+    Parameters
+    ----------
+    marrow : Marrow
+        Changed in place.
+    alpha : ndarray, shape of the region
+        Share that is replaced, 0 to 1.
+    fat : float
+        Fat fraction of the tissue.
+    water : float
+        Signal of its water.
+    """
     # About a tenth of the marrow's texture remains, because no tissue is uniform.
     marrow.fat += alpha * (np.float32(fat) + np.float32(0.12) * (marrow.fat - marrow.fat.mean()) - marrow.fat)
     np.maximum(marrow.fat, 0, out=marrow.fat)
@@ -64,7 +76,21 @@ def apply_lesion(
     texture: Texture,
     signals: TissueSignals,
 ) -> None:
-    """Apply the lesion to the marrow: replacement or oedema, nodules, dark line and dark patch."""
+    """Apply the lesion to the marrow: replacement or oedema, nodules, dark line and dark patch.
+
+    Parameters
+    ----------
+    marrow : Marrow
+        Changed in place.
+    region : Region
+    lesion : LesionDraw
+    item : Vertebra
+        The vertebra that carries the lesion.
+    place : tuple of ndarray, shape of the region
+        Lateral, depth and height in the vertebra's own frame, millimetres.
+    texture : Texture
+    signals : TissueSignals
+    """
     side, depth, height = place
     lower, upper = item.end_plates(side, depth)
     span = np.maximum(upper - lower, 3.0)
@@ -207,7 +233,20 @@ def cleft_coverage(
     inside: _Floats,
     texture: Texture,
 ) -> _Floats | None:
-    """Coverage by the cleft, which holds fluid, gas or necrosis; None without one."""
+    """Return the coverage by the cleft, which holds fluid, gas or necrosis.
+
+    Parameters
+    ----------
+    region, lesion, item, place, texture
+        As :func:`apply_lesion` takes them.
+    inside : ndarray, shape of the region
+        Signed distance to the surface of the body, positive inside, millimetres.
+
+    Returns
+    -------
+    ndarray or None
+        0 to 1; None without a cleft.
+    """
     if not lesion.signs["fluid_necrotic_cleft"]:
         return None
     if isinstance(lesion, VariedLesion):

@@ -11,11 +11,11 @@ from spinefx.phantom.settings import PhantomSettings
 from spinefx.phantom.tissue import Sequence, draw_random_contrast
 from spinefx.phantom.vendors import Vendor
 
-__all__ = ["Protocols", "draw_field", "draw_protocols", "with_random_contrast"]
+__all__ = ["NOISE_AT_3_T", "Protocols", "draw_field", "draw_protocols", "with_random_contrast"]
 
 FIELD_OF_VIEW_MM = 300.0
 _CENTRES = ("lesion", "cervical", "thoracic", "thoracolumbar", "lumbar", "whole_spine")
-_NOISE_AT_3_T = 0.6
+NOISE_AT_3_T = 0.6
 """Noise at 3 T over that at 1.5 T: a design choice between half, as theory has it, and what is traded for speed."""
 
 
@@ -67,7 +67,7 @@ def draw_protocols(settings: PhantomSettings, vendor: Vendor, rng: np.random.Gen
         saturation=float(residue) if saturated and "saturation_band" not in off else 1.0,
         saturation_mm=float(start),
         gain=float(rng.uniform(280, 520)),
-        noise=settings.noise * (_NOISE_AT_3_T if settings.field_t > 2 else 1.0),
+        noise=settings.noise * (NOISE_AT_3_T if settings.field_t > 2 else 1.0),
     )
 
     def protocol(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from spinefx.errors import RecipeError
+from spinefx.phantom.appearance import settings_of_patient, vary_habitus, vary_protocols
 from spinefx.phantom.habitus import Habitus
 from spinefx.phantom.lesion import LesionDraw, draw_lesion
 from spinefx.phantom.protocols import draw_field, draw_protocols, with_random_contrast
@@ -73,6 +74,8 @@ class CaseDraw:
         Anatomical variation; None for the usual spine.
     field_centre : str
         What the fields of view are centred on, as the dial of that name lists it.
+    sampling_weight : float
+        Weight that restores the margins of Table 1 where the dial ``oversample`` deals signs more often; otherwise 1.
     """
 
     settings: PhantomSettings
@@ -100,6 +103,7 @@ class CaseDraw:
     study_date: str
     variation: Variation | None = None
     field_centre: str = "lesion"
+    sampling_weight: float = 1.0
 
     @property
     def name(self) -> str:
@@ -151,8 +155,10 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
             f"patient {number} is not in this cohort", where="phantom", allowed=f"1 to {settings.patients}"
         )
     assignment = assign_signs(settings, number)
+    confounders = settings.generator(number, Stream.CONFOUNDERS)
+    own = settings_of_patient(settings, assignment.diagnosis, confounders)
     patient = settings.generator(number, Stream.PATIENT)
-    age = int(np.clip(round(patient.normal(settings.age_years.of(assignment.diagnosis), 11)), 35, 92))
+    age = int(np.clip(round(patient.normal(own.age_years.of(assignment.diagnosis), 11)), 35, 92))
     sex = "F" if patient.random() < 0.6 else "M"
     weights = np.array(list(TARGET_LEVELS.values()), float)
     level = str(patient.choice(list(TARGET_LEVELS), p=weights / weights.sum()))
@@ -165,13 +171,16 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
         spots = (*_draw_irradiation(level, settings.generator(number, Stream.IRRADIATION)), *spots)
     scan = settings.generator(number, Stream.SCAN)
     any_vendor = str(scan.choice(list(VENDORS)))
-    vendor = any_vendor if settings.vendor == "any" else settings.vendor
-    protocols = draw_protocols(settings, VENDORS[vendor], scan)
+    vendor = any_vendor if own.vendor == "any" else own.vendor
+    protocols = draw_protocols(own, VENDORS[vendor], scan)
+    if settings.appearance == "varied":
+        looks = settings.generator(number, Stream.APPEARANCE)
+        habitus, protocols = vary_habitus(habitus, looks), vary_protocols(own, protocols, looks)
     if settings.contrast == "random":
         protocols = with_random_contrast(protocols, settings.generator(number, Stream.CONTRAST))
     taken = {level, *healed, *(spot.level for spot in spots)}
     variation = draw_variation(settings, taken, settings.generator(number, Stream.VARIATION))
-    protocols, field_centre = draw_field(settings, protocols, settings.generator(number, Stream.FIELD))
+    protocols, field_centre = draw_field(own, protocols, settings.generator(number, Stream.FIELD))
     day = int(scan.integers(0, 2000))
     return CaseDraw(
         settings=settings,
@@ -194,6 +203,7 @@ def draw_case(settings: PhantomSettings, number: int) -> CaseDraw:
         study_date=str(np.datetime64("2012-01-02") + day).replace("-", ""),
         variation=variation,
         field_centre=field_centre,
+        sampling_weight=assignment.weight,
         **_draw_places(settings.motion, scan),
     )
 
@@ -235,7 +245,14 @@ def _draw_other_levels(
             where, kind, _triple(centre), float(rng.uniform(low_mm, high_mm)), float(np.clip(fat, 0.0, 0.6))
         )
 
-    for where in rng.choice(others, size=lesion.skips, replace=False, p=weights / weights.sum()):
+    skips = rng.choice(others, size=lesion.skips, replace=False, p=weights / weights.sum())
+    if (
+        varied
+        and lesion.skips
+        and not set(skips) & {name for name, away in zip(others, distance, strict=True) if away <= 2}
+    ):
+        skips[0] = rng.choice(np.array(others)[distance <= 2])  # the field of view shows at least one of them
+    for where in skips:
         fat = rng.normal(0.04 + 0.06 * settings.difficulty, 0.03)
         kind = ("metastasis" if rng.random() < 0.7 else "replacement") if malignant else "focus"
         spots.append(spot(str(where), kind, *((3.0, 13.0) if varied else (4.5, 9.5)), fat))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import numbers
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 
 from spinefx.errors import RecipeError
+from spinefx.phantom.dial_values import DIALS, ByClass, Dial, Range, check_range, check_value, from_plain
 from spinefx.phantom.sign_rules import PATIENTS, allowed_cells
 from spinefx.phantom.vendors import VENDORS
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
@@ -32,13 +32,12 @@ __all__ = [
 ARTEFACTS = ("chemical_shift", "coil", "ghosts", "partial_volume", "saturation_band", "zero_fill")
 """Artefacts that can be switched off. Noise and motion have dials of their own, which 0 switches off."""
 
-_WHERE = "phantom dials"
 _NAME = "phantom-"
 # Dials that came after version 2 of the cohort's format.
 _LATER_DIALS = (
     *("field_centre", "field_of_view_mm", "slice_spacing_mm"),
     *("scoliosis_mm", "sacral_slope_deg", "spondylolisthesis", "numbering_variants"),
-    *("shapes",),
+    *("shapes", "appearance", "share_at_3_t", "tied", "tie_strength", "oversample", "oversample_factor"),
 )
 
 
@@ -59,62 +58,8 @@ class Stream(IntEnum):
     FIELD = 11
     VARIATION = 12
     SHAPES = 13
-
-
-@dataclass(frozen=True)
-class ByClass:
-    """One number for each class.
-
-    Parameters
-    ----------
-    benign, malignant : float
-    """
-
-    benign: float
-    malignant: float
-
-    def of(self, diagnosis: Diagnosis) -> float:
-        """Return the number of one class."""
-        return self.malignant if diagnosis is Diagnosis.MALIGNANT else self.benign
-
-
-@dataclass(frozen=True)
-class Range:
-    """A range from which one number is drawn for each patient.
-
-    Parameters
-    ----------
-    low, high : float
-        Both ends, the lower one first.
-    """
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Dial:
-    """What one dial means and which values it accepts.
-
-    Parameters
-    ----------
-    meaning : str
-        One sentence or two.
-    low, high : float
-        Range of a number, both ends included.
-    choices : tuple
-        The only values that are accepted; empty where the range decides.
-    """
-
-    meaning: str
-    low: float = 0
-    high: float = 0
-    choices: tuple[str | float, ...] = ()
-
-    @property
-    def allowed(self) -> str:
-        """Return the accepted values in words."""
-        return ", ".join(map(str, self.choices)) if self.choices else f"{self.low:g} to {self.high:g}"
+    APPEARANCE = 14
+    CONFOUNDERS = 15
 
 
 @dataclass(frozen=True)
@@ -258,19 +203,62 @@ class PhantomSettings:
             choices=("plain", "varied"),
         ),
     ] = "plain"
+    appearance: Annotated[
+        str,
+        Dial(
+            "usual scans by the presets; varied draws timings, matrix (0.375 to 1.25 of the dial), slices of 3 to 5 "
+            "mm, bandwidth, coil, filter and noise over the clinical range, and more kinds of marrow.",
+            choices=("usual", "varied"),
+        ),
+    ] = "usual"
+    share_at_3_t: Annotated[float, Dial("Share of patients who are scanned at 3 T, whatever field_t is.", 0, 1)] = 0.0
+    tied: Annotated[
+        tuple[str, ...],
+        Dial(
+            "Confounders that are tied to the class, to test what a model learns from them. With malignant go siemens, "
+            "3 T, a field of 380 mm and a mean age of 78; with benign ge, 1.5 T, 260 mm and 56.",
+            choices=("vendor", "field_t", "field_of_view", "age"),
+        ),
+    ] = ()
+    tie_strength: Annotated[
+        float,
+        Dial(
+            "Share of patients in whom each tied confounder follows the class; negative ties it the other way. The "
+            "others have what the remaining dials draw.",
+            -1,
+            1,
+        ),
+    ] = 1.0
+    oversample: Annotated[
+        tuple[str, ...],
+        Dial(
+            "Signs to deal more often than Table 1 has them, for training. Each patient's weight, in weights.csv and "
+            "truth.json, restores the table's margins. Not together with force, forbid or no_collapse.",
+            choices=SIGN_IDENTIFIERS,
+        ),
+    ] = ()
+    oversample_factor: Annotated[
+        float, Dial("What the odds of every sign in oversample are multiplied by.", 0.1, 20)
+    ] = 4.0
 
     def __post_init__(self) -> None:
         for name, dial in self.dials().items():
-            _check(name, getattr(self, name), _kinds()[name], dial)
+            check_value(name, getattr(self, name), _kinds()[name], dial)
         allowed_cells(self.force, self.forbid)
+        if self.oversample and (self.force or self.forbid or self.no_collapse):
+            raise RecipeError(
+                "oversample is given together with force, forbid or no_collapse",
+                where=DIALS,
+                remedy="Give either the signs to deal more often, or those to force or forbid.",
+            )
         object.__setattr__(self, "malignant", self._malignant_patients())
 
     def _malignant_patients(self) -> int:
         share = PATIENTS[Diagnosis.MALIGNANT] / sum(PATIENTS.values()) if self.malignant is None else self.malignant
         if isinstance(share, float):
-            _check_range("malignant, as a share,", share, 0, 1)
+            check_range("malignant, as a share,", share, 0, 1)
             return round(share * self.patients)
-        _check_range("malignant", share, 0, self.patients)
+        check_range("malignant", share, 0, self.patients)
         return share
 
     @classmethod
@@ -304,8 +292,8 @@ class PhantomSettings:
         """
         kinds = _kinds()
         if unknown := set(values) - set(kinds):
-            raise RecipeError(f"unknown dials {sorted(unknown)}", where=_WHERE, allowed=", ".join(kinds))
-        return cls(**{name: _from_plain(name, value, kinds[name]) for name, value in values.items()})
+            raise RecipeError(f"unknown dials {sorted(unknown)}", where=DIALS, allowed=", ".join(kinds))
+        return cls(**{name: from_plain(name, value, kinds[name]) for name, value in values.items()})
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the dials as plain values, as a cohort records them.
@@ -349,71 +337,6 @@ def _kinds() -> dict[str, tuple[Any, ...]]:
         members = typing.get_args(kind) if None.__class__ in typing.get_args(kind) else (kind,)
         kinds[name] = tuple(typing.get_origin(member) or member for member in members)
     return kinds
-
-
-def _from_plain(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
-    """Convert one value of a TOML file to the type of its dial; what does not fit is refused later, by name."""
-    if value is None:  # of settings recorded by a cohort, where a dial has no value
-        return None
-    if ByClass in kinds:
-        if not isinstance(value, Mapping) or set(value) != {"benign", "malignant"}:
-            raise RecipeError(
-                f"{name} is not a pair", where=_WHERE, allowed=f"{name} = {{ benign = ..., malignant = ... }}"
-            )
-        return ByClass(*(_as_float(value[kind.value]) for kind in (Diagnosis.BENIGN, Diagnosis.MALIGNANT)))
-    if Range in kinds:
-        if not isinstance(value, list) or len(value) != 2:
-            raise RecipeError(f"{name} is not a range", where=_WHERE, allowed=f"{name} = [low, high]")
-        return Range(*map(_as_float, value))
-    if tuple in kinds and isinstance(value, list):
-        return tuple(value)
-    return _as_float(value) if kinds == (float,) else value
-
-
-def _as_float(value: Any) -> Any:
-    """Convert a whole number, so that 0 and 0.0 in a file make one cohort with one set of identifiers."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _check(name: str, value: Any, kinds: tuple[Any, ...], dial: Dial) -> None:
-    if value is None and None.__class__ in kinds:
-        return
-    if isinstance(value, ByClass) and ByClass in kinds:
-        for kind in Diagnosis:
-            _check_number(f"{name} ({kind.value})", value.of(kind), dial)
-    elif isinstance(value, Range) and Range in kinds:
-        for end, number in (("low", value.low), ("high", value.high)):
-            _check_number(f"{name} ({end})", number, dial)
-        if value.low > value.high:
-            raise RecipeError(f"{name} = [{value.low:g}, {value.high:g}]", where=_WHERE, allowed="[low, high]")
-    elif tuple in kinds:
-        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-            raise RecipeError(f"{name} is not a list of names", where=_WHERE, allowed=dial.allowed)
-        for item in value:
-            if item not in dial.choices:
-                raise RecipeError(f"{name} names {item!r}", where=_WHERE, allowed=dial.allowed)
-    elif dial.choices:
-        if isinstance(value, bool) or value not in dial.choices:
-            raise RecipeError(f"{name} = {value!r}", where=_WHERE, allowed=dial.allowed)
-    elif kinds == (int,) and not _is_number(value, numbers.Integral):
-        raise RecipeError(f"{name} = {value!r}", where=_WHERE, allowed=f"a whole number, {dial.allowed}")
-    else:
-        _check_number(name, value, dial)
-
-
-def _check_number(name: str, value: Any, dial: Dial) -> None:
-    if not _is_number(value, numbers.Real):
-        raise RecipeError(f"{name} = {value!r}", where=_WHERE, allowed=f"a number, {dial.allowed}")
-    _check_range(name, value, dial.low, dial.high)
-
-
-def _is_number(value: Any, kind: Any) -> bool:
-    return bool(isinstance(value, kind)) and not isinstance(value, bool)  # to Python, a bool is an integer
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise RecipeError(f"{name} = {value:g}", where=_WHERE, allowed=f"{low:g} to {high:g}")
 
 
 def case_name(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +21,7 @@ from spinefx.phantom.sign_rules import (
     chance,
     joint,
 )
+from spinefx.phantom.sign_sampling import tilted_draw
 from spinefx.vocabulary import SIGN_IDENTIFIERS, Diagnosis
 
 __all__ = ["SignAssignment", "assign_signs"]
@@ -43,6 +45,8 @@ class SignAssignment:
     cement : bool
         Whether the dark patch is cement.
     irradiated : bool
+    weight : float
+        Sampling weight, which restores the margins of Table 1 where signs are dealt more often; otherwise 1.
     """
 
     diagnosis: Diagnosis
@@ -51,6 +55,7 @@ class SignAssignment:
     signs: dict[str, bool]
     cement: bool
     irradiated: bool
+    weight: float = 1.0
 
 
 def assign_signs(settings: PhantomSettings, number: int) -> SignAssignment:
@@ -94,6 +99,7 @@ class _ClassAssignments:
     signs: _Flags  # patient, sign
     cement: _Flags
     irradiated: _Flags
+    weights: _Reals
 
     def patient(self, place: int) -> SignAssignment:
         row, column = divmod(int(self.cells[place]), len(MARROWS))
@@ -105,6 +111,7 @@ class _ClassAssignments:
             signs,
             bool(self.cement[place]),
             bool(self.irradiated[place]),
+            float(self.weights[place]),
         )
 
 
@@ -115,6 +122,8 @@ def _class_assignments(settings: PhantomSettings, diagnosis: Diagnosis, patients
         kind = list(Diagnosis).index(diagnosis)
         return np.random.default_rng([settings.seed, Stream.SIGNS, kind + 1, purpose + 1])
 
+    if settings.oversample:
+        return _oversampled(settings, diagnosis, patients, rng)
     cells = rng(0).permutation(
         np.repeat(np.arange(len(SHAPES) * len(MARROWS)), _cells(settings, diagnosis, patients, rng(1)))
     )
@@ -136,11 +145,28 @@ def _class_assignments(settings: PhantomSettings, diagnosis: Diagnosis, patients
         first = np.lexsort((rng(2).random(patients), ~has["dark_patch"]))
         cement[first[: round(settings.cement.of(diagnosis) * patients)]] = True
         has["dark_patch"] |= cement
+    irradiated = _irradiated(settings, diagnosis, patients, rng(3))
+    signs = np.stack([has[sign] for sign in SIGN_IDENTIFIERS], axis=1)
+    return _ClassAssignments(diagnosis, cells, signs, cement, irradiated, np.ones(patients))
+
+
+def _irradiated(settings: PhantomSettings, diagnosis: Diagnosis, patients: int, rng: np.random.Generator) -> _Flags:
     irradiated = np.zeros(patients, bool)
-    irradiated[rng(3).permutation(patients)[: round(settings.irradiation.of(diagnosis) * patients)]] = True
-    return _ClassAssignments(
-        diagnosis, cells, np.stack([has[sign] for sign in SIGN_IDENTIFIERS], axis=1), cement, irradiated
-    )
+    irradiated[rng.permutation(patients)[: round(settings.irradiation.of(diagnosis) * patients)]] = True
+    return irradiated
+
+
+def _oversampled(
+    settings: PhantomSettings, diagnosis: Diagnosis, patients: int, rng: Callable[[int], np.random.Generator]
+) -> _ClassAssignments:
+    """Deal some signs more often; cement keeps its share among patients with and without a dark patch."""
+    cells, has, weights = tilted_draw(diagnosis, settings.oversample, settings.oversample_factor, patients, rng(4))
+    column = SIGN_IDENTIFIERS.index("dark_patch")
+    share, usual = settings.cement.of(diagnosis), TABLE_1[diagnosis]["dark_patch"] / PATIENTS[diagnosis]
+    chances = np.where(has[:, column], min(1.0, share / usual), max(0.0, (share - usual) / (1 - usual)))
+    cement: _Flags = rng(2).random(patients) < chances
+    has[:, column] |= cement
+    return _ClassAssignments(diagnosis, cells, has, cement, _irradiated(settings, diagnosis, patients, rng(3)), weights)
 
 
 def _names(cell: int) -> tuple[str, str]:

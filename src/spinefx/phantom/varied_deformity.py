@@ -30,7 +30,7 @@ class VariedDeformity(Deformity):
     asymmetry : float
         Share by which the loss is greater on the left than in the midline; negative on the right.
     bulge_reach : float
-        Half the height of the protrusion, in half heights of the body.
+        Half the height of the protrusion; like ``bulge_height`` in half heights of the wall after the collapse.
     bulge_power : float
         Exponent of the protrusion's profile, (1 - u^2)^power.
     bulge_side : float
@@ -67,7 +67,10 @@ class VariedDeformity(Deformity):
         """Return how far the anterior and the posterior wall bulge outward; see :meth:`Deformity.bulges`."""
         if self.bulge_mm == 0:
             return 0.0, 0.0
-        profile = np.maximum(1 - np.square((rise - self.bulge_height) / self.bulge_reach), 0)
+        # Of what is left of the wall, which the collapse has made shorter.
+        lost = self.anterior if self.anterior_bulge else self.posterior
+        left = (rise - lost * (1 - 2 * self.upper_share)) / (1 - lost)
+        profile = np.maximum(1 - np.square((left - self.bulge_height) / self.bulge_reach), 0)
         sideways = np.maximum(1 - np.square((across - self.bulge_side) / 0.9), 0)
         bulge: NDArray[np.float32] = np.float32(self.bulge_mm) * np.power(profile, self.bulge_power) * sideways
         return (bulge, 0.0) if self.anterior_bulge else (0.0, bulge)
@@ -88,7 +91,7 @@ def draw_varied_deformity(shape: str, protruding: bool, malignant: bool, rng: np
     Returns
     -------
     VariedDeformity
-        Losses of 20 to 68%, from Genant's mild to his severe grade.
+        Losses of 20 to 66%, from Genant's mild to his severe grade.
     """
     anterior = posterior = central = 0.0
     if shape == "none":
@@ -96,21 +99,25 @@ def draw_varied_deformity(shape: str, protruding: bool, malignant: bool, rng: np
     if shape.startswith("wedge"):
         anterior, posterior = rng.uniform(0.20, 0.66), rng.uniform(0, 0.07)
     if shape.startswith("entire"):
-        anterior, posterior = rng.uniform(0.26, 0.68), rng.uniform(0.20, 0.52)
+        anterior, posterior = rng.uniform(0.26, 0.62), rng.uniform(0.20, 0.50)
     if shape.endswith("concave"):
         central = rng.uniform(0.22, 0.48) if shape == "concave" else rng.uniform(0.13, 0.34)
-    # The losses together must leave a visible body.
-    posterior = min(posterior, anterior)
-    central = max(min(central, 0.70 - (anterior + posterior) / 2), 0.12 if shape.endswith("concave") else 0.0)
+    posterior, apex = min(posterior, anterior), rng.uniform(-0.4, 0.4)
+    # The losses together must leave a visible body, and a concavity that can be told from a flat end plate.
+    if shape.endswith("concave"):
+        flat = posterior + (anterior - posterior) * (1 - apex) / 2
+        shrink = min(1.0, 0.45 / flat) if flat else 1.0
+        anterior, posterior = max(shrink * anterior, min(anterior, 0.2)), shrink * posterior
+        central = max(min(central, 0.57 - shrink * flat), 0.13)
     return VariedDeformity(
         anterior=float(anterior),
         posterior=float(posterior),
         central=float(central),
         exponent=float(np.exp(rng.uniform(np.log(0.6), np.log(3.0)))),
-        apex=float(rng.uniform(-0.4, 0.4)),
+        apex=float(apex),
         upper_share=_plates(rng, 0.55),
         central_upper_share=_plates(rng, 0.45),
-        asymmetry=float(rng.uniform(-0.3, 0.3)),
+        asymmetry=float(rng.uniform(-1, 1) * min(0.3, 0.68 / max(anterior, 0.1) - 1)),
         **_draw_bulge(protruding, malignant, rng),
     )
 

@@ -17,7 +17,7 @@ from spinefx.phantom.spine import Spine
 from spinefx.phantom.tissue import BONE_VOLUME, TissueSignals, disc_nucleus
 from spinefx.phantom.vertebra import Vertebra
 
-__all__ = ["FocalChange", "paint_bodies"]
+__all__ = ["FocalChange", "inside_body", "paint_bodies"]
 
 _Floats = NDArray[Any]  # of float32, which is precise enough and faster than float64
 _KEEP = np.float32(1 - BONE_VOLUME)
@@ -79,7 +79,7 @@ def paint_bodies(
         if region is None:
             continue
         place = region.local(item)
-        inside = _inside(item, place)
+        inside = inside_body(item, place)
         marrow = _normal_marrow(region, item, place, habitus, texture, signals, index)
         nodes = [spot for spot in spots if spot.level == item.level and spot.kind == "schmorl"]
         for spot in spots:
@@ -115,8 +115,20 @@ def paint_bodies(
                 canvas.mark_sign(region, cleft, "fluid_necrotic_cleft")
 
 
-def _inside(item: Vertebra, place: tuple[_Floats, _Floats, _Floats]) -> _Floats:
-    """Signed distance to the surface of the body, positive inside, with rounded corners."""
+def inside_body(item: Vertebra, place: tuple[_Floats, _Floats, _Floats]) -> _Floats:
+    """Return the signed distance to the surface of a body, which has rounded corners.
+
+    Parameters
+    ----------
+    item : Vertebra
+    place : tuple of ndarray, any one shape
+        Lateral, depth and height in the vertebra's own frame, millimetres.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Positive inside, approximately millimetres.
+    """
     side, depth, height = place
     lower, upper = item.end_plates(side, depth)
     front, back = item.walls(side, height)
@@ -141,9 +153,9 @@ def _normal_marrow(
     index: int,
 ) -> Marrow:
     side, depth, height = place
-    coarse = texture.sample(region, 9.0, 0)
-    fine = texture.sample(region, 3.2, 1)
-    grain = texture.sample(region, 1.5, 14, (1.0, 1.0, 0.7))  # trabeculae run vertically
+    coarse = texture.sample(region, 9.0 * habitus.grain, 0)
+    fine = texture.sample(region, 3.2 * habitus.grain, 1)
+    grain = texture.sample(region, 1.5 * habitus.grain, 14, (1.0, 1.0, 0.7))  # trabeculae run vertically
     level = 0.35 * np.sin(12.9898 * (index + 1) + 78.233 * habitus.marrow_fat)  # an offset of the whole body
     fat = habitus.marrow_fat + habitus.marrow_texture * (0.45 * coarse + 0.45 * fine + 0.95 * grain + level)
     # The basivertebral vein enters posteriorly, and fat surrounds it.
