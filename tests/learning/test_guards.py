@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spinefx.cases.patch import PatchSettings, PatchSource, PatchStack
 from spinefx.errors import MissedVertebraError, UnlikeTrainingError
 from spinefx.learning.box_check import BLOCKS, FEWEST, BoxPlace
-from spinefx.learning.guards import PLACEMENT, TYPICAL, Guards, TrainingRange, view_likeness
+from spinefx.learning.guards import CLEARLY_PLACED, PLACEMENT, TYPICAL, Guards, TrainingRange, view_likeness
 from spinefx.vocabulary import Weighting
 
 SETTINGS = PatchSettings()
@@ -124,6 +124,16 @@ def test_the_vertebrae_that_were_found_decide_before_the_learned_rule() -> None:
     assert typical is not None
     with pytest.raises(UnlikeTrainingError):
         learned().refuse(low | {TYPICAL: typical.limit - 0.01}, BoxPlace(True, "on L1"))
+
+
+def test_the_vertebrae_are_looked_for_only_where_the_learned_rule_is_in_doubt() -> None:
+    guards = learned()
+    assert not guards.doubts({PLACEMENT: CLEARLY_PLACED})
+    assert guards.doubts({PLACEMENT: CLEARLY_PLACED - 0.01})
+    assert guards.doubts({}), "a box that was not compared is in doubt"
+    assert learned(FEWEST - 1).doubts({PLACEMENT: 1.0}), "so is every box where there is no rule"
+    assert guards.placement is not None
+    assert guards.placement.limit < CLEARLY_PLACED
 
 
 def test_too_few_participants_have_ranges_alone_and_say_so() -> None:

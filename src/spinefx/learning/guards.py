@@ -21,6 +21,7 @@ from spinefx.learning.measures import LENGTHS, PIXEL, TIMES, patch_measures
 from spinefx.vocabulary import MARKED
 
 __all__ = [
+    "CLEARLY_PLACED",
     "FEWEST_CASES",
     "HARD_FACTOR",
     "LEAST_LIKENESS",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinefx.errors import LeakError, WorkspaceError
+from spinefx.errors import LeakError, ModelError, WorkspaceError
 from spinefx.imaging.volume import Volume
 from spinefx.learning.guards import LIKENESS, Guards, TrainingRange
 from spinefx.learning.model import TrainedModel
@@ -24,6 +24,7 @@ from spinefx.second_opinion.reference_cases import (
     read_evidence,
     voxel_owners,
 )
+from spinefx.signs.model import is_sign_model
 from spinefx.statistics.estimate import Estimate
 from spinefx.vocabulary import Diagnosis, TruthSource
 from spinefx.workspace.layout import Workspace
@@ -198,6 +199,12 @@ def load_panel(workspace: Workspace, model: Path | None) -> Panel:
                 "There is no model yet", remedy="Run `spinefx train`, or start `spinefx serve` with --model."
             )
         model = newest.folder
+    if is_sign_model(model):
+        raise ModelError(
+            "a signs model where a box model is needed",
+            where=model.name,
+            remedy="Leave out --model, or name an experiment: the Decide page reads the signs beside any box model.",
+        )
     models = load_models(model)
     has_cohort = workspace.participants_table.is_file()
     cohort = read_cohort(workspace) if has_cohort else None
