@@ -25,6 +25,7 @@ from spinefx.learning.model import TrainedModel
 from spinefx.learning.networks import Network
 from spinefx.learning.onnx_model import Scorer, has_graph
 from spinefx.learning.recipe import Recipe
+from spinefx.learning.training_slices import UNKNOWN, Familiarity, familiarity, familiarity_flag, slice_digests
 from spinefx.vocabulary import MARKED, RESEARCH_USE_ONLY, Diagnosis, Weighting
 
 __all__ = ["ENGINES", "NOTE", "Scored", "load_models", "model_folders", "score"]
@@ -53,6 +54,8 @@ class Scored:
         What was compared.
     cautions : tuple of str
         What the user should check about the box.
+    shown : tuple of str
+        Digests of the lesion slices, see :func:`spinefx.learning.training_slices.slice_digests`.
     """
 
     models: tuple[TrainedModel, ...]
@@ -63,11 +66,29 @@ class Scored:
     guards: Guards = field(default_factory=Guards)
     measures: Mapping[str, float] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
     @property
     def flags(self) -> list[str]:
-        """What the user should know: edges repeated, measures that no training case had, a doubtful box."""
-        return [*self.stack.flags, *self.guards.flags(self.measures), *self.cautions]
+        """What the user should know: a training case, edges repeated, measures no training case had, a doubtful box."""
+        trained = familiarity_flag(self._trained_on, self.shown)
+        flags = [*self.stack.flags, *self.guards.flags(self.measures), *self.cautions]
+        return [trained, *flags] if trained else flags
+
+    @property
+    def familiarity(self) -> Familiarity:
+        """Whether this case trained the models."""
+        return familiarity(self._trained_on, self.shown)
+
+    @property
+    def not_checked(self) -> list[str]:
+        """The guards that could not be applied, with the reason."""
+        unknown = [UNKNOWN] if self.familiarity is Familiarity.UNKNOWN else []
+        return [*self.guards.unavailable(self.measures), *unknown]
+
+    @property
+    def _trained_on(self) -> list[frozenset[str] | None]:
+        return [one.card.trained_on for one in self.models]
 
     @property
     def recipe(self) -> Recipe:
@@ -92,7 +113,8 @@ class Scored:
             "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
             "flags": self.flags,
             "quality": self.guards.quality(self.measures),
-            "not_checked": self.guards.unavailable(self.measures),
+            "not_checked": self.not_checked,
+            "training_case": str(self.familiarity),
             "registration": next(iter(registered.values()), None),
             "model": _model(self.models),
         }
@@ -157,7 +179,8 @@ def score(
         raise type(error)(error.found, where=error.where, allowed=error.allowed, remedy=remedy) from error
     cautions = (FLIPPED,) if fits_flipped(lesion, series[MARKED], settings, guards) else ()
     answers = tuple(one.predictions(stack, patches) for one in models)
-    return Scored(models, lesion, tuple(placed), stack, answers, guards, measured, cautions)
+    shown = slice_digests(series[MARKED], lesion)
+    return Scored(models, lesion, tuple(placed), stack, answers, guards, measured, cautions, shown)
 
 
 def load_models(

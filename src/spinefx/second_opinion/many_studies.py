@@ -3,7 +3,7 @@
 The table of a shard is named by the digest of its rows, its models and the version of this program. A table that exists
 is therefore complete, whichever process wrote it: an interrupted run continues when it is started again, the jobs of an
 array need no communication, and the last job to finish joins the tables. Memory grows with the number of studies only
-by eight bytes per case and one line per shard.
+by eight bytes per case, one line per shard and the names of the cases that trained the models.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from spinefx.errors import InputError, ModelError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, replacing, write_text
 from spinefx.learning.model import TrainedModel
 from spinefx.learning.scoring import NOTE, load_models
+from spinefx.learning.training_slices import Familiarity
 from spinefx.processes.cluster import LOCAL, share_of, spread
 from spinefx.second_opinion.manifest import Manifest, MarkedStudy, short_digest
 from spinefx.second_opinion.one_study import answer_study
@@ -34,13 +35,24 @@ from spinefx.workspace.layout import read_json, write_json
 __all__ = ["ManyAnswers", "Shard", "ShardTable", "answer_shard", "cut", "predict_many"]
 
 COLUMNS = (
-    *("case_id", "probability", "corrected_probability", "diagnosis", "threshold", "n_slices", "flags"),
+    *(
+        "case_id",
+        "probability",
+        "corrected_probability",
+        "diagnosis",
+        "threshold",
+        "n_slices",
+        "training_case",
+        "flags",
+    ),
     *("registration", "model_digest", "error", "reason", "remedy"),
 )
-TABLE_VERSION = 2
+TABLE_VERSION = 3
 # What a case's name may hold and a file's name should not.
 UNSAFE = re.compile(r"[^\w.-]")
 INTERNAL_REMEDY = "This is a fault of spinefx: report it. Score the study alone to see more."
+# So many training cases are named on the terminal; the table marks all of them.
+NAMED = 10
 PREDICTIONS, SUMMARY = "predictions.tsv", "summary.json"
 
 
@@ -99,6 +111,10 @@ class ManyAnswers:
         Number of studies without one, by the name of the error, once nothing is missing.
     notes : tuple of str
         One line per shard that failed.
+    training_cases : tuple of str
+        Cases that trained the models, once nothing is missing.
+    unknown_cases : int
+        Number of answered studies of which the models do not record whether they trained them.
     """
 
     shards: int
@@ -106,6 +122,26 @@ class ManyAnswers:
     answered: int
     refused: dict[str, int]
     notes: tuple[str, ...]
+    training_cases: tuple[str, ...] = ()
+    unknown_cases: int = 0
+
+    @property
+    def caution(self) -> str:
+        """Which answers are not independent, in words; empty where all are known to be."""
+        count, said = len(self.training_cases), ""
+        if count:
+            named = ", ".join(self.training_cases[:NAMED]) + (f" and {count - NAMED} more" if count > NAMED else "")
+            said = (
+                f"{count} of {self.answered} answers are on cases that trained the model ({named}): they say nothing "
+                f"about new patients. The column training_case marks them; the experiment's own predictions.tsv has "
+                f"an independent answer for each"
+            )
+        if self.unknown_cases:
+            said += "; " * bool(said) + (
+                f"for {self.unknown_cases} answers it is not known whether the case trained the model, "
+                f"which records no training slices"
+            )
+        return said
 
     @property
     def sentence(self) -> str:
@@ -221,8 +257,9 @@ def predict_many(
         if progress is not None:
             progress("shards", done, len(mine))
     missing = sum(not plan.path(name).exists() for name in names)
-    answered, refused = (0, {}) if missing else _join(plan, names)
-    return ManyAnswers(len(names), missing, answered, refused, tuple(notes))
+    if missing:
+        return ManyAnswers(len(names), missing, 0, {}, tuple(notes))
+    return replace(_join(plan, names), notes=tuple(notes))
 
 
 def cut(studies: Iterator[MarkedStudy], size: int) -> Iterator[tuple[MarkedStudy, ...]]:
@@ -301,12 +338,12 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy, sheet
             sheet=None if sheet is None else sheet / f"{UNSAFE.sub('_', study.case_id)}.png",
         )
     except SpinefxError as error:
-        return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error), error.remedy)
+        return (study.case_id, *[None] * 8, digest, type(error).__name__, str(error), error.remedy)
     except MemoryError:
         raise  # the fault of the machine, not of the study: another attempt may have more memory
     except Exception as error:
         # One odd file in a million must not stop the rest. The text may quote the file, so only the type is kept.
-        return (study.case_id, *[None] * 7, digest, "InternalError", type(error).__name__, INTERNAL_REMEDY)
+        return (study.case_id, *[None] * 8, digest, "InternalError", type(error).__name__, INTERNAL_REMEDY)
     patient, registration = answer["patient"], answer["registration"]
     said = f"{registration['method']}: {registration['reason']}" if registration else ""
     return (
@@ -315,6 +352,7 @@ def _row(models: tuple[TrainedModel, ...], base: Path, study: MarkedStudy, sheet
         patient["diagnosis"],
         patient["threshold"],
         len(answer["slices"]),
+        answer["training_case"],
         "; ".join((*answer["flags"], *(f"not checked: {one}" for one in answer["not_checked"]))),
         said,
         digest,
@@ -342,14 +380,18 @@ def _plan_digest(names: tuple[str, ...]) -> str:
     return digest_of("\n".join(names))
 
 
-def _join(plan: _Plan, names: tuple[str, ...]) -> tuple[int, dict[str, int]]:
+def _join(plan: _Plan, names: tuple[str, ...]) -> ManyAnswers:
     """Join the tables of the shards; repeating this yields the same bytes."""
     errors, whole = Counter[str](), hashlib.sha256()
+    trained, unknown = [], 0
     with replacing(plan.out / PREDICTIONS) as temporary, temporary.open("wb") as file:
         for line in _joined_lines(plan):
             file.write(line)
             whole.update(line)
-            errors[line.decode("utf-8").split("\t")[COLUMNS.index("error")]] += 1
+            row = dict(zip(COLUMNS, line.decode("utf-8").rstrip("\n").split("\t"), strict=True))
+            errors[row["error"]] += 1
+            trained += [row["case_id"]] if row["training_case"] == Familiarity.TRAINED else []
+            unknown += row["training_case"] == Familiarity.UNKNOWN
     del errors["error"]  # the header's
     answered = errors.pop(MISSING, 0)
     found = dict(sorted(errors.items()))
@@ -363,12 +405,14 @@ def _join(plan: _Plan, names: tuple[str, ...]) -> tuple[int, dict[str, int]]:
         "studies": answered + sum(found.values()),
         "answered": answered,
         "refused": found,
+        "training_cases": trained,
+        "training_not_known": unknown,
         "shards": len(names),
         "cpu_seconds": round(sum(costs), 3),
         "predictions_sha256": f"sha256:{whole.hexdigest()}",
     }
     write_json(plan.out / SUMMARY, summary)
-    return answered, found
+    return ManyAnswers(len(names), 0, answered, found, (), tuple(trained), unknown)
 
 
 def _cost_path(plan: _Plan, name: str) -> Path:
