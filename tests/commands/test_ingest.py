@@ -256,6 +256,22 @@ def test_an_empty_folder_and_an_export_of_others_are_refused(few: Path, tmp_path
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+def test_an_ingest_that_keeps_nothing_leaves_nothing(few: Path, tmp_path: Path, was_there: bool) -> None:
+    folders: dict[Path, list[Path]] = {}
+    for path in sorted(few.rglob("*.dcm")):
+        folders.setdefault(path.parent, []).append(path)
+    for images in folders.values():
+        for path in images[1:]:
+            path.unlink()
+    workspace = tmp_path / "study"
+    if was_there:
+        workspace.mkdir()
+    with pytest.raises(InputError, match="no patient's images can be used"):
+        ingest(workspace, few, table=few / "cases.csv")
+    assert not workspace.exists()
+
+
 def name_series(few: Path, chosen: dict[str, str], weighting: str) -> None:
     def choose(rows: Rows) -> None:
         for row in rows:

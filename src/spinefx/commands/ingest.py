@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from spinefx.errors import BoxError, InputError, SelectionError, SpinefxError, T
 from spinefx.files import canonical_json, digest_of, sweep, write_bytes, write_text
 from spinefx.imaging.nifti import write_nifti
 from spinefx.imaging.selection import RefusedSeries, SeriesSet, choose_series
-from spinefx.imaging.study import Instance, RefusedFile, Series, Study, scan
+from spinefx.imaging.study import Instance, RefusedFile, Series, Study, collapsed, scan
 from spinefx.imaging.volume import Volume
 from spinefx.learning.flipped_boxes import BoxPlaces, doubtful_boxes
 from spinefx.processes.pool import map_items
@@ -164,6 +164,7 @@ def ingest(
     jobs = [job for job in jobs if job[2]]
     if not jobs:
         raise InputError("no patient of the table was found in the export", remedy=" ".join(unmatched[:3]))
+    is_new = not Workspace.is_at(root)
     workspace = Workspace.create(root, sequences)
     with workspace.writing():
         _claim(workspace, tables, found.studies)
@@ -178,6 +179,8 @@ def ingest(
         notes += _doubtful_notes(enrolled)
         if not enrolled:
             workspace.ingest_claim.unlink()
+            if is_new:
+                workspace.discard()
             raise InputError(
                 "no patient's images can be used", remedy=" ".join(_outcome_notes(table.name, jobs, outcomes)[:3])
             )
@@ -260,9 +263,7 @@ def _refused_files(refused: Sequence[RefusedFile], tables: Sequence[Path], show_
     files = [file for file in refused if file.path.resolve() not in own]
     if show_paths:
         return [f"{file.path}: {file.reason}" for file in files]
-    times = Counter(file.reason for file in files)
-    first = {file.reason: file.label for file in reversed(files)}
-    return [f"{first[reason] if many == 1 else f'{many} files'}: {reason}" for reason, many in times.items()]
+    return collapsed(files)
 
 
 def _match(enrolment: EnrolmentTable, studies: Sequence[Study]) -> dict[str, list[Study]]:
