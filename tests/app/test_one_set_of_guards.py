@@ -168,6 +168,7 @@ def test_every_door_answers_a_good_study_alike(client_of: ClientOf, trained: Any
     assert float(row["probability"]) == pytest.approx(alone["patient"]["probability"], abs=1e-5)
     assert alone["flags"] == page["flags"]
     assert alone["not_checked"] == page["not_checked"] == []
+    assert alone["training_case"] == page["training_case"] == row["training_case"] == "no"
     assert row["flags"] == ("; ".join(alone["flags"]) or "n/a")
     shown = {one["what"]: one for one in page["quality"] if one["what"] != "likeness to the nearest case"}
     assert {one["what"]: one["state"] for one in alone["quality"]} == {
@@ -262,7 +263,7 @@ def test_a_model_that_was_trained_before_guards_were_recorded_says_what_is_not_c
     fold = Path(shutil.copytree(trained.study / "experiments" / "quick" / "models" / "fold-01", tmp_path / "fold"))
     card = json.loads((fold / "model.json").read_text())
     del card["guards"]
-    fields = vars(read_card(fold)) | {"guards": None}
+    fields = vars(read_card(fold)) | {"guards": None, "trained_on": None}
     old = ModelCard(**fields)
     (fold / "model.json").write_text(json.dumps(old.to_json()))
     assert "guards" not in old.to_json()
@@ -280,6 +281,8 @@ def test_a_model_that_was_trained_before_guards_were_recorded_says_what_is_not_c
     assert 0 <= answer["patient"]["probability"] <= 1
     assert "does not record what its training cases looked like" in answer["not_checked"][0]
     assert "Train it again" in answer["not_checked"][0]
+    assert answer["training_case"] == "not known"
+    assert "whether the model was trained on this case" in answer["not_checked"][-1]
 
 
 def test_a_series_known_to_be_something_else_has_no_number_whoever_names_it(client_of: ClientOf, trained: Any) -> None:

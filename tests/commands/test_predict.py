@@ -55,6 +55,22 @@ def test_a_fold_answers_as_it_did_in_cross_validation(trained: Path) -> None:
     assert answer["model"]["digests"] == [rows[0]["model_digest"]]
 
 
+def test_files_of_a_study_that_are_not_read_are_counted_with_the_reason(trained: Path, tmp_path: Path) -> None:
+    fold, study = model_of(trained) / "models" / "fold-01", tmp_path / "DOE^JANE"
+    shutil.copytree(trained / "sub-003" / "anat", study)
+    clean = predict(fold, study, **arguments_for(trained, "sub-003"))
+    assert not any("not read" in note for note in clean["series"].get("notes", []))
+    for name in ("DOE one.dat", "DOE two.dat"):
+        (study / name).write_bytes(b"no image")
+    (study / "DOE.pdf").write_bytes(b"%PDF-1.4 report")
+    answer = predict(fold, study, **arguments_for(trained, "sub-003"))
+    (note,) = (note for note in answer["series"]["notes"] if "not read" in note)
+    assert "2 files: " in note
+    assert "is a PDF document" in note
+    assert "DOE" not in note
+    assert answer["patient"] == clean["patient"]
+
+
 def test_dicom_gets_the_answer_of_the_workspace(
     trained: Path, export: Path, ingested: tuple[Path, IngestReport, Path], tmp_path: Path
 ) -> None:
@@ -64,24 +80,14 @@ def test_dicom_gets_the_answer_of_the_workspace(
     dicom = predict(model_of(trained), export / names["sub-002"], sheet=tmp_path / "sheet.png", **arguments)
     nifti = predict(model_of(trained), trained / "sub-002" / "anat", **arguments)
     assert dicom["patient"]["probability"] == pytest.approx(nifti["patient"]["probability"], abs=1e-4)
+    for answer in (dicom, nifti):
+        assert answer["training_case"] == "yes"
+        assert answer["flags"][0].startswith("1 of 2 models were trained on this case")
     reasons = {one["reason"] for one in dicom["series"]["refused"]}
     assert any("localizer" in reason for reason in reasons)
     assert any("STIR" in reason for reason in reasons)
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.format == "PNG"
-
-
-def test_files_that_were_not_used_are_counted_by_reason(
-    trained: Path, export: Path, ingested: tuple[Path, IngestReport, Path], tmp_path: Path
-) -> None:
-    with ingested[2].open() as file:
-        names = {row["participant_id"]: row["patient"] for row in csv.DictReader(file)}
-    study = Path(shutil.copytree(export / names["sub-002"], tmp_path / "study"))
-    for number in range(3):
-        (study / f"broken{number}.dcm").write_bytes(b"no image")
-    answer = predict(model_of(trained), study, **arguments_for(trained, "sub-002"))
-    assert sum(answer["series"]["refused_files"].values()) == 3
-    assert "broken" not in json.dumps(answer)
 
 
 def encode(source: Path, target: Path, syntax: str) -> None:

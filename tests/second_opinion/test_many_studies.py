@@ -116,6 +116,26 @@ def test_a_row_holds_what_a_single_study_would_get(whole: Path, manifest: Path, 
     assert alone["registration"]["reason"] in row["registration"]
 
 
+def test_cases_that_trained_the_model_are_named_in_the_table_the_summary_and_the_text(
+    whole: Path, manifest: Path, model: Path, trained: Path
+) -> None:
+    tested = {row["participant_id"] for row in json.loads((model / "fold.json").read_text())["predictions"]}
+    seen = {
+        f"case-{number}"
+        for number, record in enumerate(read_lesions(Workspace(trained)), 1)
+        if record.participant_id not in tested
+    }
+    rows = {name: row for name, row in rows_of(whole).items() if row["error"] == "n/a"}
+    assert {name for name, row in rows.items() if row["training_case"] == "yes"} == seen & set(rows)
+    assert {row["training_case"] for row in rows.values()} == {"yes", "no"}
+    assert all(("trained on this case" in row["flags"]) == (row["training_case"] == "yes") for row in rows.values())
+    again = predict_many(model, manifest, whole, shard_size=2)
+    assert set(again.training_cases) == seen & set(rows)
+    assert f"{len(again.training_cases)} of 9 answers" in again.caution
+    assert all(name in again.caution for name in again.training_cases)
+    assert json.loads((whole / "summary.json").read_text())["training_cases"] == list(again.training_cases)
+
+
 def test_a_study_that_cannot_be_answered_has_a_row_with_the_reason(whole: Path) -> None:
     rows = rows_of(whole)
     expected = {"absent": "FileError", "broken": "FileError", "off": "BoxError", "beyond": "BoxError"}

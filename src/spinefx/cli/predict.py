@@ -91,6 +91,8 @@ def predict(
     if done.notes:
         fail("\n".join(("some shards failed; run the same command again to repeat them", *done.notes)))
     say(f"{done.sentence}: {out}")
+    if done.caution:
+        say(done.caution)
 
 
 def _named_series(texts: tuple[str, ...]) -> dict[Weighting, str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from spinefx.errors import BoxError, InputError, SelectionError, SpinefxError, T
 from spinefx.files import canonical_json, digest_of, sweep, write_bytes, write_text
 from spinefx.imaging.nifti import write_nifti
 from spinefx.imaging.selection import RefusedSeries, SeriesSet, choose_series
-from spinefx.imaging.study import Instance, RefusedFile, Series, Study, scan
+from spinefx.imaging.study import Instance, RefusedFile, Series, Study, collapsed, scan
 from spinefx.imaging.volume import Volume
 from spinefx.learning.flipped_boxes import BoxPlaces, doubtful_boxes
 from spinefx.processes.pool import map_items
@@ -165,50 +164,37 @@ def ingest(
     jobs = [job for job in jobs if job[2]]
     if not jobs:
         raise InputError("no patient of the table was found in the export", remedy=" ".join(unmatched[:3]))
-    with _leaving_nothing(root):
-        workspace = Workspace.create(root, sequences)
-        with workspace.writing():
-            _claim(workspace, tables, found.studies)
-            if key is not None:
-                _write_key(key, enrolment)
-            outcomes = map_items(
-                _enrol, jobs, workers=workers, progress=progress and partial(progress, "converting images")
-            )
-            enrolled = [outcome for outcome in outcomes if isinstance(outcome, _Enrolled)]
-            notes += _outcome_notes(table.name, jobs, outcomes)
-            notes += [f"{one.participant.participant_id}: {note}" for one in enrolled for note in one.notes]
-            notes += _doubtful_notes(enrolled)
-            if not enrolled:
-                workspace.ingest_claim.unlink()
-                raise InputError(
-                    "no patient's images can be used", remedy=" ".join(_outcome_notes(table.name, jobs, outcomes)[:3])
-                )
-            _write_tables(workspace, enrolled, human_readings, sign_scores)
-            if locate:
-                levels = {one.participant_id: one.level for one in enrolment.enrolments}
-                notes += propose_boxes(workspace, levels, workers=workers, progress=progress)
+    is_new = not Workspace.is_at(root)
+    workspace = Workspace.create(root, sequences)
+    with workspace.writing():
+        _claim(workspace, tables, found.studies)
+        if key is not None:
+            _write_key(key, enrolment)
+        outcomes = map_items(
+            _enrol, jobs, workers=workers, progress=progress and partial(progress, "converting images")
+        )
+        enrolled = [outcome for outcome in outcomes if isinstance(outcome, _Enrolled)]
+        notes += _outcome_notes(table.name, jobs, outcomes)
+        notes += [f"{one.participant.participant_id}: {note}" for one in enrolled for note in one.notes]
+        notes += _doubtful_notes(enrolled)
+        if not enrolled:
             workspace.ingest_claim.unlink()
+            if is_new:
+                workspace.discard()
+            raise InputError(
+                "no patient's images can be used", remedy=" ".join(_outcome_notes(table.name, jobs, outcomes)[:3])
+            )
+        _write_tables(workspace, enrolled, human_readings, sign_scores)
+        if locate:
+            levels = {one.participant_id: one.level for one in enrolment.enrolments}
+            notes += propose_boxes(workspace, levels, workers=workers, progress=progress)
+        workspace.ingest_claim.unlink()
     return IngestReport(
         participants=len(enrolled),
         lesions=sum(one.lesion is not None for one in enrolled),
         notes=tuple(filter(None, notes)),
         refused_series=tuple(each.reason for one in enrolled for each in one.refused),
     )
-
-
-@contextlib.contextmanager
-def _leaving_nothing(root: Path) -> Iterator[None]:
-    """Remove what a refused ingest has written where there was nothing before: no empty workspace stays behind."""
-    existed = root.exists()
-    begun = existed and any(root.iterdir())
-    try:
-        yield
-    except InputError:
-        if not begun:
-            shutil.rmtree(root, ignore_errors=True)
-            if existed:
-                root.mkdir()
-        raise
 
 
 def _claim(workspace: Workspace, tables: Sequence[Path], studies: Sequence[Study]) -> None:
@@ -277,9 +263,7 @@ def _refused_files(refused: Sequence[RefusedFile], tables: Sequence[Path], show_
     files = [file for file in refused if file.path.resolve() not in own]
     if show_paths:
         return [f"{file.path}: {file.reason}" for file in files]
-    times = Counter(file.reason for file in files)
-    first = {file.reason: file.label for file in reversed(files)}
-    return [f"{first[reason] if many == 1 else f'{many} files'}: {reason}" for reason, many in times.items()]
+    return collapsed(files)
 
 
 def _match(enrolment: EnrolmentTable, studies: Sequence[Study]) -> dict[str, list[Study]]:

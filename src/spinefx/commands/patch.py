@@ -16,6 +16,7 @@ from spinefx.files import write_bytes
 from spinefx.imaging.selection import choose_series
 from spinefx.imaging.study import open_study
 from spinefx.learning.measures import image_measures
+from spinefx.learning.training_slices import slice_digests
 from spinefx.processes.pool import map_items
 from spinefx.vocabulary import MARKED, TruthSource
 from spinefx.workspace.layout import Workspace
@@ -132,7 +133,8 @@ def _patch_case(job: tuple[Path, Case, PatchSettings]) -> None:
     records = {str(one.weighting): alignment_record(one) for one in aligned if one.alignment is not None}
     study = open_study(workspace.image(case.participant_id, MARKED).parent)
     measures = image_measures(choose_series(study, settings.sequences))
-    save_stack(folder, stack, source_digest(case, settings), records, files, measures)
+    shown = slice_digests(series[MARKED], lesion)
+    save_stack(folder, stack, source_digest(case, settings), records, files, measures, shown)
 
 
 def _recorded_method(folder: Path, case: Case) -> str:

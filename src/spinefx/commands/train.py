@@ -20,7 +20,7 @@ from spinefx.learning.recipe import Recipe
 from spinefx.processes.cluster import LOCAL, share_of
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace
-from spinefx.workspace.stacks import load_stacks, recorded_measures
+from spinefx.workspace.stacks import load_stacks, recorded_measures, recorded_slice_digests
 
 __all__ = ["TrainingOutcome", "train"]
 
@@ -103,6 +103,7 @@ def train(
     cases, stacks = load_stacks(workspace, chosen.patch_settings)
     cohort, folder = Cohort(cases), workspace.patches_folder(chosen.patch_settings)
     measures = {case.case_id: recorded_measures(folder, case.participant_id, case.case_id) for case in cases}
+    shown = {case.case_id: recorded_slice_digests(folder, case.participant_id, case.case_id) for case in cases}
     experiment = Experiment(workspace.experiment_folder(name or chosen.name))
     jobs: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     common = {"workers": workers, "weights": weights, "route": route, "on": on, "network": network}
@@ -110,7 +111,8 @@ def train(
         folder = experiment.models_folder if number == 1 else experiment.models_folder / f"repeat-{number:02d}"
         told = _named(progress, number, chosen.repeats)
         given = (stacks, cohort.truth, chosen.repetition(number), folder)
-        jobs.append((given, common | {"cohort_digest": cohort.digest, "progress": told, "measures": measures}))
+        known = {"cohort_digest": cohort.digest, "measures": measures, "slice_digests": shown}
+        jobs.append((given, common | known | {"progress": told}))
     if shard is not None:
         left = sum(train_folds(*given, share=share_of(shard), **known) for given, known in jobs)
         if left:

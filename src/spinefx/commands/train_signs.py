@@ -44,7 +44,7 @@ from spinefx.vocabulary import MARKED, SIGN_IDENTIFIERS, Diagnosis, Score
 from spinefx.workspace.experiment import Experiment
 from spinefx.workspace.layout import Workspace, read_json, write_json
 from spinefx.workspace.records import read_signs
-from spinefx.workspace.stacks import load_stacks, recorded_measures
+from spinefx.workspace.stacks import load_stacks, recorded_measures, recorded_slice_digests
 from spinefx.workspace.volumes import read_image
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def train_signs(
     )
     folder = workspace.patches_folder(BODY)
     measures = {one.case_id: recorded_measures(folder, one.participant_id, one.case_id) for one in chosen.cases}
+    shown = [recorded_slice_digests(folder, one.participant_id, one.case_id) for one in chosen.cases]
     whole = with_vertebrae(weights, weights_of(Path(STARTER)))
     card = SignCard(
         describe_teaching(way, taught)
@@ -144,6 +145,7 @@ def train_signs(
         found.head_losses,
         Guards.of_stacks([one.body for one in taught.views], measures),
         digest_of(whole),
+        frozenset(digest for one in shown for digest in one),
     )
     write_sign_model(experiment.models_folder / "whole", card, whole)
     _record(experiment, chosen, taught, found, card, way)

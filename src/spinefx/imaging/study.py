@@ -6,8 +6,9 @@ replaced by hashes while the headers are sorted; names and dates are not kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spinefx.errors import ArchiveError, FileError, InputError
@@ -20,7 +21,18 @@ from spinefx.imaging.dicom_elements import NoDicomError
 from spinefx.imaging.grouping import Image, without_copies
 from spinefx.imaging.series import Instance, Series
 
-__all__ = ["Instance", "RefusedFile", "Scan", "Series", "Study", "only_study", "open_study", "pseudonym", "scan"]
+__all__ = [
+    "Instance",
+    "RefusedFile",
+    "Scan",
+    "Series",
+    "Study",
+    "collapsed",
+    "only_study",
+    "open_study",
+    "pseudonym",
+    "scan",
+]
 
 COPY = "is an exact copy of another image: same place, same pixels, another UID"
 FILE_NAMES = " NIfTI files of one patient share a folder and the first part of their names (P1_T1w, P1_T2w)."
@@ -119,6 +131,23 @@ def scan(path: Path, *, progress: Callable[[int, int], None] | None = None) -> S
     return Scan(tuple(sorted(studies, key=lambda study: (study.uid, study.patient_key))), tuple(refused))
 
 
+def collapsed(refused: Sequence[RefusedFile]) -> list[str]:
+    """Return a line for each reason why files were refused.
+
+    Parameters
+    ----------
+    refused : sequence of RefusedFile
+
+    Returns
+    -------
+    list of str
+        Files with the same reason share a line, in which they are counted.
+    """
+    times = Counter(file.reason for file in refused)
+    first = {file.reason: file.label for file in reversed(refused)}
+    return [f"{first[reason] if many == 1 else f'{many} files'}: {reason}" for reason, many in times.items()]
+
+
 def open_study(path: Path) -> Study:
     """Read the headers of the one study at a path.
 
@@ -156,7 +185,10 @@ def only_study(found: Scan) -> Study:
         When there is no study, or more than one.
     """
     if len(found.studies) == 1:
-        return found.studies[0]
+        # Copies are among the study's own notes.
+        left = sorted(collapsed(tuple(item for item in found.refused if item.reason != COPY)))
+        note = (f"Files not read: {'; '.join(left)}",) if left else ()
+        return replace(found.studies[0], notes=(*found.studies[0].notes, *note))
     if found.studies:
         patients = len({study.patient_key or study.uid for study in found.studies})
         raise InputError(

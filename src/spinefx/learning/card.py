@@ -25,8 +25,8 @@ __all__ = ["MODEL_FILE", "WEIGHTS_FILE", "Initialisation", "ModelCard", "read_ca
 SCHEMA = "spinefx model 1"
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
-# A card takes a few kilobytes; a longer file is not a card.
-LONGEST_CARD_BYTES = 2**20
+# A card takes a few kilobytes, and 22 bytes for each training slice; a longer file is not a card.
+LONGEST_CARD_BYTES = 2**23
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,9 @@ class ModelCard:
         What the training cases looked like; None in models that were trained before this was recorded.
     own_plan : GraphPlan, optional
         What the graph must consist of, for a network from outside this package; it is not in the table of networks.
+    trained_on : frozenset of str, optional
+        Digests of the slices that the model was trained on, see :mod:`spinefx.learning.training_slices`; None where
+        they are not recorded.
     """
 
     recipe: Recipe
@@ -103,6 +106,7 @@ class ModelCard:
     software: Mapping[str, str]
     guards: Guards | None = None
     own_plan: GraphPlan | None = None
+    trained_on: frozenset[str] | None = None
 
     @property
     def plan(self) -> GraphPlan | None:
@@ -158,6 +162,7 @@ class ModelCard:
             "software": dict(self.software),
         }
         content |= {} if self.guards is None else {"guards": self.guards.to_json()}
+        content |= {} if self.trained_on is None else {"trained_on": sorted(self.trained_on)}
         return content if self.own_plan is None else content | {"graph": self.own_plan.to_json()}
 
     @classmethod
@@ -189,6 +194,7 @@ class ModelCard:
                 software=values["software"],
                 guards=Guards.from_json(values["guards"]) if "guards" in values else None,
                 own_plan=GraphPlan.from_json(values["graph"]) if "graph" in values else None,
+                trained_on=frozenset(map(str, values["trained_on"])) if "trained_on" in values else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError, RecipeError) as error:
             raise ModelError(f"an incomplete model card ({error})", where=MODEL_FILE) from error

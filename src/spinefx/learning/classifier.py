@@ -67,6 +67,7 @@ class Classifier(TrainedModel):
         fold: int,
         initialisation: Initialisation,
         guards: Guards | None = None,
+        trained_on: frozenset[str] | None = None,
     ) -> Classifier:
         """Make a classifier from a network that has just been trained.
 
@@ -79,6 +80,8 @@ class Classifier(TrainedModel):
         initialisation : Initialisation
         guards : Guards, optional
             What the training cases looked like.
+        trained_on : frozenset of str, optional
+            Digests of the training slices, see :mod:`spinefx.learning.training_slices`.
 
         Returns
         -------
@@ -90,7 +93,9 @@ class Classifier(TrainedModel):
             # A new network, because layers of the trained one may have been replaced for its training.
             plan = plan_of_network(build_network(recipe, fold=fold, network=network.architecture).eval())
         software = software_versions()
-        card = ModelCard(recipe, cohort_digest, fold, initialisation, weights_digest, software, guards, plan)
+        card = ModelCard(
+            recipe, cohort_digest, fold, initialisation, weights_digest, software, guards, plan, trained_on
+        )
         return cls(card, network)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +154,7 @@ class _Experiment:
     route: Route
     network: Network | None
     guards: Guards
+    slice_digests: Mapping[str, Collection[str]]
 
     @cached_property
     def bank(self) -> PatchBank:
@@ -198,8 +199,17 @@ class _Experiment:
         watched = {"inner_split": inner, "test_fold": test, "none": None}[self.recipe.early_stopping_on]
         folder, route = self.folder_of(fold), self.route.name
         digests = (self.cohort_digest, self.data_digest)
-        run = Run(self.recipe, fold.number, *digests, folder, self.weights, route, self.network, self.guards)
+        card = (self.guards, self._trained_on(fold))
+        run = Run(self.recipe, fold.number, *digests, folder, self.weights, route, self.network, *card)
         return LockstepFold(training, watched, run), test
+
+    def _trained_on(self, fold: Fold) -> frozenset[str] | None:
+        """Return the digests of the slices that a fold's model depends on; None unless every case records them."""
+        spared = frozenset[str]() if self.recipe.early_stopping_on == "test_fold" else frozenset(fold.test)
+        seen = [stack.case_id for stack in self.stacks if stack.participant_id not in spared]
+        if not all(self.slice_digests.get(case) for case in seen):
+            return None
+        return frozenset(digest for case in seen for digest in self.slice_digests[case])
 
     def _finish(self, fold: Fold, job: LockstepFold, test: Side, classifier: Classifier, history: History) -> None:
         """Test one fold and save it. The result is written last, so that a fold without it is not finished."""
@@ -253,6 +263,7 @@ def cross_validate(
     on: str = LOCAL,
     network: Network | None = None,
     measures: Mapping[str, Mapping[str, float]] | None = None,
+    slice_digests: Mapping[str, Collection[str]] | None = None,
 ) -> CrossValidation:
     """Train one model per fold, predict its test patients, and audit the whole for leaks.
 
@@ -283,6 +294,9 @@ def cross_validate(
     measures : mapping of str to mapping of str to float, optional
         Voxel sizes and times of each case's images, see :func:`spinefx.learning.measures.image_measures`. Every model
         records their ranges, and refuses images far outside them.
+    slice_digests : mapping of str to collection of str, optional
+        Digests of each case's lesion slices, see :func:`spinefx.learning.training_slices.slice_digests`. Every model
+        records those that it was trained on, so that its answers on them are flagged.
 
     Returns
     -------
@@ -299,7 +313,9 @@ def cross_validate(
     LeakError
         When test data reached training; ``audit.json`` says where.
     """
-    experiment, folds, checks = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network, measures)
+    experiment, folds, checks = _begin(
+        stacks, truth, recipe, folder, cohort_digest, weights, route, network, measures, slice_digests
+    )
     restarted = _train(experiment, folds, workers, progress, on)
     results = tuple(_read_result(experiment, fold) for fold in folds)
     checks += audit_run(folds, [result.facts for result in results], experiment.stacks, recipe)
@@ -323,12 +339,14 @@ def train_folds(
     on: str = LOCAL,
     network: Network | None = None,
     measures: Mapping[str, Mapping[str, float]] | None = None,
+    slice_digests: Mapping[str, Collection[str]] | None = None,
 ) -> int:
     """Train a share of the folds as one of several jobs; :func:`cross_validate` joins and audits them.
 
     Parameters
     ----------
-    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on, network, measures
+    stacks, truth, recipe, folder, cohort_digest, workers, weights, route, progress, on, network, measures,
+    slice_digests
         As for :func:`cross_validate`.
     share : tuple of int
         Position and number: folds ``position::number`` are this job's.
@@ -343,7 +361,9 @@ def train_folds(
     InputError, RecipeError, WorkspaceError, LeakError
         As :func:`cross_validate` does before training.
     """
-    experiment, folds, _ = _begin(stacks, truth, recipe, folder, cohort_digest, weights, route, network, measures)
+    experiment, folds, _ = _begin(
+        stacks, truth, recipe, folder, cohort_digest, weights, route, network, measures, slice_digests
+    )
     _train(experiment, folds[share[0] :: share[1]], workers, progress, on)
     return sum(experiment.finished(fold) is None for fold in folds)
 
@@ -358,6 +378,7 @@ def _begin(
     route: Route | None,
     network: Network | None,
     measures: Mapping[str, Mapping[str, float]] | None,
+    slice_digests: Mapping[str, Collection[str]] | None,
 ) -> tuple[_Experiment, tuple[Fold, ...], tuple[AuditCheck, ...]]:
     """Check everything that can be checked before training."""
     network_named(recipe.network, network)
@@ -376,7 +397,8 @@ def _begin(
     route = route or choose_route("cpu")
     guards = Guards.of_stacks(ordered, measures or {})
     digests = (cohort_digest, data_digest)
-    experiment = _Experiment(ordered, answers, recipe, folder, weights, *digests, route, network, guards)
+    card = (guards, slice_digests or {})
+    experiment = _Experiment(ordered, answers, recipe, folder, weights, *digests, route, network, *card)
     return experiment, folds, checks
 
 

@@ -111,6 +111,8 @@ class Run:
         The network that the recipe names, where it is not one of this package.
     guards : Guards or None
         What the training cases look like, for the model's card.
+    trained_on : frozenset of str or None
+        Digests of the training slices, for the model's card.
     """
 
     recipe: Recipe
@@ -122,6 +124,7 @@ class Run:
     route: str = "cpu"
     network: Network | None = None
     guards: Guards | None = None
+    trained_on: frozenset[str] | None = None
 
     @property
     def checkpoint_path(self) -> Path:
@@ -304,6 +307,7 @@ class Fitting:
             fold=run.fold,
             initialisation=self.initialisation,
             guards=run.guards,
+            trained_on=run.trained_on,
         )
         card = replace(classifier.card, software=dict(classifier.card.software) | {"route": run.route})
         history = History(tuple(self.rows), self.kept_epoch, "" if watched is None else watched.name)

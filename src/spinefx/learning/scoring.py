@@ -27,6 +27,7 @@ from spinefx.learning.model import TrainedModel
 from spinefx.learning.networks import Network
 from spinefx.learning.onnx_model import Scorer, has_graph
 from spinefx.learning.recipe import Recipe
+from spinefx.learning.training_slices import UNKNOWN, Familiarity, familiarity, familiarity_flag, slice_digests
 from spinefx.vocabulary import MARKED, RESEARCH_USE_ONLY, Diagnosis, Weighting
 
 __all__ = ["ENGINES", "NOTE", "Admitted", "Scored", "admit", "load_models", "model_folders", "score"]
@@ -57,6 +58,8 @@ class Scored:
         What the user should check about the box.
     place : BoxPlace or None
         Where the box lies among the vertebrae that were found in the series; None where that is not known.
+    shown : tuple of str
+        Digests of the lesion slices, see :func:`spinefx.learning.training_slices.slice_digests`.
     """
 
     models: tuple[TrainedModel, ...]
@@ -68,11 +71,29 @@ class Scored:
     measures: Mapping[str, float] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
     place: BoxPlace | None = None
+    shown: tuple[str, ...] = ()
 
     @property
     def flags(self) -> list[str]:
-        """What the user should know: edges repeated, measures that no training case had, a doubtful box."""
-        return [*self.stack.flags, *self.guards.flags(self.measures), *self.cautions]
+        """What the user should know: a training case, edges repeated, measures no training case had, a doubtful box."""
+        trained = familiarity_flag(self._trained_on, self.shown)
+        flags = [*self.stack.flags, *self.guards.flags(self.measures), *self.cautions]
+        return [trained, *flags] if trained else flags
+
+    @property
+    def familiarity(self) -> Familiarity:
+        """Whether this case trained the models."""
+        return familiarity(self._trained_on, self.shown)
+
+    @property
+    def not_checked(self) -> list[str]:
+        """The guards that could not be applied, with the reason."""
+        unknown = [UNKNOWN] if self.familiarity is Familiarity.UNKNOWN else []
+        return [*self.guards.unavailable(self.measures, self.place), *unknown]
+
+    @property
+    def _trained_on(self) -> list[frozenset[str] | None]:
+        return [one.card.trained_on for one in self.models]
 
     @property
     def recipe(self) -> Recipe:
@@ -97,7 +118,8 @@ class Scored:
             "lesion": asdict(lesion.box) | {"first_slice": lesion.first_slice, "last_slice": lesion.last_slice},
             "flags": self.flags,
             "quality": self.guards.quality(self.measures),
-            "not_checked": self.guards.unavailable(self.measures, self.place),
+            "not_checked": self.not_checked,
+            "training_case": str(self.familiarity),
             "registration": next(iter(registered.values()), None),
             "model": _model(self.models),
         }
@@ -153,7 +175,7 @@ def score(
     guards = guards or models[0].card.guards or Guards()
     let_in = admit(settings, guards, lesion, series, aligned=aligned, measures=measures, find_place=find_place)
     answers = tuple(one.predictions(let_in.stack, let_in.patches) for one in models)
-    found = let_in.measures, let_in.cautions, let_in.place
+    found = let_in.measures, let_in.cautions, let_in.place, let_in.shown
     return Scored(models, lesion, let_in.series, let_in.stack, answers, guards, *found)
 
 
@@ -172,6 +194,8 @@ class Admitted:
         What the user should check about the box.
     place : BoxPlace or None
         Where the box lies among the vertebrae of its series; None where that is not known, or was not asked.
+    shown : tuple of str
+        Digests of the lesion slices, see :func:`spinefx.learning.training_slices.slice_digests`.
     """
 
     series: tuple[AlignedSeries, ...]
@@ -180,6 +204,7 @@ class Admitted:
     measures: Mapping[str, float]
     cautions: tuple[str, ...]
     place: BoxPlace | None
+    shown: tuple[str, ...]
 
 
 def admit(
@@ -230,7 +255,8 @@ def admit(
         raise type(error)(error.found, where=error.where, allowed=error.allowed, remedy=remedy) from error
     cautions = [FLIPPED] if fits_flipped(lesion, series[MARKED], settings, guards) else []
     cautions += [] if box_place is None or not guards.misses(measured) else [box_place.sentence]
-    return Admitted(tuple(placed), stack, patches, measured, tuple(cautions), box_place)
+    shown = slice_digests(series[MARKED], lesion)
+    return Admitted(tuple(placed), stack, patches, measured, tuple(cautions), box_place, shown)
 
 
 def load_models(

@@ -3,7 +3,7 @@
 The table of a shard is named by the digest of its rows, its models and the version of this program. A table that exists
 is therefore complete, whichever process wrote it: an interrupted run continues when it is started again, the jobs of an
 array need no communication, and the last job to finish joins the tables. Memory grows with the number of studies only
-by eight bytes per case and one line per shard.
+by eight bytes per case, one line per shard and the names of the cases that trained the models.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from spinefx import __version__
 from spinefx.errors import InputError, ModelError, SpinefxError, WorkspaceError
 from spinefx.files import canonical_json, digest_of, replacing, write_text
 from spinefx.learning.scoring import NOTE
+from spinefx.learning.training_slices import Familiarity
 from spinefx.processes.cluster import LOCAL, share_of, spread
 from spinefx.second_opinion.manifest import Manifest, MarkedStudy, short_digest
 from spinefx.second_opinion.models import Models, absolute, load_answering
@@ -36,13 +37,24 @@ from spinefx.workspace.layout import read_json, write_json
 __all__ = ["ManyAnswers", "Shard", "ShardTable", "answer_shard", "columns_of", "cut", "predict_many"]
 
 COLUMNS = (
-    *("case_id", "probability", "corrected_probability", "diagnosis", "threshold", "n_slices", "flags"),
+    *(
+        "case_id",
+        "probability",
+        "corrected_probability",
+        "diagnosis",
+        "threshold",
+        "n_slices",
+        "training_case",
+        "flags",
+    ),
     *("registration", "model_digest", "error", "reason", "remedy"),
 )
-TABLE_VERSION = 2
+TABLE_VERSION = 3
 # What a case's name may hold and a file's name should not.
 UNSAFE = re.compile(r"[^\w.-]")
 INTERNAL_REMEDY = "This is a fault of spinefx: report it. Score the study alone to see more."
+# So many training cases are named on the terminal; the table marks all of them.
+NAMED = 10
 PREDICTIONS, SUMMARY = "predictions.tsv", "summary.json"
 
 
@@ -101,6 +113,10 @@ class ManyAnswers:
         Number of studies without one, by the name of the error, once nothing is missing.
     notes : tuple of str
         One line per shard that failed.
+    training_cases : tuple of str
+        Cases that trained the models, once nothing is missing.
+    unknown_cases : int
+        Number of answered studies of which the models do not record whether they trained them.
     """
 
     shards: int
@@ -108,6 +124,26 @@ class ManyAnswers:
     answered: int
     refused: dict[str, int]
     notes: tuple[str, ...]
+    training_cases: tuple[str, ...] = ()
+    unknown_cases: int = 0
+
+    @property
+    def caution(self) -> str:
+        """Which answers are not independent, in words; empty where all are known to be."""
+        count, said = len(self.training_cases), ""
+        if count:
+            named = ", ".join(self.training_cases[:NAMED]) + (f" and {count - NAMED} more" if count > NAMED else "")
+            said = (
+                f"{count} of {self.answered} answers are on cases that trained the model ({named}): they say nothing "
+                f"about new patients. The column training_case marks them; the experiment's own predictions.tsv has "
+                f"an independent answer for each"
+            )
+        if self.unknown_cases:
+            said += "; " * bool(said) + (
+                f"for {self.unknown_cases} answers it is not known whether the case trained the model, "
+                f"which records no training slices"
+            )
+        return said
 
     @property
     def sentence(self) -> str:
@@ -224,8 +260,9 @@ def predict_many(
         if progress is not None:
             progress("shards", done, len(mine))
     missing = sum(not plan.path(name).exists() for name in names)
-    answered, refused = (0, {}) if missing else _join(plan, names)
-    return ManyAnswers(len(names), missing, answered, refused, tuple(notes))
+    if missing:
+        return ManyAnswers(len(names), missing, 0, {}, tuple(notes))
+    return replace(_join(plan, names), notes=tuple(notes))
 
 
 def cut(studies: Iterator[MarkedStudy], size: int) -> Iterator[tuple[MarkedStudy, ...]]:
@@ -322,14 +359,14 @@ def _row(models: Models, base: Path, study: MarkedStudy, sheet: Path | None) -> 
             sheet=None if sheet is None else sheet / f"{UNSAFE.sub('_', study.case_id)}.png",
         )
     except SpinefxError as error:
-        return (study.case_id, *[None] * 7, digest, type(error).__name__, str(error), error.remedy, *none)
+        return (study.case_id, *[None] * 8, digest, type(error).__name__, str(error), error.remedy, *none)
     except MemoryError:
         raise  # the fault of the machine, not of the study: another attempt may have more memory
     except Exception as error:
         # One odd file in a million must not stop the rest. The text may quote the file, so only the type is kept.
         return (
             study.case_id,
-            *[None] * 7,
+            *[None] * 8,
             digest,
             "InternalError",
             type(error).__name__,
@@ -344,6 +381,7 @@ def _row(models: Models, base: Path, study: MarkedStudy, sheet: Path | None) -> 
         patient["diagnosis"],
         patient["threshold"],
         len(answer["slices"]),
+        answer["training_case"],
         "; ".join((*answer["flags"], *(f"not checked: {one}" for one in answer["not_checked"]))),
         said,
         digest,
@@ -374,14 +412,18 @@ def _plan_digest(names: tuple[str, ...]) -> str:
     return digest_of("\n".join(names))
 
 
-def _join(plan: _Plan, names: tuple[str, ...]) -> tuple[int, dict[str, int]]:
+def _join(plan: _Plan, names: tuple[str, ...]) -> ManyAnswers:
     """Join the tables of the shards; repeating this yields the same bytes."""
     errors, whole = Counter[str](), hashlib.sha256()
+    trained, unknown = [], 0
     with replacing(plan.out / PREDICTIONS) as temporary, temporary.open("wb") as file:
         for line in _joined_lines(plan):
             file.write(line)
             whole.update(line)
-            errors[line.decode("utf-8").split("\t")[COLUMNS.index("error")]] += 1
+            row = dict(zip(COLUMNS, line.decode("utf-8").rstrip("\n").split("\t"), strict=True))
+            errors[row["error"]] += 1
+            trained += [row["case_id"]] if row["training_case"] == Familiarity.TRAINED else []
+            unknown += row["training_case"] == Familiarity.UNKNOWN
     del errors["error"]  # the header's
     answered = errors.pop(MISSING, 0)
     found = dict(sorted(errors.items()))
@@ -395,12 +437,14 @@ def _join(plan: _Plan, names: tuple[str, ...]) -> tuple[int, dict[str, int]]:
         "studies": answered + sum(found.values()),
         "answered": answered,
         "refused": found,
+        "training_cases": trained,
+        "training_not_known": unknown,
         "shards": len(names),
         "cpu_seconds": round(sum(costs), 3),
         "predictions_sha256": f"sha256:{whole.hexdigest()}",
     }
     write_json(plan.out / SUMMARY, summary)
-    return answered, found
+    return ManyAnswers(len(names), 0, answered, found, (), tuple(trained), unknown)
 
 
 def _cost_path(plan: _Plan, name: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from spinefx.cases.patch import PatchSettings
 from spinefx.errors import ModelError, SpinefxError
 from spinefx.files import write_bytes
 from spinefx.imaging.selection import SeriesSet, choose_series
-from spinefx.imaging.study import Scan, only_study, scan
+from spinefx.imaging.study import open_study
 from spinefx.imaging.volume import Slices
 from spinefx.learning.measures import image_measures
 from spinefx.localisation.spine import LocatedSpine
@@ -67,9 +66,7 @@ def answer_study(
         When the input is outside what the model accepts; the error names what to do.
     """
     try:
-        scanned = scan(study)
-        needed = models[0].card.settings.sequences
-        found = choose_series(only_study(scanned), needed, named=series, holding=holding)
+        found = choose_series(open_study(study), models[0].card.settings.sequences, named=series, holding=holding)
         slices = found.slices()
         lesion = place(slices[MARKED])
         spine = None if find_spine is None else partial(find_spine, slices[MARKED])
@@ -85,7 +82,7 @@ def answer_study(
         from spinefx.cases.sheet import contact_sheet  # deferred: most answers draw nothing
 
         write_bytes(sheet, contact_sheet(scored.lesion, scored.series, scored.stack))
-    return scored.to_json() | {"series": _series(found) | _refused_files(scanned)}
+    return scored.to_json() | {"series": _series(found)}
 
 
 def answer_whole_spine(
@@ -121,15 +118,14 @@ def answer_whole_spine(
             "a box model was asked for the whole spine", allowed="a signs model", remedy="Use the model named starter."
         )
     try:
-        scanned = scan(study)
-        found = choose_series(only_study(scanned), model.card.settings.sequences, named=series)
+        found = choose_series(open_study(study), model.card.settings.sequences, named=series)
         slices = found.slices()
         scored = score_spine(model, slices, measures=image_measures(found))
     except SpinefxError as error:
         raise with_remedy(error) from error
     if sheet is not None:
         write_bytes(sheet, scored.picture(slices[MARKED]))
-    return scored.to_json() | {"series": _series(found) | _refused_files(scanned)}
+    return scored.to_json() | {"series": _series(found)}
 
 
 def _draw(sheet: Path, lesion: Lesion, slices: Mapping[Weighting, Slices], settings: PatchSettings) -> None:
@@ -139,12 +135,6 @@ def _draw(sheet: Path, lesion: Lesion, slices: Mapping[Weighting, Slices], setti
     picture = box_sheet(lesion, slices, settings, case_id="case")
     if picture is not None:
         write_bytes(sheet, picture)
-
-
-def _refused_files(scanned: Scan) -> dict[str, dict[str, int]]:
-    """Count the files that were not used, by reason: a slice among them would be missing from the images."""
-    counts = Counter(item.reason for item in scanned.refused)
-    return {"refused_files": dict(counts.most_common())} if counts else {}
 
 
 def _series(found: SeriesSet) -> dict[str, Any]:

@@ -56,6 +56,9 @@ class SignCard:
         What the training cases looked like.
     weights_digest : str
         SHA-256 of the weights file.
+    trained_on : frozenset of str
+        Digests of the slices that taught it, see :mod:`spinefx.learning.training_slices`; empty for the starter, which
+        phantoms taught.
     threshold : float
         Probability from which the diagnosis is malignant.
     """
@@ -66,6 +69,7 @@ class SignCard:
     head_losses: Mapping[str, float]
     guards: Guards
     weights_digest: str
+    trained_on: frozenset[str] = frozenset()
     threshold: float = 0.5
     settings = BODY
     """How the patches of the body must have been cut."""
@@ -93,6 +97,7 @@ class SignCard:
             "head": self.head.to_json(),
             "head_losses": dict(self.head_losses),
             "guards": self.guards.to_json(),
+            "trained_on": sorted(self.trained_on),
             "threshold": self.threshold,
             "weights_digest": self.weights_digest,
         }
@@ -124,6 +129,7 @@ class SignCard:
                 head_losses=values["head_losses"],
                 guards=Guards.from_json(values["guards"]),
                 weights_digest=values["weights_digest"],
+                trained_on=frozenset(map(str, values["trained_on"])),
                 threshold=values["threshold"],
             )
             unchanged = card.to_json() == dict(values)

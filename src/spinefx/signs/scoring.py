@@ -19,6 +19,7 @@ from spinefx.errors import InputError
 from spinefx.imaging.volume import Slices
 from spinefx.learning.box_check import BoxPlace
 from spinefx.learning.scoring import NOTE, admit
+from spinefx.learning.training_slices import Familiarity, familiarity, familiarity_flag
 from spinefx.localisation.box_place import place_of_box
 from spinefx.localisation.searching import shipped_localiser
 from spinefx.localisation.spine import LocatedSpine, LocatedVertebra
@@ -94,6 +95,8 @@ class ScoredSigns:
     flags : tuple of str
     place : BoxPlace or None
         Where the box lies among the vertebrae that were found; None where that was not asked.
+    training_case : Familiarity
+        Whether this case taught the model.
     """
 
     model: SignPredictor
@@ -106,6 +109,7 @@ class ScoredSigns:
     measures: Mapping[str, float]
     flags: tuple[str, ...]
     place: BoxPlace | None = None
+    training_case: Familiarity = Familiarity.NEW
 
     def verdict(self, answers: Mapping[str, Score] | None = None, error_rate: float = 0.0) -> SignVerdict:
         """Return signs and diagnosis, after a reader has scored some of the signs.
@@ -161,6 +165,7 @@ class ScoredSigns:
             "flags": list(self.flags),
             "quality": card.guards.quality(self.measures),
             "not_checked": card.guards.unavailable(self.measures, self.place),
+            "training_case": str(self.training_case),
             "registration": next(iter(registered.values()), None),
             "model": {
                 "digests": [self.model.digest],
@@ -225,7 +230,8 @@ def score_signs(
     raw = np.full(len(SIGN_IDENTIFIERS), np.nan)
     raw[[SIGN_IDENTIFIERS.index(sign) for sign in SEEN_SIGNS]] = reading.logits
     raw[SIGN_IDENTIFIERS.index(SKIP)] = noisy_or(np.array([one.probabilities[-1] for one in others]))
-    flags = [*let_in.stack.flags, *card.guards.flags(let_in.measures), *let_in.cautions]
+    trained = familiarity_flag([card.trained_on], let_in.shown)
+    flags = [*filter(None, [trained]), *let_in.stack.flags, *card.guards.flags(let_in.measures), *let_in.cautions]
     flags += [] if others else [NO_OTHERS]
     return ScoredSigns(
         model,
@@ -238,6 +244,7 @@ def score_signs(
         let_in.measures,
         tuple(dict.fromkeys(flags)),
         let_in.place,
+        familiarity([card.trained_on], let_in.shown),
     )
 
 

@@ -105,6 +105,15 @@ class Workspace:
         write_json(root / "workspace.json", marker)
         return workspace
 
+    def discard(self) -> None:
+        """Remove what :meth:`create` wrote, and the folder where nothing else lies in it."""
+        for name in ("README.md", ".bidsignore", "dataset_description.json", "workspace.json", LOCK):
+            (self.root / name).unlink(missing_ok=True)
+        folders = sorted((path for path in self.root.rglob("*") if path.is_dir()), reverse=True)
+        for folder in (*folders, self.root):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
     @classmethod
     def open(cls, root: Path) -> Workspace:
         """Open a workspace.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ __all__ = [
     "load_stacks",
     "recorded_alignments",
     "recorded_measures",
+    "recorded_slice_digests",
     "save_stack",
     "sheet_path",
     "source_digest",
@@ -42,6 +43,7 @@ def save_stack(
     alignments: dict[str, dict[str, Any]],
     image_files: Mapping[str, str],
     measures: Mapping[str, float] | None = None,
+    slice_digests: Sequence[str] = (),
 ) -> None:
     """Write the patches of one case.
 
@@ -58,6 +60,8 @@ def save_stack(
         Digests of the image files that were read, as :func:`spinefx.workspace.volumes.file_digests` returns them.
     measures : mapping of str to float, optional
         Voxel sizes and times of the images: models record their ranges.
+    slice_digests : sequence of str
+        Digests of the lesion slices: models record those that they were trained on.
     """
     arrays: dict[str, Any] = {source.weighting.key: source.voxels for source in stack.sources}
     arrays |= {"matrices": stack.matrices, "slices": np.array(stack.slices)}
@@ -77,6 +81,7 @@ def save_stack(
             "flags": list(stack.flags),
             "alignments": alignments,
             "measures": dict(measures or {}),
+            "slice_digests": list(slice_digests),
         },
     )
 
@@ -249,6 +254,27 @@ def recorded_measures(folder: Path, participant_id: str, case_id: str) -> dict[s
     """
     found = read_json(folder / participant_id / f"{case_id}_patch.json").get("measures")
     return {str(name): float(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def recorded_slice_digests(folder: Path, participant_id: str, case_id: str) -> tuple[str, ...]:
+    """Read the digests of a case's lesion slices when it was cut.
+
+    Parameters
+    ----------
+    folder : Path
+    participant_id, case_id : str
+
+    Returns
+    -------
+    tuple of str
+        Empty for patches of an earlier version.
+
+    Raises
+    ------
+    WorkspaceError
+    """
+    found = read_json(folder / participant_id / f"{case_id}_patch.json").get("slice_digests")
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def sheet_path(folder: Path, participant_id: str, case_id: str) -> Path:

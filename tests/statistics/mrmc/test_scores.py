@@ -36,20 +36,43 @@ def test_columns_become_an_array_in_order_of_appearance() -> None:
     [
         (
             {"case": [7, 9, 7, 9, 7, 7, 7], "malignant": [1, 0, 1, 0, 1, 1, 1]},
-            "old, r2, 7: a reading that occurs",
+            "rows 5 and 6, counted from 1: a reading that occurs",
         ),
-        ({"malignant": [1, 0, 1, 0, 1, 1, 1]}, "9: a case with two truths"),
+        ({"malignant": [1, 0, 1, 0, 1, 1, 1]}, "rows [0-9] and [0-9], counted from 1: a case with two truths"),
         ({"score": [3, 1, 2, 1, 4, 2]}, "unequal length"),
         ({"malignant": ["1", "0", "1", "0", "1", "0", "1"]}, "truth that is not binary"),
         ({"malignant": [2, 0, 2, 0, 2, 0, 2]}, "truth that is not binary"),
         ({"score": [3, 1, 2, "high", 4, 2, 5]}, "not a number"),
         ({"score": [3, 1, 2, np.inf, 4, 2, 5]}, "an infinite score"),
-        ({"score": [3, np.nan, 2, np.nan, 4, np.nan, 5]}, "9: a case without a reading"),
+        ({"score": [3, np.nan, 2, np.nan, 4, np.nan, 5]}, "case 2 of 2, .*: a case without a reading"),
     ],
 )
 def test_invalid_columns_are_refused(change: dict[str, list[float]], message: str) -> None:
     with pytest.raises(TableError, match=message):
         ReaderStudy.from_columns(**(COLUMNS | change))  # type: ignore[arg-type]
+
+
+NAMES = ["DOE^JANE", "ROE^RICHARD", "Dr Miller"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reader": [NAMES[2]] * 4, "case": [NAMES[0], NAMES[1], NAMES[0], NAMES[1]], "score": [1, 2, 3, 4]},
+        {"reader": [NAMES[2]] * 2 + ["r"] * 2, "malignant": [1, 0, 0, 0]},
+        {"reader": [NAMES[2]] * 2 + ["r"] * 2, "score": [np.nan, 2, np.nan, 4]},
+        {"reader": [NAMES[2]] * 2 + ["r"] * 2, "score": [1, 2, np.nan, np.nan]},
+    ],
+)
+def test_an_error_never_repeats_the_name_of_a_reader_or_case(change: dict[str, list[object]]) -> None:
+    columns: dict[str, list[object]] = {
+        "case": [NAMES[0], NAMES[1]] * 2,
+        "malignant": [1, 0, 1, 0],
+        "score": [1, 2, 3, 4],
+    }
+    with pytest.raises(TableError) as refused:
+        ReaderStudy.from_columns(**(columns | change))  # type: ignore[arg-type]
+    assert not any(name in f"{refused.value} {refused.value.remedy}" for name in NAMES)
 
 
 def test_an_empty_table_is_refused() -> None:
@@ -67,7 +90,7 @@ def test_arms_of_readings_become_modalities() -> None:
     scored = ReaderStudy.from_readings(readings, truth, "diagnosis")
     assert scored.modalities == ("unaided", "aided")
     np.testing.assert_array_equal(scored.scores[0], [[1, 0]])
-    with pytest.raises(TableError, match="b: a case without a reading"):
+    with pytest.raises(TableError, match=r"case 2 of 2, .*: a case without a reading"):
         ReaderStudy.from_readings(readings, truth)
 
 

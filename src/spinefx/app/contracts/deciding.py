@@ -355,6 +355,8 @@ class SecondOpinion(ResponseBody):
     quality : list of InputMeasure
     not_checked : list of str
         Guards that could not be applied, each with its reason.
+    training_case : str
+        Whether this case trained the models: yes, no, or not known.
     cautions, stamps : list of str
     """
 
@@ -379,6 +381,7 @@ class SecondOpinion(ResponseBody):
     nearest_by: str
     quality: list[InputMeasure]
     not_checked: list[str]
+    training_case: str
     cautions: list[str]
     stamps: list[str]
 

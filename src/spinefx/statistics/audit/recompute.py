@@ -416,9 +416,7 @@ def _tally(claim: Claim, families: Families) -> AuditedClaim:
     bound, printed = parse_p(claim.counts, claim.claim), parse_number(claim.printed, claim.claim)
     members = families.get(claim.family_name)
     if not members:
-        raise TableError(
-            f"no group claims of the family {claim.family_name[:40]!r}", where=claim.claim, allowed="one or more"
-        )
+        raise TableError("no group claims of the family in the column family", where=claim.claim, allowed="one or more")
     below = sum(bound.fits(p) for p, _ in members.values())
     conventional = PrintedP("<", PrintedNumber(0.05, 0.005))
     significant, after = (sum(conventional.fits(pair[i]) for pair in members.values()) for i in (0, 1))

@@ -99,7 +99,8 @@ class ReaderStudy:
                 raise TableError(f"a {kind} that occurs twice", allowed="unique names")
             unread = ~read.any(axis=tuple({0, 1, 2} - {axis}))
             if unread.any() or not names:
-                where = names[int(np.argmax(unread))] if names else ""
+                # A position instead of the name, which may be a patient's.
+                where = f"{kind} {int(np.argmax(unread)) + 1} of {len(names)}, in order of appearance" if names else ""
                 raise TableError(
                     f"a {kind} without a reading", where=where, allowed="one or more", remedy="Leave it out."
                 )
@@ -147,14 +148,18 @@ class ReaderStudy:
         order = np.argsort(flat, kind="stable")
         repeated = order[1:][flat[order][1:] == flat[order][:-1]]
         if repeated.size:
-            where = ", ".join(str(column[int(repeated[0])]) for column in columns)
+            # Rows instead of cells, which may hold the names of readers and patients.
+            both = sorted(int(row) + 1 for row in np.flatnonzero(flat == flat[repeated[0]])[:2])
+            where = f"rows {both[0]} and {both[1]}, counted from 1"
             raise TableError("a reading that occurs twice (modality, reader, case)", where=where, allowed="each once")
         scores.flat[flat] = values
         of_case = np.zeros(len(names[2]), bool)
         of_case[places[2]] = truth
         conflicting = np.flatnonzero(of_case[places[2]] != truth)
         if conflicting.size:
-            where = str(columns[2][int(conflicting[0])])
+            row = int(conflicting[0])
+            other = int(np.flatnonzero((places[2] == places[2][row]) & (truth != truth[row]))[0])
+            where = f"rows {min(row, other) + 1} and {max(row, other) + 1}, counted from 1"
             raise TableError("a case with two truths", where=where, allowed="one truth per case")
         return cls(scores, of_case, *names)
 
