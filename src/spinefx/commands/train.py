@@ -111,8 +111,8 @@ def train(
         folder = experiment.models_folder if number == 1 else experiment.models_folder / f"repeat-{number:02d}"
         told = _named(progress, number, chosen.repeats)
         given = (stacks, cohort.truth, chosen.repetition(number), folder)
-        known = {"cohort_digest": cohort.digest, "measures": measures, "slice_digests": shown}
-        jobs.append((given, common | known | {"progress": told}))
+        recorded: dict[str, Any] = {"cohort_digest": cohort.digest, "measures": measures, "slice_digests": shown}
+        jobs.append((given, common | recorded | {"progress": told}))
     if shard is not None:
         left = sum(train_folds(*given, share=share_of(shard), **known) for given, known in jobs)
         if left:

@@ -415,7 +415,8 @@ def _plan_digest(names: tuple[str, ...]) -> str:
 def _join(plan: _Plan, names: tuple[str, ...]) -> ManyAnswers:
     """Join the tables of the shards; repeating this yields the same bytes."""
     errors, whole = Counter[str](), hashlib.sha256()
-    trained, unknown = [], 0
+    trained: list[str] = []
+    unknown = 0
     with replacing(plan.out / PREDICTIONS) as temporary, temporary.open("wb") as file:
         for line in _joined_lines(plan):
             file.write(line)
