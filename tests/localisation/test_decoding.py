@@ -88,6 +88,7 @@ def test_names_are_counted_from_c2() -> None:
     spine = read_maps(maps, *grid_of(maps))
     assert spine.levels == ("C2", "C3", "C4", "C5", "C6", "C7", "T1")
     assert spine.convention is Convention.C2
+    assert any("cannot be excluded" in note for note in spine.notes)
 
 
 def test_without_an_anchor_there_are_no_names() -> None:

@@ -129,7 +129,7 @@ def _vertebra(
 
 def _notes(convention: Convention, anomalies: tuple[Anomaly, ...]) -> tuple[str, ...]:
     """Say what the names rest on, where a reader could take them for more."""
-    if convention is Convention.SACRUM and not anomalies:
+    if convention in (Convention.SACRUM, Convention.C2) and not anomalies:
         return ("Numbering variants cannot be excluded unless C2 and the sacrum are both in view.",)
     if anomalies:
         return ("The count between C2 and the sacrum is unusual; check the names before they are used.",)
