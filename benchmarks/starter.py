@@ -167,7 +167,7 @@ RARE = {
         89,
     )
 }
-TESTS = {"home": (PhantomSettings(patients=190, seed=1690, matrix=384), 190)}
+TESTS = {"home": (PhantomSettings(patients=190, seed=1690, matrix=384), 100)}
 # Share of the natural cohorts that teaches; the rest calibrates.
 TEACHES = 0.7
 
