@@ -28,8 +28,9 @@ from fastapi.testclient import TestClient
 from spinefx.app import deciding
 from spinefx.app.access import add_user
 from spinefx.app.guard import Limits
-from spinefx.app.opened import FOLDER, OpenStudies, new_folder
+from spinefx.app.opened import OpenStudies
 from spinefx.app.state import ServeSettings
+from spinefx.app.study_folders import FOLDER, new_folder
 from spinefx.app.users import Role, User, new_token, token_digest
 from spinefx.commands.predict import predict
 from spinefx.imaging.nifti import read_nifti, write_nifti

@@ -36,12 +36,13 @@ from spinefx.app.contracts.deciding import (
 from spinefx.app.contracts.files import CssResponse, PdfResponse, PngResponse
 from spinefx.app.contracts.images import ExplainedMapping, LesionExtent
 from spinefx.app.finding import found_vertebrae
-from spinefx.app.opened import GivenOpinion, OpenStudies, OpenStudy, new_folder
+from spinefx.app.opened import GivenOpinion, OpenStudies, OpenStudy
 from spinefx.app.opinion_report import STYLE, can_print, opinion_page, opinion_pdf
 from spinefx.app.pairs import marked_lesion, to_mapping
 from spinefx.app.receiving import receive
 from spinefx.app.sign_reading import add_sign_reading
 from spinefx.app.state import ServerState, state_of
+from spinefx.app.study_folders import new_folder
 from spinefx.app.users import Role, User
 from spinefx.cases.patch import PROTOCOL_SEQUENCES
 from spinefx.cases.sheet import centre_picture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
-import shutil
 import tempfile
 import threading
 import time
@@ -28,7 +25,7 @@ from spinefx.second_opinion.saliency import SaliencyMap, saliency
 from spinefx.signs.scoring import ScoredSigns
 from spinefx.vocabulary import Weighting
 
-__all__ = ["GivenOpinion", "OpenStudies", "OpenStudy", "new_folder"]
+__all__ = ["GivenOpinion", "OpenStudies", "OpenStudy"]
 
 # An open page reports once a minute; a study without a report for this long is closed.
 IDLE_S = 300.0
@@ -38,7 +35,6 @@ MOST_STUDIES, MOST_OPINIONS = 2, 10
 MOST_BYTES = 2**29
 # A page that is open reports once a minute; a study that did not is closed where room is needed.
 LEFT_S = 90.0
-FOLDER = "spinefx-study-"
 
 
 @dataclass(eq=False)
@@ -274,32 +270,6 @@ class OpenStudy:
         self.opinions[given.name] = given
         while len(self.opinions) > MOST_OPINIONS:
             self.opinions.pop(next(iter(self.opinions)))
-
-
-def new_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a private folder for a user's files, and remove what killed servers have left behind.
-
-    Returns
-    -------
-    tempfile.TemporaryDirectory
-        Its name holds this process's number.
-    """
-    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}[0-9]*-*") if hasattr(os, "getuid") else ():
-        number = left.name.removeprefix(FOLDER).partition("-")[0]
-        with contextlib.suppress(OSError):
-            if number.isdecimal() and left.stat().st_uid == os.getuid() and not _is_alive(int(number)):
-                shutil.rmtree(left)
-    return tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-")
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # another user's process
-    return True
 
 
 class OpenStudies:

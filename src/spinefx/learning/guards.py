@@ -348,7 +348,7 @@ class Guards:
         return self.placement is not None and placed is not None and placed < self.placement.limit
 
     def doubts(self, measures: Mapping[str, float]) -> bool:
-        """Return whether it is worth a second of computing to find the vertebrae round a box.
+        """Return whether to look for the vertebrae round a box: the learned rule sees none clearly, or there is no rule.
 
         Parameters
         ----------
@@ -357,7 +357,6 @@ class Guards:
         Returns
         -------
         bool
-            True where the model has no rule for boxes, and where its rule does not clearly see a vertebra.
         """
         placed = measures.get(PLACEMENT)
         return self.placement is None or placed is None or placed < CLEARLY_PLACED

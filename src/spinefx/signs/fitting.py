@@ -63,7 +63,7 @@ class SignTeaching:
             raise InputError("a way of teaching with a value out of range", allowed="positive numbers")
 
 
-class _View:
+class _LessonView:
     """One view of all cases: planes of both series, and which samples belong to which case."""
 
     def __init__(self, views: Sequence[SignViews], name: str, size: int) -> None:
@@ -99,8 +99,8 @@ class SignLessons:
     def __init__(self, views: Sequence[SignViews], signs: NDArray[np.float64]) -> None:
         if not views or len(views) != len(signs):
             raise InputError(f"{len(views)} cases with signs of {len(signs)}", allowed="one row of signs for each case")
-        self.body = _View(views, "body", BODY.size)
-        self.surroundings = _View(views, "surroundings", SURROUNDINGS.size)
+        self.body = _LessonView(views, "body", BODY.size)
+        self.surroundings = _LessonView(views, "surroundings", SURROUNDINGS.size)
         self.signs = torch.from_numpy(np.asarray(signs, np.float32))
 
     def draw(
