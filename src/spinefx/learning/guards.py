@@ -348,7 +348,7 @@ class Guards:
         return self.placement is not None and placed is not None and placed < self.placement.limit
 
     def doubts(self, measures: Mapping[str, float]) -> bool:
-        """Return whether to look for the vertebrae round a box: the learned rule sees none clearly, or there is no rule.
+        """Return whether to look for the vertebrae round a box: there is no rule, or it does not clearly see one.
 
         Parameters
         ----------
