@@ -179,4 +179,7 @@ def test_a_range_holds_its_own_values() -> None:
     assert (found.least, found.most) == (1.0, 3.0)
     assert all(found.holds(value, widest=True) for value in (1.0, 2.0, 3.0))
     assert not found.holds(3.1, widest=True)
-    assert found.holds(3.1, widest=True, above_is_good=True)
+    assert found.holds(3.1, PLACEMENT, widest=True), "only a low placement is unusual"
+    assert found.holds(0.5, "T2W pixel, mm", widest=True), "finer pixels are smoothed down to the patch's own"
+    assert not found.holds(3.1, "T2W pixel, mm", widest=True)
+    assert not found.holds(0.5, "T2W echo time, ms", widest=True)

@@ -95,16 +95,16 @@ class TrainingRange:
         low, high = np.quantile(values, QUANTILES)
         return cls(len(values), *_rounded([min(values), float(low), float(high), max(values)]))
 
-    def holds(self, value: float, *, widest: bool = False, above_is_good: bool = False) -> bool:
+    def holds(self, value: float, name: str = "", *, widest: bool = False) -> bool:
         """Return whether a value is usual.
 
         Parameters
         ----------
         value : float
+        name : str
+            Of the measure: of some, only low values are unusual, and of pixels only high ones.
         widest : bool
             Compare with the extremes instead of the percentiles.
-        above_is_good : bool
-            Whether only low values are unusual.
 
         Returns
         -------
@@ -112,7 +112,8 @@ class TrainingRange:
         """
         low, high = (self.least, self.most) if widest else (self.low, self.high)
         slack = ROUNDING * max(abs(low), abs(high))
-        return low - slack <= value and (value <= high + slack or above_is_good)
+        enough = name.endswith(PIXEL) or low - slack <= value
+        return enough and (name in MORE_IS_BETTER or value <= high + slack)
 
 
 @dataclass(frozen=True)
@@ -379,7 +380,7 @@ class Guards:
             known = self.ranges.get(name)
             line: dict[str, Any] = {"what": name, "value": round(value, 4), "cases": 0, "state": "unknown"}
             if known is not None:
-                inside = known.holds(value, above_is_good=name in MORE_IS_BETTER)
+                inside = known.holds(value, name)
                 line |= {"cases": known.cases, "low": round(known.low, 4), "high": round(known.high, 4)}
                 line["state"] = "in range" if inside else "outside"
             lines.append(line)
@@ -400,8 +401,7 @@ class Guards:
         return [
             f"{name}: {value:.3g}, the training cases have {known.least:.3g} to {known.most:.3g}"
             for name, value in measures.items()
-            if (known := self.ranges.get(name)) is not None
-            and not known.holds(value, widest=True, above_is_good=name in MORE_IS_BETTER)
+            if (known := self.ranges.get(name)) is not None and not known.holds(value, name, widest=True)
         ]
 
     def unavailable(self, measures: Mapping[str, float], place: BoxPlace | None = None) -> list[str]:
