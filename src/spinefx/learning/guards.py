@@ -41,8 +41,7 @@ FEWEST_CASES = 5
 # Quantiles of the training cases that a range spans, and the factor beyond their extremes at which an input is refused.
 QUANTILES = (0.01, 0.99)
 HARD_FACTOR = 2.0
-# Pixels may be coarser still, as low-cost scans are: within this factor a body keeps ten of them, and every answer
-# carries a flag.
+# Pixels may be coarser still, with a flag, as low-cost scans have them: within this factor a body keeps ten of them.
 COARSEST_PIXEL_FACTOR = 5.0
 # Below this share of the least likeness among the training cases, a box shows something other than they do.
 LEAST_LIKENESS = 0.75
