@@ -191,6 +191,38 @@ def test_a_click_on_a_found_vertebra_makes_it_the_box(trained: Any, page: Any, r
         page.get_by_test_id("numbers").filter(has_text=side).wait_for()
 
 
+def test_the_signs_are_read_and_overruled_by_keyboard_and_mouse(trained: Any, page: Any, running: Any) -> None:
+    with running(ServeSettings(trained.study)) as served:
+        page.goto(served.address + "/decide")
+        archive = zipped(trained.export / trained.stranger)
+        opened = opened_by(page, "studies", lambda: drop(page, "study.zip", archive))
+        mark(page, opened["pair"], trained.lesion)
+        with page.expect_response("**/api/decide/signs") as waiting:
+            page.keyboard.press("g")
+        read = waiting.value.json()
+        number = page.get_by_test_id("signs-number")
+        number.wait_for()
+        assert number.text_content() == f"{100 * read['probability']:.0f}%"
+        assert page.get_by_test_id("signs").locator("tbody tr").count() == 15
+        button = page.get_by_test_id("overrule-epidural_paraspinal_mass-y")
+        with page.expect_response("**/api/decide/signs/overruled") as waiting:
+            button.focus()
+            page.keyboard.press("Enter")
+        overruled = waiting.value.json()
+        assert overruled["probability"] > read["probability"] or overruled["probability"] > 0.99
+        page.locator("[data-testid=overrule-epidural_paraspinal_mass-y][aria-pressed=true]").wait_for()
+        assert number.text_content() == f"{100 * overruled['probability']:.0f}%"
+        focused = page.evaluate("document.activeElement.dataset.key")
+        assert focused == "epidural_paraspinal_mass-y", "the table is redrawn, and the keyboard stays where it was"
+        with page.expect_response("**/api/decide/signs/overruled") as waiting:
+            button.click()
+        assert waiting.value.json()["probability"] == pytest.approx(read["probability"])
+        page.get_by_test_id("reliability").select_option("0.2")
+        # Another box is another question: the signs of the old one disappear.
+        page.keyboard.press("[")
+        page.get_by_test_id("signs").wait_for(state="detached")
+
+
 def test_a_number_disappears_with_its_box_and_a_reload_restores_the_box(trained: Any, page: Any, running: Any) -> None:
     with running(ServeSettings(trained.study)) as served:
         page.goto(f"{served.address}/decide")
