@@ -2,7 +2,7 @@
 
 import { send } from "./api";
 import type { CannotTell, SignReply, SignRow, SignsReply } from "./contracts";
-import { element, table } from "./dom";
+import { element } from "./dom";
 import { cannotTell } from "./opinion";
 
 type Answer = "y" | "n" | "u";
@@ -10,7 +10,7 @@ type Answer = "y" | "n" | "u";
 const ANSWERS: readonly (readonly [Answer, string])[] = [
   ["y", "Yes"],
   ["n", "No"],
-  ["u", "Cannot assess"],
+  ["u", "?"],
 ];
 // How often a reader is wrong about a sign; the first takes them at their word.
 const RELIABILITY: readonly (readonly [number, string])[] = [
@@ -20,7 +20,11 @@ const RELIABILITY: readonly (readonly [number, string])[] = [
   [0.2, "I am wrong about 1 sign in 5"],
 ];
 
-const percent = (value: number): string => `${(100 * value).toFixed(0)}%`;
+/** A probability in percent; never 0% or 100%, which nothing here is sure of. */
+export function percent(value: number): string {
+  const rounded = Math.round(100 * value);
+  return rounded < 1 ? "<1%" : rounded > 99 ? ">99%" : `${rounded}%`;
+}
 
 /** What a sign does to the answer: an arrow, and the size of the step in log-odds. */
 export function push(logOdds: number): string {
@@ -53,7 +57,7 @@ export function signsPart(found: SignsReply | CannotTell): HTMLElement {
 
   const draw = (shown: SignReply): void => {
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.key : undefined;
-    part.replaceChildren(...heading(found, shown), reliability(), signTable(shown), ...others(found), ...small(found));
+    part.replaceChildren(...heading(found, shown), reliability(), signList(shown), ...others(found), ...small(found));
     if (focused) part.querySelector<HTMLElement>(`[data-key="${focused}"]`)?.focus();
   };
 
@@ -73,35 +77,38 @@ export function signsPart(found: SignsReply | CannotTell): HTMLElement {
     return element("label", {}, "Your scores: ", choice);
   };
 
-  const signTable = (shown: SignReply): HTMLElement =>
-    table(
-      "",
-      ["Sign", "Model", "Effect on the answer", "You"],
-      byWeight(shown.signs).map((one) => [
-        one.label,
-        one.probability === null ? "not assessed" : percent(one.probability),
-        push(one.log_odds),
+  const signList = (shown: SignReply): HTMLElement =>
+    element(
+      "ul",
+      { class: "signs", "aria-label": "Signs, the heaviest first" },
+      ...byWeight(shown.signs).map((one) =>
         element(
-          "span",
-          { role: "group", "aria-label": one.label },
-          ...ANSWERS.map(([answer, words]) =>
-            element(
-              "button",
-              {
-                "aria-pressed": String(one.answer === answer),
-                "data-key": `${one.identifier}-${answer}`,
-                "data-testid": `overrule-${one.identifier}-${answer}`,
-                click: () => {
-                  answers = answered(answers, one.identifier, answer);
-                  void ask();
+          "li",
+          {},
+          element("p", {}, element("strong", {}, one.probability === null ? "not assessed" : percent(one.probability)), ` ${one.label}`),
+          element(
+            "p",
+            { role: "group", "aria-label": `Your score of: ${one.label}` },
+            ...ANSWERS.map(([answer, words]) =>
+              element(
+                "button",
+                {
+                  "aria-pressed": String(one.answer === answer),
+                  title: answer === "u" ? "Cannot be assessed" : undefined,
+                  "data-key": `${one.identifier}-${answer}`,
+                  "data-testid": `overrule-${one.identifier}-${answer}`,
+                  click: () => {
+                    answers = answered(answers, one.identifier, answer);
+                    void ask();
+                  },
                 },
-              },
-              words,
+                words,
+              ),
             ),
+            element("span", { class: "quiet" }, push(one.log_odds)),
           ),
         ),
-      ]),
-      "",
+      ),
     );
 
   draw(found);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { SignRow } from "../src/contracts";
-import { answered, byWeight, push, signsPart } from "../src/signs";
+import { answered, byWeight, percent, push, signsPart } from "../src/signs";
 
 const row = (identifier: string, log_odds: number, probability: number | null = 0.5): SignRow => ({ identifier, label: identifier, log_odds, probability, answer: null });
 
@@ -8,6 +8,10 @@ test("a sign says which way it pushes and how far", () => {
   expect(push(1.26)).toBe("▲ malignant 1.3");
   expect(push(-0.8)).toBe("▼ benign 0.8");
   expect(push(0.01)).toBe("no effect");
+});
+
+test("no probability is shown as certain", () => {
+  expect([0, 0.004, 0.006, 0.5, 0.994, 0.996, 1].map(percent)).toEqual(["<1%", "<1%", "1%", "50%", "99%", ">99%", ">99%"]);
 });
 
 test("the same answer again takes it back, another replaces it", () => {
@@ -43,7 +47,7 @@ test("a sign that was not assessed is not shown as absent", () => {
     digest: "sha256:0",
     note: "Research use only.",
   });
-  expect(part.querySelector("tbody")?.textContent).toContain("not assessed");
+  expect(part.querySelector("li")?.textContent).toContain("not assessed");
   expect(part.querySelector("[data-testid=signs-number]")?.textContent).toBe("70%");
   expect(part.textContent).toContain("Skip lesions were not looked for.");
 });
