@@ -243,7 +243,8 @@ def test_found_vertebrae_are_offered_to_the_user_who_opened_the_study(client_of:
     true = np.array(lesion_of(trained.study, "sub-001")["box"]["centre_mm"])
     nearest = int(np.linalg.norm(places - true, axis=1).argmin())
     assert np.linalg.norm((places[nearest] - true)[1:]) < 5
-    assert "patient" in ask(client, opened, lesion_of(trained.study, "sub-001") | found["rows"][nearest]["lesion"])
+    offered = {name: value for name, value in found["rows"][nearest]["lesion"].items() if name != "level"}
+    assert "patient" in ask(client, opened, offered)
     assert client.get("/api/decide/opened/of-nobody/vertebrae").status_code == 403
 
 
@@ -262,7 +263,7 @@ def test_cannot_tell_where_the_box_misses_or_differs_from_all_others(client_of: 
         told = refused(ask(client, opened, missed), "MissedVertebraError")
         assert told["words"].endswith("does not seem to hold a vertebra in its middle.")
         assert "Centre the box" in told["remedy"]
-        assert told["reason"].startswith("Placement of the box on the vertebra: ")
+        assert told["reason"].startswith(("Placement of the box on the vertebra: ", "The box's centre lies"))
 
 
 @pytest.mark.parametrize(("spoilt", "kind"), [("flat", "PatchError"), ("elsewhere", "RegistrationError")])

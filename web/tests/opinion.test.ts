@@ -22,7 +22,7 @@ const PLAIN: SecondOpinion = {
   nearest: [],
   nearest_by: "",
   quality: [],
-  not_checked: [],
+  not_checked: [], training_case: "no",
   cautions: [],
   stamps: [],
 };
