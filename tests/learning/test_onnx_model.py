@@ -128,7 +128,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "graph card's keys": (lambda model: edit(model / GRAPH_CARD_FILE, "more", 1), "incomplete"),
     "schema": (lambda model: edit(model / GRAPH_CARD_FILE, "schema", "spinefx graph 99"), "graph 99"),
     "no JSON": (lambda model: (model / GRAPH_CARD_FILE).write_text("{"), "broken JSON"),
-    "long": (lambda model: (model / GRAPH_CARD_FILE).write_text('"' + "a" * 2**21 + '"'), "larger than 1 MiB"),
+    "long": (lambda model: (model / GRAPH_CARD_FILE).write_text('"' + "a" * 2**23 + '"'), "larger than 8 MiB"),
     "card": (lambda model: edit(model / "model.json", "cohort_digest", "sha256:d"), "changed after training"),
     "no graph": (lambda model: (model / GRAPH_FILE).unlink(), "no readable model.onnx"),
     "no weights": (lambda model: (model / DATA_FILE).unlink(), "no readable model.onnx.data"),

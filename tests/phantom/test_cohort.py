@@ -93,7 +93,7 @@ def test_every_drawn_value_is_recorded(cohort: Path) -> None:
     assert [json.loads(line.rstrip(",")) for line in lines] == record["cases"]  # one case a line
     for number, case in enumerate(record["cases"], start=1):
         draw = draw_case(SETTINGS, number)
-        later = {"variation", "field_centre"}  # recorded only where a dial asks for them
+        later = {"variation", "field_centre", "sampling_weight"}  # recorded only where a dial asks for them
         assert {field.name for field in fields(CaseDraw)} - {"settings", *later} == set(case["drawn"])
         truth = truth_of(draw)
         assert {field.name for field in fields(truth)} == set(case["truth"])

@@ -359,7 +359,7 @@ class Guards:
         bool
         """
         placed = measures.get(PLACEMENT)
-        return self.placement is None or placed is None or placed < CLEARLY_PLACED
+        return self.placement is None or placed is None or placed < CLEARLY_PLACED or self.misses(measures)
 
     def quality(self, measures: Mapping[str, float]) -> list[dict[str, Any]]:
         """Compare measures with those of the training cases.

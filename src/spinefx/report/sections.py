@@ -53,6 +53,8 @@ def build_sections(content: ReportContent) -> Iterator[Section]:
         ("provenance", "Provenance", _provenance_section),
     )
     for key, title, build in order:
+        if key == "sign_reading" and not content.sign_chances:
+            continue  # most models read no signs, and their reports need not say so
         try:
             yield build(content)
         except InputError as refusal:

@@ -58,8 +58,6 @@ def sign_reading_section(content: ReportContent) -> Section:
     Section
     """
     title = "Signs as read by the model"
-    if not content.sign_chances:
-        return Section("sign_reading", title, absent="This model does not read signs.")
     if not content.scores:
         return Section("sign_reading", title, absent=NO_SIGNS)
     table = sign_reading_table(content.sign_chances, content.scores)
