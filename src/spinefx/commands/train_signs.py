@@ -55,7 +55,7 @@ __all__ = ["SIGNS_RECIPE", "train_signs"]
 SIGNS_RECIPE = "signs"
 """The word that asks for this model instead of a recipe's."""
 
-# Whose scores teach where several readers scored and nobody chose.
+# The reader whose scores are learned by default where several readers scored.
 TRUTH_READER = "phantom_truth"
 REFINED = SignTeaching(epochs=8, learning_rate=5e-4)
 EVIDENCE_COLUMNS = ("case_id", "participant_id", "fold", *SIGN_IDENTIFIERS, "log_odds", "probability")

@@ -16,7 +16,7 @@ ON_VERTEBRA = 0.36
 # At the ends of the spine, and for a single vertebra: share of the side of its square.
 WITHIN_SQUARE = 0.5
 SURE = 0.9
-# A step longer than this share of the usual one may hide a vertebra that was not found: nothing is said of a box there.
+# A step longer than this share of the usual one may hide a vertebra that was not found, so a box there is not judged.
 LONGEST_STEP = 1.4
 
 

@@ -88,7 +88,7 @@ def answer_study(
 def answer_whole_spine(
     models: Models, study: Path, *, series: Mapping[Weighting, str] | None = None, sheet: Path | None = None
 ) -> dict[str, Any]:
-    """Read every vertebra of a study that nobody has marked, and diagnose the most abnormal one.
+    """Read every vertebra of an unmarked study, and diagnose the most abnormal one.
 
     Parameters
     ----------

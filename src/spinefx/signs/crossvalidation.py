@@ -218,7 +218,7 @@ def cross_validate_signs(
     ----------
     cases : SignCases
     folds : tuple of Fold
-        Every participant is tested in one; nobody chooses an epoch.
+        Every participant is tested in exactly one; no participant chooses an epoch.
     teaching : SignTeaching
     folder : Path
         Keeps each finished fold; another call with the same arguments goes on from there.
@@ -313,7 +313,7 @@ def member_weights(networks: Mapping[str, nn.Module]) -> bytes:
 
 
 def with_vertebrae(weights: bytes, starter: Path) -> bytes:
-    """Return the weights of a model with the starter's network for vertebrae that nobody marked.
+    """Return the weights of a model with the starter's network for unmarked vertebrae.
 
     Parameters
     ----------

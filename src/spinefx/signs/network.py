@@ -9,11 +9,9 @@ from torch.nn import functional
 from spinefx.signs.inference import SEEN_SIGNS, STATES
 from spinefx.signs.views import BODY
 
-__all__ = ["STRIDE", "Encoder", "SignNetwork", "VertebraNetwork", "pooled"]
+__all__ = ["Encoder", "SignNetwork", "VertebraNetwork", "pooled"]
 
 _WIDTHS = ((24, 2), (48, 2), (48, 1), (80, 2), (80, 1), (80, 1))
-STRIDE = 8
-"""Pixels of a view along one side of a position of its evidence maps."""
 
 
 class Encoder(nn.Sequential):

@@ -49,7 +49,7 @@ class SignRow(ResponseBody):
 
 
 class VertebraRow(ResponseBody):
-    """One vertebra that nobody marked, and the chance that it is suspicious.
+    """An unmarked vertebra, and the probability that it is suspicious.
 
     Parameters
     ----------
